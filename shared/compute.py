@@ -1,0 +1,58 @@
+"""Where the work runs: processor, threads, and the array library `xp`."""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from shared.errors import MatcherError
+from shared.section import Section
+
+
+class ComputeConfig(Section):
+    """Section `compute`: where the work runs. Changes speed, not what is computed (beyond rounding)."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes an NVIDIA GPU when there is one")
+    threads: int = Field(0, ge=0, description="CPU threads; 0: one for each core")
+    seed: int = Field(0, ge=0, description="seed of every random choice of a run")
+
+    @property
+    def cpu_threads(self) -> int:
+        """Threads to use, at least 1."""
+        return self.threads or len(os.sched_getaffinity(0))
+
+    def torch_device(self) -> Any:
+        """The torch device to use.
+
+        Raises:
+            MatcherError: `cuda` was asked for and torch sees no GPU.
+        """
+        import torch
+
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise MatcherError("compute.device=cuda, but torch finds no NVIDIA GPU; use compute.device=cpu")
+        return torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")
+
+    def xp(self) -> ModuleType:
+        """The array library: CuPy on an NVIDIA GPU where it is installed, else numpy.
+
+        Raises:
+            MatcherError: `cuda` was asked for and CuPy is missing or finds no GPU.
+        """
+        if self.device == "cpu":
+            return np
+        try:
+            import cupy  # type: ignore[import-not-found,unused-ignore]
+
+            if cupy.cuda.runtime.getDeviceCount() > 0:
+                return cupy  # type: ignore[no-any-return,unused-ignore]
+            fault = "CuPy finds no NVIDIA GPU"
+        except Exception as error:  # CuPy raises its own types when the driver or a library is missing
+            fault = f"CuPy cannot be used ({error})"
+        if self.device == "cuda":
+            raise MatcherError(f"compute.device=cuda, but {fault}; pip install '.[gpu]' or use compute.device=cpu")
+        return np

@@ -1,0 +1,321 @@
+"""The types that cross stage borders: frozen, checked when made, saved without pickle.
+
+    Catalog → Embeddings → Candidates → Pairs → Matches
+
+Every type speaks of listings by their **row** in the catalogue (or pool) it belongs to: row order is identity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from scipy import sparse
+
+Rows = NDArray[np.int32]
+Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+Vectors = Floats | sparse.csr_array
+
+CATALOG_SCHEMA = pa.schema(
+    [
+        pa.field("posting_id", pa.string(), nullable=False),
+        pa.field("title", pa.string()),  # as written; null or blank: no title
+        pa.field("image", pa.string()),  # file name as written, below the image folder
+        pa.field("label_group", pa.string()),  # null: not labelled
+        pa.field("phash", pa.uint64()),  # of the picture, or as given when its file is missing
+        pa.field("image_sha", pa.string()),  # of the file's bytes; null: no usable picture
+        pa.field("width", pa.int32()),  # pixels, as shown (after EXIF rotation)
+        pa.field("height", pa.int32()),
+        pa.field("bytes", pa.int64()),
+        pa.field("image_fault", pa.string()),  # why a named picture cannot be used
+    ]
+)
+
+
+def _require(holds: bool | np.bool_, message: str) -> None:
+    if not holds:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Listings in the order they were read.
+
+    Args:
+        table: Columns of `CATALOG_SCHEMA`; ids are unique and not null.
+        image_folder: Where the names in `image` are looked up; None when no picture is used.
+    """
+
+    table: pa.Table
+    image_folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.table.schema.names == CATALOG_SCHEMA.names, f"catalogue columns: {self.table.schema.names}")
+        ids = self.ids
+        _require(len(set(ids)) == len(ids), "posting ids are not unique")
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """One column as an object array, None where it is null; shape [n]."""
+        return np.array([*self.table.column(name).to_pylist(), None], dtype=object)[:-1]
+
+    @property
+    def ids(self) -> NDArray[Any]:
+        """Posting ids, str [n]."""
+        return self.column("posting_id")
+
+    @property
+    def titles(self) -> NDArray[Any]:
+        """Titles as written, str [n]; "" where there is none."""
+        return np.array([*(t or "" for t in self.column("title")), None], dtype=object)[:-1]
+
+    @property
+    def labels(self) -> NDArray[Any]:
+        """Label groups, str or None [n]."""
+        return self.column("label_group")
+
+    @property
+    def has_image(self) -> Flags:
+        """Whether a listing's picture can be decoded, bool [n]."""
+        return self.column("image_sha") != None  # noqa: E711 - elementwise on an object array
+
+    @property
+    def has_phash(self) -> Flags:
+        """Whether a perceptual hash is known, bool [n]."""
+        return ~self.table.column("phash").is_null().to_numpy()
+
+    @property
+    def phashes(self) -> NDArray[np.uint64]:
+        """Perceptual hashes, uint64 [n]; 0 where unknown."""
+        return self.table.column("phash").fill_null(0).to_numpy().astype(np.uint64)
+
+    def image_paths(self) -> list[Path | None]:
+        """The picture of each listing; None where it cannot be used."""
+        folder, names = self.image_folder, self.column("image")
+        return [folder / n if folder and ok else None for n, ok in zip(names, self.has_image, strict=True)]
+
+    def take(self, rows: NDArray[np.integer]) -> Catalog:
+        """The listings at `rows`, in that order."""
+        return Catalog(self.table.take(pa.array(np.asarray(rows, dtype=np.int64))), self.image_folder)
+
+    def without_labels(self) -> Catalog:
+        """The same listings, as if nobody had labelled them."""
+        at = self.table.schema.get_field_index("label_group")
+        nulls = pa.nulls(len(self), pa.string())
+        return Catalog(self.table.set_column(at, CATALOG_SCHEMA.field(at), nulls), self.image_folder)
+
+    def save(self, path: Path) -> None:
+        """Write one Parquet file; the image folder travels in its metadata."""
+        folder = str(self.image_folder) if self.image_folder else ""
+        pq.write_table(self.table.replace_schema_metadata({"image_folder": folder}), path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        table = pq.read_table(path)
+        folder = (table.schema.metadata or {}).get(b"image_folder", b"").decode()
+        return cls(table.replace_schema_metadata(None), Path(folder) if folder else None)
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """One branch's vectors of a pool; the dot product of two rows is their cosine similarity.
+
+    Args:
+        vectors: float32 [n, d], dense or CSR. Unit rows where `present`, zero rows elsewhere.
+        present: bool [n]; False where the branch has no evidence about a listing.
+    """
+
+    vectors: Vectors
+    present: Flags
+
+    def __post_init__(self) -> None:
+        _require(self.vectors.ndim == 2 and self.vectors.shape[0] == len(self.present), "vectors and present differ")
+        _require(self.vectors.dtype == np.float32, f"vectors must be float32, not {self.vectors.dtype}")
+        values = self.vectors.data if sparse.issparse(self.vectors) else self.vectors
+        _require(np.isfinite(values).all(), "embeddings must be finite")
+        norms = np.sqrt(np.asarray((self.vectors * self.vectors).sum(axis=1), dtype=np.float64)).ravel()
+        _require(np.allclose(norms[self.present], 1, atol=1e-3), "rows with evidence must have unit norm")
+        _require((norms[~self.present] == 0).all(), "rows without evidence must be zero")
+
+    def __len__(self) -> int:
+        return len(self.present)
+
+    def similarity(self, left: Rows, right: Rows, block: int = 65536) -> Floats:
+        """Cosine of the given pairs, float32 [p]; NaN where either listing has no evidence.
+
+        Summed in float64 pair by pair, so that a pair's value does not depend on what else is in the pool.
+        """
+        out = np.full(len(left), np.nan, dtype=np.float32)
+        known = np.flatnonzero(self.present[left] & self.present[right])
+        for start in range(0, len(known), block):
+            at = known[start : start + block]
+            a, b = self.vectors[left[at]], self.vectors[right[at]]
+            if sparse.issparse(a):
+                out[at] = np.asarray(a.astype(np.float64).multiply(b.astype(np.float64)).sum(axis=1)).ravel()
+            else:
+                out[at] = np.einsum("pd,pd->p", a, b, dtype=np.float64)
+        return out
+
+    def save(self, path: Path) -> None:
+        """Write one safetensors file."""
+        if isinstance(self.vectors, sparse.csr_array):
+            v = self.vectors
+            tensors = {
+                "data": v.data,
+                "indices": v.indices.astype(np.int32),
+                "indptr": v.indptr.astype(np.int64),
+                "shape": np.array(v.shape, dtype=np.int64),
+            }
+        else:
+            tensors = {"vectors": np.ascontiguousarray(self.vectors)}
+        save_file({**tensors, "present": self.present.astype(np.uint8)}, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        t = load_file(path)
+        present = t["present"].astype(bool)
+        if "vectors" in t:
+            return cls(t["vectors"], present)
+        return cls(sparse.csr_array((t["data"], t["indices"], t["indptr"]), shape=tuple(t["shape"])), present)
+
+
+def _check_pairs(n: int, left: Rows, right: Rows) -> None:
+    _require(left.dtype == np.int32 and right.dtype == np.int32 and left.shape == right.shape, "pairs must be int32")
+    _require((left < right).all(), "a pair must have left < right")
+    if len(left):
+        _require(left.min() >= 0 and right.max() < n, f"a pair points outside of {n} listings")
+        key = left.astype(np.int64) * n + right
+        _require((np.diff(key) > 0).all(), "pairs must be unique and sorted by (left, right)")
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Pairs that one branch proposes in a pool.
+
+    Args:
+        n: Listings in the pool.
+        left, right: Rows, int32 [p]; left < right, sorted, unique.
+        similarity: The branch's cosine, float32 [p] in [-1, 1].
+        rank_left: Rank of `right` among the neighbours of `left`, int32 [p], from 1; equal similarities share the
+            smallest rank; 0 where `right` is not among them.
+        rank_right: Rank of `left` among the neighbours of `right`, likewise.
+    """
+
+    n: int
+    left: Rows
+    right: Rows
+    similarity: Floats
+    rank_left: Rows
+    rank_right: Rows
+
+    def __post_init__(self) -> None:
+        _check_pairs(self.n, self.left, self.right)
+        sizes = {len(self.left), len(self.similarity), len(self.rank_left), len(self.rank_right)}
+        _require(len(sizes) == 1, "columns differ in length")
+        _require(np.isfinite(self.similarity).all(), "similarities must be finite")
+        _require(((self.rank_left > 0) | (self.rank_right > 0)).all(), "a candidate needs a rank on one side")
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    def save(self, path: Path) -> None:
+        """Write one Parquet file."""
+        columns = {name: getattr(self, name) for name in ("left", "right", "similarity", "rank_left", "rank_right")}
+        pq.write_table(pa.table(columns).replace_schema_metadata({"n": str(self.n)}), path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        table = pq.read_table(path)
+        return cls(int(table.schema.metadata[b"n"]), **{c: table.column(c).to_numpy() for c in table.column_names})
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Candidate pairs of a pool with their features, and once scored their scores.
+
+    Args:
+        n: Listings in the pool.
+        left, right: Rows, int32 [p]; left < right, sorted, unique.
+        features: One float32 column a feature; the same for (a, b) and (b, a). NaN means unknown.
+        score: Probability that the pair is a match, float32 [p] in [0, 1]; None before scoring.
+    """
+
+    n: int
+    left: Rows
+    right: Rows
+    features: pd.DataFrame = field(default_factory=pd.DataFrame)
+    score: Floats | None = None
+
+    def __post_init__(self) -> None:
+        _check_pairs(self.n, self.left, self.right)
+        _require(self.features.shape[1] == 0 or len(self.features) == len(self.left), "features differ in length")
+        _require(all(t == np.float32 for t in self.features.dtypes), "features must be float32")
+        if self.score is not None:
+            _require(len(self.score) == len(self.left), "scores differ in length")
+            _require(bool(((self.score >= 0) & (self.score <= 1)).all()), "scores must lie in [0, 1]")
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    def save(self, path: Path) -> None:
+        """Write one Parquet file; feature columns are prefixed with "f:"."""
+        columns: dict[str, Any] = {"left": self.left, "right": self.right}
+        if self.score is not None:
+            columns["score"] = self.score
+        columns |= {f"f:{name}": self.features[name].to_numpy() for name in self.features}
+        pq.write_table(pa.table(columns).replace_schema_metadata({"n": str(self.n)}), path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        table = pq.read_table(path)
+        arrays = {c: table.column(c).to_numpy() for c in table.column_names}
+        features = pd.DataFrame({c[2:]: v for c, v in arrays.items() if c.startswith("f:")})
+        n = int(table.schema.metadata[b"n"])
+        return cls(n, arrays["left"], arrays["right"], features, arrays.get("score"))
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Which listings sell the product of which; a listing is not its own match here.
+
+    Args:
+        n: Listings in the pool.
+        listing, match: Rows, int32 [m], sorted by (listing, -score, match). Need not be symmetric.
+        score: Why, float32 [m] in [0, 1]; NaN for a match that comes from the group, not from a scored pair.
+    """
+
+    n: int
+    listing: Rows
+    match: Rows
+    score: Floats
+
+    def __post_init__(self) -> None:
+        _require(len(self.listing) == len(self.match) == len(self.score), "columns differ in length")
+        _require((self.listing != self.match).all(), "a listing is not its own match")
+        if len(self.listing):
+            _require(min(self.listing.min(), self.match.min()) >= 0, "rows must not be negative")
+            _require(max(self.listing.max(), self.match.max()) < self.n, "a match points outside of the pool")
+            _require((np.diff(self.listing) >= 0).all(), "matches must be sorted by listing")
+            key = self.listing.astype(np.int64) * self.n + self.match
+            _require(len(np.unique(key)) == len(key), "matches must be unique")
+
+    def __len__(self) -> int:
+        return len(self.listing)
+
+    def lists(self) -> list[Rows]:
+        """The matches of each listing, best first."""
+        return np.split(self.match, np.searchsorted(self.listing, np.arange(1, self.n)))
