@@ -1,0 +1,12 @@
+"""Settings of the demo marketplace."""
+
+from pydantic import Field
+
+from shared.section import Section
+
+
+class DemoConfig(Section):
+    """Section `demo`: the made-up marketplace that is matched when no data is named."""
+
+    listings: int = Field(1500, ge=2, description="listings to make")
+    seed: int = Field(0, ge=0, description="same seed, same bytes")

@@ -1,0 +1,172 @@
+"""Makes one family's listings: which picture each seller takes, what is done to it, and what the title says.
+
+A listing may hide one clue but not two: where the picture does not tell flavours apart the title names the flavour, and
+sizes, which no picture shows, are nearly always named. So titles, pictures and hashes each fail for some pairs that
+the others get right.
+"""
+
+import hashlib
+import io
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import imagehash
+import numpy as np
+from PIL import Image
+
+from shared.demo.canvas import Look
+from shared.demo.pictures import look_of
+from shared.demo.plan import FamilyPlan
+from shared.demo.products import Product, sample_family
+from shared.demo.scenes import Shot, arrange, own_shot, photograph, posed, stock_shot
+from shared.demo.sellers import collage, edited, inset, shop_card
+from shared.demo.titles import generic_title, official_title, own_title, retouched
+
+PICTURE_SHARES = {"stock": 0.20, "edited": 0.36, "own": 0.28, "collage": 0.10, "family": 0.05, "shop card": 0.01}
+TITLE_SHARES = {"official": 0.36, "own": 0.61, "generic": 0.03}
+NAMES_OPTION = 0.55  # share of titles that name colour or flavour although the picture shows it
+NAMES_AMOUNT = {True: 0.97, False: 0.75}  # share of titles that name the size: where siblings differ in it, elsewhere
+STOCK_QUALITY = 88
+SHOP_CARDS = 12
+
+
+class Row(NamedTuple):
+    """A row of the finished table."""
+
+    posting_id: str
+    image: str
+    image_phash: str
+    title: str
+    label_group: str
+
+
+class Family(NamedTuple):
+    """What the listings of a family share.
+
+    Attributes:
+        products: The siblings.
+        looks: How each of them looks.
+        shots: The stock pictures that exist of each, most popular first.
+        title_seeds: Seeds the wording of the title that most shops copy.
+    """
+
+    products: list[Product]
+    looks: list[Look]
+    shots: list[Shot]
+    title_seeds: tuple[int, ...]
+
+
+def make_listings(plan: FamilyPlan, seed: int, families: int, images: Path) -> list[tuple[int, Row]]:
+    """Make all listings of a family and write their pictures.
+
+    Args:
+        plan: The family.
+        seed: The marketplace's seed.
+        families: How many families the marketplace has; collages show products of others.
+        images: The folder that the JPEG files go to.
+
+    Returns:
+        (row number, row) of each listing.
+    """
+    rng = np.random.default_rng([seed, 2, plan.index])
+    family = _family(plan, seed, rng)
+    made = []
+    for member, (label, rows) in enumerate(zip(plan.labels, plan.rows, strict=True)):
+        for row in rows:
+            kind = _draw_from(PICTURE_SHARES, rng)
+            stranger = _other_look(seed, int(rng.integers(families))) if kind == "collage" else None
+            picture, quality = _picture(family, member, kind, stranger, rng)
+            title = _title(family, member, kind, rng)
+            made.append((row, _listing(row, label, title, _jpeg(picture, quality), plan.gaps.get(row, ""), images)))
+    return made
+
+
+def _family(plan: FamilyPlan, seed: int, rng: np.random.Generator) -> Family:
+    products = sample_family(len(plan.labels), np.random.default_rng([seed, 1, plan.index]))
+    shots = [stock_shot(rng) for _ in range(rng.integers(2, 5))]
+    return Family(products, [look_of(product) for product in products], shots, (seed, 3, plan.index))
+
+
+def _other_look(seed: int, index: int) -> Look:
+    return look_of(sample_family(1, np.random.default_rng([seed, 1, index]))[0])
+
+
+def _picture(
+    family: Family, member: int, kind: str, stranger: Look | None, rng: np.random.Generator
+) -> tuple[Image.Image, int]:
+    """A listing's picture and the quality it is saved in."""
+    look = family.looks[member]
+    favourite = min(int(rng.exponential(0.9)), len(family.shots) - 1)
+    stock = _photograph(look, family.shots[favourite])
+    quality = int(rng.integers(68, 94))
+    if kind == "stock":
+        return stock, STOCK_QUALITY
+    if kind == "shop card":
+        return shop_card(int(rng.integers(SHOP_CARDS))), STOCK_QUALITY
+    if kind == "own":
+        return edited(photograph(look, own_shot(rng)), rng), quality
+    if kind == "family":
+        return edited(arrange([posed(other, "front") for other in family.looks], family.shots[0]), rng), quality
+    if kind == "collage":
+        return _collage(family, look, stock, stranger, rng), quality
+    return edited(stock, rng), quality
+
+
+def _collage(
+    family: Family, look: Look, stock: Image.Image, stranger: Look | None, rng: np.random.Generator
+) -> Image.Image:
+    shots = [*family.shots[1:], own_shot(rng)][: rng.integers(1, 4)]
+    others = [_photograph(look, shot) for shot in shots]
+    if stranger is not None and rng.random() < 0.35:
+        others[-1] = photograph(stranger, stock_shot(rng))
+    return inset(stock, others[-1], rng) if rng.random() < 0.4 else collage([stock, *others], rng)
+
+
+_photograph = lru_cache(maxsize=16)(photograph)  # stock pictures are listed again and again
+
+
+def _title(family: Family, member: int, picture_kind: str, rng: np.random.Generator) -> str:
+    product = family.products[member]
+    shows_option = picture_kind not in ("family", "shop card")
+    names_option = bool(rng.random() < NAMES_OPTION) or not shows_option
+    sizes_differ = len({sibling.amount for sibling in family.products}) > 1
+    names_amount = bool(rng.random() < NAMES_AMOUNT[sizes_differ])
+    kind = _draw_from(TITLE_SHARES, rng)
+    if kind == "generic" and shows_option and not sizes_differ:
+        return generic_title(product, rng)
+    if kind == "own":
+        return own_title(product, rng, names_option, names_amount)
+    title = official_title(product, family.title_seeds, names_option, names_amount)
+    return title if rng.random() < 0.3 else retouched(title, rng)
+
+
+def _listing(row: int, label: str, title: str, jpeg: bytes, gap: str, images: Path) -> Row:
+    """Write the picture, unless it is to be missing, under a name that follows from its content."""
+    posting_id = f"demo_{row:06d}"
+    if gap == "no image":
+        return Row(posting_id, "", "", title, label)
+    name = f"{hashlib.blake2b(jpeg, digest_size=16).hexdigest()}.jpg"
+    if gap == "lost image":
+        name = f"lost{row:06d}.jpg"
+    else:
+        (images / name).write_bytes(jpeg)
+    return Row(posting_id, name, _phash(jpeg), "" if gap == "no title" else title, label)
+
+
+def _jpeg(picture: Image.Image, quality: int) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+@lru_cache(maxsize=16)
+def _phash(jpeg: bytes) -> str:
+    with Image.open(io.BytesIO(jpeg)) as picture:
+        return str(imagehash.phash(picture))
+
+
+def _draw_from(shares: dict[str, float], rng: np.random.Generator) -> str:
+    """One of the names, each as often as its share says."""
+    at = np.searchsorted(np.cumsum(list(shares.values())), rng.random() * sum(shares.values()), side="right")
+    return list(shares)[min(int(at), len(shares) - 1)]

@@ -1,0 +1,73 @@
+"""What the demo marketplace sells: families of products that differ only in size, or in colour or flavour."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from shared.demo.words import BRAND_ENDS, BRAND_STARTS, KINDS, Kind, Option
+
+SIBLINGS_BY = ("amount", "option")
+
+
+@dataclass(frozen=True)
+class Product:
+    """One product.
+
+    Attributes:
+        kind: What it is.
+        brand: Its invented brand.
+        line: The name of its line within the brand.
+        option: Its colour, scent or flavour.
+        amount: Its size in the kind's unit, 0 where size plays no part. It is told by titles only, never drawn.
+        model: Its model number, or empty.
+        style: Seeds everything else about its drawing; siblings share it.
+    """
+
+    kind: Kind
+    brand: str
+    line: str
+    option: Option
+    amount: int
+    model: str
+    style: int
+
+
+def sample_family(members: int, rng: np.random.Generator) -> list[Product]:
+    """Invent a product and its siblings.
+
+    Args:
+        members: How many products, 1 to 4.
+        rng: The family's generator.
+
+    Returns:
+        Products of one brand and line that differ either in their amount or in their option, not in both.
+    """
+    first = _sample_product(rng)
+    axis = SIBLINGS_BY[int(rng.random() < 0.5)]
+    if axis == "amount" and len(first.kind.amounts) >= members:
+        amounts = rng.choice(first.kind.amounts, size=members, replace=False)
+        return [replace(first, amount=int(amount)) for amount in amounts]
+    options = rng.choice(len(first.kind.options), size=members, replace=False)
+    return [replace(first, option=first.kind.options[i]) for i in options]
+
+
+def _sample_product(rng: np.random.Generator) -> Product:
+    kind = KINDS[rng.integers(len(KINDS))]
+    return Product(
+        kind=kind,
+        brand=_pick(BRAND_STARTS, rng) + _pick(BRAND_ENDS, rng),
+        line=" ".join(_pick(words, rng) for words in kind.lines),
+        option=kind.options[rng.integers(len(kind.options))],
+        amount=int(rng.choice(kind.amounts)) if kind.amounts else 0,
+        model=_model_number(rng) if kind.has_model else "",
+        style=int(rng.integers(2**31)),
+    )
+
+
+def _pick(words: tuple[str, ...], rng: np.random.Generator) -> str:
+    return words[rng.integers(len(words))]
+
+
+def _model_number(rng: np.random.Generator) -> str:
+    letters = "".join(rng.choice(list("ABCEFGHKMPSTVXZ"), size=rng.integers(1, 3)))
+    return f"{letters}{_pick(('', '-', ''), rng)}{rng.integers(1, 99) * int(rng.choice([1, 10]))}"

@@ -1,0 +1,129 @@
+"""How sellers write titles: Indonesian and English mixed, shouted, shortened, misspelt, and full of praise."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from shared.demo.products import Product
+
+UNITS: dict[str, tuple[str, ...]] = {
+    "ml": ("{}ml", "{} ml", "{} ML", "{}mL", "{}ML"),
+    "g": ("{}g", "{}gr", "{} gr", "{} gram", "{}GR"),
+    "pcs": ("{}pcs", "{} pcs", "isi {}", "{} PCS", "{} pc"),
+    "L": ("{}L", "{} liter", "{} L", "{}lt"),
+    "GB": ("{}GB", "{} GB", "{}gb", "{} gb"),
+    "m": ("{}m", "{} meter", "{}M", "{} m", "{}mtr"),
+    "mAh": ("{}mAh", "{} mAh", "{}mah", "{} MAH"),
+    "cm": ("{}cm", "{} cm", "{}CM", "uk {}cm"),
+}
+THOUSANDS = {"ml": ("L", 500), "g": ("kg", 500)}  # the larger unit, and from which amount on it is used
+ORDERS = (
+    ("noun", "brand", "line", "model", "option", "claims", "amount"),
+    ("brand", "line", "noun", "model", "option", "amount", "claims"),
+    ("brand", "noun", "line", "model", "amount", "option", "claims"),
+    ("noun", "claims", "brand", "line", "model", "option", "amount"),
+    ("brand", "model", "line", "amount", "noun", "option", "claims"),
+    ("line", "brand", "model", "noun", "amount", "claims", "option"),
+)
+DROPPED = {"noun": 0.12, "brand": 0.12, "line": 0.12, "model": 0.15, "claims": 0.25}
+OPENERS = (
+    "READY STOCK", "PROMO", "TERMURAH", "[BPOM]", "ORIGINAL", "(COD)", "NEW", "BEST SELLER", "Ready", "GROSIR", "SALE",
+    "🔥", "⭐", "[ ORIGINAL 100% ]", "HOT", "GRATIS ONGKIR",
+)  # fmt: skip
+CLOSERS = (
+    "original 100%", "murah", "termurah", "ready stock", "bisa cod", "ori", "best seller", "100% ori", "promo", "terbaru",
+    "harga grosir", "💯", "gratis bubble wrap", "/ original", "asli", "import", "❤️", "exp 2024", "good quality", "BPOM",
+)  # fmt: skip
+SHORTENED = {
+    "original": "ori", "hitam": "hitem", "dan": "&", "gratis": "free", "wanita": "cewek", "pria": "cowok",
+    "untuk": "utk", "anak": "ank", "premium": "prem", "charger": "cas", "shampoo": "shmpo", "wajah": "muka",
+}  # fmt: skip
+GENERIC = ("{noun} murah", "{noun} ready stock", "{noun} {option} promo", "{noun} terbaru bisa cod", "{option} {noun} ori")
+
+
+def official_title(product: Product, seeds: Sequence[int], names_option: bool, names_amount: bool) -> str:
+    """The title that most shops copy: of one wording for a whole family, only option and amount differ.
+
+    Args:
+        product: What is sold.
+        seeds: Seeds the wording.
+        names_option: Whether it tells the colour or flavour.
+        names_amount: Whether it tells the size.
+    """
+    return _compose(product, np.random.default_rng(seeds), names_option, names_amount)
+
+
+def own_title(product: Product, rng: np.random.Generator, names_option: bool, names_amount: bool) -> str:
+    """A title in a seller's own wording; arguments as for `official_title`."""
+    return retouched(_compose(product, rng, names_option, names_amount), rng)
+
+
+def generic_title(product: Product, rng: np.random.Generator) -> str:
+    """A title that would fit a hundred products."""
+    words = {"noun": _pick(product.kind.nouns, rng), "option": _pick(product.option.names, rng)}
+    return _pick(GENERIC, rng).format(**words)
+
+
+def retouched(title: str, rng: np.random.Generator) -> str:
+    """A title with praise around it, a slip of the keyboard, a shortened word, in the seller's letter case."""
+    if rng.random() < 0.3:
+        title = f"{_pick(OPENERS, rng)} {title}"
+    if rng.random() < 0.35:
+        title = f"{title} {_pick(CLOSERS, rng)}"
+    if rng.random() < 0.3:
+        title = " ".join(SHORTENED.get(word.lower(), word) for word in title.split())
+    if rng.random() < 0.25:
+        title = _slip(title, rng)
+    return _in_case(title, rng)
+
+
+def amount_text(amount: int, unit: str, rng: np.random.Generator) -> str:
+    """A size in one of the ways in which sellers write it, such as 500ml, 500 ML or 0.5 L."""
+    form = _pick(UNITS[unit], rng)
+    larger, start = THOUSANDS.get(unit, ("", amount + 1))
+    if rng.random() < 0.3 and amount >= start:
+        return f"{amount / 1000:g}{_pick(('', ' '), rng)}{larger}"
+    return form.format(amount)
+
+
+def _compose(product: Product, rng: np.random.Generator, names_option: bool, names_amount: bool) -> str:
+    """Put a title together; what is drawn does not depend on what is named, so siblings get the same wording."""
+    kind = product.kind
+    order = ORDERS[rng.integers(len(ORDERS))]
+    words = {
+        "noun": _pick(kind.nouns, rng),
+        "brand": product.brand,
+        "line": product.line,
+        "model": product.model,
+        "claims": " ".join(rng.permutation(list(kind.claims))[: rng.integers(1, 3)].tolist()),
+    }
+    for word, share in DROPPED.items():
+        if rng.random() < share and not (word == "line" and words["brand"] == ""):
+            words[word] = ""
+    names = product.option.names
+    words["option"] = names[int(rng.random() * len(names))] if names_option else ""
+    words["amount"] = amount_text(product.amount, kind.unit, rng) if kind.unit and names_amount else ""
+    return " ".join(words[part] for part in order if words[part])
+
+
+def _slip(title: str, rng: np.random.Generator) -> str:
+    """Swap, drop or double one letter of a word."""
+    places = [at for at in range(1, len(title) - 1) if title[at].isalpha() and title[at - 1].isalpha()]
+    if not places:
+        return title
+    at = places[rng.integers(len(places))]
+    before, letter, after = title[: at - 1], title[at - 1 : at + 1], title[at + 1 :]
+    return before + (letter[::-1], letter[0], letter[0] + letter)[rng.integers(3)] + after
+
+
+def _in_case(title: str, rng: np.random.Generator) -> str:
+    choice = rng.random()
+    if choice < 0.2:
+        return title.upper()
+    if choice < 0.4:
+        return title.lower()
+    return title.title() if choice < 0.55 else title
+
+
+def _pick(words: tuple[str, ...], rng: np.random.Generator) -> str:
+    return words[rng.integers(len(words))]
