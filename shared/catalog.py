@@ -1,0 +1,242 @@
+"""Reading a user's listings: find the table and the pictures, name every fault at once, make a `Catalog`."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from pydantic import Field
+
+from shared.compute import ComputeConfig
+from shared.errors import MatcherError, raise_faults
+from shared.images import MISSING, PILLOW_MAX_PIXELS, Picture
+from shared.scan import digest, scan
+from shared.schema import CATALOG_SCHEMA, Catalog
+from shared.section import Section
+from shared.table import ENDINGS, Table, ending, printable, read_table
+
+
+class DataConfig(Section):
+    """Section `data`: how the listings are written down."""
+
+    id_column: str = Field("posting_id", min_length=1, description="column with the listing's unique id")
+    title_column: str = Field("title", description="column with the title; empty: there is none")
+    image_column: str = Field("image", description="column with the image's file name; empty: there is none")
+    phash_column: str = Field("image_phash", description="column with a perceptual hash (16 hex digits), if any")
+    label_column: str = Field("label_group", description="column with the product that the listing sells, for training")
+    images: str = Field(
+        "",
+        description="image folder, looked for beside the table, then here; empty: train_images or test_images beside "
+        "the table; for a single table also images, then the table's own folder",
+    )
+    max_pixels: int = Field(50_000_000, ge=1, le=PILLOW_MAX_PIXELS, description="larger images are refused undecoded")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where listings are read from.
+
+    Args:
+        table: The table's file.
+        images: The folder with its pictures; None when there is none.
+    """
+
+    table: Path
+    images: Path | None
+
+
+# What other exports call a column, in lower case and without punctuation.
+_OTHER_NAMES = {
+    "id_column": ("id", "listingid", "itemid", "productid", "offerid", "sku"),
+    "title_column": ("name", "productname", "producttitle", "itemname", "listingtitle", "description"),
+    "image_column": ("img", "picture", "photo", "file", "filename", "imagename", "imagefile", "imagepath"),
+    "label_column": ("label", "labels", "group", "groupid", "product", "productgroup", "cluster", "clusterid"),
+}
+_PHASH = re.compile("[0-9a-fA-F]{16}")
+_ROWS_SHOWN = 10
+
+
+def find_source(data: Path, config: DataConfig, *, test: bool) -> Source:
+    """Find the table and the image folder.
+
+    Args:
+        data: A folder in Kaggle layout (`train.csv`, `train_images/`), or one table.
+        config: Section `data`.
+        test: In a folder, take `test.csv` and `test_images/` when they are there.
+
+    Raises:
+        MatcherError: There is no such path, no table in the folder or more than one, or no such image folder.
+    """
+    if os.path.isdir(data):
+        kind = "test" if test and has_test(data) else "train"
+        return Source(_table_in(data, kind), _image_folder(data, config, [f"{kind}_images"]))
+    if not os.path.exists(data):
+        raise MatcherError(f"{data}: no such file or folder")
+    kind = data.name[: -len(ending(data) or "")]
+    return Source(data, _image_folder(data.parent, config, [f"{kind}_images", "images", "."]))
+
+
+def has_test(data: Path) -> bool:
+    """Whether a folder holds a test table (`test.csv` or another format)."""
+    return any(os.path.exists(data / f"test{end}") for end in ENDINGS)
+
+
+def _table_in(folder: Path, kind: str) -> Path:
+    found = [folder / f"{kind}{end}" for end in ENDINGS if os.path.exists(folder / f"{kind}{end}")]
+    if not found:
+        raise MatcherError(f"{folder}: no {kind}.csv in it (nor {', '.join(f'{kind}{e}' for e in ENDINGS[1:])})")
+    if len(found) > 1:
+        raise MatcherError(f"{folder}: holds {' and '.join(p.name for p in found)}; name the table to read")
+    return found[0]
+
+
+def _image_folder(base: Path, config: DataConfig, usual: list[str]) -> Path | None:
+    places = [base / config.images, Path(config.images)] if config.images else [base / name for name in usual]
+    found = next((place.absolute() for place in places if os.path.isdir(place)), None)
+    if config.images and found is None:
+        raise MatcherError(f"data.images={config.images}: no such folder, neither in {base} nor in {Path.cwd()}")
+    return found
+
+
+def read_catalog(
+    source: Source, config: DataConfig, compute: ComputeConfig, *, labelled: bool, progress: bool = True
+) -> Catalog:
+    """Read a table of listings and look at every picture that it names.
+
+    A listing keeps its row whatever its picture is like; what is wrong with the picture stands in `image_fault`.
+    The perceptual hash is taken from the picture; the one in the table is used where there is no usable picture.
+
+    Args:
+        source: From `find_source`.
+        config: Section `data`.
+        compute: Section `compute`, for the number of threads.
+        labelled: Whether label groups are needed; if not they are not read either.
+        progress: Whether to draw a bar when on a terminal.
+
+    Returns:
+        The listings in the table's order, with every value as written.
+
+    Raises:
+        MatcherError: The table has faults (one error names all of them, with their rows), or an image folder was
+            given that holds none of the pictures.
+    """
+    table = read_table(source.table)
+    rows_at_fault = {row for row, _ in table.faults}
+    faults = table.faults + list(_column_faults(table, config, labelled))
+    faults += [fault for fault in _value_faults(table, config, labelled) if fault[0] not in rows_at_fault - {0}]
+    lines = [f"row {row}: {what}" if row else what for row, what in sorted(faults, key=lambda fault: fault[0])]
+    raise_faults(f"{source.table} (row 1 is the first below the header)", lines)
+
+    names = table.columns.get(config.image_column, [""] * len(table))
+    pictures, folder = _pictures(source, config, compute, [name for name in names if name.strip()], progress)
+    return Catalog(_assemble(table, config, names, pictures, labelled), folder)
+
+
+def catalog_fingerprint(source: Source, config: DataConfig, compute: ComputeConfig) -> dict[str, str]:
+    """Digests of what `read_catalog` reads: of the table's bytes, and of all pictures that it names.
+
+    Returns:
+        SHA-256 by name ("table", "images"); a changed or added picture changes the second, a changed time neither.
+
+    Raises:
+        MatcherError: The table cannot be read.
+    """
+    names = read_table(source.table).columns.get(config.image_column, [])
+    images = digest(source.images, filter(str.strip, names), compute.cpu_threads) if source.images else ""
+    return {"table": hashlib.sha256(source.table.read_bytes()).hexdigest(), "images": images}
+
+
+def _column_faults(table: Table, config: DataConfig, labelled: bool) -> Iterator[tuple[int, str]]:
+    columns = list(table.columns)
+    there = ", ".join(printable(name) for name in columns) or "none"
+    for setting in ("id_column", "title_column", "image_column", "phash_column", "label_column"):
+        name = getattr(config, setting)
+        unread = not name or (setting == "label_column" and not labelled)
+        if unread or name in columns:
+            continue
+        near = _nearest(setting, name, [c for c in columns if c not in config.model_dump().values()])
+        named = name != DataConfig.model_fields[setting].default
+        if setting in ("id_column", "label_column") or near or named:
+            yield 0, f"no column {name!r}{_advice(setting, near)} (columns: {there})"
+    if not {config.title_column, config.image_column} & set(columns):
+        yield 0, f"neither a title nor an image column (columns: {there}); see --data.title_column, --data.image_column"
+    if not len(table):
+        yield 0, "no rows" if columns else "the file is empty"
+
+
+def _nearest(setting: str, name: str, columns: list[str]) -> str | None:
+    plain = {re.sub(r"[\W_]", "", column.casefold()): column for column in columns}
+    others = (re.sub(r"[\W_]", "", name.casefold()), *_OTHER_NAMES.get(setting, ()))
+    close = difflib.get_close_matches(others[0], plain, n=1, cutoff=0.75)
+    return next((plain[other] for other in (*others, *close) if other in plain), None)
+
+
+def _advice(setting: str, near: str | None) -> str:
+    if near is None:
+        return f"; name it with --data.{setting}="
+    none = "" if setting in ("id_column", "label_column") else f", or --data.{setting}= if there is none"
+    return f"; if it is {printable(near)!r}, say --data.{setting}={printable(near)}{none}"
+
+
+def _value_faults(table: Table, config: DataConfig, labelled: bool) -> Iterator[tuple[int, str]]:
+    first: dict[str, int] = {}
+    for row, posting_id in enumerate(table.columns.get(config.id_column, []), start=1):
+        if not posting_id.strip():
+            yield row, f"empty {config.id_column}"
+        elif first.setdefault(posting_id, row) != row:
+            yield row, f"id {printable(posting_id)!r} stands in row {first[posting_id]} already"
+    for row, value in enumerate(table.columns.get(config.phash_column, []), start=1):
+        if value.strip() and not _PHASH.fullmatch(value.strip()):
+            yield row, f"{config.phash_column} {printable(value)!r} is not 16 hex digits"
+    labels = table.columns.get(config.label_column, []) if labelled else []
+    blank = [row for row, label in enumerate(labels, start=1) if not label.strip()]
+    if blank:
+        more = f" and {len(blank) - _ROWS_SHOWN} more" if len(blank) > _ROWS_SHOWN else ""
+        rows = ", ".join(map(str, blank[:_ROWS_SHOWN]))
+        yield 0, f"training needs every {config.label_column}: none in row{'s' * (len(blank) > 1)} {rows}{more}"
+
+
+def _pictures(
+    source: Source, config: DataConfig, compute: ComputeConfig, names: list[str], progress: bool
+) -> tuple[dict[str, Picture | str], Path | None]:
+    """What is known of each named picture, and the folder they lie in."""
+    folder = source.images
+    if folder is None or not names:
+        return dict.fromkeys(names, "no image folder"), None
+    pictures = scan(folder, names, config.max_pixels, compute.cpu_threads, progress)
+    if all(picture == MISSING for picture in pictures.values()):
+        if folder == source.table.parent.absolute() and not config.images:  # nobody said that pictures lie there
+            return dict.fromkeys(names, "no image folder"), None
+        raise MatcherError(
+            f"{source.table}: names {len(pictures)} images ({printable(names[0])}, …), none of them is in {folder}; "
+            "name their folder with --data.images=, or use --data.image_column= to do without"
+        )
+    return pictures, folder
+
+
+def _assemble(
+    table: Table, config: DataConfig, names: list[str], pictures: dict[str, Picture | str], labelled: bool
+) -> pa.Table:
+    found = [pictures.get(name) for name in names]
+    usable = [picture if isinstance(picture, Picture) else None for picture in found]
+    blank = [""] * len(table)
+    given = [int(value, 16) if value.strip() else None for value in table.columns.get(config.phash_column, blank)]
+    columns = {
+        "posting_id": table.columns[config.id_column],
+        "title": [title or None for title in table.columns.get(config.title_column, blank)],
+        "image": [name or None for name in names],
+        "label_group": table.columns[config.label_column] if labelled else [None] * len(table),
+        "phash": [picture.phash if picture else known for picture, known in zip(usable, given, strict=True)],
+        "image_sha": [picture and picture.sha for picture in usable],
+        "width": [picture and picture.width for picture in usable],
+        "height": [picture and picture.height for picture in usable],
+        "bytes": [picture and picture.size for picture in usable],
+        "image_fault": [reason if isinstance(reason, str) else None for reason in found],
+    }
+    return pa.table(columns, schema=CATALOG_SCHEMA)

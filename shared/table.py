@@ -1,0 +1,171 @@
+"""Tables of text: CSV, TSV, JSONL and Parquet, read so that every value stays as it was written.
+
+A reader guesses nothing: `001`, `1e5` and `NA` come back unchanged. It goes on after a fault, so that one error can
+name all of them.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+import sys
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shared.errors import MatcherError
+
+ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".jsonl", ".jsonl.gz", ".parquet")
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_NOT_TEXT = re.compile("[\ud800-\udfff]")  # what `surrogateescape` leaves for a byte that is not UTF-8
+
+csv.field_size_limit(sys.maxsize)  # a title may be longer than the default of 131,072 characters
+
+
+@dataclass
+class Table:
+    """Columns of text, and what is wrong with the rows they came from.
+
+    Args:
+        columns: Every value as written, str [n] a column; "" where a row has none.
+        faults: (row, what is wrong); row 1 is the first below the header, row 0 the table as a whole.
+    """
+
+    columns: dict[str, list[str]]
+    faults: list[tuple[int, str]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Rows."""
+        return len(next(iter(self.columns.values()), []))
+
+
+def ending(path: Path) -> str | None:
+    """Which of `ENDINGS` a file name has; None when it has none of them."""
+    return next((e for e in sorted(ENDINGS, key=len, reverse=True) if path.name.lower().endswith(e)), None)
+
+
+def read_table(path: Path) -> Table:
+    """Read a table of any known format.
+
+    Args:
+        path: A regular file with one of `ENDINGS`.
+
+    Returns:
+        All of its columns, and the faults of single rows, which are kept in `columns` as far as they can be.
+
+    Raises:
+        MatcherError: The file cannot be read at all.
+    """
+    kind = ending(path)
+    if kind is None:
+        raise MatcherError(f"{path}: not a table; a table's name ends with {', '.join(ENDINGS)}")
+    if not path.is_file():
+        raise MatcherError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
+    try:
+        if kind == ".parquet":
+            return _read_parquet(path)
+        data = path.read_bytes()
+        data = gzip.decompress(data) if kind.endswith(".gz") else data
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+        raise MatcherError(f"{path}: cannot be read: {error}") from None
+    kind = kind.removesuffix(".gz")
+    text = data.decode("utf-8-sig", errors="surrogateescape")
+    table = _read_jsonl(text) if kind == ".jsonl" else _read_csv(text, _DELIMITERS[kind])
+    table.faults += list(_encoding_faults(table.columns))
+    return table
+
+
+def _encoding_faults(columns: dict[str, list[str]]) -> Iterator[tuple[int, str]]:
+    for name, values in columns.items():
+        for row, text in enumerate([name, *values]):  # row 0 is the header
+            if not text.isascii() and (found := _NOT_TEXT.search(text)):
+                byte = ord(found[0]) - 0xDC00
+                what = f"byte 0x{byte:02x} is not UTF-8" if 0x80 <= byte <= 0xFF else "half a surrogate pair"
+                yield row, f"{what} in {printable(name)} {printable(text)!r}; save the table as UTF-8"
+
+
+def printable(text: str, length: int = 60) -> str:
+    """The text fit for an error message: on one line, not too long, with undecodable bytes shown as such."""
+    text = text.encode("utf-8", errors="backslashreplace").decode()
+    return "".join(c if c.isprintable() else " " for c in (text if len(text) <= length else text[: length - 1] + "…"))
+
+
+def _read_csv(text: str, delimiter: str) -> Table:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    rows: list[list[str]] = []
+    faults: list[tuple[int, str]] = []
+    while True:
+        line = reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            break
+        except csv.Error as error:
+            row = []
+            faults.append((0 if header is None else len(rows) + 1, f"broken quotes from line {line} on ({error})"))
+        else:
+            if not row:  # an empty line is no row
+                continue
+        if header is None:
+            header = row
+            continue
+        if row and len(row) != len(header):
+            faults.append((len(rows) + 1, f"{len(row)} fields where the header has {len(header)} (line {line})"))
+        rows.append((row + [""] * len(header))[: len(header)])
+    header = header or []
+    return Table({name: [row[at] for row in rows] for at, name in enumerate(header)}, _twice(header) + faults)
+
+
+def _read_jsonl(text: str) -> Table:
+    records: list[dict[str, Any]] = []
+    faults: list[tuple[int, str]] = []
+    for line in text.split("\n"):
+        if not line.strip():
+            continue
+        record: Any = {}
+        try:
+            record = json.loads(line, parse_int=str, parse_float=str, parse_constant=lambda _: None)
+        except (ValueError, RecursionError) as error:
+            faults.append((len(records) + 1, f"not JSON ({printable(str(error))})"))
+        if not isinstance(record, dict):
+            faults.append((len(records) + 1, "not a JSON object"))
+            record = {}
+        records.append(record)
+    names = list(dict.fromkeys(name for record in records for name in record))
+    return Table({name: [_as_text(record.get(name)) for record in records] for name in names}, faults)
+
+
+def _read_parquet(path: Path) -> Table:
+    # ParquetFile, since read_table would take key=value folders above the file for columns
+    with pq.ParquetFile(path) as file:
+        table = file.read()
+    names = table.column_names
+    columns = {name: [_as_text(value) for value in table.column(at).to_pylist()] for at, name in enumerate(names)}
+    return Table(columns, _twice(names))
+
+
+def _twice(names: list[str]) -> list[tuple[int, str]]:
+    counts = {name: names.count(name) for name in names}
+    return [(0, f"{count} columns are called {printable(name)!r}") for name, count in counts.items() if count > 1]
+
+
+def _as_text(value: Any) -> str:
+    """A value as a person would have written it in a CSV file; "" for null and NaN."""
+    if isinstance(value, str):
+        return value
+    if value is None or value != value:
+        return ""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="surrogateescape")
+    if isinstance(value, float) and value.is_integer():  # whole numbers become floats when a column has gaps
+        return str(int(value))
+    return json.dumps(value) if isinstance(value, bool | list | dict) else str(value)

@@ -1,0 +1,133 @@
+"""The one form of a title that words, encoders and the equal-title test see.
+
+The order of the steps matters: escapes are decoded before punctuation goes, numbers are put in shape while their
+separators still stand, and a unit is glued to its number once single spaces are left between words.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from collections.abc import Iterable
+from itertools import dropwhile
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Units that belong to the number before them. Counting words ("2 pcs", "isi 2") and letters that are sizes or
+# models more often than units ("a", "s", "x", "in") stay words.
+UNITS = (
+    "ml cl l lt ltr liter liters litre litres cc mcg mg g gr gram grams gms kg oz lb lbs mm cm m mtr meter meters "
+    "metre inch mb gb tb mah wh w watt kw v volt hz khz mhz ghz mp mpix rpm dpi psi mbps px pixels"
+)
+
+_BYTES_LITERAL = re.compile(r"""\s*b(["'])(.*)\1\s*""", re.DOTALL)
+_BYTE_ESCAPES = re.compile(r"(?:\\x[0-9a-fA-F]{2})+")
+_CODE_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+_THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:[.,]\d{3})*[.,]000(?!\d)")
+_DECIMAL = re.compile(r"(?<=\d)[.,](?=\d)")
+_APOSTROPHE = re.compile(r"(?<=\w)['\u2019](?=\w)")
+_PLUS = re.compile(r"(?<=\w)\+(?!\w)")
+_PERCENT = re.compile(r"(?<=\d) ?%")
+_UNIT = re.compile(rf"(?<![^ ])(\d+(?:\.\d+)?) ({'|'.join(UNITS.split())})(?![^ ])")
+
+# Signs that stay, as private characters while everything else that is not a word character goes.
+_KEPT = {"\ue000": ".", "\ue001": "+", "\ue002": "%"}
+_DOT, _PLUS_SIGN, _PERCENT_SIGN = _KEPT
+
+
+class _Characters(dict[int, str]):
+    """What becomes of a character: itself, a space (punctuation, symbols, emoji) or nothing (invisible ones)."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        kind = unicodedata.category(char)
+        if 0xFE00 <= code <= 0xFE0F or 0x1F3FB <= code <= 0x1F3FF or kind in ("Cf", "Cs", "Cn", "Co", "Me"):
+            kept = ""  # variation selectors, skin tones, joiners, directions, surrogates, keycaps
+        else:
+            kept = char if kind[0] in "LNM" else " "
+        self[code] = kept
+        return kept
+
+
+_CHARACTERS = _Characters({ord(mark): sign for mark, sign in _KEPT.items()})
+
+
+def _decode_bytes(escapes: re.Match[str]) -> str:
+    return bytes.fromhex(escapes[0].replace("\\x", "")).decode("utf-8", errors="replace")
+
+
+def _decode(title: str) -> str:
+    r"""Undo what exports leave behind: `b'...'`, `\xe2\x80\x9c`, `\u2019`, `&amp;`."""
+    if literal := _BYTES_LITERAL.fullmatch(title):
+        title = literal[2]
+    if "\\" in title:
+        title = _CODE_ESCAPE.sub(lambda m: chr(int(m[1], 16)), _BYTE_ESCAPES.sub(_decode_bytes, title))
+    for _ in range(2):  # exports escape twice at most
+        if "&" in title:
+            title = html.unescape(title)
+    return title
+
+
+def _fold(text: str) -> str:
+    """Lower case and one code for each look-alike (full-width letters, ligatures, composed accents)."""
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def _mark_signs(text: str) -> str:
+    text = _THOUSANDS.sub(lambda m: re.sub("[.,]", "", m[0]), text)
+    text = _APOSTROPHE.sub("", _DECIMAL.sub(_DOT, text))
+    return _PERCENT.sub(_PERCENT_SIGN, _PLUS.sub(_PLUS_SIGN, text))
+
+
+def _word(token: str) -> str:
+    """The token without leading combining marks, which have nothing to combine with."""
+    return "".join(dropwhile(lambda c: unicodedata.category(c)[0] == "M", token))
+
+
+def _clean(title: str) -> str:
+    text = "".join(c for c in title if c not in _KEPT) if not title.isascii() else title
+    words = _mark_signs(_fold(text)).translate(_CHARACTERS).split()
+    if not title.isascii():
+        words = [word for word in map(_word, words) if word]
+    return _UNIT.sub(r"\1\2", " ".join(words))
+
+
+def normalise(title: str) -> str:
+    """Bring a title into the form in which equal titles are equal strings.
+
+    Lower case, NFKC, escapes and HTML entities decoded, emoji, control characters and punctuation gone. Decimals
+    ("1,5" and "1.5"), "%" after a number and "+" after a word stay; a unit is glued to its number ("500 ML" is
+    "500ml"). Applying it twice changes nothing.
+
+    Args:
+        title: Any text, of any length.
+
+    Returns:
+        Words separated by single spaces; "" when nothing is left, which means: no title.
+    """
+    text = _clean(_decode(title))
+    if text.isascii():
+        return text
+    for _ in range(3):  # removing characters can make others combine anew
+        again = _clean(text)
+        if again == text:
+            break
+        text = again
+    return text
+
+
+def normalise_all(titles: Iterable[str]) -> NDArray[Any]:
+    """Normalise every title.
+
+    Args:
+        titles: n titles.
+
+    Returns:
+        str [n] as an object array, in the order given.
+    """
+    return np.array([*(normalise(title) for title in titles), None], dtype=object)[:-1]
