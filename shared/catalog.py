@@ -25,6 +25,7 @@ from shared.table import ENDINGS, Table, ending, printable, read_table
 class DataConfig(Section):
     """Section `data`: how the listings are written down."""
 
+    path: str = Field("demo", description="folder in Kaggle layout, or one table; demo: invented listings")
     id_column: str = Field("posting_id", min_length=1, description="column with the listing's unique id")
     title_column: str = Field("title", description="column with the title; empty: there is none")
     image_column: str = Field("image", description="column with the image's file name; empty: there is none")
@@ -58,11 +59,12 @@ _OTHER_NAMES = {
     "image_column": ("img", "picture", "photo", "file", "filename", "imagename", "imagefile", "imagepath"),
     "label_column": ("label", "labels", "group", "groupid", "product", "productgroup", "cluster", "clusterid"),
 }
+_COLUMNS = ("id_column", "title_column", "image_column", "phash_column", "label_column")
 _PHASH = re.compile("[0-9a-fA-F]{16}")
 _ROWS_SHOWN = 10
 
 
-def find_source(data: Path, config: DataConfig, *, test: bool) -> Source:
+def find_source(data: Path, config: DataConfig, *, test: bool = False) -> Source:
     """Find the table and the image folder.
 
     Args:
@@ -138,7 +140,7 @@ def read_catalog(
     return Catalog(_assemble(table, config, names, pictures, labelled), folder)
 
 
-def catalog_fingerprint(source: Source, config: DataConfig, compute: ComputeConfig) -> dict[str, str]:
+def catalog_fingerprint(source: Source, config: DataConfig) -> dict[str, str]:
     """Digests of what `read_catalog` reads: of the table's bytes, and of all pictures that it names.
 
     Returns:
@@ -148,19 +150,20 @@ def catalog_fingerprint(source: Source, config: DataConfig, compute: ComputeConf
         MatcherError: The table cannot be read.
     """
     names = read_table(source.table).columns.get(config.image_column, [])
-    images = digest(source.images, filter(str.strip, names), compute.cpu_threads) if source.images else ""
+    images = digest(source.images, filter(str.strip, names)) if source.images else ""
     return {"table": hashlib.sha256(source.table.read_bytes()).hexdigest(), "images": images}
 
 
 def _column_faults(table: Table, config: DataConfig, labelled: bool) -> Iterator[tuple[int, str]]:
     columns = list(table.columns)
     there = ", ".join(printable(name) for name in columns) or "none"
-    for setting in ("id_column", "title_column", "image_column", "phash_column", "label_column"):
+    taken = {getattr(config, setting) for setting in _COLUMNS}
+    for setting in _COLUMNS:
         name = getattr(config, setting)
         unread = not name or (setting == "label_column" and not labelled)
         if unread or name in columns:
             continue
-        near = _nearest(setting, name, [c for c in columns if c not in config.model_dump().values()])
+        near = _nearest(setting, name, [c for c in columns if c not in taken])
         named = name != DataConfig.model_fields[setting].default
         if setting in ("id_column", "label_column") or near or named:
             yield 0, f"no column {name!r}{_advice(setting, near)} (columns: {there})"

@@ -55,7 +55,7 @@ def scan(folder: Path, names: Iterable[str], max_pixels: int, threads: int, prog
     return _each(names, lambda name: inspect(locate(folder, name), max_pixels), threads, progress, "reading images")
 
 
-def digest(folder: Path, names: Iterable[str], threads: int) -> str:
+def digest(folder: Path, names: Iterable[str], threads: int = 8) -> str:
     """One SHA-256 over all named files: it changes with any name or content, not with times or the order of rows."""
 
     def content(name: str) -> str:
