@@ -36,6 +36,7 @@ _UNIT = re.compile(rf"(?<![^ ])(\d+(?:\.\d+)?) ({'|'.join(UNITS.split())})(?![^ 
 # Signs that stay, as private characters while everything else that is not a word character goes.
 _KEPT = {"\ue000": ".", "\ue001": "+", "\ue002": "%"}
 _DOT, _PLUS_SIGN, _PERCENT_SIGN = _KEPT
+_PRIVATE = re.compile(f"[{''.join(_KEPT)}]")
 
 
 class _Characters(dict[int, str]):
@@ -86,15 +87,17 @@ def _mark_signs(text: str) -> str:
 
 def _word(token: str) -> str:
     """The token without leading combining marks, which have nothing to combine with."""
+    if token[0].isalnum():
+        return token
     return "".join(dropwhile(lambda c: unicodedata.category(c)[0] == "M", token))
 
 
 def _clean(title: str) -> str:
-    text = "".join(c for c in title if c not in _KEPT) if not title.isascii() else title
-    words = _mark_signs(_fold(text)).translate(_CHARACTERS).split()
-    if not title.isascii():
-        words = [word for word in map(_word, words) if word]
-    return _UNIT.sub(r"\1\2", " ".join(words))
+    words = _mark_signs(_fold(_PRIVATE.sub("", title))).translate(_CHARACTERS).split()
+    text = " ".join(words)
+    if not text.isascii():
+        text = " ".join(filter(None, map(_word, words)))
+    return _UNIT.sub(r"\1\2", text)
 
 
 def normalise(title: str) -> str:
