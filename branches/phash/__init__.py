@@ -1,0 +1,1 @@
+"""The perceptual-hash branch: near-identical pictures, without a trained model."""

@@ -1,0 +1,43 @@
+"""Perceptual hashes as vectors: a bit becomes ±1/8, so that a cosine counts the bits in which two hashes differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from branches.phash.config import Config
+from shared.compute import ComputeConfig
+from shared.images import is_flat_hash
+from shared.schema import Catalog, Embeddings
+
+BITS = 64
+
+
+def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embeddings:
+    """One vector a listing: float32 [n, 64], the cosine of two being 1 − 2·(differing bits)/64.
+
+    A listing without a hash, or whose hash is that of an empty picture (one plain colour), has no evidence.
+
+    Args:
+        catalog: The pool.
+        encoder: Unused; this branch is not trained.
+        config: The branch's settings.
+        compute: Unused; this takes no time.
+    """
+    hashes = catalog.phashes
+    present = catalog.has_phash & ~is_flat_hash(hashes)
+    return Embeddings(_signs(hashes) * present[:, None].astype(np.float32), present)
+
+
+def _signs(hashes: NDArray[np.uint64]) -> NDArray[np.float32]:
+    """Bits as ±1/8, the lowest first, float32 [n, 64]."""
+    bits = (hashes[:, None] >> np.arange(BITS, dtype=np.uint64)) & np.uint64(1)
+    return (bits.astype(np.float32) * 2 - 1) / np.float32(BITS**0.5)
+
+
+if __name__ == "__main__":
+    from shared.branch import main_embed
+
+    raise SystemExit(main_embed("phash"))
