@@ -24,16 +24,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
         return 130
-    seconds = time.monotonic() - start
-    print(f"{options.listings:,} listings of {_products(options.out):,} products written to {options.out} ({seconds:.0f} s)")
+    made = f"{options.listings:,} listings of {_products(options.out):,} products"
+    print(f"{made} written to {options.out} ({time.monotonic() - start:.0f} s)")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m shared.demo",
-        description="Invent products, draw them, and list each 2 to 51 times as sellers do: a catalogue in the layout of "
-        "the Kaggle competition Shopee - Price Match Guarantee, to try the matcher on.",
+        description="Invent products, draw them, and list each 2 to 51 times as sellers do: a catalogue in the layout "
+        "of the Kaggle competition Shopee - Price Match Guarantee, to try the matcher on.",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR",
                         help="new or empty folder for train.csv and train_images/")  # fmt: skip

@@ -1,4 +1,4 @@
-"""A drawing board in units of a hundredth, with the fills, textures and light that the demo's products are drawn with."""
+"""A drawing board of 100 × 100 units, with the textures and the light that the demo's products are drawn with."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -237,7 +237,7 @@ def lit(image: Image.Image, light: str) -> Image.Image:
     size = (box[2] - box[0], box[3] - box[1])
     alpha = image.getchannel("A")
     body = image.crop(box).convert("RGB")
-    shade, shine = (part.resize(size, Image.Resampling.BILINEAR) for part in _light(light))
+    shade, shine = (part.resize(size, Image.Resampling.BILINEAR).convert("RGB") for part in _light(light))
     shaded = ImageChops.screen(ImageChops.multiply(body, shade), shine)
     image.paste(shaded, box)
     image.putalpha(alpha)
@@ -261,4 +261,4 @@ def _light(light: str) -> tuple[Image.Image, Image.Image]:
 
 
 def _grey(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Image.Image:
-    return Image.fromarray((255 * values.clip(0, 1)).astype(np.uint8)).convert("RGB")
+    return Image.fromarray((255 * values.clip(0, 1)).astype(np.uint8))

@@ -239,15 +239,13 @@ def mug(sketch: Sketch, look: Look) -> None:
 
 
 def plush(sketch: Sketch, look: Look) -> None:
-    """A cuddly animal: round or long ears, with or without a belly patch."""
-    fur, ear, head = texture(look), look.between(6, 10, 0), look.between(17, 23, 1)
+    """A cuddly bear, rabbit or cat, with or without a belly patch."""
+    head = look.between(17, 23, 1)
+    _ears(sketch, head, look)
     for side in (-1, 1):
-        x = 50 + side * head * 0.75
-        sketch.oval((x - ear, 6, x + ear, 26 + look.between(0, 14, 2)), look.main)
-        sketch.oval((x - ear * 0.5, 10, x + ear * 0.5, 22), look.second)
         sketch.oval((50 + side * 22 - 9, 54, 50 + side * 22 + 9, 76), look.main)
         sketch.oval((50 + side * 14 - 11, 78, 50 + side * 14 + 11, 96), look.main)
-    sketch.oval((50 - 22, 46, 50 + 22, 92), fur)
+    sketch.oval((50 - look.between(19, 27, 4), 46, 50 + look.between(19, 27, 4), 92), texture(look))
     sketch.oval((50 - head, 14, 50 + head, 54), look.main)
     if look.shape[3] < 0.6:
         sketch.oval((50 - 13, 58, 50 + 13, 86), lighter(look.main, 0.5))
@@ -257,3 +255,18 @@ def plush(sketch: Sketch, look: Look) -> None:
     sketch.oval((47, 37, 53, 41), (60, 36, 36))
     if look.layout != "facts" and look.shape[4] < 0.6:
         draw_icon(sketch, (42, 62, 58, 80), look)
+
+
+def _ears(sketch: Sketch, head: float, look: Look) -> None:
+    for side in (-1, 1):
+        x, inner = 50 + side * head * 0.7, look.second
+        if look.shape[5] < 0.4:
+            sketch.oval((x - 9, 8, x + 9, 26), look.main)
+            sketch.oval((x - 5, 12, x + 5, 22), inner)
+        elif look.shape[5] < 0.7:
+            x -= side * 4
+            sketch.oval((x - 6, 0, x + 6, 34), look.main)
+            sketch.oval((x - 3, 4, x + 3, 28), inner)
+        else:
+            sketch.polygon([(x - 10, 28), (x + side * 6, 4), (x + 10, 28)], look.main)
+            sketch.polygon([(x - 5, 24), (x + side * 4, 10), (x + 5, 24)], inner)

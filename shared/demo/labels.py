@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from shared.demo.canvas import Box, Look, Sketch, darker, lighter
+from shared.demo.canvas import Box, Look, Sketch, contrasting, darker, lighter
 
 
 def draw_label(sketch: Sketch, box: Box, look: Look) -> None:
@@ -19,6 +19,10 @@ def draw_icon(sketch: Sketch, box: Box, look: Look) -> None:
 
 
 def _plain(sketch: Sketch, box: Box, look: Look) -> None:
+    _column(sketch, box, look._replace(ink=contrasting(look.main)))
+
+
+def _column(sketch: Sketch, box: Box, look: Look) -> None:
     left, top, right, bottom = box
     x, width, height = (left + right) / 2, right - left, bottom - top
     sketch.text((x, top + height * 0.16), look.brand, height * 0.24, width * 0.94, look.ink, bold=True)
@@ -31,7 +35,7 @@ def _panel(sketch: Sketch, box: Box, look: Look) -> None:
     left, top, right, bottom = box
     sketch.block(box, look.panel, radius=(right - left) * 0.12)
     inset = (right - left) * 0.06
-    _plain(sketch, (left + inset, top + inset, right - inset, bottom - inset), look)
+    _column(sketch, (left + inset, top + inset, right - inset, bottom - inset), look)
 
 
 def _band(sketch: Sketch, box: Box, look: Look) -> None:
@@ -41,7 +45,7 @@ def _band(sketch: Sketch, box: Box, look: Look) -> None:
     sketch.block((left, top + height * 0.46, right, top + height * 0.8), look.panel)
     sketch.text((x, top + height * 0.59), look.brand, height * 0.2, width * 0.94, look.ink, bold=True)
     sketch.text((x, top + height * 0.73), look.line, height * 0.1, width * 0.86, look.ink)
-    sketch.text((x, top + height * 0.9), look.option, height * 0.12, width * 0.8, look.ink, bold=True)
+    sketch.text((x, top + height * 0.9), look.option, height * 0.12, width * 0.8, contrasting(look.main), bold=True)
 
 
 def _roundel(sketch: Sketch, box: Box, look: Look) -> None:
@@ -71,10 +75,10 @@ def _stacked(sketch: Sketch, box: Box, look: Look) -> None:
     """The brand's letters one below the other, beside the icon."""
     left, top, right, bottom = box
     width, height = right - left, bottom - top
-    letters = look.brand.upper()[:8]
+    letters, ink = look.brand.upper()[:8], contrasting(look.main)
     step = height / len(letters)
     for number, letter in enumerate(letters):
-        sketch.text((left + width * 0.2, top + (number + 0.5) * step), letter, step, width * 0.3, look.ink, bold=True)
+        sketch.text((left + width * 0.2, top + (number + 0.5) * step), letter, step, width * 0.3, ink, bold=True)
     draw_icon(sketch, (left + width * 0.4, top, right, top + height * 0.55), look)
     sketch.block((left + width * 0.4, top + height * 0.6, right, bottom), look.panel, radius=1)
     sketch.text((left + width * 0.7, top + height * 0.7), look.line, height * 0.12, width * 0.54, look.ink)
@@ -173,4 +177,3 @@ ICONS: dict[str, Callable[[Sketch, float, float, float, Look], None]] = {
     "leaf": _leaf, "drop": _drop, "fruit": _fruit, "star": _star, "sun": _sun, "waves": _waves, "heart": _heart,
     "flower": _flower, "bolt": _bolt, "crown": _crown,
 }  # fmt: skip
-

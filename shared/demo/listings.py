@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from shared.demo.canvas import Look
+from shared.demo.chance import pick_by_share
 from shared.demo.pictures import look_of
 from shared.demo.plan import FamilyPlan
 from shared.demo.products import Product, sample_family
@@ -23,9 +24,9 @@ from shared.demo.scenes import Shot, arrange, own_shot, photograph, posed, stock
 from shared.demo.sellers import collage, edited, inset, shop_card
 from shared.demo.titles import generic_title, official_title, own_title, retouched
 
-PICTURE_SHARES = {"stock": 0.20, "edited": 0.36, "own": 0.28, "collage": 0.10, "family": 0.05, "shop card": 0.01}
-TITLE_SHARES = {"official": 0.36, "own": 0.61, "generic": 0.03}
-NAMES_OPTION = 0.55  # share of titles that name colour or flavour although the picture shows it
+PICTURE_SHARES = {"stock": 0.42, "edited": 0.29, "own": 0.17, "collage": 0.08, "family": 0.03, "shop card": 0.01}
+TITLE_SHARES = {"official": 0.64, "own": 0.345, "generic": 0.015}
+NAMES_OPTION = 0.88  # share of titles that name colour or flavour although the picture shows it
 NAMES_AMOUNT = {True: 0.97, False: 0.75}  # share of titles that name the size: where siblings differ in it, elsewhere
 STOCK_QUALITY = 88
 SHOP_CARDS = 12
@@ -74,7 +75,7 @@ def make_listings(plan: FamilyPlan, seed: int, families: int, images: Path) -> l
     made = []
     for member, (label, rows) in enumerate(zip(plan.labels, plan.rows, strict=True)):
         for row in rows:
-            kind = _draw_from(PICTURE_SHARES, rng)
+            kind = pick_by_share(PICTURE_SHARES, rng)
             stranger = _other_look(seed, int(rng.integers(families))) if kind == "collage" else None
             picture, quality = _picture(family, member, kind, stranger, rng)
             title = _title(family, member, kind, rng)
@@ -97,7 +98,7 @@ def _picture(
 ) -> tuple[Image.Image, int]:
     """A listing's picture and the quality it is saved in."""
     look = family.looks[member]
-    favourite = min(int(rng.exponential(0.9)), len(family.shots) - 1)
+    favourite = min(int(rng.exponential(0.6)), len(family.shots) - 1)
     stock = _photograph(look, family.shots[favourite])
     quality = int(rng.integers(68, 94))
     if kind == "stock":
@@ -132,13 +133,13 @@ def _title(family: Family, member: int, picture_kind: str, rng: np.random.Genera
     names_option = bool(rng.random() < NAMES_OPTION) or not shows_option
     sizes_differ = len({sibling.amount for sibling in family.products}) > 1
     names_amount = bool(rng.random() < NAMES_AMOUNT[sizes_differ])
-    kind = _draw_from(TITLE_SHARES, rng)
+    kind = pick_by_share(TITLE_SHARES, rng)
     if kind == "generic" and shows_option and not sizes_differ:
         return generic_title(product, rng)
     if kind == "own":
         return own_title(product, rng, names_option, names_amount)
     title = official_title(product, family.title_seeds, names_option, names_amount)
-    return title if rng.random() < 0.3 else retouched(title, rng)
+    return title if rng.random() < 0.35 else retouched(title, rng)
 
 
 def _listing(row: int, label: str, title: str, jpeg: bytes, gap: str, images: Path) -> Row:
@@ -164,9 +165,3 @@ def _jpeg(picture: Image.Image, quality: int) -> bytes:
 def _phash(jpeg: bytes) -> str:
     with Image.open(io.BytesIO(jpeg)) as picture:
         return str(imagehash.phash(picture))
-
-
-def _draw_from(shares: dict[str, float], rng: np.random.Generator) -> str:
-    """One of the names, each as often as its share says."""
-    at = np.searchsorted(np.cumsum(list(shares.values())), rng.random() * sum(shares.values()), side="right")
-    return list(shares)[min(int(at), len(shares) - 1)]

@@ -7,6 +7,7 @@ from PIL import Image
 
 from shared.demo import goods, packs
 from shared.demo.canvas import PATTERNS, Look, Sketch, contrasting, darker, lighter, lit, mix
+from shared.demo.chance import pick
 from shared.demo.labels import FRONT_LAYOUTS, ICONS
 from shared.demo.products import Product
 from shared.demo.words import COLOURS, RGB
@@ -28,10 +29,10 @@ QUIET = (1, 4)  # how much likelier a plain body is than each pattern: on labell
 def look_of(product: Product) -> Look:
     """How a product looks: the style sets everything, the option only its colour and its name on the label."""
     rng = np.random.default_rng([product.style])
-    own, other, trim = (COLOURS[rng.integers(len(COLOURS))].rgb for _ in range(3))
+    own, other, trim = (pick(COLOURS, rng).rgb for _ in range(3))
     labelled = product.kind.form in LABELLED
     option = mix(product.option.rgb, own, 0.1)
-    brand_coloured = labelled and rng.random() < 0.3  # flavour shows only on the label's panel and trimmings
+    brand_coloured = labelled and rng.random() < 0.15  # flavour shows only on the label's panel and trimmings
     main, second = (own, option) if brand_coloured else (option, trim)
     if second == main:
         second = darker(main, 0.4)
@@ -46,8 +47,8 @@ def look_of(product: Product) -> Look:
         panel=panel,
         ink=contrasting(panel),
         pattern=_pattern(labelled, rng),
-        layout=FRONT_LAYOUTS[rng.integers(len(FRONT_LAYOUTS))],
-        icon=list(ICONS)[rng.integers(len(ICONS))],
+        layout=pick(FRONT_LAYOUTS, rng),
+        icon=pick(list(ICONS), rng),
         shape=tuple(rng.random(8).tolist()),
     )
 
@@ -61,7 +62,7 @@ def _panel_colour(tint: RGB, main: RGB, rng: np.random.Generator) -> RGB:
 
 def _pattern(labelled: bool, rng: np.random.Generator) -> str:
     names = ["plain"] * QUIET[not labelled] + list(PATTERNS)
-    return names[rng.integers(len(names))]
+    return pick(names, rng)
 
 
 def draw(look: Look, back: bool = False) -> Image.Image:

@@ -12,7 +12,7 @@ from shared.errors import MatcherError
 MIN_GROUP, MAX_GROUP = 2, 51
 PAIR_SHARE = 0.65
 SIZE_DECAY = 2.62  # of groups above two, those of size s are proportional to s^-2.62: 5.1 listings on average
-FAMILY_SHARES = (0.70, 0.16, 0.08, 0.06)  # of families with one, two, three and four products
+FAMILY_SHARES = (0.73, 0.16, 0.07, 0.04)  # of families with one, two, three and four products
 GAP_SHARES = {"no image": 0.005, "lost image": 0.005, "no title": 0.01}  # of the listings
 
 
@@ -50,7 +50,8 @@ def plan_families(listings: int, seed: int) -> list[FamilyPlan]:
     labels = [str(label) for label in 10**8 + rng.choice(4 * 10**9, size=len(sizes), replace=False)]
     rows = [part.tolist() for part in np.split(rng.permutation(listings), np.cumsum(sizes)[:-1])]
     gaps = _gaps(listings, rng)
-    families, first = [], 0
+    families: list[FamilyPlan] = []
+    first = 0
     while first < len(sizes):
         last = first + 1 + int(rng.choice(len(FAMILY_SHARES), p=FAMILY_SHARES))
         own = {row: gaps[row] for group in rows[first:last] for row in group if row in gaps}
@@ -89,4 +90,3 @@ def _gaps(listings: int, rng: np.random.Generator) -> dict[int, str]:
 def _count(listings: int, share: float) -> int:
     """At least one of each in all but the tiniest marketplaces."""
     return round(listings * share) or int(listings >= 40)
-

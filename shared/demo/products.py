@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from shared.demo.chance import pick
 from shared.demo.words import BRAND_ENDS, BRAND_STARTS, KINDS, Kind, Option
 
-SIBLINGS_BY = ("amount", "option")
+SIBLINGS_BY = ("amount", "option")  # in families whose kind has amounts, the first more often
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def sample_family(members: int, rng: np.random.Generator) -> list[Product]:
         Products of one brand and line that differ either in their amount or in their option, not in both.
     """
     first = _sample_product(rng)
-    axis = SIBLINGS_BY[int(rng.random() < 0.5)]
+    axis = SIBLINGS_BY[int(rng.random() < 0.3)]
     if axis == "amount" and len(first.kind.amounts) >= members:
         amounts = rng.choice(first.kind.amounts, size=members, replace=False)
         return [replace(first, amount=int(amount)) for amount in amounts]
@@ -52,22 +53,18 @@ def sample_family(members: int, rng: np.random.Generator) -> list[Product]:
 
 
 def _sample_product(rng: np.random.Generator) -> Product:
-    kind = KINDS[rng.integers(len(KINDS))]
+    kind = pick(KINDS, rng)
     return Product(
         kind=kind,
-        brand=_pick(BRAND_STARTS, rng) + _pick(BRAND_ENDS, rng),
-        line=" ".join(_pick(words, rng) for words in kind.lines),
-        option=kind.options[rng.integers(len(kind.options))],
+        brand=pick(BRAND_STARTS, rng) + pick(BRAND_ENDS, rng),
+        line=" ".join(pick(words, rng) for words in kind.lines),
+        option=pick(kind.options, rng),
         amount=int(rng.choice(kind.amounts)) if kind.amounts else 0,
         model=_model_number(rng) if kind.has_model else "",
         style=int(rng.integers(2**31)),
     )
 
 
-def _pick(words: tuple[str, ...], rng: np.random.Generator) -> str:
-    return words[rng.integers(len(words))]
-
-
 def _model_number(rng: np.random.Generator) -> str:
     letters = "".join(rng.choice(list("ABCEFGHKMPSTVXZ"), size=rng.integers(1, 3)))
-    return f"{letters}{_pick(('', '-', ''), rng)}{rng.integers(1, 99) * int(rng.choice([1, 10]))}"
+    return f"{letters}{pick(('', '-', ''), rng)}{rng.integers(1, 99) * int(rng.choice([1, 10]))}"

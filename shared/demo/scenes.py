@@ -1,17 +1,19 @@
 """Places a product before a background, as in a stock photo or a seller's own."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from shared.demo.canvas import Look, darker, lighter, mix
+from shared.demo.chance import pick
 from shared.demo.pictures import draw
 from shared.demo.words import COLOURS, RGB
 
 POSES = ("front", "angled", "leaning", "pair", "back", "close", "lying", "trio")
+CLOSE_UP = 1.6  # how much larger than the picture allows
 ASPECTS = (1.0, 1.0, 1.0, 0.75, 1.33, 0.8)
 Size = tuple[int, int]
 
@@ -40,9 +42,9 @@ class Shot(NamedTuple):
 
 def stock_shot(rng: np.random.Generator) -> Shot:
     """A shop's picture: mostly before white, the product centred and large."""
-    backdrop = "plain" if rng.random() < 0.6 else _pick(tuple(BACKDROPS), rng)
+    backdrop = "plain" if rng.random() < 0.6 else pick(list(BACKDROPS), rng)
     tone = (255, 255, 255) if rng.random() < 0.6 else lighter(_colour(rng), rng.uniform(0.5, 0.85))
-    pose = "front" if rng.random() < 0.4 else _pick(POSES, rng)
+    pose = "front" if rng.random() < 0.4 else pick(POSES, rng)
     return Shot(pose, _size(rng), rng.uniform(0.74, 0.95), (0.0, 0.0), backdrop, tone, lighter(_colour(rng), 0.4))
 
 
@@ -52,11 +54,13 @@ def own_shot(rng: np.random.Generator) -> Shot:
     tone = mix(_colour(rng), (190, 180, 165), rng.uniform(0.3, 0.8))
     second = mix(_colour(rng), (120, 100, 80), 0.6)
     fill = rng.uniform(0.6, 0.88)
-    return Shot(_pick(POSES, rng), _size(rng), fill, offset, _pick(tuple(BACKDROPS), rng), tone, second)
+    return Shot(pick(POSES, rng), _size(rng), fill, offset, pick(list(BACKDROPS), rng), tone, second)
 
 
 def photograph(look: Look, shot: Shot) -> Image.Image:
     """The RGB picture of a product that a shot gives."""
+    if shot.pose == "close":
+        shot = shot._replace(fill=shot.fill * CLOSE_UP)
     return arrange([posed(look, shot.pose)], shot)
 
 
@@ -67,8 +71,7 @@ def arrange(subjects: list[Image.Image], shot: Shot) -> Image.Image:
     BACKDROPS[shot.backdrop](picture, shot.tone, shot.second)
     room = width / len(subjects)
     for number, subject in enumerate(subjects):
-        scale = min(room / subject.width, height / subject.height) * shot.fill
-        fitted = subject.resize((max(1, int(subject.width * scale)), max(1, int(subject.height * scale))))
+        fitted = resized(subject, min(room / subject.width, height / subject.height) * shot.fill)
         left = int(room * (number + 0.5 + shot.offset[0]) - fitted.width / 2)
         top = int(height * (0.5 + shot.offset[1]) - fitted.height / 2)
         _cast_shadow(picture, left, top + fitted.height, fitted.width)
@@ -78,20 +81,27 @@ def arrange(subjects: list[Image.Image], shot: Shot) -> Image.Image:
 
 def posed(look: Look, pose: str) -> Image.Image:
     """The product's RGBA drawing in a pose, trimmed."""
-    front = draw(look, back=pose == "back")
+    front = _drawn(look, pose == "back")
     width, height = front.size
     if pose == "angled":
-        return front.resize((int(width * 0.72), height)).transform(
-            (int(width * 0.72), height), Image.Transform.AFFINE, (1, 0, 0, -0.12, 1, 0.05 * width), Image.Resampling.BILINEAR
-        )
+        slim = front.resize((int(width * 0.72), height), Image.Resampling.BILINEAR)
+        shear = (1, 0, 0, -0.12, 1, 0.05 * width)
+        return slim.transform(slim.size, Image.Transform.AFFINE, shear, Image.Resampling.BILINEAR)
     if pose in ("leaning", "lying"):
         turned = front.rotate(18 if pose == "leaning" else 72, Image.Resampling.BILINEAR, expand=True)
         return turned.crop(turned.getbbox())
-    if pose == "close":
-        return front.crop((0, int(height * 0.2), width, int(height * 0.8)))
     if pose in ("pair", "trio"):
         return _group(front, 2 if pose == "pair" else 3)
     return front
+
+
+_drawn = lru_cache(maxsize=8)(draw)
+
+
+def resized(image: Image.Image, factor: float) -> Image.Image:
+    """An image scaled by a factor, at least a pixel wide and high."""
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    return image.resize(size, Image.Resampling.BILINEAR)
 
 
 def _group(front: Image.Image, count: int) -> Image.Image:
@@ -117,16 +127,12 @@ def _shadow() -> Image.Image:
 
 def _size(rng: np.random.Generator) -> Size:
     longest = int(rng.integers(192, 257))
-    aspect = ASPECTS[rng.integers(len(ASPECTS))]
+    aspect = pick(ASPECTS, rng)
     return (longest, round(longest / aspect)) if aspect >= 1 else (round(longest * aspect), longest)
 
 
 def _colour(rng: np.random.Generator) -> RGB:
-    return COLOURS[rng.integers(len(COLOURS))].rgb
-
-
-def _pick(names: tuple[str, ...], rng: np.random.Generator) -> str:
-    return names[rng.integers(len(names))]
+    return pick(COLOURS, rng).rgb
 
 
 def _plain(picture: Image.Image, tone: RGB, second: RGB) -> None:
@@ -170,7 +176,8 @@ def _tiles(picture: Image.Image, tone: RGB, second: RGB) -> None:
 def _bokeh(picture: Image.Image, tone: RGB, second: RGB) -> None:
     pen = ImageDraw.Draw(picture, "RGBA")
     for number in range(9):
-        x, y, half = picture.width * (number * 37 % 100) / 100, picture.height * (number * 61 % 100) / 100, 14 + number * 3
+        x, y = picture.width * (number * 37 % 100) / 100, picture.height * (number * 61 % 100) / 100
+        half = 14 + number * 3
         pen.ellipse((x - half, y - half, x + half, y + half), fill=(*lighter(second, number % 4 / 5), 110))
 
 

@@ -6,13 +6,18 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageEnhance
 
 from shared.demo.canvas import contrasting, font, lighter, mix
+from shared.demo.chance import pick
+from shared.demo.scenes import resized
 from shared.demo.words import BRAND_ENDS, BRAND_STARTS, COLOURS, RGB
 
 SLOGANS = (
-    "PROMO", "GRATIS ONGKIR", "COD", "READY STOCK", "SALE 50%", "BEST SELLER", "ORIGINAL 100%", "TERMURAH", "FLASH SALE",
-    "BELI 1 GRATIS 1", "BISA COD", "DISKON", "STOK TERBATAS", "NEW ARRIVAL",
+    "PROMO", "GRATIS ONGKIR", "COD", "READY STOCK", "SALE 50%", "BEST SELLER", "ORIGINAL 100%", "TERMURAH",
+    "FLASH SALE", "BELI 1 GRATIS 1", "BISA COD", "DISKON", "STOK TERBATAS", "NEW ARRIVAL",
 )  # fmt: skip
-EDIT_COUNTS = (0.14, 0.40, 0.31, 0.15)  # shares of pictures with none, one, two and three edits
+BADGES = ("PROMO", "COD", "SALE", "NEW", "ORI", "DISKON", "50%", "HOT", "BARU", "2021")
+EDIT_COUNTS = (0.15, 0.45, 0.30, 0.10)  # shares of pictures with none, one, two and three edits
+LOUD: tuple[RGB, ...] = ((255, 40, 40), (255, 150, 0), (0, 120, 220), (20, 160, 80))
+WHITE: RGB = (255, 255, 255)
 LONGEST, SHORTEST = 256, 160  # pixels of the longest side
 Edit = Callable[[Image.Image, np.random.Generator], Image.Image]
 
@@ -30,13 +35,13 @@ def within_limits(picture: Image.Image) -> Image.Image:
     """The picture, resized if its longest side is out of bounds."""
     longest = max(picture.size)
     wanted = min(max(longest, SHORTEST), LONGEST)
-    return picture if wanted == longest else _scaled(picture, wanted / longest)
+    return picture if wanted == longest else resized(picture, wanted / longest)
 
 
 def collage(pictures: list[Image.Image], rng: np.random.Generator) -> Image.Image:
     """Two to four pictures side by side, or one with the others small beneath it."""
     side = int(rng.integers(110, 128))
-    tiles = [picture.resize((side, side)) for picture in pictures]
+    tiles = [picture.resize((side, side), Image.Resampling.BILINEAR) for picture in pictures]
     if rng.random() < 0.5 or len(tiles) == 2:
         across = 2
         sheet = Image.new("RGB", (side * across, side * -(-len(tiles) // across)), (255, 255, 255))
@@ -56,29 +61,30 @@ def inset(picture: Image.Image, other: Image.Image, rng: np.random.Generator) ->
     corner = (picture.width - small.width - 3, 3 if rng.random() < 0.5 else picture.height - small.height - 3)
     result = picture.copy()
     result.paste(small, corner)
-    ImageDraw.Draw(result).rectangle((*corner, corner[0] + small.width, corner[1] + small.height), outline=(255, 90, 30))
+    edge = (*corner, corner[0] + small.width, corner[1] + small.height)
+    ImageDraw.Draw(result).rectangle(edge, outline=(255, 90, 30))
     return result
 
 
 def shop_card(number: int) -> Image.Image:
     """A shop's own card, which it uses as the picture of quite different products."""
     rng = np.random.default_rng([number])
-    tone = _colour(rng)
+    tone = pick(COLOURS, rng).rgb
     card = Image.new("RGB", (220, 220), tone)
     pen = ImageDraw.Draw(card)
     pen.rectangle((14, 60, 206, 160), fill=lighter(tone, 0.75))
     pen.text((110, 95), shop_name(rng), (30, 30, 34), font(26), anchor="mm", stroke_width=1)
-    pen.text((110, 135), _pick(SLOGANS, rng), (180, 30, 40), font(16), anchor="mm")
+    pen.text((110, 135), pick(SLOGANS, rng), (180, 30, 40), font(16), anchor="mm")
     return card
 
 
 def shop_name(rng: np.random.Generator) -> str:
     """An invented shop's name."""
-    return f"{_pick(BRAND_STARTS, rng)}{_pick(BRAND_ENDS, rng)} {_pick(('Store', 'Shop', 'Official', 'ID', 'Mart'), rng)}"
+    return pick(BRAND_STARTS, rng) + pick(BRAND_ENDS, rng) + pick((" Store", " Shop", " Official", " ID", " Mart"), rng)
 
 
 def _shrink(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    return _scaled(picture, rng.uniform(0.7, 0.95))
+    return resized(picture, rng.uniform(0.7, 0.95))
 
 
 def _crop(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -93,7 +99,7 @@ def _frame(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     framed = Image.new("RGB", (picture.width + 2 * margin, picture.height + top + bottom), _loud(rng))
     framed.paste(picture, (margin, top))
     if bottom > top:
-        _write(framed, _pick(SLOGANS, rng), (framed.width / 2, framed.height - bottom / 2), bottom * 0.5)
+        _write(framed, pick(SLOGANS, rng), (framed.width / 2, framed.height - bottom / 2), bottom * 0.5)
     return framed
 
 
@@ -110,7 +116,7 @@ def _banner(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     top = 0 if rng.random() < 0.4 else picture.height - height
     tone = _loud(rng)
     ImageDraw.Draw(result).rectangle((0, top, picture.width, top + height), fill=tone)
-    _write(result, _pick(SLOGANS, rng), (picture.width / 2, top + height / 2), height * 0.62, contrasting(tone))
+    _write(result, pick(SLOGANS, rng), (picture.width / 2, top + height / 2), height * 0.62, contrasting(tone))
     return result
 
 
@@ -121,7 +127,7 @@ def _badge(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     y = half + 3 if rng.random() < 0.6 else picture.height - half - 3
     tone = _loud(rng)
     ImageDraw.Draw(result).ellipse((x - half, y - half, x + half, y + half), fill=tone)
-    _write(result, _pick(SLOGANS, rng).split()[0], (x, y), half * 0.5, contrasting(tone))
+    _write(result, pick(BADGES, rng), (x, y), half * 0.5, contrasting(tone))
     return result
 
 
@@ -157,7 +163,7 @@ def _tint(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def _blur(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     """A picture that went through a messenger: shrunk and enlarged again."""
-    return _scaled(picture, rng.uniform(0.4, 0.6)).resize(picture.size, Image.Resampling.BILINEAR)
+    return resized(picture, rng.uniform(0.4, 0.6)).resize(picture.size, Image.Resampling.BILINEAR)
 
 
 EDITS: dict[str, tuple[Edit, float]] = {
@@ -172,25 +178,12 @@ def _edit_shares() -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-def _scaled(picture: Image.Image, factor: float) -> Image.Image:
-    return picture.resize((max(1, round(picture.width * factor)), max(1, round(picture.height * factor))))
-
-
-def _write(picture: Image.Image, words: str, at: tuple[float, float], height: float, ink: RGB = (255, 255, 255)) -> None:
+def _write(picture: Image.Image, words: str, at: tuple[float, float], height: float, ink: RGB = WHITE) -> None:
     size = max(8, int(height))
-    room = picture.width * 0.92
-    size = max(8, min(size, int(size * room / font(size).getlength(words))))
+    size = max(8, min(size, int(size * 0.92 * picture.width / font(size).getlength(words))))
     ImageDraw.Draw(picture).text(at, words, ink, font(size), anchor="mm", stroke_width=1)
-
-
-def _colour(rng: np.random.Generator) -> RGB:
-    return COLOURS[rng.integers(len(COLOURS))].rgb
 
 
 def _loud(rng: np.random.Generator) -> RGB:
     """A colour that shouts."""
-    return mix(_colour(rng), ((255, 40, 40), (255, 150, 0), (0, 120, 220), (20, 160, 80))[rng.integers(4)], 0.6)
-
-
-def _pick(words: tuple[str, ...], rng: np.random.Generator) -> str:
-    return words[rng.integers(len(words))]
+    return mix(pick(COLOURS, rng).rgb, pick(LOUD, rng), 0.6)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from shared.demo.chance import pick
 from shared.demo.products import Product
 
 UNITS: dict[str, tuple[str, ...]] = {
@@ -25,20 +26,21 @@ ORDERS = (
     ("brand", "model", "line", "amount", "noun", "option", "claims"),
     ("line", "brand", "model", "noun", "amount", "claims", "option"),
 )
-DROPPED = {"noun": 0.12, "brand": 0.12, "line": 0.12, "model": 0.15, "claims": 0.25}
+DROPPED = {"noun": 0.05, "brand": 0.05, "line": 0.05, "model": 0.1, "claims": 0.35}
 OPENERS = (
     "READY STOCK", "PROMO", "TERMURAH", "[BPOM]", "ORIGINAL", "(COD)", "NEW", "BEST SELLER", "Ready", "GROSIR", "SALE",
     "🔥", "⭐", "[ ORIGINAL 100% ]", "HOT", "GRATIS ONGKIR",
 )  # fmt: skip
 CLOSERS = (
-    "original 100%", "murah", "termurah", "ready stock", "bisa cod", "ori", "best seller", "100% ori", "promo", "terbaru",
-    "harga grosir", "💯", "gratis bubble wrap", "/ original", "asli", "import", "❤️", "exp 2024", "good quality", "BPOM",
+    "original 100%", "murah", "termurah", "ready stock", "bisa cod", "ori", "best seller", "100% ori", "promo",
+    "terbaru", "harga grosir", "💯", "gratis bubble wrap", "/ original", "asli", "import", "❤️", "exp 2024",
+    "good quality", "BPOM",
 )  # fmt: skip
 SHORTENED = {
     "original": "ori", "hitam": "hitem", "dan": "&", "gratis": "free", "wanita": "cewek", "pria": "cowok",
     "untuk": "utk", "anak": "ank", "premium": "prem", "charger": "cas", "shampoo": "shmpo", "wajah": "muka",
 }  # fmt: skip
-GENERIC = ("{noun} murah", "{noun} ready stock", "{noun} {option} promo", "{noun} terbaru bisa cod", "{option} {noun} ori")
+GENERIC = ("{noun} murah", "{noun} ready stock", "{noun} {option} promo", "{noun} terbaru bisa cod")
 
 
 def official_title(product: Product, seeds: Sequence[int], names_option: bool, names_amount: bool) -> str:
@@ -60,38 +62,38 @@ def own_title(product: Product, rng: np.random.Generator, names_option: bool, na
 
 def generic_title(product: Product, rng: np.random.Generator) -> str:
     """A title that would fit a hundred products."""
-    words = {"noun": _pick(product.kind.nouns, rng), "option": _pick(product.option.names, rng)}
-    return _pick(GENERIC, rng).format(**words)
+    words = {"noun": pick(product.kind.nouns, rng), "option": pick(product.option.names, rng)}
+    return pick(GENERIC, rng).format(**words)
 
 
 def retouched(title: str, rng: np.random.Generator) -> str:
     """A title with praise around it, a slip of the keyboard, a shortened word, in the seller's letter case."""
     if rng.random() < 0.3:
-        title = f"{_pick(OPENERS, rng)} {title}"
+        title = f"{pick(OPENERS, rng)} {title}"
     if rng.random() < 0.35:
-        title = f"{title} {_pick(CLOSERS, rng)}"
-    if rng.random() < 0.3:
+        title = f"{title} {pick(CLOSERS, rng)}"
+    if rng.random() < 0.2:
         title = " ".join(SHORTENED.get(word.lower(), word) for word in title.split())
-    if rng.random() < 0.25:
+    if rng.random() < 0.15:
         title = _slip(title, rng)
     return _in_case(title, rng)
 
 
 def amount_text(amount: int, unit: str, rng: np.random.Generator) -> str:
     """A size in one of the ways in which sellers write it, such as 500ml, 500 ML or 0.5 L."""
-    form = _pick(UNITS[unit], rng)
+    form = pick(UNITS[unit], rng)
     larger, start = THOUSANDS.get(unit, ("", amount + 1))
     if rng.random() < 0.3 and amount >= start:
-        return f"{amount / 1000:g}{_pick(('', ' '), rng)}{larger}"
+        return f"{amount / 1000:g}{pick(('', ' '), rng)}{larger}"
     return form.format(amount)
 
 
 def _compose(product: Product, rng: np.random.Generator, names_option: bool, names_amount: bool) -> str:
     """Put a title together; what is drawn does not depend on what is named, so siblings get the same wording."""
     kind = product.kind
-    order = ORDERS[rng.integers(len(ORDERS))]
+    order = pick(ORDERS, rng)
     words = {
-        "noun": _pick(kind.nouns, rng),
+        "noun": pick(kind.nouns, rng),
         "brand": product.brand,
         "line": product.line,
         "model": product.model,
@@ -101,7 +103,7 @@ def _compose(product: Product, rng: np.random.Generator, names_option: bool, nam
         if rng.random() < share and not (word == "line" and words["brand"] == ""):
             words[word] = ""
     names = product.option.names
-    words["option"] = names[int(rng.random() * len(names))] if names_option else ""
+    words["option"] = names[int(rng.random() ** 2 * len(names))] if names_option else ""
     words["amount"] = amount_text(product.amount, kind.unit, rng) if kind.unit and names_amount else ""
     return " ".join(words[part] for part in order if words[part])
 
@@ -111,7 +113,7 @@ def _slip(title: str, rng: np.random.Generator) -> str:
     places = [at for at in range(1, len(title) - 1) if title[at].isalpha() and title[at - 1].isalpha()]
     if not places:
         return title
-    at = places[rng.integers(len(places))]
+    at = pick(places, rng)
     before, letter, after = title[: at - 1], title[at - 1 : at + 1], title[at + 1 :]
     return before + (letter[::-1], letter[0], letter[0] + letter)[rng.integers(3)] + after
 
@@ -123,7 +125,3 @@ def _in_case(title: str, rng: np.random.Generator) -> str:
     if choice < 0.4:
         return title.lower()
     return title.title() if choice < 0.55 else title
-
-
-def _pick(words: tuple[str, ...], rng: np.random.Generator) -> str:
-    return words[rng.integers(len(words))]

@@ -37,12 +37,12 @@ class Kind(NamedTuple):
 
 
 BRAND_STARTS = (
-    "Zel", "Vor", "Quen", "Brim", "Tav", "Lum", "Kaz", "Dew", "Orv", "Pell", "Rij", "Sov", "Wex", "Yun", "Gri", "Hal",
-    "Mirr", "Nuv", "Jax", "Elv", "Fenn", "Cor", "Bav", "Xil", "Ulm", "Tre", "Skand", "Plo",
+    "Zel", "Vor", "Quen", "Brim", "Tav", "Lurm", "Kaz", "Dew", "Orv", "Pell", "Rij", "Sov", "Wex", "Yun", "Gri", "Hal",
+    "Mirr", "Nuv", "Jax", "Elv", "Fenn", "Quob", "Bav", "Xil", "Ulm", "Tre", "Skand", "Plo",
 )  # fmt: skip
 BRAND_ENDS = (
     "ora", "ind", "ika", "une", "osta", "ell", "aro", "yx", "ibu", "anti", "eva", "ond", "iru", "asse", "omi", "urra",
-    "etto", "ax", "elin", "oza", "ushi", "andra", "ipo", "erly",
+    "etto", "axo", "elin", "oza", "ushi", "andra", "ipo", "erly",
 )  # fmt: skip
 
 CARE = (
