@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import dropwhile
 from typing import Any
 
@@ -26,34 +26,43 @@ UNITS = (
 _BYTES_LITERAL = re.compile(r"""\s*b(["'])(.*)\1\s*""", re.DOTALL)
 _BYTE_ESCAPES = re.compile(r"(?:\\x[0-9a-fA-F]{2})+")
 _CODE_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
-_THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:[.,]\d{3})*[.,]000(?!\d)")
+_THOUSANDS = re.compile(r"(?<!\d)(?<!\d[.,])[1-9]\d{0,2}(?:[.,]\d{3})*[.,]000(?!\d)")
 _DECIMAL = re.compile(r"(?<=\d)[.,](?=\d)")
-_APOSTROPHE = re.compile(r"(?<=\w)['\u2019](?=\w)")
-_PLUS = re.compile(r"(?<=\w)\+(?!\w)")
+_APOSTROPHE = re.compile(r"(?<=[^\W_])['\u2019](?=[^\W_])")
+_PLUS = re.compile(r"(?<=[^\W_])\+(?![^\W_])")
 _PERCENT = re.compile(r"(?<=\d) ?%")
 _UNIT = re.compile(rf"(?<![^ ])(\d+(?:\.\d+)?) ({'|'.join(UNITS.split())})(?![^ ])")
 
 # Signs that stay, as private characters while everything else that is not a word character goes.
 _KEPT = {"\ue000": ".", "\ue001": "+", "\ue002": "%"}
 _DOT, _PLUS_SIGN, _PERCENT_SIGN = _KEPT
-_PRIVATE = re.compile(f"[{''.join(_KEPT)}]")
+_FILLERS = "\u115f\u1160\u034f\u17b4\u17b5"  # letters and marks that show nothing
 
 
 class _Characters(dict[int, str]):
-    """What becomes of a character: itself, a space (punctuation, symbols, emoji) or nothing (invisible ones)."""
+    """A table for `str.translate` that fills itself by a rule."""
+
+    def __init__(self, rule: Callable[[str], str], fixed: dict[str, str]) -> None:
+        super().__init__({ord(char): text for char, text in fixed.items()})
+        self.rule = rule
 
     def __missing__(self, code: int) -> str:
-        char = chr(code)
-        kind = unicodedata.category(char)
-        if 0xFE00 <= code <= 0xFE0F or 0x1F3FB <= code <= 0x1F3FF or kind in ("Cf", "Cs", "Cn", "Co", "Me"):
-            kept = ""  # variation selectors, skin tones, joiners, directions, surrogates, keycaps
-        else:
-            kept = char if kind[0] in "LNM" else " "
-        self[code] = kept
-        return kept
+        return self.setdefault(code, self.rule(chr(code)))
 
 
-_CHARACTERS = _Characters({ord(mark): sign for mark, sign in _KEPT.items()})
+def _visible(char: str) -> str:
+    """Nothing for joiners, directions, variation selectors, skin tones, surrogates and private characters."""
+    hidden = "\ufe00" <= char <= "\ufe0f" or "\U0001f3fb" <= char <= "\U0001f3ff" or char in _FILLERS
+    return "" if hidden or unicodedata.category(char) in ("Cf", "Cs", "Cn", "Co", "Me") else char
+
+
+def _word_character(char: str) -> str:
+    """A space for punctuation, symbols, emoji and control characters."""
+    return char if unicodedata.category(char)[0] in "LNM" else " "
+
+
+_VISIBLE = _Characters(_visible, {})
+_WORD_CHARACTERS = _Characters(_word_character, _KEPT)
 
 
 def _decode_bytes(escapes: re.Match[str]) -> str:
@@ -73,10 +82,11 @@ def _decode(title: str) -> str:
 
 
 def _fold(text: str) -> str:
-    """Lower case and one code for each look-alike (full-width letters, ligatures, composed accents)."""
+    """Lower case, nothing invisible, one code for look-alikes (full-width letters, ligatures, composed accents)."""
     if text.isascii():
         return text.lower()
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    text = unicodedata.normalize("NFKC", text).translate(_VISIBLE).casefold()
+    return unicodedata.normalize("NFKC", text)
 
 
 def _mark_signs(text: str) -> str:
@@ -93,7 +103,7 @@ def _word(token: str) -> str:
 
 
 def _clean(title: str) -> str:
-    words = _mark_signs(_fold(_PRIVATE.sub("", title))).translate(_CHARACTERS).split()
+    words = _mark_signs(_fold(title)).translate(_WORD_CHARACTERS).split()
     text = " ".join(words)
     if not text.isascii():
         text = " ".join(filter(None, map(_word, words)))
