@@ -1,0 +1,109 @@
+"""The candidate pairs of a pool: the union of what the branches propose, and what that union misses."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble.config import EnsembleConfig
+from ensemble.pool import Evidence, PoolEvidence
+from shared import branch
+from shared.command import command
+from shared.compute import ComputeConfig
+from shared.metrics import label_codes
+from shared.pools import Pool, all_pools, pool_catalog, pool_inputs, prepare
+from shared.run import Run, write_json
+from shared.schema import Candidates, Pairs
+from shared.settings import Settings
+
+
+def union(proposals: Iterable[Candidates], n: int) -> Pairs:
+    """Every pair that at least one branch proposes, sorted by (left, right).
+
+    Args:
+        proposals: The branches' candidates of one pool of `n` listings.
+        n: Listings in the pool.
+    """
+    keys = [c.left.astype(np.int64) * n + c.right for c in proposals]
+    key = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *keys]))
+    return Pairs(n, (key // max(n, 1)).astype(np.int32), (key % max(n, 1)).astype(np.int32))
+
+
+def recall(left: NDArray[np.int32], right: NDArray[np.int32], codes: NDArray[np.integer]) -> float:
+    """Share of the true pairs that are among the given ones; 1 where there is none to find."""
+    found = int(((codes[left] == codes[right]) & (codes[left] >= 0)).sum())
+    sizes = np.bincount(codes[codes >= 0], minlength=1)
+    true = int((sizes * (sizes - 1) // 2).sum())
+    return found / true if true else 1.0
+
+
+def recall_by_branch(pool: PoolEvidence, pairs: Pairs) -> dict[str, float]:
+    """Recall of true pairs by each branch's candidates and by their union."""
+    codes = label_codes(pool.catalog.labels)
+    by_branch = {name: recall(e.candidates.left, e.candidates.right, codes) for name, e in pool.branches.items()}
+    return by_branch | {"union": recall(pairs.left, pairs.right, codes)}
+
+
+def load_pool(run: Run, settings: Settings, pool: Pool) -> PoolEvidence:
+    """A pool of a run with every branch's view of it."""
+    views = {
+        name: Evidence(branch.load_embeddings(run, name, pool), branch.load_candidates(run, name, pool))
+        for name in settings[EnsembleConfig].branches
+    }
+    compute = settings[ComputeConfig]
+    return PoolEvidence(pool_catalog(run, settings, pool), views, compute.xp(), compute.cpu_threads)
+
+
+def load_pairs(run: Run, pool: Pool) -> Pairs:
+    """The candidate pairs of a pool of a run."""
+    return Pairs.load(run.open(f"ensemble/candidates/{pool.name}") / "pairs.parquet")
+
+
+def candidates_stage(run: Run, settings: Settings, pool: Pool) -> None:
+    """Unite the branches' candidates of one pool."""
+
+    def work(out: Path) -> Mapping[str, Any]:
+        evidence = load_pool(run, settings, pool)
+        pairs = union((view.candidates for view in evidence.branches.values()), len(evidence))
+        pairs.save(out / "pairs.parquet")
+        if not any(label is not None for label in evidence.catalog.labels):
+            return {"pairs": len(pairs)}
+        recalls = recall_by_branch(evidence, pairs)
+        write_json(out / "recall.json", recalls)
+        return {"pairs": len(pairs), "recall of true pairs": recalls["union"]}
+
+    names = settings[EnsembleConfig].branches
+    inputs = pool_inputs(run, settings, pool)
+    inputs |= {name: run.digest_of(f"{name}/candidates/{pool.name}") for name in names}
+    run.stage(f"ensemble/candidates/{pool.name}", "ensemble.candidates", inputs, {"branches": names}, work)
+
+
+def candidates_all(run: Run, settings: Settings) -> None:
+    """Every step of a run up to the candidate pairs of all pools."""
+    for name in settings[EnsembleConfig].branches:
+        settings.branch(name)
+    prepare(run, settings)
+    for name in settings[EnsembleConfig].branches:
+        branch.candidates_all(run, settings, name)
+    for pool in all_pools(settings):
+        candidates_stage(run, settings, pool)
+
+
+def main() -> int:
+    """The command `python -m ensemble.candidates`."""
+
+    def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
+        run.force = ("ensemble/candidates",) if arguments.force else ()
+        candidates_all(run, settings)
+
+    about = "Unite the candidate pairs of all branches; does the steps before it if needed."
+    return command(body, about, ["ensemble", "compute"], usage="python -m ensemble.candidates")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

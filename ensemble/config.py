@@ -1,0 +1,54 @@
+"""Settings of the ensemble."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from shared.section import Section
+
+Rule = Literal["threshold", "min2", "average_link"]
+
+
+class EnsembleConfig(Section):
+    """Section `ensemble`: which branches take part."""
+
+    branches: list[str] = Field(
+        ["image", "distilbert", "tfidf", "phash"], min_length=1, description="folders of branches/, in order"
+    )
+
+    @field_validator("branches")
+    @classmethod
+    def _once(cls, branches: list[str]) -> list[str]:
+        if len(set(branches)) != len(branches):
+            raise ValueError("a branch is named twice")
+        return branches
+
+
+class ScorerConfig(Section):
+    """Section `scorer`: the LightGBM model that scores each pair."""
+
+    folds: int = Field(5, ge=2, description="cross-fitting folds by component, for scores out of fold")
+    rounds: int = Field(1500, ge=1, description="most boosting rounds; early stopping chooses")
+    patience: int = Field(60, ge=1, description="rounds without a better log loss before stopping")
+    learning_rate: float = Field(0.04, gt=0, le=1, description="shrinkage of each tree")
+    leaves: int = Field(24, ge=2, description="most leaves of a tree")
+    min_pairs_in_leaf: int = Field(30, ge=1, description="fewest pairs in a leaf")
+    feature_fraction: float = Field(0.4, gt=0, le=1, description="share of features tried by a tree")
+    row_fraction: float = Field(0.8, gt=0, le=1, description="share of pairs used by a tree")
+    l2: float = Field(5.0, ge=0, description="L2 penalty on leaf values")
+    group_size_power: float = Field(
+        0.4, ge=0, le=1, description="a pair weighs (group size)^-power, since the metric averages over listings"
+    )
+
+
+class TuneConfig(Section):
+    """Section `tune`: what the decision is tuned for, and over which rules."""
+
+    rules: list[Rule] = Field(
+        ["threshold", "min2", "average_link"], min_length=1, description="rules to choose from, the simpler one first"
+    )
+    thresholds: int = Field(200, ge=2, description="thresholds tried for each rule, at quantiles of the scores")
+    max_matches: int = Field(50, ge=1, description="most matches of a listing, itself not counted")
+
+
+SECTIONS: dict[str, type[Section]] = {"ensemble": EnsembleConfig, "scorer": ScorerConfig, "tune": TuneConfig}

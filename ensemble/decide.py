@@ -1,0 +1,210 @@
+"""The decision: which scored pairs become matches. Each rule is one class; all read as `rule.matches(threshold)`.
+
+- `Threshold`: a pair at or above the threshold is a match. Precise, but a listing whose only true pair scores low
+  stays alone.
+- `Min2`: as above, and a listing left alone keeps its best pair. Right where every listing has a match; elsewhere it
+  forces wrong ones on the singletons.
+- `AverageLink`: groups of listings are joined while the mean score between two groups is at or above the threshold
+  (agglomerative clustering; a pair that nobody proposed scores 0). One wrong link no longer joins two groups, and a
+  missed link is made good by the others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial.distance import squareform
+
+from ensemble.config import Rule
+from shared.errors import ArtefactError
+from shared.schema import Matches, Pairs
+
+LEAST_LINK = 0.05  # no threshold below this is used for clustering: links under it never join
+LARGEST_BLOCK = 2_000  # listings clustered at once; a larger component is first cut at its weakest links
+
+Rows = NDArray[np.int32]
+
+
+class DecisionRule(Protocol):
+    """A rule made ready for one pool's scored pairs; what does not depend on the threshold is done once."""
+
+    def matches(self, threshold: float) -> Matches:
+        """The matches at a threshold in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A pair at or above the threshold is a match."""
+
+    pairs: Pairs
+
+    def matches(self, threshold: float) -> Matches:
+        """Both listings of every such pair match each other."""
+        keep = _scores(self.pairs) >= threshold
+        return symmetric(self.pairs.n, self.pairs.left[keep], self.pairs.right[keep], _scores(self.pairs)[keep])
+
+
+@dataclass(frozen=True)
+class Min2:
+    """As `Threshold`, and a listing that would stay alone keeps its best pair."""
+
+    pairs: Pairs
+
+    def matches(self, threshold: float) -> Matches:
+        """A listing kept this way matches its best one, not the other way round. Ties: the lower row."""
+        every = symmetric(self.pairs.n, self.pairs.left, self.pairs.right, _scores(self.pairs))
+        first = np.diff(every.listing, prepend=-1) != 0
+        return _subset(every, first | (every.score >= threshold))
+
+
+class AverageLink:
+    """Groups are joined while the mean score between them is at or above the threshold."""
+
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = pairs
+        self._trees = [(rows, linkage(squareform(d, checks=False), method="average")) for rows, d in _blocks(pairs)]
+
+    def groups(self, threshold: float) -> NDArray[np.int64]:
+        """Group number of each listing, [n]. A higher threshold only splits groups."""
+        group = np.arange(self.pairs.n)
+        for rows, tree in self._trees:
+            cut = fcluster(tree, 1 - max(threshold, LEAST_LINK), criterion="distance")
+            group[rows] = self.pairs.n + rows[0] * LARGEST_BLOCK + cut
+        return np.unique(group, return_inverse=True)[1]
+
+    def matches(self, threshold: float) -> Matches:
+        """Every two listings of a group match; a pair that was not scored has score NaN."""
+        return _within(self.groups(threshold), self.pairs)
+
+
+RULES: dict[Rule, type[DecisionRule]] = {"threshold": Threshold, "min2": Min2, "average_link": AverageLink}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A tuned decision.
+
+    Args:
+        rule: Name of the rule.
+        threshold: In [0, 1].
+        max_matches: Most matches of a listing; the best are kept.
+    """
+
+    rule: Rule
+    threshold: float
+    max_matches: int = 50
+
+    def apply(self, pairs: Pairs) -> Matches:
+        """Decide on a pool's scored pairs."""
+        return capped(RULES[self.rule](pairs).matches(self.threshold), self.max_matches)
+
+    def save(self, path: Path) -> None:
+        """Write JSON; the threshold comes back exactly."""
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            ArtefactError: The file is of another making.
+        """
+        try:
+            decision = cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ArtefactError(f"{path} is not a decision: {error}") from error
+        if decision.rule not in RULES:
+            raise ArtefactError(f"{path}: there is no rule {decision.rule!r}; there are: {', '.join(RULES)}")
+        return decision
+
+
+def groups_of(matches: Matches) -> NDArray[np.int64]:
+    """Connected components of the matches: every listing is in exactly one group, numbered by first row; [n]."""
+    ones = np.ones(len(matches), dtype=np.int8)
+    graph = coo_array((ones, (matches.listing, matches.match)), shape=(matches.n, matches.n))
+    found = connected_components(graph, directed=False)[1]
+    _, first, group = np.unique(found, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[group]
+
+
+def symmetric(n: int, left: Rows, right: Rows, score: NDArray[np.floating]) -> Matches:
+    """Matches in both directions, each listing's best first; ties by row."""
+    listing = np.concatenate([left, right]).astype(np.int32)
+    match = np.concatenate([right, left]).astype(np.int32)
+    both = np.concatenate([score, score]).astype(np.float32)
+    order = np.lexsort((match, -np.nan_to_num(both, nan=-1.0), listing))
+    return Matches(n, listing[order], match[order], both[order])
+
+
+def capped(matches: Matches, most: int) -> Matches:
+    """At most the `most` best matches of every listing."""
+    start = np.searchsorted(matches.listing, np.arange(matches.n))
+    return _subset(matches, np.arange(len(matches)) - start[matches.listing] < most)
+
+
+def _subset(matches: Matches, keep: NDArray[np.bool_]) -> Matches:
+    return Matches(matches.n, matches.listing[keep], matches.match[keep], matches.score[keep])
+
+
+def _scores(pairs: Pairs) -> NDArray[np.float32]:
+    if pairs.score is None:
+        raise ValueError("pairs must be scored before a decision")
+    return pairs.score
+
+
+def _within(group: NDArray[np.int64], pairs: Pairs) -> Matches:
+    """Matches between all listings of a group."""
+    n = pairs.n
+    member = csr_array((np.ones(n, dtype=np.int8), (np.arange(n), group)), shape=(n, int(group.max(initial=0)) + 1))
+    together = coo_array(member @ member.T)
+    upper = together.coords[0] < together.coords[1]
+    left, right = together.coords[0][upper].astype(np.int32), together.coords[1][upper].astype(np.int32)
+    key = pairs.left.astype(np.int64) * n + pairs.right
+    wanted = left.astype(np.int64) * n + right
+    at = np.minimum(np.searchsorted(key, wanted), max(len(key) - 1, 0))
+    score = np.full(len(left), np.nan, dtype=np.float32)
+    if len(key):
+        known = key[at] == wanted
+        score[known] = _scores(pairs)[at[known]]
+    return symmetric(n, left, right, score)
+
+
+def _blocks(pairs: Pairs) -> Iterator[tuple[Rows, NDArray[np.float64]]]:
+    """Sets of listings that no clustering joins with others, with the distances (1 − score) in them.
+
+    A component above `LARGEST_BLOCK` listings is cut at ever higher links until its parts are small enough.
+    """
+    links = _scores(pairs) >= LEAST_LINK
+    score = _scores(pairs)[links].astype(np.float64)
+    graph = csr_array((score, (pairs.left[links], pairs.right[links])), shape=(pairs.n, pairs.n))
+    every = csr_array((_scores(pairs), (pairs.left, pairs.right)), shape=(pairs.n, pairs.n))
+    queue = [(np.arange(pairs.n), graph, LEAST_LINK)]
+    while queue:
+        rows, part, floor = queue.pop()
+        count, component = connected_components(part, directed=False)
+        order = np.argsort(component, kind="stable")
+        for members in np.split(order, np.cumsum(np.bincount(component, minlength=count))[:-1]):
+            if len(members) > LARGEST_BLOCK:
+                queue.append(_without_weakest(rows[members], part[members][:, members], floor))
+            elif len(members) > 1:
+                inside = every[rows[members]][:, rows[members]].toarray().astype(np.float64)
+                distance = 1 - inside - inside.T
+                np.fill_diagonal(distance, 0)
+                yield rows[members].astype(np.int32), distance
+
+
+def _without_weakest(rows: NDArray[Any], graph: csr_array, floor: float) -> tuple[NDArray[Any], csr_array, float]:
+    floor = min(1.0, floor + (1 - floor) / 8) if floor < 0.99 else 2.0
+    kept = graph.tocoo()
+    keep = kept.data >= floor
+    coords = (kept.coords[0][keep], kept.coords[1][keep])
+    return rows, csr_array((kept.data[keep], coords), shape=graph.shape), floor

@@ -1,0 +1,5 @@
+"""Pair features: a module a family, put together by `pair_features`; the same for (a, b) and (b, a)."""
+
+from ensemble.features.assemble import FAMILIES, features_all, features_stage, load_features, pair_features
+
+__all__ = ["FAMILIES", "features_all", "features_stage", "load_features", "pair_features"]

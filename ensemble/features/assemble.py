@@ -1,0 +1,66 @@
+"""Puts the families of pair features together, for a pool in memory and for every pool of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ensemble.candidates import candidates_all, load_pairs, load_pool
+from ensemble.config import EnsembleConfig
+from ensemble.features.attributes import of_attributes
+from ensemble.features.graph import of_graph
+from ensemble.features.neighbourhood import of_branches
+from ensemble.features.pictures import of_pictures
+from ensemble.features.titles import of_titles
+from ensemble.pool import PoolEvidence
+from shared.pools import Pool, all_pools, pool_inputs
+from shared.run import Run
+from shared.schema import Floats, Pairs
+from shared.settings import Settings
+
+FAMILIES: dict[str, Callable[[PoolEvidence, Pairs], dict[str, Floats]]] = {
+    "branches": of_branches,
+    "graph": of_graph,
+    "titles": of_titles,
+    "attributes": of_attributes,
+    "pictures": of_pictures,
+}
+
+
+def pair_features(pool: PoolEvidence, pairs: Pairs) -> Pairs:
+    """The same pairs with all features, float32 columns by name; NaN where a feature says nothing."""
+    columns: dict[str, Floats] = {}
+    for family in FAMILIES.values():
+        columns |= family(pool, pairs)
+    return Pairs(pairs.n, pairs.left, pairs.right, pd.DataFrame(columns))
+
+
+def features_stage(run: Run, settings: Settings, pool: Pool) -> None:
+    """Describe the candidate pairs of one pool."""
+
+    def work(out: Path) -> Mapping[str, Any]:
+        described = pair_features(load_pool(run, settings, pool), load_pairs(run, pool))
+        described.save(out / "pairs.parquet")
+        return {"pairs": len(described), "features": described.features.shape[1]}
+
+    names = settings[EnsembleConfig].branches
+    inputs = pool_inputs(run, settings, pool)
+    inputs["pairs"] = run.digest_of(f"ensemble/candidates/{pool.name}")
+    for name in names:
+        inputs |= {f"{name}/{step}": run.digest_of(f"{name}/{step}/{pool.name}") for step in ("embeddings", "candidates")}
+    run.stage(f"ensemble/features/{pool.name}", "ensemble.features", inputs, {"branches": names}, work)
+
+
+def load_features(run: Run, pool: Pool) -> Pairs:
+    """The described pairs of a pool of a run."""
+    return Pairs.load(run.open(f"ensemble/features/{pool.name}") / "pairs.parquet")
+
+
+def features_all(run: Run, settings: Settings) -> None:
+    """Every step of a run up to the pair features of all pools."""
+    candidates_all(run, settings)
+    for pool in all_pools(settings):
+        features_stage(run, settings, pool)

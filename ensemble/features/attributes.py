@@ -1,0 +1,143 @@
+"""Features of what two titles state: quantities, pack counts, model numbers, colours, sizes; agree, conflict or absent.
+
+Sibling products share all their words but one number or colour. That one word decides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+
+from ensemble.features.overlap import incidence, shared_weight
+from ensemble.pool import PoolEvidence
+from shared.schema import Floats, Pairs
+
+Stated = frozenset[str]
+
+# unit → (its dimension, how many of the dimension's base unit)
+UNITS: dict[str, tuple[str, float]] = {
+    **{unit: ("volume", 1.0) for unit in ("ml", "mili", "cc")},
+    **{unit: ("volume", 1000.0) for unit in ("l", "lt", "ltr", "liter", "litre", "litres", "liters")},
+    **{unit: ("mass", 0.001) for unit in ("mg",)},
+    **{unit: ("mass", 1.0) for unit in ("g", "gr", "gram", "grams", "grm", "gm")},
+    **{unit: ("mass", 1000.0) for unit in ("kg", "kilo", "kilogram")},
+    **{unit: ("length", 0.1) for unit in ("mm",)},
+    **{unit: ("length", 1.0) for unit in ("cm",)},
+    **{unit: ("length", 100.0) for unit in ("m", "mtr", "meter", "metre")},
+    **{unit: ("length", 2.54) for unit in ("inch", "inci", "in")},
+    **{unit: ("memory", 1.0) for unit in ("gb",)},
+    **{unit: ("memory", 1024.0) for unit in ("tb",)},
+    **{unit: ("power", 1.0) for unit in ("w", "watt", "watts")},
+    **{unit: ("charge", 1.0) for unit in ("mah",)},
+    **{
+        unit: ("count", 1.0)
+        for unit in ("pcs", "pc", "pce", "pieces", "piece", "buah", "bh", "biji", "lembar", "sheet", "sheets", "pasang")
+        + ("pair", "pairs", "pack", "pak", "pax", "box", "sachet", "tablet", "tablets", "kapsul", "caps", "roll", "set")
+    },
+    **{unit: ("count", 12.0) for unit in ("lusin", "dozen", "lsn")},
+}
+_NUMBER = r"(\d+(?:[.,]\d+)?)"
+_QUANTITY = re.compile(_NUMBER + r"\s*(" + "|".join(sorted(UNITS, key=len, reverse=True)) + r")\b")
+_ISI = re.compile(r"\b(?:isi|contents?|pack of|set of)\s*(\d+)\b")  # "isi 10": ten in the pack
+_TIMES = re.compile(r"\b(\d{1,3})\s*x\b|\bx\s*(\d{1,3})\b")
+_MODEL = re.compile(r"\b(?=\w*\d)(?=\w*[a-z])[a-z0-9]+(?:[-/][a-z0-9]+)*\b")
+_DIGITS = re.compile(r"\d+(?:[.,]\d+)?")
+SIZES = frozenset("xs s m l xl xxl xxxl 2xl 3xl 4xl 5xl jumbo mini besar kecil large small medium".split())
+COLOURS = {
+    word: colour
+    for colour, words in {
+        "black": "black hitam blk",
+        "white": "white putih wht",
+        "red": "red merah maroon marun",
+        "blue": "blue biru navy denim",
+        "green": "green hijau army olive tosca toska mint",
+        "yellow": "yellow kuning mustard",
+        "orange": "orange oranye jingga",
+        "pink": "pink peach salem fanta dusty",
+        "purple": "purple ungu lilac lavender violet",
+        "brown": "brown coklat cokelat khaki mocca moka tan",
+        "grey": "grey gray abu silver perak",
+        "gold": "gold emas golden rosegold",
+        "cream": "cream krem beige nude ivory",
+    }.items()
+    for word in words.split()
+}
+
+
+@lru_cache(maxsize=1 << 17)
+def quantities(title: str) -> Stated:
+    """Quantities that a normalised title states, in base units: `volume:500` for 500 ml or 0.5 l."""
+    found = set()
+    for number, unit in _QUANTITY.findall(title):
+        dimension, factor = UNITS[unit]
+        found.add(f"{dimension}:{float(number.replace(',', '.')) * factor:.4g}")
+    found |= {f"count:{int(number)}" for number in _ISI.findall(title)}
+    return frozenset(found | {f"count:{int(a or b)}" for a, b in _TIMES.findall(title)})
+
+
+def models(title: str) -> Stated:
+    """Words that mix letters and digits and are no quantity: `sm-g950`, `a5s`."""
+    return frozenset(_MODEL.findall(_QUANTITY.sub(" ", title)))
+
+
+def numbers(title: str) -> Stated:
+    """All numbers in a title, as written."""
+    return frozenset(_DIGITS.findall(title))
+
+
+def colours(title: str) -> Stated:
+    """Colours named in Indonesian or English, by their English name."""
+    return frozenset(COLOURS[word] for word in title.split() if word in COLOURS)
+
+
+def sizes(title: str) -> Stated:
+    """Sizes of garments and packs."""
+    return SIZES.intersection(title.split())
+
+
+PARSERS: dict[str, Callable[[str], Stated]] = {
+    "quantity": quantities,
+    "model": models,
+    "number": numbers,
+    "colour": colours,
+    "size": sizes,
+}
+
+
+def of_attributes(pool: PoolEvidence, pairs: Pairs) -> dict[str, Floats]:
+    """For each kind of attribute, float32 [p].
+
+    `<kind>_shared`: how many both state. `<kind>_odd_low`, `<kind>_odd_high`: how many only one title states, the
+    lower and the higher of the two; both above zero is a conflict. Absent on both sides: NaN.
+    """
+    features: dict[str, Floats] = {}
+    for kind, parse in PARSERS.items():
+        has = incidence([parse(title) for title in pool.titles])
+        count = np.asarray(has.sum(axis=1)).ravel()
+        shared = shared_weight(has, has, pairs)
+        left_odd, right_odd = count[pairs.left] - shared, count[pairs.right] - shared
+        absent = shared + left_odd + right_odd == 0
+        for name, column in (
+            ("shared", shared),
+            ("odd_low", np.minimum(left_odd, right_odd)),
+            ("odd_high", np.maximum(left_odd, right_odd)),
+        ):
+            features[f"{kind}_{name}"] = np.where(absent, np.nan, column).astype(np.float32)
+    return features | {"quantity_conflict": quantity_conflict(pool, pairs)}
+
+
+def quantity_conflict(pool: PoolEvidence, pairs: Pairs) -> Floats:
+    """1 where both titles state quantities of one dimension and none agrees, 0 where all agree, NaN otherwise."""
+    stated = [quantities(title) for title in pool.titles]
+    comparable = np.zeros(len(pairs), dtype=bool)
+    conflict = np.zeros(len(pairs), dtype=bool)
+    for dimension in sorted({dimension for dimension, _ in UNITS.values()}):
+        has = incidence([[q for q in of_title if q.startswith(dimension)] for of_title in stated])
+        states = np.asarray(has.sum(axis=1)).ravel() > 0
+        both = states[pairs.left] & states[pairs.right]
+        comparable |= both
+        conflict |= both & (shared_weight(has, has, pairs) == 0)
+    return np.where(comparable, conflict, np.nan).astype(np.float32)

@@ -1,0 +1,29 @@
+"""What two listings have in common, counted by sparse rows: one row a listing, one column a thing it may have."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from shared.schema import Floats, Pairs
+
+
+def incidence(has: Sequence[Collection[str]]) -> Any:
+    """Who has what: float32 CSR [n, things], 1 where a listing has a thing."""
+    column: dict[str, int] = {}
+    columns = [column.setdefault(thing, len(column)) for things in has for thing in sorted(things)]
+    indptr = np.cumsum([0, *(len(things) for things in has)])
+    ones = np.ones(len(columns), dtype=np.float32)
+    return sparse.csr_array((ones, columns, indptr), shape=(len(has), max(len(column), 1)))
+
+
+def shared_weight(rows: Any, others: Any, pairs: Pairs, block: int = 1 << 17) -> Floats:
+    """Sum over things of `rows` of the left listing times `others` of the right one, float32 [p]."""
+    parts = [np.zeros(0, dtype=np.float32)]
+    for at in range(0, len(pairs), block):
+        product = rows[pairs.left[at : at + block]].multiply(others[pairs.right[at : at + block]])
+        parts.append(np.asarray(product.sum(axis=1), dtype=np.float32).ravel())
+    return np.concatenate(parts)

@@ -1,0 +1,48 @@
+"""What is known about a pool once all branches have spoken: the material of candidates and features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.schema import Candidates, Catalog, Embeddings
+from shared.titles import normalise_all
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One branch's view of a pool."""
+
+    embeddings: Embeddings
+    candidates: Candidates
+
+
+@dataclass(frozen=True)
+class PoolEvidence:
+    """A pool's listings and every branch's view of them.
+
+    Args:
+        catalog: The listings.
+        branches: Branch name → its view.
+        xp: numpy or CuPy: where array work runs.
+        threads: CPU threads for work that is not array work.
+    """
+
+    catalog: Catalog
+    branches: Mapping[str, Evidence]
+    xp: ModuleType = field(default=np, repr=False)
+    threads: int = 1
+
+    def __len__(self) -> int:
+        return len(self.catalog)
+
+    @cached_property
+    def titles(self) -> NDArray[Any]:
+        """Normalised titles, str [n]; "" where there is none."""
+        return normalise_all(self.catalog.titles)

@@ -1,0 +1,58 @@
+"""What a run tells a stranger at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared.run import Run
+
+COLUMNS = ("row_f1", "row_precision", "row_recall", "pair_f1", "b3_f1")
+HEADS = ("row F1", "precision", "recall", "pair F1", "B³ F1")
+
+
+def summary(run: Run, metrics: Mapping[str, Any]) -> str:
+    """The figures of a run and where its files are, as lines for a terminal.
+
+    Args:
+        run: The run.
+        metrics: Content of its `metrics.json`.
+    """
+    holdout, total = metrics["holdout"], metrics["total"]
+    lines = [
+        f"Measured on {holdout['pool_size']:,} listings that took no part in training (their products neither):",
+        "",
+        f"  {'':<22}" + "".join(f"{head:>11}" for head in HEADS),
+        *(_row(f"{name} alone", figures) for name, figures in metrics["branches"].items()),
+        _row("ensemble", holdout),
+        "",
+        "  row F1: the mean over listings of F1 between found and true matches; it falls as the pool grows.",
+        f"  Of the true pairs, {holdout['pair_recall']:.1%} were found, {holdout['missed_scored_wrong']:.1%} were scored too "
+        f"low, {holdout['missed_never_proposed']:.1%} were proposed by no branch.",
+        f"  Decision: {metrics['decision']['rule']} at {metrics['decision']['threshold']:.3f}, row F1 "
+        f"{metrics['out_of_fold']['row_f1']:.3f} out of fold.",
+        "",
+        *_files(run),
+        f"All stages together took {_duration(total['seconds'])} and at most {total['peak_memory_mb'] / 1024:.1f} GB.",
+    ]
+    return "\n".join(lines)
+
+
+def _row(name: str, figures: Mapping[str, Any]) -> str:
+    return f"  {name:<22}" + "".join(f"{figures[column]:>11.3f}" for column in COLUMNS)
+
+
+def _files(run: Run) -> list[str]:
+    manifest = run.manifest("matches") or {"figures": {}}
+    found = manifest["figures"]
+    return [
+        f"Matched {found.get('listings', 0):,} listings: {found.get('groups of two or more', 0):,} groups, "
+        f"{found.get('listings without a match', 0):,} listings without a match.",
+        f"  {run.folder}/matches/    matches.parquet, groups.parquet, pairs.parquet (all scores), submission.csv",
+        f"  {run.folder}/metrics.json",
+        "",
+    ]
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} minutes"

@@ -1,0 +1,252 @@
+"""The scorer: a LightGBM model of the probability that a candidate pair sells the same product.
+
+It is cross-fitted by component: a pair's out-of-fold score comes from a model that saw no pair with either of its
+components, so that what is tuned on these scores meets them as it will meet new listings.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ensemble.config import ScorerConfig
+from ensemble.features import features_all, load_features
+from shared.command import command
+from shared.compute import ComputeConfig
+from shared.errors import ArtefactError, MatcherError
+from shared.metrics import group_sizes, label_codes
+from shared.pools import Pool, fold_pools, load_split, pool_rows, train_catalog
+from shared.run import Run, write_json
+from shared.schema import Flags, Floats, Pairs
+from shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A trained scorer.
+
+    Args:
+        booster: The LightGBM model; it knows its features by name.
+    """
+
+    booster: lgb.Booster
+
+    def score(self, pairs: Pairs, threads: int = 0) -> Pairs:
+        """The same pairs without their features, with scores.
+
+        Raises:
+            ArtefactError: A feature the model was trained on is missing.
+        """
+        names = self.booster.feature_name()
+        missing = sorted(set(names) - set(pairs.features))
+        if missing:
+            raise ArtefactError(f"the scorer needs features that the pairs lack: {', '.join(missing)}")
+        if len(pairs) == 0:
+            return Pairs(pairs.n, pairs.left, pairs.right, score=np.zeros(0, dtype=np.float32))
+        score = self.booster.predict(pairs.features[names], num_threads=threads)
+        return Pairs(pairs.n, pairs.left, pairs.right, score=np.asarray(score, dtype=np.float32))
+
+    def save(self, path: Path) -> None:
+        """Write LightGBM's text format."""
+        path.write_text(self.booster.model_to_string(num_iteration=-1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote. The file's checksum must have been checked: a damaged one can abort the process."""
+        return cls(lgb.Booster(model_str=path.read_text(encoding="utf-8")))
+
+
+@dataclass(frozen=True)
+class TrainingPairs:
+    """Candidate pairs of one or more labelled pools, one below the other.
+
+    Args:
+        features: One float32 column a feature, p rows.
+        match: Whether a pair's listings sell the same product, bool [p].
+        weight: float32 [p], mean 1.
+        components: Component of the left and of the right listing, int [p, 2].
+    """
+
+    features: pd.DataFrame
+    match: Flags
+    weight: Floats
+    components: NDArray[np.int32]
+
+    @classmethod
+    def of_pools(
+        cls, pools: Sequence[tuple[Pairs, NDArray[np.integer], NDArray[np.int32]]], group_size_power: float
+    ) -> Self:
+        """Join pools.
+
+        Args:
+            pools: Of each its pairs with features, its label codes [n] and its components [n].
+            group_size_power: A listing in a group of g weighs g^-power; a pair is the mean of its listings.
+        """
+        match, weight, components = [], [], []
+        for pairs, codes, component in pools:
+            of_listing = np.maximum(group_sizes(codes), 1).astype(np.float64) ** -group_size_power
+            match.append((codes[pairs.left] == codes[pairs.right]) & (codes[pairs.left] >= 0))
+            weight.append((of_listing[pairs.left] + of_listing[pairs.right]) / 2)
+            components.append(np.stack([component[pairs.left], component[pairs.right]], axis=1))
+        weights = np.concatenate(weight)
+        return cls(
+            pd.concat([pairs.features for pairs, _, _ in pools], ignore_index=True),
+            np.concatenate(match),
+            (weights / weights.mean()).astype(np.float32) if len(weights) else weights.astype(np.float32),
+            np.concatenate(components),
+        )
+
+
+def component_folds(components: NDArray[np.int32], folds: int, seed: int) -> NDArray[np.int8]:
+    """A fold for every pair's two components, int8 [p, 2]: random, equal for equal components."""
+    names, code = np.unique(components, return_inverse=True)
+    dealt = np.random.default_rng(seed).permutation(len(names)) % folds
+    return dealt[code].reshape(components.shape).astype(np.int8)
+
+
+def cross_fit(pairs: TrainingPairs, config: ScorerConfig, seed: int, threads: int) -> tuple[Floats, int]:
+    """Score every pair by a model that saw neither of its components.
+
+    Returns:
+        Scores, float32 [p], and the number of rounds that all models were cut to: the one with the least mean log
+        loss over the folds.
+
+    Raises:
+        MatcherError: The pairs hold no match, or nothing but matches.
+    """
+    if pairs.match.all() or not pairs.match.any():
+        what = "no true match" if not pairs.match.any() else "nothing but true matches"
+        raise MatcherError(f"the {len(pairs.match):,} candidate pairs of the folds hold {what}; nothing can be learnt")
+    folds = component_folds(pairs.components, config.folds, seed)
+    boosters, losses = [], []
+    for fold in range(config.folds):
+        booster, loss = _fit(pairs, ~(folds == fold).any(axis=1), folds[:, 0] == fold, config, seed, threads)
+        boosters.append(booster)
+        losses.append(loss)
+    shortest = min(len(loss) for loss in losses)
+    rounds = int(np.mean([loss[:shortest] for loss in losses], axis=0).argmin()) + 1
+    score = np.zeros(len(pairs.match), dtype=np.float32)
+    for fold, booster in enumerate(boosters):
+        at = folds[:, 0] == fold
+        if at.any():
+            score[at] = booster.predict(pairs.features[at], num_iteration=rounds, num_threads=threads)
+    return score, rounds
+
+
+def fit(pairs: TrainingPairs, rounds: int, config: ScorerConfig, seed: int, threads: int) -> Scorer:
+    """Train on all pairs, for a given number of rounds."""
+    return Scorer(lgb.train(_parameters(config, seed, threads), _dataset(pairs, slice(None)), num_boost_round=rounds))
+
+
+def _fit(
+    pairs: TrainingPairs, train: Flags, judge: Flags, config: ScorerConfig, seed: int, threads: int
+) -> tuple[lgb.Booster, list[float]]:
+    """A model trained on some pairs, and its weighted log loss on others after each round."""
+    history: dict[str, Any] = {}
+    booster = lgb.train(
+        _parameters(config, seed, threads),
+        _dataset(pairs, train),
+        num_boost_round=config.rounds,
+        valid_sets=[_dataset(pairs, judge)],
+        valid_names=["judge"],
+        callbacks=[lgb.early_stopping(config.patience, verbose=False), lgb.record_evaluation(history)],
+    )
+    return booster, history["judge"]["binary_logloss"]
+
+
+def _dataset(pairs: TrainingPairs, rows: Any) -> lgb.Dataset:
+    return lgb.Dataset(pairs.features.loc[rows], pairs.match[rows], weight=pairs.weight[rows], free_raw_data=True)
+
+
+def _parameters(config: ScorerConfig, seed: int, threads: int) -> dict[str, Any]:
+    return {
+        "objective": "binary",
+        "learning_rate": config.learning_rate,
+        "num_leaves": config.leaves,
+        "min_data_in_leaf": config.min_pairs_in_leaf,
+        "feature_fraction": config.feature_fraction,
+        "bagging_fraction": config.row_fraction,
+        "bagging_freq": 1,
+        "lambda_l2": config.l2,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": threads,
+        "verbosity": -1,
+    }
+
+
+def train_stage(run: Run, settings: Settings) -> None:
+    """Train the scorer on the fold pools; keeps their out-of-fold scores beside it."""
+    config, compute, pools = settings[ScorerConfig], settings[ComputeConfig], fold_pools(settings)
+
+    def work(out: Path) -> Mapping[str, Any]:
+        described = [load_features(run, pool) for pool in pools]
+        pairs = _training_pairs(run, pools, described, config)
+        score, rounds = cross_fit(pairs, config, compute.seed, compute.cpu_threads)
+        scorer = fit(pairs, rounds, config, compute.seed, compute.cpu_threads)
+        scorer.save(out / "scorer.txt")
+        parts = np.split(score, np.cumsum([len(part) for part in described])[:-1])
+        for pool, part, of_pool in zip(pools, described, parts, strict=True):
+            Pairs(part.n, part.left, part.right, score=of_pool).save(out / f"{pool.name}.parquet")
+        write_json(out / "importance.json", importance(scorer))
+        return {"pairs": len(score), "true": int(pairs.match.sum()), "rounds": rounds}
+
+    inputs = {"split": run.digest_of("split"), "catalogue": run.digest_of("catalogue/train")}
+    inputs |= {pool.name: run.digest_of(f"ensemble/features/{pool.name}") for pool in pools}
+    keys = {"scorer": config.model_dump(mode="json"), "seed": compute.seed}
+    run.stage("ensemble/scorer", "ensemble.train", inputs, keys, work)
+
+
+def _training_pairs(run: Run, pools: list[Pool], described: list[Pairs], config: ScorerConfig) -> TrainingPairs:
+    codes, split = label_codes(train_catalog(run).labels), load_split(run)
+    rows = [pool_rows(split, pool) for pool in pools]
+    parts = [(pairs, codes[at], split.component[at]) for pairs, at in zip(described, rows, strict=True)]
+    return TrainingPairs.of_pools(parts, config.group_size_power)
+
+
+def importance(scorer: Scorer) -> dict[str, float]:
+    """Share of the total gain that each feature brought, the largest first."""
+    gain = scorer.booster.feature_importance("gain")
+    order = np.argsort(-gain, kind="stable")
+    names = scorer.booster.feature_name()
+    return {names[at]: round(float(gain[at] / max(gain.sum(), 1e-12)), 5) for at in order}
+
+
+def load_scorer(run: Run) -> Scorer:
+    """The scorer of a run."""
+    return Scorer.load(run.open("ensemble/scorer") / "scorer.txt")
+
+
+def load_fold_scores(run: Run, pool: Pool) -> Pairs:
+    """The out-of-fold scores of a fold pool."""
+    return Pairs.load(run.open("ensemble/scorer") / f"{pool.name}.parquet")
+
+
+def train_all(run: Run, settings: Settings) -> None:
+    """Every step of a run up to the scorer."""
+    features_all(run, settings)
+    train_stage(run, settings)
+
+
+def main() -> int:
+    """The command `python -m ensemble.train`."""
+
+    def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
+        run.force = ("ensemble/scorer",) if arguments.force else ()
+        train_all(run, settings)
+
+    about = "Train the scorer on the fold pools; does the steps before it if needed."
+    return command(body, about, ["scorer", "ensemble", "compute"], usage="python -m ensemble.train")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

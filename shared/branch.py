@@ -1,0 +1,195 @@
+"""The contract of a branch, and the stages that every branch goes through.
+
+A branch is a folder `branches/<name>/` with
+
+- `config.py`: `Config`, its section of the settings;
+- `embed.py`: `embed(catalog, encoder, config, compute) -> Embeddings`;
+- `candidates.py`: `candidates(embeddings, config, compute) -> Candidates`;
+- `train.py`, only if it learns: `train(catalog, components, config, compute, out) -> figures`, which writes an encoder
+  into the folder `out`. It may find there what a killed training left.
+
+Nothing else is known about it: not here, and not in the ensemble.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shared.command import command
+from shared.compute import ComputeConfig
+from shared.errors import MatcherError
+from shared.pools import (
+    ALL,
+    Pool,
+    all_pools,
+    fold_pools,
+    load_split,
+    new_catalog,
+    pool_catalog,
+    pool_inputs,
+    prepare,
+    train_catalog,
+    training_rows,
+)
+from shared.run import ROOT, Run, replaced_folder
+from shared.schema import Candidates, Catalog, Embeddings
+from shared.settings import Settings
+
+
+def learns(name: str) -> bool:
+    """Whether a branch has an encoder to train."""
+    return (ROOT / "branches" / name / "train.py").exists()
+
+
+def embed(run: Run, settings: Settings, name: str, catalog: Catalog, encoder: str) -> Embeddings:
+    """Embed listings with one of a run's encoders (`fold0`, …, `all`)."""
+    folder = run.open(f"{name}/encoder/{encoder}") if learns(name) else None
+    module = import_module(f"branches.{name}.embed")
+    made: Embeddings = module.embed(catalog, folder, settings.branch(name), settings[ComputeConfig])
+    return made
+
+
+def candidates(settings: Settings, name: str, embeddings: Embeddings) -> Candidates:
+    """The pairs a branch proposes among embedded listings."""
+    module = import_module(f"branches.{name}.candidates")
+    made: Candidates = module.candidates(embeddings, settings.branch(name), settings[ComputeConfig])
+    return made
+
+
+def train_stage(run: Run, settings: Settings, name: str, encoder: str) -> None:
+    """Train one encoder of a branch on the listings it may see."""
+    config, compute = settings.branch(name), settings[ComputeConfig]
+
+    def work(out: Path) -> Mapping[str, Any]:
+        split = load_split(run)
+        rows = training_rows(split, encoder)
+        module = import_module(f"branches.{name}.train")
+        figures: dict[str, Any] = module.train(train_catalog(run).take(rows), split.component[rows], config, compute, out)
+        return figures
+
+    inputs = {"catalogue": run.digest_of("catalogue/train"), "split": run.digest_of("split")}
+    keys = {name: config.until("train"), "seed": compute.seed}
+    run.stage(f"{name}/encoder/{encoder}", f"branches.{name}.train", inputs, keys, work)
+
+
+def embed_stage(run: Run, settings: Settings, name: str, pool: Pool) -> None:
+    """Embed one pool."""
+
+    def work(out: Path) -> Mapping[str, Any]:
+        made = embed(run, settings, name, pool_catalog(run, settings, pool), pool.encoder)
+        made.save(out / "embeddings.safetensors")
+        return {"listings": len(made), "with evidence": int(made.present.sum())}
+
+    inputs = pool_inputs(run, settings, pool)
+    if learns(name):
+        inputs["encoder"] = run.digest_of(f"{name}/encoder/{pool.encoder}")
+    keys = {name: settings.branch(name).until("embed")}
+    run.stage(f"{name}/embeddings/{pool.name}", f"branches.{name}.embed", inputs, keys, work)
+
+
+def candidates_stage(run: Run, settings: Settings, name: str, pool: Pool) -> None:
+    """Propose pairs in one pool."""
+
+    def work(out: Path) -> Mapping[str, Any]:
+        made = candidates(settings, name, load_embeddings(run, name, pool))
+        made.save(out / "candidates.parquet")
+        return {"pairs": len(made)}
+
+    inputs = {"embeddings": run.digest_of(f"{name}/embeddings/{pool.name}")}
+    keys = {name: settings.branch(name).until("candidates")}
+    run.stage(f"{name}/candidates/{pool.name}", f"branches.{name}.candidates", inputs, keys, work)
+
+
+def load_embeddings(run: Run, name: str, pool: Pool) -> Embeddings:
+    """A branch's embeddings of a pool."""
+    return Embeddings.load(run.open(f"{name}/embeddings/{pool.name}") / "embeddings.safetensors")
+
+
+def load_candidates(run: Run, name: str, pool: Pool) -> Candidates:
+    """A branch's candidate pairs of a pool."""
+    return Candidates.load(run.open(f"{name}/candidates/{pool.name}") / "candidates.parquet")
+
+
+def train_all(run: Run, settings: Settings, name: str) -> None:
+    """Train a branch's encoders: one a fold, and one on all folds."""
+    if learns(name):
+        for encoder in [*(pool.encoder for pool in fold_pools(settings)), ALL]:
+            train_stage(run, settings, name, encoder)
+
+
+def embed_all(run: Run, settings: Settings, name: str) -> None:
+    """Embed every pool of a run."""
+    train_all(run, settings, name)
+    for pool in all_pools(settings):
+        embed_stage(run, settings, name, pool)
+
+
+def candidates_all(run: Run, settings: Settings, name: str) -> None:
+    """Take a branch through all its stages, for every pool of a run."""
+    embed_all(run, settings, name)
+    for pool in all_pools(settings):
+        candidates_stage(run, settings, name, pool)
+
+
+def main_train(name: str) -> int:
+    """The command `python -m branches.<name>.train`."""
+
+    def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
+        run.force = (f"{name}/encoder",) if arguments.force else ()
+        prepare(run, settings)
+        train_all(run, settings, name)
+        run.say(f"\n{name} is trained; ./run_all.sh --run {run.folder} does again what depends on it")
+
+    about = f"Train the {name} branch: an encoder for every fold, and one on all folds."
+    return command(body, about, [name, "split", "compute"], usage=f"python -m branches.{name}.train")
+
+
+def main_candidates(name: str) -> int:
+    """The command `python -m branches.<name>.candidates`."""
+
+    def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
+        run.force = (f"{name}/candidates",) if arguments.force else ()
+        prepare(run, settings)
+        candidates_all(run, settings, name)
+
+    about = f"Propose pairs by the {name} branch alone, in every pool of a run; does the steps before it if needed."
+    return command(body, about, [name, "split", "compute"], usage=f"python -m branches.{name}.candidates")
+
+
+def main_embed(name: str) -> int:
+    """The command `python -m branches.<name>.embed`."""
+
+    def options(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--out", type=Path, help="with --data: folder for embeddings.safetensors and ids.parquet")
+
+    def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
+        if (arguments.data is None) != (arguments.out is None):
+            raise MatcherError("--data NEW and --out FOLDER go together: the listings to embed, and where to write")
+        if arguments.out is not None:
+            _embed_new(run, settings, name, arguments.out)
+            return
+        run.force = (f"{name}/embeddings",) if arguments.force else ()
+        prepare(run, settings)
+        embed_all(run, settings, name)
+
+    about = f"Embed every pool of a run with the {name} branch; with --data NEW --out FOLDER, embed new listings."
+    usage = f"python -m branches.{name}.embed"
+    return command(body, about, [name, "data", "compute"], usage=usage, new_data=True, options=options)
+
+
+def _embed_new(run: Run, settings: Settings, name: str, out: Path) -> None:
+    if learns(name):
+        run.open(f"{name}/encoder/{ALL}")
+    catalog = new_catalog(settings)
+    made = embed(run, settings, name, catalog, ALL)
+    with replaced_folder(out) as folder:
+        made.save(folder / "embeddings.safetensors")
+        pq.write_table(pa.table({"posting_id": pa.array(catalog.ids, pa.string())}), folder / "ids.parquet")
+    run.say(f"{len(made):,} listings, {int(made.present.sum()):,} with evidence, embedded to {out}")

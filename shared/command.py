@@ -1,0 +1,96 @@
+"""What all commands share: `--run`, `--data`, `--config`, `--section.key=value`, `--help`, errors and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from shared.errors import MatcherError
+from shared.run import Run
+from shared.settings import Settings, from_arguments, from_file, help_text, merge, remembered
+
+DEFAULT_RUN = Path("runs/default")
+Body = Callable[[Run, Settings, argparse.Namespace], None]
+
+
+def command(
+    body: Body,
+    description: str,
+    sections: Sequence[str],
+    *,
+    usage: str,
+    new_data: bool = False,
+    writes_run: bool = True,
+    options: Callable[[argparse.ArgumentParser], object] = lambda parser: None,
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Read the arguments, do the work, and turn what goes wrong into one message.
+
+    Args:
+        body: The work; gets the locked run folder, the settings, and the parsed options.
+        description: One sentence for `--help`.
+        sections: Sections of the settings that `--help` lists.
+        usage: The command as it is typed.
+        new_data: Whether `--data` names a new catalogue, which the run does not take as its own.
+        writes_run: Whether the command changes the run folder, so that it must hold it alone.
+        options: Adds the command's own options.
+        argv: Arguments; those of the process when None.
+
+    Returns:
+        The exit code: 0, 2 for bad input or settings, 3 for a bad artefact, 130 for an interrupt.
+    """
+    parser = argparse.ArgumentParser(usage, description=description, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--run", type=Path, default=DEFAULT_RUN, help=f"run folder (default: {DEFAULT_RUN})")
+    what = "catalogue to work on, beside the run's own" if new_data else "catalogue: a folder, a table, or `demo`"
+    parser.add_argument("--data", help=f"{what}; short for --data.path")
+    parser.add_argument("--config", type=Path, help="YAML or JSON file of settings")
+    if writes_run:
+        parser.add_argument("--force", action="store_true", help="do it again even if nothing changed")
+    options(parser)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        parser.epilog = "settings, as --section.key=value (defaults shown):\n" + help_text(sections)
+        arguments, rest = parser.parse_known_args(argv)
+        run = Run(arguments.run)
+        settings = _settings(arguments, rest, new_data)
+        if writes_run:
+            with run.locked():
+                body(run, settings, arguments)
+        else:
+            body(run, settings, arguments)
+    except MatcherError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted; the same command goes on from here", 130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+            raise
+        return _fail(f"cannot write {error.filename or 'a file'}: {error.strerror}; what was there is intact", 2)
+    return 0
+
+
+def _settings(arguments: argparse.Namespace, rest: Sequence[str], new_data: bool) -> Settings:
+    given = merge(from_file(arguments.config) if arguments.config else {}, from_arguments(rest))
+    if arguments.data is not None:
+        given = merge({"data": {"path": arguments.data}}, given)
+    if (given.get("data") or {}).get("path", "demo") != "demo":
+        given["data"]["path"] = str(Path(given["data"]["path"]).expanduser().absolute())
+    base = remembered(arguments.run)
+    if "path" in (given.get("data") or {}):  # the image folder belongs to the data it was given with
+        base.get("data", {}).pop("images", None)
+    return Settings(merge(base, given))
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stdout.flush()
+    print(f"\n{message}" if code == 130 else f"error: {message}", file=sys.stderr)
+    return code

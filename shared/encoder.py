@@ -1,0 +1,154 @@
+"""What the trained branches' encoders have in common: frozen normalisation, saving, and embedding distinct contents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from tqdm import tqdm
+
+from shared.compute import ComputeConfig
+from shared.errors import ArtefactError
+from shared.prefetch import prefetched
+from shared.recipe import Recipe
+from shared.schema import Embeddings, Flags, Floats
+from shared.torch_runtime import autocast, prepare
+
+Inputs = Mapping[str, Tensor]
+
+
+class Encoder(nn.Module):
+    """A pretrained `backbone` and whatever new layers turn its output into unit embeddings of length `dim`.
+
+    The statistics of the backbone's BatchNorm stay as pretrained, in training too: small batches of one catalogue
+    ruin them, and a small fine-tuning with them.
+    """
+
+    backbone: nn.Module
+    dim: int
+
+    def train(self, mode: bool = True) -> Encoder:
+        """Switch to training (or evaluation) mode, all but the backbone's BatchNorm."""
+        super().train(mode)
+        for module in self.backbone.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+        return self
+
+    def save(self, folder: Path, facts: Mapping[str, Any]) -> None:
+        """Write `encoder.safetensors`, and `encoder.json` with what else it takes to build the encoder again."""
+        weights = {name: tensor.detach().to("cpu").contiguous() for name, tensor in self.state_dict().items()}
+        _replace(folder / "encoder.safetensors", lambda path: save_file(weights, path))
+        text = json.dumps(dict(facts), indent=2, sort_keys=True) + "\n"
+        _replace(folder / "encoder.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+    def load(self, folder: Path) -> None:
+        """Take the weights that `save` wrote.
+
+        Raises:
+            ArtefactError: They are missing, damaged or another encoder's.
+        """
+        path = folder / "encoder.safetensors"
+        try:
+            self.load_state_dict(load_file(path))
+        except Exception as error:  # safetensors, the file system and torch each raise their own
+            raise ArtefactError(f"{path} cannot be used ({error}); train the branch again") from error
+
+
+def read_facts(folder: Path | None, branch: str) -> dict[str, Any]:
+    """The content of an encoder's `encoder.json`.
+
+    Raises:
+        ArtefactError: There is no encoder, or it is another branch's.
+    """
+    if folder is None:
+        raise ArtefactError(f"the {branch} branch needs an encoder; run: python -m branches.{branch}.train")
+    path = folder / "encoder.json"
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"{path} cannot be read ({error}); train the branch again") from error
+    if facts.get("branch") != branch:
+        raise ArtefactError(f"{path} is an encoder of branch {facts.get('branch')}, not {branch}")
+    return facts
+
+
+def full_batches(order: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    """`order` in batches of exactly `size`, the last one filled up with its last position.
+
+    A kernel may round differently for another batch size, so every batch has the same.
+    """
+    missing = -len(order) % size
+    padded = np.concatenate([order, np.repeat(order[-1:], missing)])
+    return list(padded.reshape(-1, size))
+
+
+@torch.inference_mode()
+def encode(
+    encoder: Encoder,
+    load: Callable[[NDArray[np.int64]], tuple[Inputs, Flags]],
+    batches: Sequence[NDArray[np.int64]],
+    count: int,
+    recipe: Recipe,
+    compute: ComputeConfig,
+    name: str,
+) -> Floats:
+    """Embed `count` contents batch by batch.
+
+    Args:
+        encoder: Put into evaluation mode and moved to the device that `compute` names.
+        load: Inputs of some contents and whether each is usable; called in several threads.
+        batches: Positions of contents, int64 arrays.
+        count: Contents in all.
+        recipe: Settings (precision).
+        compute: Device and threads.
+        name: For the progress bar and messages.
+
+    Returns:
+        float32 [count, dim]: unit rows, zero where a content is not usable or its embedding is no number.
+
+    Raises:
+        ArtefactError: The encoder yields no numbers for a whole batch.
+    """
+    device = prepare(compute)
+    encoder = encoder.to(device).eval()
+    vectors = np.zeros((count, encoder.dim), dtype=np.float32)
+    bar = tqdm(total=count, desc=f"{name}: embed", unit="listing", disable=None)
+    for positions, (inputs, usable) in prefetched(load, batches, compute.cpu_threads):
+        with autocast(device, recipe.precision):
+            values = encoder(**{key: tensor.to(device) for key, tensor in inputs.items()}).float().cpu().numpy()
+        sound = np.isfinite(values).all(axis=1) & values.any(axis=1)
+        if usable.any() and not (sound & usable).any():
+            raise ArtefactError(f"{name}: the encoder yields no numbers; train the branch again")
+        vectors[positions] = np.where((sound & usable)[:, None], values, 0)
+        bar.update(len(np.unique(positions)))
+    bar.close()
+    return vectors
+
+
+def spread(vectors: Floats, rows: NDArray[np.int64], content: NDArray[np.int64], listings: int) -> Embeddings:
+    """The vectors of distinct contents, given to the listings that have them.
+
+    Args:
+        vectors: float32 [c, d], zero where a content is not usable.
+        rows: Listings with evidence, int64 [m].
+        content: The content of each of them, int64 [m].
+        listings: n.
+    """
+    out = np.zeros((listings, vectors.shape[1]), dtype=np.float32)
+    out[rows] = vectors[content]
+    return Embeddings(out, out.any(axis=1))
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    temporary = path.with_name(path.name + ".part")
+    write(temporary)
+    temporary.replace(path)

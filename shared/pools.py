@@ -1,0 +1,162 @@
+"""Pools, and the stages before the branches: the catalogue, its split, and the listings of every pool.
+
+A pool is a set of listings searched among themselves with one set of encoders. Fold k's pool is embedded by encoders
+that never saw fold k; the holdout and the catalogue to be matched by encoders trained on all folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.catalog import DataConfig, Source, catalog_fingerprint, find_source, has_test, read_catalog
+from shared.compute import ComputeConfig
+from shared.demo import make_demo
+from shared.demo.config import DemoConfig
+from shared.errors import MatcherError
+from shared.run import Run
+from shared.schema import Catalog
+from shared.settings import Settings
+from shared.split import HOLDOUT, Split, SplitConfig, make_split
+
+ALL = "all"  # the encoder trained on all folds
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A pool's name, and the encoder that embeds it."""
+
+    name: str
+    encoder: str
+
+
+def fold_pools(settings: Settings) -> list[Pool]:
+    """The pools that train the scorer and tune the decision."""
+    return [Pool(f"fold{k}", f"fold{k}") for k in range(settings[SplitConfig].folds)]
+
+
+HOLDOUT_POOL = Pool("holdout", ALL)
+CATALOGUE_POOL = Pool("catalogue", ALL)  # what the run is to match: test.csv where there is one, else all listings
+
+
+def all_pools(settings: Settings) -> list[Pool]:
+    """Every pool of a run, in the order in which they are worked on."""
+    return [*fold_pools(settings), HOLDOUT_POOL, CATALOGUE_POOL]
+
+
+def prepare(run: Run, settings: Settings) -> None:
+    """Make the demo if no data is named, read the catalogue, split it, and lay out the pools."""
+    source = _source(run, settings)
+    _catalogue_stage(run, settings, "catalogue/train", source, labelled=True)
+    run.remember(settings.values)
+    compute, split_config = settings[ComputeConfig], settings[SplitConfig]
+
+    def split(out: Path) -> Mapping[str, Any]:
+        made = make_split(train_catalog(run), split_config, compute.seed)
+        made.save(out / "split.parquet")
+        held_out = made.fold == HOLDOUT
+        return {"listings to train on": int((~held_out).sum()), "held out": int(held_out.sum())}
+
+    inputs = {"catalogue": run.digest_of("catalogue/train")}
+    keys = {"split": split_config.model_dump(mode="json"), "seed": compute.seed}
+    run.stage("split", "shared.split", inputs, keys, split)
+    if _has_test(settings):
+        data = settings[DataConfig]
+        _catalogue_stage(run, settings, "catalogue/test", find_source(Path(data.path), data, test=True), labelled=False)
+
+
+def _source(run: Run, settings: Settings) -> Source:
+    data, demo = settings[DataConfig], settings[DemoConfig]
+    if data.path != "demo":
+        return find_source(Path(data.path), data)
+
+    def make(out: Path) -> Mapping[str, Any]:
+        make_demo(out / "data", demo.listings, demo.seed, settings[ComputeConfig].cpu_threads)
+        return {"listings made up": demo.listings}
+
+    folder = run.stage("demo", "shared.demo", {}, demo.model_dump(mode="json"), make)
+    return find_source(folder / "data", DataConfig())
+
+
+def _has_test(settings: Settings) -> bool:
+    data = settings[DataConfig]
+    return data.path != "demo" and has_test(Path(data.path))
+
+
+def _catalogue_stage(run: Run, settings: Settings, name: str, source: Source, *, labelled: bool) -> None:
+    data, compute = settings[DataConfig], settings[ComputeConfig]
+
+    def read(out: Path) -> Mapping[str, Any]:
+        catalog = read_catalog(source, data, compute, labelled=labelled)
+        catalog.save(out / "catalogue.parquet")
+        return {
+            "listings": len(catalog),
+            "with picture": int(catalog.has_image.sum()),
+            "with title": int((catalog.titles != "").sum()),
+        }
+
+    run.stage(name, "shared.catalog", catalog_fingerprint(source, data), data.model_dump(mode="json"), read)
+
+
+def train_catalog(run: Run) -> Catalog:
+    """The run's labelled catalogue."""
+    return Catalog.load(run.open("catalogue/train") / "catalogue.parquet")
+
+
+def load_split(run: Run) -> Split:
+    """The run's split of its labelled catalogue."""
+    return Split.load(run.open("split") / "split.parquet")
+
+
+def training_rows(split: Split, encoder: str) -> NDArray[np.int64]:
+    """Rows of the labelled catalogue that an encoder (`fold0`, …, or `all`) may be trained on."""
+    wanted = split.fold != HOLDOUT
+    if encoder != ALL:
+        wanted &= split.fold != int(encoder.removeprefix("fold"))
+    return np.flatnonzero(wanted)
+
+
+def pool_rows(split: Split, pool: Pool) -> NDArray[np.int64]:
+    """Rows of the labelled catalogue that make a fold pool or the holdout."""
+    fold = HOLDOUT if pool == HOLDOUT_POOL else int(pool.name.removeprefix("fold"))
+    return np.flatnonzero(split.fold == fold)
+
+
+def pool_catalog(run: Run, settings: Settings, pool: Pool) -> Catalog:
+    """The listings of a pool, in the order of the table they come from; unlabelled for the catalogue to be matched."""
+    if pool != CATALOGUE_POOL:
+        return train_catalog(run).take(pool_rows(load_split(run), pool))
+    if _has_test(settings):
+        return Catalog.load(run.open("catalogue/test") / "catalogue.parquet")
+    return train_catalog(run).without_labels()
+
+
+def pool_inputs(run: Run, settings: Settings, pool: Pool) -> dict[str, str]:
+    """Digests of what determines a pool's listings, for a stage that reads them."""
+    if pool == CATALOGUE_POOL:
+        return {"catalogue": run.digest_of("catalogue/test" if _has_test(settings) else "catalogue/train")}
+    return {"catalogue": run.digest_of("catalogue/train"), "split": run.digest_of("split")}
+
+
+def new_catalog(settings: Settings) -> Catalog:
+    """The catalogue that `--data` names beside the run's own: `test.csv` where there is one; labels are not used.
+
+    Raises:
+        MatcherError: No data is named, or it cannot be read.
+    """
+    data = settings[DataConfig]
+    if data.path == "demo":
+        raise MatcherError("name the catalogue with --data DIR (a folder or a table)")
+    source = find_source(Path(data.path), data, test=True)
+    return read_catalog(source, data, settings[ComputeConfig], labelled=False)
+
+
+def data_line(settings: Settings) -> str:
+    """What a run works on, in words."""
+    path = settings[DataConfig].path
+    return f"catalogue {path}" if path != "demo" else "the demo marketplace (invented listings; see README)"

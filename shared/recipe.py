@@ -1,0 +1,35 @@
+"""The settings that every trained encoder has: `branches/<name>/config.py` adds its own and its own defaults."""
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from shared.section import Section
+
+
+class Recipe(Section):
+    """Fine-tuning with a contrastive loss over the batch and a cross-batch memory (arXiv 1912.06798)."""
+
+    first_read: ClassVar[Mapping[str, str]] = {"embed_batch": "embed", "neighbours": "candidates"}
+
+    epochs: int = Field(4, ge=0, description="passes over the training listings; 0 keeps the pretrained weights")
+    batch_size: int = Field(64, ge=4, description="listings in a training step")
+    listings_per_group: int = Field(2, ge=2, description="listings of one label group drawn together (K of P x K)")
+    learning_rate: float = Field(3e-4, ge=0, description="peak learning rate of the pretrained part")
+    head_learning_rate: float = Field(1e-3, ge=0, description="peak learning rate of the new layers")
+    weight_decay: float = Field(1e-2, ge=0, description="AdamW's weight decay")
+    warmup: float = Field(0.1, ge=0, le=1, description="share of the steps in which the learning rate rises")
+    clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
+    positive_margin: float = Field(1.0, ge=-1, le=1, description="a match more similar than this costs nothing")
+    negative_margin: float = Field(0.3, ge=-1, le=1, description="a non-match less similar than this costs nothing")
+    memory: int = Field(1024, ge=0, description="past embeddings compared with each batch; 0: the batch alone")
+    memory_warmup_steps: int = Field(10, ge=0, description="steps before the memory is used")
+    mining_epsilon: float | None = Field(
+        0.1, ge=0, description="slack of multi-similarity pair mining (arXiv 1904.06627); null: every pair counts"
+    )
+    precision: Literal["auto", "bfloat16", "float32"] = Field(
+        "auto", description="auto takes bfloat16 where the processor computes in it"
+    )
+    embed_batch: int = Field(64, ge=1, description="listings embedded at a time")
+    neighbours: int = Field(50, ge=1, description="nearest listings that are proposed as candidates")
