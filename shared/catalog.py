@@ -30,7 +30,9 @@ class DataConfig(Section):
     title_column: str = Field("title", description="column with the title; empty: there is none")
     image_column: str = Field("image", description="column with the image's file name; empty: there is none")
     phash_column: str = Field("image_phash", description="column with a perceptual hash (16 hex digits), if any")
-    label_column: str = Field("label_group", description="column with the product that the listing sells, for training")
+    label_column: str = Field(
+        "label_group", min_length=1, description="column with the product that the listing sells, for training"
+    )
     images: str = Field(
         "",
         description="image folder, looked for beside the table, then here; empty: train_images or test_images beside "
@@ -129,9 +131,7 @@ def read_catalog(
             given that holds none of the pictures.
     """
     table = read_table(source.table)
-    rows_at_fault = {row for row, _ in table.faults}
-    faults = table.faults + list(_column_faults(table, config, labelled))
-    faults += [fault for fault in _value_faults(table, config, labelled) if fault[0] not in rows_at_fault - {0}]
+    faults = [*table.faults, *_column_faults(table, config, labelled), *_value_faults(table, config, labelled)]
     lines = [f"row {row}: {what}" if row else what for row, what in sorted(faults, key=lambda fault: fault[0])]
     raise_faults(f"{source.table} (row 1 is the first below the header)", lines)
 
@@ -188,17 +188,22 @@ def _advice(setting: str, near: str | None) -> str:
 
 
 def _value_faults(table: Table, config: DataConfig, labelled: bool) -> Iterator[tuple[int, str]]:
+    unread = {row for row, _ in table.faults}
+
+    def values(column: str) -> Iterator[tuple[int, str]]:
+        rows = enumerate(table.columns.get(column, []), start=1)
+        return ((row, value) for row, value in rows if row not in unread)
+
     first: dict[str, int] = {}
-    for row, posting_id in enumerate(table.columns.get(config.id_column, []), start=1):
+    for row, posting_id in values(config.id_column):
         if not posting_id.strip():
             yield row, f"empty {config.id_column}"
         elif first.setdefault(posting_id, row) != row:
             yield row, f"id {printable(posting_id)!r} stands in row {first[posting_id]} already"
-    for row, value in enumerate(table.columns.get(config.phash_column, []), start=1):
-        if value.strip() and not _PHASH.fullmatch(value.strip()):
-            yield row, f"{config.phash_column} {printable(value)!r} is not 16 hex digits"
-    labels = table.columns.get(config.label_column, []) if labelled else []
-    blank = [row for row, label in enumerate(labels, start=1) if not label.strip()]
+    for row, phash in values(config.phash_column):
+        if phash.strip() and not _PHASH.fullmatch(phash.strip()):
+            yield row, f"{config.phash_column} {printable(phash)!r} is not 16 hex digits"
+    blank = [row for row, label in values(config.label_column) if labelled and not label.strip()]
     if blank:
         more = f" and {len(blank) - _ROWS_SHOWN} more" if len(blank) > _ROWS_SHOWN else ""
         rows = ", ".join(map(str, blank[:_ROWS_SHOWN]))

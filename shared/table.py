@@ -93,9 +93,9 @@ def _encoding_faults(columns: dict[str, list[str]]) -> Iterator[tuple[int, str]]
 
 
 def printable(text: str, length: int = 60) -> str:
-    """The text fit for an error message: on one line, not too long, with undecodable bytes shown as such."""
-    text = text.encode("utf-8", errors="backslashreplace").decode()
-    return "".join(c if c.isprintable() else " " for c in (text if len(text) <= length else text[: length - 1] + "…"))
+    """The text fit for an error message: on one line, not too long, with � for what is no text."""
+    text = _NOT_TEXT.sub("\ufffd", text if len(text) <= length else text[: length - 1] + "…")
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _read_csv(text: str, delimiter: str) -> Table:
