@@ -3,7 +3,7 @@
 Matrix products in float32 round differently with the shape of the block, and so would order exact duplicates at random.
 Hence two steps:
 
-1. A fast product picks, for each listing, everything that is within `SLACK` of its k-th best similarity, or above.
+1. A fast product picks, for each listing, all that rounding may have kept from being among its k best.
 2. Each picked pair is computed again by `Embeddings.similarity`, in float64 and independent of all else in the pool,
    and rounded to `DECIMALS`. What is kept and how it ranks follows from these values alone.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +22,6 @@ from scipy import sparse
 
 from shared.schema import Candidates, Embeddings, Vectors
 
-SLACK = 1e-5  # more than twice the rounding error of a float32 product of unit rows
 DECIMALS = 6  # similarities that agree to this many decimals are tied
 CELLS = 1 << 23  # similarities in memory at a time, unless `block` says otherwise: 32 MiB
 PAIRS = 8192  # pairs computed exactly at a time
@@ -49,8 +49,9 @@ def nearest(
         k: Neighbours a listing, at least 1. Those tied with the k-th are kept as well.
         xp: numpy or cupy: where the matrix products run.
         minimum: Least similarity of a neighbour. Whatever it is, only a similarity above zero makes a neighbour.
-        max_ties: At most this many neighbours a listing, ties included; 4·k by default. Beyond it the tied listings
-            in the lowest rows are kept. This is the one choice that depends on the order of the rows.
+        max_ties: At most this many neighbours a listing, ties included; 4·k by default. Of more listings that are tied
+            with the k-th, or as close to it as rounding is coarse, those in the lowest rows are kept. This is the one
+            choice that depends on the order of the rows.
         block: Listings searched at a time; by default as many as make `CELLS` similarities.
 
     Returns:
@@ -59,25 +60,59 @@ def nearest(
     """
     pool = np.flatnonzero(embeddings.present)
     limit = max(k, 4 * k if max_ties is None else max_ties)
-    least = max(minimum - SLACK, float(np.finfo(np.float32).tiny))
-    rows = block or max(1, CELLS // max(1, len(pool)))
-    listing, neighbour = _hits(embeddings.vectors[pool], k, limit, least, rows, xp)
+    vectors = embeddings.vectors[pool]
+    search = _Search(xp, k, limit, minimum, _slack(vectors))
+    listing, neighbour = _hits(vectors, search, block or max(1, CELLS // max(1, len(pool))))
     return _ranked(embeddings, pool[listing], pool[neighbour], k, limit, minimum)
 
 
 # --- step 1: a superset of the neighbours, by float32 products -------------------------------------------------------
 
 
-def _hits(vectors: Vectors, k: int, limit: int, least: float, block: int, xp: ModuleType) -> Hits:
-    """Listings with a superset of their neighbours, found `block` listings at a time on `xp`."""
-    m = vectors.shape[0]
+@dataclass(frozen=True)
+class _Search:
+    """What step 1 looks for, and where.
+
+    Args:
+        xp: The array library.
+        k: Neighbours wanted a listing.
+        limit: Hits a listing beyond which ties are thinned out.
+        minimum: Least similarity.
+        slack: How far below the k-th best similarity a product may lie, its true value being as large.
+    """
+
+    xp: ModuleType
+    k: int
+    limit: int
+    minimum: float
+    slack: float
+
+    @property
+    def least(self) -> float:
+        """The least product of interest: above zero, whatever the minimum."""
+        return max(self.minimum - self.slack, float(np.finfo(np.float32).tiny))
+
+
+def _slack(vectors: Vectors) -> float:
+    """A bound of what rounding does to the difference of two similarities.
+
+    A float32 sum of n products of unit rows is off by at most n·2^-24, in whatever order it is taken; the exact values
+    are rounded to `DECIMALS`.
+    """
+    terms = np.diff(vectors.indptr).max(initial=0) if sparse.issparse(vectors) else vectors.shape[1]
+    return float(2 * terms * 2**-24 + 10**-DECIMALS)
+
+
+def _hits(vectors: Vectors, search: _Search, block: int) -> Hits:
+    """Listings with a superset of their neighbours, found `block` listings at a time."""
+    m, xp = vectors.shape[0], search.xp
     product = _product(vectors, xp)
     listings, neighbours = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for start in range(0, m, block):
         stop = min(start + block, m)
         similarity = product(start, stop)
         similarity[xp.arange(stop - start), xp.arange(start, stop)] = -1  # a listing is not its own neighbour
-        at = _host(_block_hits(similarity, k, limit, least, xp))
+        at = _host(_block_hits(similarity, search))
         listings.append(start + at // m)
         neighbours.append(at % m)
     return np.concatenate(listings), np.concatenate(neighbours)
@@ -103,16 +138,16 @@ def _product(vectors: Vectors, xp: ModuleType) -> Product:
     return lambda start, stop: rest[start:stop] @ columns + dense[start:stop] @ dense.T
 
 
-def _block_hits(similarity: Any, k: int, limit: int, least: float, xp: ModuleType) -> Any:
+def _block_hits(similarity: Any, search: _Search) -> Any:
     """Flat positions of at least the k best of each row and what is tied with the k-th (or `limit` of those)."""
-    m = similarity.shape[1]
-    bound = xp.maximum(_kth_bound(similarity, k, xp) - SLACK, least)
+    xp, m = search.xp, similarity.shape[1]
+    bound = xp.maximum(_kth_bound(similarity, search.k, xp) - search.slack, search.least)
     hit = similarity >= bound[:, None]
     at = xp.flatnonzero(hit)
-    crowded = xp.flatnonzero(xp.bincount(at // m, minlength=len(hit)) > limit)
+    crowded = xp.flatnonzero(xp.bincount(at // m, minlength=len(hit)) > search.limit)
     if len(crowded) == 0:
         return at
-    hit[crowded] = _thinned(similarity[crowded], k, limit, least, xp)
+    hit[crowded] = _thinned(similarity[crowded], search)
     return xp.flatnonzero(hit)
 
 
@@ -130,13 +165,13 @@ def _kth_bound(similarity: Any, k: int, xp: ModuleType) -> Any:
     return xp.partition(maxima, groups - k, axis=1)[:, groups - k]
 
 
-def _thinned(similarity: Any, k: int, limit: int, least: float, xp: ModuleType) -> Any:
-    """Which values are surely above the k-th largest of their row, or among the first `limit` tied with it; bool."""
-    m = similarity.shape[1]
-    kth = xp.partition(similarity, m - k, axis=1)[:, m - k][:, None]
-    above = similarity > kth + SLACK
-    tied = (similarity >= xp.maximum(kth - SLACK, least)) & ~above
-    return above | (tied & (xp.cumsum(tied, axis=1, dtype=np.int32) <= limit))
+def _thinned(similarity: Any, search: _Search) -> Any:
+    """Which values are surely above the k-th largest of their row, or among the first `limit` close to it; bool."""
+    xp, place = search.xp, similarity.shape[1] - search.k
+    kth = xp.partition(similarity, place, axis=1)[:, place][:, None]
+    above = similarity > kth + search.slack
+    close = (similarity >= xp.maximum(kth - search.slack, search.least)) & ~above
+    return above | (close & (xp.cumsum(close, axis=1, dtype=np.int32) <= search.limit))
 
 
 def _host(array: Any) -> Any:

@@ -10,10 +10,10 @@ from shared.section import Section
 class Config(Section):
     """Section `tfidf`: titles that share rare words and character sequences."""
 
-    words: int = Field(2, ge=1, description="longest sequence of words that counts as a term")
+    words: int = Field(1, ge=1, description="longest sequence of words that counts as a term")
     min_chars: int = Field(3, ge=1, description="shortest sequence of characters that counts as a term")
-    max_chars: int = Field(5, ge=1, description="longest sequence of characters that counts as a term")
-    word_weight: float = Field(0.5, ge=0, le=1, description="share of the words in the similarity; rest: characters")
+    max_chars: int = Field(4, ge=1, description="longest sequence of characters that counts as a term")
+    word_weight: float = Field(0.3, ge=0, le=1, description="share of the words in the similarity; rest: characters")
     min_listings: int = Field(1, ge=1, description="a term in fewer listings is left out")
     sublinear: bool = Field(True, description="count a term that occurs t times in a title as 1 + ln t")
     neighbours: int = Field(50, ge=1, description="nearest listings that each listing proposes, beside ties")
