@@ -145,7 +145,7 @@ def spread(vectors: Floats, rows: NDArray[np.int64], content: NDArray[np.int64],
     """
     out = np.zeros((listings, vectors.shape[1]), dtype=np.float32)
     out[rows] = vectors[content]
-    return Embeddings(out, out.any(axis=1))
+    return Embeddings(out, np.any(out, axis=1))
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

@@ -240,8 +240,7 @@ class Training:
 
 
 def _shown(figures: dict[str, Any]) -> str:
-    values = (f"{value:.1f}" if name != "loss" and isinstance(value, float) else value for name, value in figures.items())
-    return ", ".join(f"{name} {value}" for name, value in zip(figures, values, strict=True))
+    return ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
 
 
 def _first_moments(parameter: nn.Parameter) -> dict[str, Tensor]:

@@ -40,7 +40,8 @@ def mine(similarity: Tensor, positive: Tensor, negative: Tensor, epsilon: float)
 
     Args:
         similarity: Cosine, float [b, m].
-        positive, negative: Masks, bool [b, m].
+        positive: Pairs that match, bool [b, m].
+        negative: Pairs that do not, bool [b, m].
         epsilon: Slack, in cosine.
     """
     hardest_negative = similarity.masked_fill(~negative, -torch.inf).amax(dim=1, keepdim=True)  # [b, 1]

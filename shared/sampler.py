@@ -3,6 +3,8 @@
 The median group has two listings, so a batch drawn at random would hold next to no positive pair.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,7 +38,7 @@ def group_batches(
     chunks = [chunks[at] for at in rng.permutation(len(chunks))]
     parts = -(-len(chunks) // max(1, batch_size // listings_per_group))
     bounds = [len(chunks) * part // parts for part in range(parts + 1)]
-    return [np.concatenate(chunks[start:end]) for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [np.concatenate(chunks[start:end]) for start, end in pairwise(bounds)]
 
 
 def _chunks(group: NDArray[np.int64], k: int) -> list[NDArray[np.int64]]:

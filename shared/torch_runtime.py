@@ -24,7 +24,7 @@ def prepare(compute: ComputeConfig) -> torch.device:
 def bfloat16_pays(device: torch.device) -> bool:
     """Whether `device` computes in bfloat16 rather than emulating it."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     checks = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
     return any(check() for check in checks if check)
 

@@ -1,0 +1,16 @@
+"""Settings of the DistilBERT branch."""
+
+from pydantic import Field
+
+from shared.recipe import Recipe
+
+
+class Config(Recipe):
+    """Section `distilbert`: titles that mean the same product."""
+
+    model: str = Field(
+        "minilm", description="minilm (packaged, no network needed), a Hugging Face name, or a folder with its files"
+    )
+    max_tokens: int = Field(64, ge=8, description="longer titles are cut")
+    learning_rate: float = Field(1e-4, ge=0, description="peak learning rate of the pretrained part")
+    negative_margin: float = Field(0.5, ge=-1, le=1, description="a non-match less similar than this costs nothing")

@@ -1,0 +1,58 @@
+"""Titles as token numbers, padded batch by batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from shared.encoder import Inputs
+from shared.titles import normalise_all
+
+STEP = 8  # batches are padded to a multiple of this many tokens
+
+
+class Titles:
+    """The different normalised titles of some listings, in the order of their text, as token numbers.
+
+    Args:
+        titles: Titles as written, str [n]; those that are blank, once normalised, are left out.
+        tokeniser: The encoder's.
+        max_tokens: Longer titles are cut.
+
+    Attributes:
+        rows: Listings that have a title, int64 [m].
+        title: Which title each of them has, int64 [m].
+        tokens: Token numbers of each different title.
+    """
+
+    def __init__(self, titles: NDArray[Any], tokeniser: PreTrainedTokenizerBase, max_tokens: int) -> None:
+        normalised = normalise_all(titles)
+        self.rows = np.flatnonzero(normalised != "")
+        texts, title = np.unique(normalised[self.rows].astype(str), return_inverse=True)
+        self.title = title.astype(np.int64)
+        self.tokens: list[list[int]] = []
+        if len(texts):
+            self.tokens = tokeniser(texts.tolist(), truncation=True, max_length=max_tokens)["input_ids"]
+        self._padding = int(tokeniser.pad_token_id or 0)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def by_length(self) -> NDArray[np.int64]:
+        """The titles from the shortest to the longest, equal lengths by text, so that batches need little padding."""
+        return np.argsort([len(tokens) for tokens in self.tokens], kind="stable").astype(np.int64)
+
+    def inputs(self, titles: NDArray[np.int64]) -> Inputs:
+        """A batch of titles: `input_ids` and `attention_mask`, int64 [b, t]."""
+        chosen = [self.tokens[at] for at in titles]
+        longest = -(-max(len(tokens) for tokens in chosen) // STEP) * STEP
+        ids = torch.full((len(chosen), longest), self._padding)
+        mask = torch.zeros((len(chosen), longest), dtype=torch.long)
+        for row, tokens in enumerate(chosen):
+            ids[row, : len(tokens)] = torch.tensor(tokens)
+            mask[row, : len(tokens)] = 1
+        return {"input_ids": ids, "attention_mask": mask}

@@ -1,0 +1,49 @@
+"""Embed titles with a trained encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from branches.distilbert.config import Config
+from branches.distilbert.data import Titles
+from branches.distilbert.model import restore
+from shared.compute import ComputeConfig
+from shared.encoder import Inputs, encode, full_batches, read_facts, spread
+from shared.schema import Catalog, Embeddings, Flags
+
+
+def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embeddings:
+    """One unit vector for each listing with a title; each different normalised title is embedded once.
+
+    Args:
+        catalog: The pool.
+        encoder: Folder that `train` wrote.
+        config: The branch's settings.
+        compute: Device and threads.
+
+    Returns:
+        float32 [n, dim]. A listing without a title, or with one of nothing but punctuation, has no evidence.
+
+    Raises:
+        ArtefactError: There is no encoder, or it cannot be used.
+    """
+    facts = read_facts(encoder, "distilbert")
+    assert encoder is not None
+    model, tokeniser = restore(facts, encoder)
+    titles = Titles(catalog.titles, tokeniser, facts["max_tokens"])
+
+    def load(positions: NDArray[np.int64]) -> tuple[Inputs, Flags]:
+        return titles.inputs(positions), np.ones(len(positions), dtype=bool)
+
+    batches = full_batches(titles.by_length(), config.embed_batch)
+    vectors = encode(model, load, batches, len(titles), config, compute, "distilbert")
+    return spread(vectors, titles.rows, titles.title, len(catalog))
+
+
+if __name__ == "__main__":
+    from shared.branch import main_embed
+
+    raise SystemExit(main_embed("distilbert"))

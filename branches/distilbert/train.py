@@ -1,0 +1,57 @@
+"""Train the title encoder: titles of one label group together, others apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from branches.distilbert.config import Config
+from branches.distilbert.data import Titles
+from branches.distilbert.model import create_model, describe
+from shared.compute import ComputeConfig
+from shared.metric_learning import Training, TrainingSet, label_numbers
+from shared.schema import Catalog
+
+
+def train(
+    catalog: Catalog, components: NDArray[np.int32], config: Config, compute: ComputeConfig, out: Path
+) -> dict[str, Any]:
+    """Train on the listings that have a title and a label group, and write the encoder.
+
+    Without two titles of one group there is nothing to learn, and the encoder is the pretrained one.
+
+    Args:
+        catalog: Training listings.
+        components: Connected component of each, int32 [n].
+        config: The branch's settings.
+        compute: Device, threads, seed.
+        out: Folder for `encoder.json`, `encoder.safetensors` and the tokeniser; what a killed training left in it is
+            taken up.
+
+    Returns:
+        Figures of the training, JSON-able.
+    """
+    torch.manual_seed(compute.seed)
+    encoder, tokeniser = create_model(config)
+    labelled = np.flatnonzero(catalog.labels != None)  # noqa: E711 - elementwise
+    titles = Titles(catalog.titles[labelled], tokeniser, config.max_tokens)
+    rows = labelled[titles.rows]
+    data = TrainingSet(
+        label_numbers(catalog.labels[rows]),
+        components[rows].astype(np.int64),
+        lambda positions, epoch: titles.inputs(titles.title[positions]),
+    )
+    figures = Training("distilbert", encoder, data, config, compute, out).run()
+    tokeniser.save_pretrained(out / "tokeniser")
+    encoder.save(out, describe(encoder, config))
+    return {"listings": len(rows), "titles": len(titles), **figures}
+
+
+if __name__ == "__main__":
+    from shared.branch import main_train
+
+    raise SystemExit(main_train("distilbert"))

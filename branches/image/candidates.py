@@ -1,0 +1,19 @@
+"""Candidate pairs: listings whose pictures are most similar."""
+
+from __future__ import annotations
+
+from branches.image.config import Config
+from shared.compute import ComputeConfig
+from shared.neighbours import nearest
+from shared.schema import Candidates, Embeddings
+
+
+def candidates(embeddings: Embeddings, config: Config, compute: ComputeConfig) -> Candidates:
+    """The pairs in which one listing is among the other's `neighbours` nearest, or tied with the last of them."""
+    return nearest(embeddings, config.neighbours, compute.xp())
+
+
+if __name__ == "__main__":
+    from shared.branch import main_candidates
+
+    raise SystemExit(main_candidates("image"))

