@@ -29,8 +29,8 @@ class ScorerConfig(Section):
 
     folds: int = Field(5, ge=2, description="cross-fitting folds by component, for scores out of fold")
     rounds: int = Field(1500, ge=1, description="most boosting rounds; early stopping chooses")
-    patience: int = Field(60, ge=1, description="rounds without a better log loss before stopping")
-    learning_rate: float = Field(0.04, gt=0, le=1, description="shrinkage of each tree")
+    patience: int = Field(40, ge=1, description="rounds without a better log loss before stopping")
+    learning_rate: float = Field(0.05, gt=0, le=1, description="shrinkage of each tree")
     leaves: int = Field(24, ge=2, description="most leaves of a tree")
     min_pairs_in_leaf: int = Field(30, ge=1, description="fewest pairs in a leaf")
     feature_fraction: float = Field(0.4, gt=0, le=1, description="share of features tried by a tree")

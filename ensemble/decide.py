@@ -19,7 +19,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.cluster.hierarchy import linkage
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import squareform
@@ -41,29 +41,27 @@ class DecisionRule(Protocol):
         """The matches at a threshold in [0, 1]."""
 
 
-@dataclass(frozen=True)
 class Threshold:
     """A pair at or above the threshold is a match."""
 
-    pairs: Pairs
+    def __init__(self, pairs: Pairs) -> None:
+        self._every = _both_ways(pairs)
 
     def matches(self, threshold: float) -> Matches:
         """Both listings of every such pair match each other."""
-        keep = _scores(self.pairs) >= threshold
-        return symmetric(self.pairs.n, self.pairs.left[keep], self.pairs.right[keep], _scores(self.pairs)[keep])
+        return _subset(self._every, self._every.score >= threshold)
 
 
-@dataclass(frozen=True)
 class Min2:
     """As `Threshold`, and a listing that would stay alone keeps its best pair."""
 
-    pairs: Pairs
+    def __init__(self, pairs: Pairs) -> None:
+        self._every = _both_ways(pairs)
+        self._first = np.diff(self._every.listing, prepend=-1) != 0
 
     def matches(self, threshold: float) -> Matches:
         """A listing kept this way matches its best one, not the other way round. Ties: the lower row."""
-        every = symmetric(self.pairs.n, self.pairs.left, self.pairs.right, _scores(self.pairs))
-        first = np.diff(every.listing, prepend=-1) != 0
-        return _subset(every, first | (every.score >= threshold))
+        return _subset(self._every, self._first | (self._every.score >= threshold))
 
 
 class AverageLink:
@@ -71,15 +69,16 @@ class AverageLink:
 
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = pairs
-        self._trees = [(rows, linkage(squareform(d, checks=False), method="average")) for rows, d in _blocks(pairs)]
+        nothing = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0))
+        merges = [nothing, *(_merges(rows, distance) for rows, distance in _blocks(pairs))]
+        self._one, self._other, self._score = (np.concatenate(part) for part in zip(*merges, strict=True))
 
     def groups(self, threshold: float) -> NDArray[np.int64]:
         """Group number of each listing, [n]. A higher threshold only splits groups."""
-        group = np.arange(self.pairs.n)
-        for rows, tree in self._trees:
-            cut = fcluster(tree, 1 - max(threshold, LEAST_LINK), criterion="distance")
-            group[rows] = self.pairs.n + rows[0] * LARGEST_BLOCK + cut
-        return np.unique(group, return_inverse=True)[1]
+        joined = self._score >= max(threshold, LEAST_LINK)
+        edges = (np.ones(int(joined.sum()), dtype=np.int8), (self._one[joined], self._other[joined]))
+        graph = coo_array(edges, shape=(self.pairs.n, self.pairs.n))
+        return connected_components(graph, directed=False)[1].astype(np.int64)
 
     def matches(self, threshold: float) -> Matches:
         """Every two listings of a group match; a pair that was not scored has score NaN."""
@@ -143,6 +142,26 @@ def symmetric(n: int, left: Rows, right: Rows, score: NDArray[np.floating]) -> M
     both = np.concatenate([score, score]).astype(np.float32)
     order = np.lexsort((match, -np.nan_to_num(both, nan=-1.0), listing))
     return Matches(n, listing[order], match[order], both[order])
+
+
+def _both_ways(pairs: Pairs) -> Matches:
+    return symmetric(pairs.n, pairs.left, pairs.right, _scores(pairs))
+
+
+def _merges(
+    rows: Rows, distance: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """The joins of average-link clustering: one listing of each of the two groups joined, and their mean score.
+
+    The groups at a threshold are the components of the joins at or above it, for a group's joins never rise above
+    those of its parts.
+    """
+    tree = linkage(squareform(distance, checks=False), method="average")
+    member = [*range(len(rows)), *np.zeros(len(tree), dtype=int)]
+    for at, (one, _, _, _) in enumerate(tree):
+        member[len(rows) + at] = member[int(one)]
+    parts = np.array(member)[tree[:, :2].astype(np.int64)]
+    return rows[parts[:, 0]].astype(np.int64), rows[parts[:, 1]].astype(np.int64), 1 - tree[:, 2]
 
 
 def capped(matches: Matches, most: int) -> Matches:

@@ -14,8 +14,8 @@ from ensemble.candidates import recall
 from ensemble.config import EnsembleConfig, TuneConfig
 from ensemble.decide import groups_of
 from ensemble.match import decide, load_scores, match_all
-from ensemble.tune import fold_codes, load_decision, tune
 from ensemble.report import summary
+from ensemble.tune import fold_codes, load_decision, tune
 from shared import branch
 from shared.command import command
 from shared.metrics import label_codes, measure

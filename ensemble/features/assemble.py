@@ -50,7 +50,9 @@ def features_stage(run: Run, settings: Settings, pool: Pool) -> None:
     inputs = pool_inputs(run, settings, pool)
     inputs["pairs"] = run.digest_of(f"ensemble/candidates/{pool.name}")
     for name in names:
-        inputs |= {f"{name}/{step}": run.digest_of(f"{name}/{step}/{pool.name}") for step in ("embeddings", "candidates")}
+        inputs |= {
+            f"{name}/{step}": run.digest_of(f"{name}/{step}/{pool.name}") for step in ("embeddings", "candidates")
+        }
     run.stage(f"ensemble/features/{pool.name}", "ensemble.features", inputs, {"branches": names}, work)
 
 

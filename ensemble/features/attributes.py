@@ -19,25 +19,39 @@ Stated = frozenset[str]
 
 # unit → (its dimension, how many of the dimension's base unit)
 UNITS: dict[str, tuple[str, float]] = {
-    **{unit: ("volume", 1.0) for unit in ("ml", "mili", "cc")},
-    **{unit: ("volume", 1000.0) for unit in ("l", "lt", "ltr", "liter", "litre", "litres", "liters")},
-    **{unit: ("mass", 0.001) for unit in ("mg",)},
-    **{unit: ("mass", 1.0) for unit in ("g", "gr", "gram", "grams", "grm", "gm")},
-    **{unit: ("mass", 1000.0) for unit in ("kg", "kilo", "kilogram")},
-    **{unit: ("length", 0.1) for unit in ("mm",)},
-    **{unit: ("length", 1.0) for unit in ("cm",)},
-    **{unit: ("length", 100.0) for unit in ("m", "mtr", "meter", "metre")},
-    **{unit: ("length", 2.54) for unit in ("inch", "inci", "in")},
-    **{unit: ("memory", 1.0) for unit in ("gb",)},
-    **{unit: ("memory", 1024.0) for unit in ("tb",)},
-    **{unit: ("power", 1.0) for unit in ("w", "watt", "watts")},
-    **{unit: ("charge", 1.0) for unit in ("mah",)},
-    **{
-        unit: ("count", 1.0)
-        for unit in ("pcs", "pc", "pce", "pieces", "piece", "buah", "bh", "biji", "lembar", "sheet", "sheets", "pasang")
-        + ("pair", "pairs", "pack", "pak", "pax", "box", "sachet", "tablet", "tablets", "kapsul", "caps", "roll", "set")
-    },
-    **{unit: ("count", 12.0) for unit in ("lusin", "dozen", "lsn")},
+    **dict.fromkeys(("ml", "mili", "cc"), ("volume", 1.0)),
+    **dict.fromkeys(("l", "lt", "ltr", "liter", "litre", "litres", "liters"), ("volume", 1000.0)),
+    **dict.fromkeys(("mg",), ("mass", 0.001)),
+    **dict.fromkeys(("g", "gr", "gram", "grams", "grm", "gm"), ("mass", 1.0)),
+    **dict.fromkeys(("kg", "kilo", "kilogram"), ("mass", 1000.0)),
+    **dict.fromkeys(("mm",), ("length", 0.1)),
+    **dict.fromkeys(("cm",), ("length", 1.0)),
+    **dict.fromkeys(("m", "mtr", "meter", "metre"), ("length", 100.0)),
+    **dict.fromkeys(("inch", "inci", "in"), ("length", 2.54)),
+    **dict.fromkeys(("gb",), ("memory", 1.0)),
+    **dict.fromkeys(("tb",), ("memory", 1024.0)),
+    **dict.fromkeys(("w", "watt", "watts"), ("power", 1.0)),
+    **dict.fromkeys(("mah",), ("charge", 1.0)),
+    **dict.fromkeys(
+        ("pcs", "pc", "pce", "pieces", "piece", "buah", "bh", "biji", "lembar", "sheet", "sheets", "pasang")
+        + (
+            "pair",
+            "pairs",
+            "pack",
+            "pak",
+            "pax",
+            "box",
+            "sachet",
+            "tablet",
+            "tablets",
+            "kapsul",
+            "caps",
+            "roll",
+            "set",
+        ),
+        ("count", 1.0),
+    ),
+    **dict.fromkeys(("lusin", "dozen", "lsn"), ("count", 12.0)),
 }
 _NUMBER = r"(\d+(?:[.,]\d+)?)"
 _QUANTITY = re.compile(_NUMBER + r"\s*(" + "|".join(sorted(UNITS, key=len, reverse=True)) + r")\b")
@@ -45,7 +59,28 @@ _ISI = re.compile(r"\b(?:isi|contents?|pack of|set of)\s*(\d+)\b")  # "isi 10": 
 _TIMES = re.compile(r"\b(\d{1,3})\s*x\b|\bx\s*(\d{1,3})\b")
 _MODEL = re.compile(r"\b(?=\w*\d)(?=\w*[a-z])[a-z0-9]+(?:[-/][a-z0-9]+)*\b")
 _DIGITS = re.compile(r"\d+(?:[.,]\d+)?")
-SIZES = frozenset("xs s m l xl xxl xxxl 2xl 3xl 4xl 5xl jumbo mini besar kecil large small medium".split())
+SIZES = frozenset(
+    [
+        "xs",
+        "s",
+        "m",
+        "l",
+        "xl",
+        "xxl",
+        "xxxl",
+        "2xl",
+        "3xl",
+        "4xl",
+        "5xl",
+        "jumbo",
+        "mini",
+        "besar",
+        "kecil",
+        "large",
+        "small",
+        "medium",
+    ]
+)
 COLOURS = {
     word: colour
     for colour, words in {

@@ -60,9 +60,14 @@ def _lengths(titles: NDArray[Any], pairs: Pairs) -> dict[str, Any]:
 def _words(titles: NDArray[Any], pairs: Pairs) -> dict[str, Any]:
     """How much of the titles' words is shared, each word weighing its idf; and the rarest word only one title has."""
     try:
-        has = sparse.csr_array(CountVectorizer(token_pattern=r"\S+", lowercase=False, binary=True).fit_transform(titles))
+        has = sparse.csr_array(
+            CountVectorizer(token_pattern=r"\S+", lowercase=False, binary=True).fit_transform(titles)
+        )
     except ValueError:  # no title has a word
-        return {name: np.full(len(pairs), np.nan) for name in ("idf_jaccard", "idf_low_share", "idf_high_share", "idf_shared", "idf_odd_low", "idf_odd_high")}
+        return {
+            name: np.full(len(pairs), np.nan)
+            for name in ("idf_jaccard", "idf_low_share", "idf_high_share", "idf_shared", "idf_odd_low", "idf_odd_high")
+        }
     idf = np.log((1 + len(titles)) / (1 + np.asarray(has.sum(axis=0)).ravel()))
     weighted = sparse.csr_array(has.multiply(idf[None, :]).astype(np.float32))
     total = np.asarray(weighted.sum(axis=1)).ravel()
