@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -32,6 +32,7 @@ LEAST_LINK = 0.05  # no threshold below this is used for clustering: links under
 LARGEST_BLOCK = 2_000  # listings clustered at once; a larger component is first cut at its weakest links
 
 Rows = NDArray[np.int32]
+Joins = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
 class DecisionRule(Protocol):
@@ -85,7 +86,7 @@ class AverageLink:
         return _within(self.groups(threshold), self.pairs)
 
 
-RULES: dict[Rule, type[DecisionRule]] = {"threshold": Threshold, "min2": Min2, "average_link": AverageLink}
+RULES: dict[Rule, Callable[[Pairs], DecisionRule]] = {"threshold": Threshold, "min2": Min2, "average_link": AverageLink}
 
 
 @dataclass(frozen=True)
@@ -148,9 +149,7 @@ def _both_ways(pairs: Pairs) -> Matches:
     return symmetric(pairs.n, pairs.left, pairs.right, _scores(pairs))
 
 
-def _merges(
-    rows: Rows, distance: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+def _merges(rows: Rows, distance: NDArray[np.float64]) -> Joins:
     """The joins of average-link clustering: one listing of each of the two groups joined, and their mean score.
 
     The groups at a threshold are the components of the joins at or above it, for a group's joins never rise above

@@ -1,4 +1,4 @@
-"""Measures a run on its holdout, which no encoder, scorer or threshold has seen: the ensemble, and each branch alone."""
+"""Measures a run on its holdout, which no encoder, scorer or threshold has seen: the ensemble and each branch."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def similarity_as_score(run: Run, name: str, pool: Pool) -> Pairs:
 
 
 def write_metrics(run: Run, settings: Settings) -> dict[str, Any]:
-    """Write and return `metrics.json`: figures of the holdout and the branches, the decision, the cost of each stage."""
+    """Write and return `metrics.json`: figures of holdout and branches, the decision, the cost of each stage."""
     evaluation = json.loads((run.open("ensemble/evaluation") / "evaluation.json").read_text(encoding="utf-8"))
     curves = json.loads((run.open("ensemble/decision") / "curves.json").read_text(encoding="utf-8"))
     decision = load_decision(run)

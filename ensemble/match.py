@@ -68,11 +68,8 @@ class Result:
     def save(self, folder: Path) -> None:
         """Write matches, groups, scored pairs and a submission in the competition's form."""
         ids = self.catalog.ids
-        matches = {
-            "posting_id": ids[self.matches.listing],
-            "match": ids[self.matches.match],
-            "score": self.matches.score,
-        }
+        found = self.matches
+        matches = {"posting_id": ids[found.listing], "match": ids[found.match], "score": found.score}
         pairs = {"left": ids[self.pairs.left], "right": ids[self.pairs.right], "score": self.pairs.score}
         pq.write_table(_table(matches), folder / "matches.parquet")
         pq.write_table(_table(pairs), folder / "pairs.parquet")

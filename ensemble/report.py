@@ -27,8 +27,8 @@ def summary(run: Run, metrics: Mapping[str, Any]) -> str:
         _row("ensemble", holdout),
         "",
         "  row F1: the mean over listings of F1 between found and true matches; it falls as the pool grows.",
-        f"  Of the true pairs, {holdout['pair_recall']:.1%} were found, {holdout['missed_scored_wrong']:.1%} were scored too "
-        f"low, {holdout['missed_never_proposed']:.1%} were proposed by no branch.",
+        f"  Of the true pairs, {holdout['pair_recall']:.1%} were found, {holdout['missed_scored_wrong']:.1%} were "
+        f"proposed but decided wrong, {holdout['missed_never_proposed']:.1%} were proposed by no branch.",
         f"  Decision: {metrics['decision']['rule']} at {metrics['decision']['threshold']:.3f}, row F1 "
         f"{metrics['out_of_fold']['row_f1']:.3f} out of fold.",
         "",

@@ -137,7 +137,7 @@ def cross_fit(pairs: TrainingPairs, config: ScorerConfig, seed: int, threads: in
     for fold, booster in enumerate(boosters):
         at = folds[:, 0] == fold
         if at.any():
-            score[at] = booster.predict(pairs.features[at], num_iteration=rounds, num_threads=threads)
+            score[at] = np.asarray(booster.predict(pairs.features[at], num_iteration=rounds, num_threads=threads))
     return score, rounds
 
 

@@ -73,7 +73,7 @@ def tune(pools: Sequence[ScoredPool], config: TuneConfig) -> Tuned:
 def _curve(
     rule: Rule, pools: Sequence[ScoredPool], thresholds: NDArray[np.float64], most: int
 ) -> list[tuple[float, float]]:
-    ready = [(RULES[rule](pairs), codes) for pairs, codes in pools]  # type: ignore[call-arg]
+    ready = [(RULES[rule](pairs), codes) for pairs, codes in pools]
     points = []
     for threshold in thresholds.tolist():
         rows = [row_scores(capped(made.matches(threshold), most), codes)[:, 2] for made, codes in ready]

@@ -71,7 +71,9 @@ def train_stage(run: Run, settings: Settings, name: str, encoder: str) -> None:
         split = load_split(run)
         rows = training_rows(split, encoder)
         module = import_module(f"branches.{name}.train")
-        figures: dict[str, Any] = module.train(train_catalog(run).take(rows), split.component[rows], config, compute, out)
+        figures: dict[str, Any] = module.train(
+            train_catalog(run).take(rows), split.component[rows], config, compute, out
+        )
         return figures
 
     inputs = {"catalogue": run.digest_of("catalogue/train"), "split": run.digest_of("split")}

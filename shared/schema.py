@@ -87,17 +87,20 @@ class Catalog:
     @property
     def has_image(self) -> Flags:
         """Whether a listing's picture can be decoded, bool [n]."""
-        return self.column("image_sha") != None  # noqa: E711 - elementwise on an object array
+        known: Flags = self.column("image_sha") != None  # noqa: E711 - elementwise on an object array
+        return known
 
     @property
     def has_phash(self) -> Flags:
         """Whether a perceptual hash is known, bool [n]."""
-        return ~self.table.column("phash").is_null().to_numpy()
+        known: Flags = ~self.table.column("phash").is_null().to_numpy()
+        return known
 
     @property
     def phashes(self) -> NDArray[np.uint64]:
         """Perceptual hashes, uint64 [n]; 0 where unknown."""
-        return self.table.column("phash").fill_null(0).to_numpy().astype(np.uint64)
+        hashes: NDArray[np.uint64] = self.table.column("phash").fill_null(0).to_numpy().astype(np.uint64)
+        return hashes
 
     def image_paths(self) -> list[Path | None]:
         """The picture of each listing; None where it cannot be used."""
@@ -160,7 +163,8 @@ class Embeddings:
         known = np.flatnonzero(self.present[left] & self.present[right])
         for start in range(0, len(known), block):
             at = known[start : start + block]
-            a, b = self.vectors[left[at]], self.vectors[right[at]]
+            a: Any = self.vectors[left[at]]
+            b: Any = self.vectors[right[at]]
             if sparse.issparse(a):
                 out[at] = np.asarray(a.astype(np.float64).multiply(b.astype(np.float64)).sum(axis=1)).ravel()
             else:
@@ -311,7 +315,7 @@ class Matches:
             _require(max(self.listing.max(), self.match.max()) < self.n, "a match points outside of the pool")
             _require((np.diff(self.listing) >= 0).all(), "matches must be sorted by listing")
             key = self.listing.astype(np.int64) * self.n + self.match
-            _require(len(np.unique(key)) == len(key), "matches must be unique")
+            _require((np.diff(np.sort(key)) > 0).all(), "matches must be unique")
 
     def __len__(self) -> int:
         return len(self.listing)

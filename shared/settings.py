@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_origin
+from typing import Any, TypeVar, get_origin
 
 import yaml
 from pydantic import ValidationError
@@ -71,7 +71,7 @@ class Settings:
 
     def __getitem__(self, cls: type[S]) -> S:
         """The section of a class: `settings[SplitConfig].folds`."""
-        return cast(S, next(section for section in self._sections.values() if type(section) is cls))
+        return next(section for section in self._sections.values() if type(section) is cls)
 
     def branch(self, name: str) -> Section:
         """The settings of a branch.

@@ -17,41 +17,29 @@ from shared.schema import Floats, Pairs
 
 Stated = frozenset[str]
 
-# unit → (its dimension, how many of the dimension's base unit)
+# A unit's dimension, how many of the dimension's base unit it is, and how it is written.
+_UNITS = """
+volume 1       ml mili cc
+volume 1000    l lt ltr liter litre litres liters
+mass   0.001   mg
+mass   1       g gr gram grams grm gm
+mass   1000    kg kilo kilogram
+length 0.1     mm
+length 1       cm
+length 100     m mtr meter metre
+length 2.54    inch inci in
+memory 1       gb
+memory 1024    tb
+power  1       w watt watts
+charge 1       mah
+count  1       pcs pc pce pieces piece buah bh biji lembar sheet sheets pasang pair pairs pack pak pax box sachet
+count  1       tablet tablets kapsul caps roll set
+count  12      lusin dozen lsn
+"""
 UNITS: dict[str, tuple[str, float]] = {
-    **dict.fromkeys(("ml", "mili", "cc"), ("volume", 1.0)),
-    **dict.fromkeys(("l", "lt", "ltr", "liter", "litre", "litres", "liters"), ("volume", 1000.0)),
-    **dict.fromkeys(("mg",), ("mass", 0.001)),
-    **dict.fromkeys(("g", "gr", "gram", "grams", "grm", "gm"), ("mass", 1.0)),
-    **dict.fromkeys(("kg", "kilo", "kilogram"), ("mass", 1000.0)),
-    **dict.fromkeys(("mm",), ("length", 0.1)),
-    **dict.fromkeys(("cm",), ("length", 1.0)),
-    **dict.fromkeys(("m", "mtr", "meter", "metre"), ("length", 100.0)),
-    **dict.fromkeys(("inch", "inci", "in"), ("length", 2.54)),
-    **dict.fromkeys(("gb",), ("memory", 1.0)),
-    **dict.fromkeys(("tb",), ("memory", 1024.0)),
-    **dict.fromkeys(("w", "watt", "watts"), ("power", 1.0)),
-    **dict.fromkeys(("mah",), ("charge", 1.0)),
-    **dict.fromkeys(
-        ("pcs", "pc", "pce", "pieces", "piece", "buah", "bh", "biji", "lembar", "sheet", "sheets", "pasang")
-        + (
-            "pair",
-            "pairs",
-            "pack",
-            "pak",
-            "pax",
-            "box",
-            "sachet",
-            "tablet",
-            "tablets",
-            "kapsul",
-            "caps",
-            "roll",
-            "set",
-        ),
-        ("count", 1.0),
-    ),
-    **dict.fromkeys(("lusin", "dozen", "lsn"), ("count", 12.0)),
+    unit: (dimension, float(factor))
+    for dimension, factor, *units in (line.split() for line in _UNITS.strip().splitlines())
+    for unit in units
 }
 _NUMBER = r"(\d+(?:[.,]\d+)?)"
 _QUANTITY = re.compile(_NUMBER + r"\s*(" + "|".join(sorted(UNITS, key=len, reverse=True)) + r")\b")
@@ -59,28 +47,8 @@ _ISI = re.compile(r"\b(?:isi|contents?|pack of|set of)\s*(\d+)\b")  # "isi 10": 
 _TIMES = re.compile(r"\b(\d{1,3})\s*x\b|\bx\s*(\d{1,3})\b")
 _MODEL = re.compile(r"\b(?=\w*\d)(?=\w*[a-z])[a-z0-9]+(?:[-/][a-z0-9]+)*\b")
 _DIGITS = re.compile(r"\d+(?:[.,]\d+)?")
-SIZES = frozenset(
-    [
-        "xs",
-        "s",
-        "m",
-        "l",
-        "xl",
-        "xxl",
-        "xxxl",
-        "2xl",
-        "3xl",
-        "4xl",
-        "5xl",
-        "jumbo",
-        "mini",
-        "besar",
-        "kecil",
-        "large",
-        "small",
-        "medium",
-    ]
-)
+_SIZES = "xs s m l xl xxl xxxl 2xl 3xl 4xl 5xl jumbo mini besar kecil large small medium"
+SIZES = frozenset(_SIZES.split())
 COLOURS = {
     word: colour
     for colour, words in {

@@ -24,7 +24,8 @@ def common(candidates: Candidates, pairs: Pairs) -> Floats:
     near = _neighbours(candidates)
     size = np.asarray(near.sum(axis=1)).ravel()
     shared = shared_weight(near, near, pairs)
-    return (shared / (size[pairs.left] + size[pairs.right] - shared)).astype(np.float32)
+    overlap: Floats = (shared / (size[pairs.left] + size[pairs.right] - shared)).astype(np.float32)
+    return overlap
 
 
 def _neighbours(candidates: Candidates) -> Any:

@@ -37,7 +37,8 @@ def mean_of_known(columns: list[Floats], xp: ModuleType) -> Floats:
     known = ~xp.isnan(stacked)
     count = known.sum(axis=0)
     mean = xp.where(count > 0, xp.where(known, stacked, 0).sum(axis=0) / xp.maximum(count, 1), np.nan)
-    return to_host(mean).astype(np.float32)
+    on_host: Floats = to_host(mean).astype(np.float32)
+    return on_host
 
 
 def _of_branch(view: Evidence, pairs: Pairs, cosine: Floats, xp: ModuleType) -> dict[str, Any]:

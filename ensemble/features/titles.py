@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from rapidfuzz import fuzz, process
 from rapidfuzz.distance import JaroWinkler
 from scipy import sparse
-from sklearn.feature_extraction.text import CountVectorizer
 
+from ensemble.features.overlap import incidence
 from ensemble.pool import PoolEvidence
 from shared.schema import Flags, Floats, Pairs
 
@@ -47,7 +47,7 @@ def _by_text(titles: NDArray[Any], pairs: Pairs) -> tuple[NDArray[Any], NDArray[
 
 
 def _lengths(titles: NDArray[Any], pairs: Pairs) -> dict[str, Any]:
-    features = {}
+    features: dict[str, Any] = {}
     for name, of_listing in (
         ("chars", np.array([len(t) for t in titles], dtype=np.float32)),
         ("words", np.array([len(t.split()) for t in titles], dtype=np.float32)),
@@ -59,20 +59,12 @@ def _lengths(titles: NDArray[Any], pairs: Pairs) -> dict[str, Any]:
 
 def _words(titles: NDArray[Any], pairs: Pairs) -> dict[str, Any]:
     """How much of the titles' words is shared, each word weighing its idf; and the rarest word only one title has."""
-    try:
-        has = sparse.csr_array(
-            CountVectorizer(token_pattern=r"\S+", lowercase=False, binary=True).fit_transform(titles)
-        )
-    except ValueError:  # no title has a word
-        return {
-            name: np.full(len(pairs), np.nan)
-            for name in ("idf_jaccard", "idf_low_share", "idf_high_share", "idf_shared", "idf_odd_low", "idf_odd_high")
-        }
+    has = incidence([set(title.split()) for title in titles])
     idf = np.log((1 + len(titles)) / (1 + np.asarray(has.sum(axis=0)).ravel()))
     weighted = sparse.csr_array(has.multiply(idf[None, :]).astype(np.float32))
     total = np.asarray(weighted.sum(axis=1)).ravel()
     a, b = total[pairs.left], total[pairs.right]
-    shared, odd_left, odd_right = _overlap(has.astype(np.float32), weighted, pairs)
+    shared, odd_left, odd_right = _overlap(has, weighted, pairs)
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
             "idf_jaccard": shared / (a + b - shared),

@@ -63,6 +63,7 @@ def test_vectors_are_sparse_float32_unit_rows() -> None:
     found = embedded(TITLES)
     assert found.vectors.format == "csr"
     assert found.vectors.dtype == np.float32
+    assert all((np.diff(row) > 0).all() for row in np.split(found.vectors.indices, found.vectors.indptr[1:-1]))
     np.testing.assert_allclose(cosines(found).diagonal(), 1, atol=1e-6)
 
 
