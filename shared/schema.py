@@ -165,7 +165,7 @@ class Embeddings:
             at = known[start : start + block]
             a: Any = self.vectors[left[at]]
             b: Any = self.vectors[right[at]]
-            if sparse.issparse(a):
+            if sparse.issparse(self.vectors):
                 out[at] = np.asarray(a.astype(np.float64).multiply(b.astype(np.float64)).sum(axis=1)).ravel()
             else:
                 out[at] = np.einsum("pd,pd->p", a, b, dtype=np.float64)
