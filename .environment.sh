@@ -1,24 +1,23 @@
-# Makes .venv when it is missing or what it must hold has changed; costs nothing otherwise. Sourced by run_all.sh and
-# tests/run.sh: `use_environment` for running, `use_environment dev` for the checks as well.
+# Makes .venv when it is missing or what it must hold has changed; costs a moment otherwise. Sourced by run_all.sh and
+# tests/run.sh, from the project's folder: `use_environment` for running, `use_environment dev` for the checks as well.
 
 use_environment() {
-  local extras="${1:-}" python
+  local extras="${1:-}" python wanted
   python="$(_find_python)" || return 2
   if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then
-    extras="${extras:+$extras,}gpu"
+    extras="$extras gpu"
   fi
-  local wanted stamp=.venv/requirements
-  wanted="$(cksum <pyproject.toml) $(_with_present_extras "$extras" "$stamp")"
-  if [ ! -x .venv/bin/python ] || [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
-    echo "Making the environment in .venv (a few minutes and some GB the first time) …"
+  wanted="$(_requirements "$python" $extras)" || return 2
+  # What is installed beyond what is wanted now (the checks' packages, say) does no harm and stays.
+  if [ ! -x .venv/bin/python ] || grep -Fxvq -f .venv/requirements.txt <<<"$wanted" 2>/dev/null ||
+    [ ! -f .venv/requirements.txt ]; then
+    echo "Making the environment in .venv (a few minutes and several GB the first time) …"
     [ -x .venv/bin/python ] || "$python" -m venv .venv || return 2
-    rm -f "$stamp"
-    _requirements "${wanted##*[0-9] }" >.venv/wanted.txt
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r .venv/wanted.txt || {
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r /dev/stdin <<<"$wanted" || {
       echo "error: the packages could not be installed; see above" >&2
       return 2
     }
-    printf '%s' "$wanted" >"$stamp"
+    printf '%s\n' "$wanted" >.venv/requirements.txt
     echo "Environment ready."
   fi
   # One malloc arena that keeps what it frees: training otherwise spends much of its time in system calls.
@@ -40,22 +39,16 @@ _find_python() {
   return 1
 }
 
-# What pyproject.toml asks for, a line a package; $1: the extras, as [a,b].
+# What pyproject.toml asks for, a line a package; $1: a Python, further arguments: extras.
 _requirements() {
-  .venv/bin/python - "$1" <<'PYTHON'
+  local python="$1"
+  shift
+  "$python" - "$@" <<'PYTHON'
 import sys, tomllib
 
 with open("pyproject.toml", "rb") as file:
     project = tomllib.load(file)["project"]
-extras = [name for name in sys.argv[1].strip("[]").split(",") if name]
-print(*project["dependencies"], *(p for name in extras for p in project["optional-dependencies"][name]), sep="\n")
+extras = (package for name in sys.argv[1:] for package in project["optional-dependencies"][name])
+print(*project["dependencies"], *extras, sep="\n")
 PYTHON
-}
-
-# Extras that are installed stay wanted, so that running after testing does not install again.
-_with_present_extras() {
-  local extras="$1" present
-  present="$(sed -n 's/.* \[\(.*\)\]$/\1/p' "$2" 2>/dev/null)"
-  extras="$(printf '%s\n' "$extras" "$present" | tr ',' '\n' | sort -u | sed '/^$/d' | paste -sd, -)"
-  echo "${extras:+[$extras]}"
 }
