@@ -50,7 +50,7 @@ class Threshold:
 
     def matches(self, threshold: float) -> Matches:
         """Both listings of every such pair match each other."""
-        return _subset(self._every, self._every.score >= threshold)
+        return _subset(self._every, self._every.score >= np.float64(threshold))  # not rounded to float32
 
 
 class Min2:
@@ -62,7 +62,7 @@ class Min2:
 
     def matches(self, threshold: float) -> Matches:
         """A listing kept this way matches its best one, not the other way round. Ties: the lower row."""
-        return _subset(self._every, self._first | (self._every.score >= threshold))
+        return _subset(self._every, self._first | (self._every.score >= np.float64(threshold)))
 
 
 class AverageLink:
@@ -122,7 +122,7 @@ class Decision:
             decision = cls(**json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError) as error:
             raise ArtefactError(f"{path} is not a decision: {error}") from error
-        if decision.rule not in RULES:
+        if decision.rule not in list(RULES):
             raise ArtefactError(f"{path}: there is no rule {decision.rule!r}; there are: {', '.join(RULES)}")
         return decision
 

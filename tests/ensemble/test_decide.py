@@ -1,0 +1,332 @@
+import json
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+
+from ensemble import decide
+from ensemble.decide import RULES, AverageLink, Decision, Min2, Threshold, capped, groups_of, symmetric
+from ensemble.tune import cuts
+from shared.errors import ArtefactError
+from shared.schema import Matches, Pairs
+
+Edges = dict[tuple[int, int], float]
+Found = dict[int, list[int]]
+THRESHOLDS = np.linspace(0, 1, 41)
+
+
+def scored(n: int, edges: Edges) -> Pairs:
+    ends = np.array(sorted(edges), dtype=np.int32).reshape(-1, 2)
+    score = np.array([edges[i, j] for i, j in sorted(edges)], dtype=np.float32)
+    return Pairs(n, ends[:, 0].copy(), ends[:, 1].copy(), score=score)
+
+
+def random_graph(n: int, links: int, seed: int) -> Edges:
+    """Links with distinct scores; groups of listings are linked more often and higher than others."""
+    rng = np.random.default_rng(seed)
+    group = rng.integers(0, max(n // 4, 1), n)
+    pairs = [(i, j) for i, j in combinations(range(n), 2) if group[i] == group[j] or rng.random() < links / n**2]
+    scores = [rng.beta(4, 2) if group[i] == group[j] else rng.beta(1, 4) for i, j in pairs]
+    return {pair: float(np.float32(score)) for pair, score in zip(pairs, scores, strict=True)}
+
+
+GRAPHS = [pytest.param(random_graph(n, 3 * n, n), n, id=f"{n} listings") for n in (2, 3, 5, 8, 13, 21, 34, 55, 80)]
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> tuple[int, Edges]:
+    """Small graphs with few distinct scores, so that ties abound."""
+    n = draw(st.integers(1, 8))
+    score = st.sampled_from([0.0, 0.04, 0.05, 0.25, 0.5, 0.75, 1.0])
+    pairs = list(combinations(range(n), 2))
+    return n, draw(st.dictionaries(st.sampled_from(pairs), score)) if pairs else {}
+
+
+def found(matches: Matches) -> Found:
+    return {i: rows.tolist() for i, rows in enumerate(matches.lists())}
+
+
+def partition(groups: np.ndarray) -> set[frozenset[int]]:
+    return {frozenset(np.flatnonzero(groups == group).tolist()) for group in np.unique(groups)}
+
+
+def by_score(n: int, edges: Edges) -> Found:
+    """Each listing's neighbours, best first, the lower row first among equals."""
+    both = {i: {} for i in range(n)}  # type: dict[int, dict[int, float]]
+    for (i, j), score in edges.items():
+        both[i][j] = both[j][i] = float(np.float32(score))
+    return {i: sorted(others, key=lambda j: (-others[j], j)) for i, others in both.items()}
+
+
+def naive_average_link(n: int, edges: Edges, threshold: float) -> set[frozenset[int]]:
+    """Join the two groups with the highest mean score for as long as it reaches the threshold."""
+    score = np.zeros((n, n))
+    for (i, j), value in edges.items():
+        score[i, j] = score[j, i] = np.float32(value)
+    groups = [[i] for i in range(n)]
+    while len(groups) > 1:
+        mean, one, other = max(
+            (score[np.ix_(groups[a], groups[b])].mean(), a, b) for a, b in combinations(range(len(groups)), 2)
+        )
+        if mean < threshold:
+            break
+        groups[one] += groups.pop(other)
+    return {frozenset(group) for group in groups}
+
+
+# --- threshold, min2 -------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(graphs(), st.sampled_from([0.0, 0.3, 0.5, 0.500001, 1.0]))
+def test_threshold_matches_both_listings_of_every_pair_at_or_above_it(
+    graph: tuple[int, Edges], threshold: float
+) -> None:
+    n, edges = graph
+    kept = {pair: score for pair, score in edges.items() if score >= threshold}
+    assert found(Threshold(scored(n, edges)).matches(threshold)) == by_score(n, kept)
+
+
+@settings(deadline=None)
+@given(graphs(), st.sampled_from([0.0, 0.3, 0.5, 1.0]))
+@example((3, {(0, 1): 0.5, (0, 2): 0.5, (1, 2): 0.25}), 1.0)  # a tie: 0 keeps 1; 1 and 2 keep 0
+def test_min2_leaves_no_listing_with_a_pair_alone(graph: tuple[int, Edges], threshold: float) -> None:
+    n, edges = graph
+    every = by_score(n, edges)
+    high = by_score(n, {pair: score for pair, score in edges.items() if score >= threshold})
+    assert found(Min2(scored(n, edges)).matches(threshold)) == {i: high[i] or every[i][:1] for i in range(n)}
+
+
+def test_min2_keeps_the_best_pair_in_one_direction_only() -> None:
+    edges = {(0, 1): 0.2, (1, 2): 0.9}
+    assert found(Min2(scored(3, edges)).matches(0.5)) == {0: [1], 1: [2], 2: [1]}
+
+
+# --- average link ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("edges", "n"), GRAPHS[:7])
+def test_average_link_equals_the_textbook_at_any_threshold(edges: Edges, n: int) -> None:
+    rule = AverageLink(scored(n, edges))
+    for threshold in THRESHOLDS[2::3] + 1e-6:
+        assert partition(rule.groups(threshold)) == naive_average_link(n, edges, threshold)
+
+
+@pytest.mark.parametrize(("edges", "n"), GRAPHS)
+def test_average_link_equals_scipy_on_the_whole_pool(edges: Edges, n: int) -> None:
+    distance = np.ones((n, n))
+    for (i, j), score in edges.items():
+        distance[i, j] = distance[j, i] = 1 - score
+    np.fill_diagonal(distance, 0)
+    tree = linkage(squareform(distance), method="average")
+    rule = AverageLink(scored(n, edges))
+    for threshold in THRESHOLDS[2:] + 1e-6:
+        assert partition(rule.groups(threshold)) == partition(fcluster(tree, 1 - threshold, criterion="distance"))
+
+
+@pytest.mark.parametrize(("edges", "n"), GRAPHS)
+def test_average_link_matches_every_two_listings_of_a_group(edges: Edges, n: int) -> None:
+    rule = AverageLink(scored(n, edges))
+    for threshold in (0.1, 0.4, 0.7):
+        matches = rule.matches(threshold)
+        together = {(i, j) for group in partition(rule.groups(threshold)) for i in group for j in group if i != j}
+        score = dict(
+            zip(zip(matches.listing.tolist(), matches.match.tolist(), strict=True), matches.score, strict=True)
+        )
+        assert set(score) == together
+        for (i, j), value in score.items():
+            expected = edges.get((min(i, j), max(i, j)), np.nan)
+            assert np.isclose(value, expected, rtol=0, atol=0, equal_nan=True)
+
+
+def test_average_link_ranks_matches_that_nobody_scored_last() -> None:
+    chain = {(0, 2): 0.9, (1, 2): 0.9, (1, 3): 0.0}
+    matches = AverageLink(scored(4, chain)).matches(0.4)
+    assert found(matches) == {0: [2, 1], 1: [2, 0], 2: [0, 1], 3: []}
+    assert np.isnan(matches.score[[1, 3]]).all()
+
+
+def test_one_wrong_link_does_not_join_two_groups() -> None:
+    groups = {pair: 0.9 for trio in ((0, 1, 2), (3, 4, 5)) for pair in combinations(trio, 2)}
+    pairs = scored(6, groups | {(2, 3): 0.95})
+    assert partition(groups_of(Threshold(pairs).matches(0.5))) == {frozenset(range(6))}
+    assert len(partition(AverageLink(pairs).groups(0.5))) > 1
+
+
+def test_average_link_makes_a_missed_link_good() -> None:
+    missed = {pair: 0.9 for pair in combinations(range(5), 2) if pair != (0, 4)} | {(0, 4): 0.1}
+    assert AverageLink(scored(5, missed)).groups(0.6).tolist() == [0] * 5
+
+
+@pytest.mark.parametrize("largest", [3, 10, 1_000])
+@pytest.mark.parametrize(("edges", "n"), GRAPHS)
+def test_a_higher_threshold_only_splits_groups(
+    edges: Edges, n: int, largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decide, "LARGEST_BLOCK", largest)
+    rule = AverageLink(scored(n, edges))
+    coarse = partition(rule.groups(0))
+    for threshold in THRESHOLDS[1:]:
+        fine = partition(rule.groups(threshold))
+        assert all(any(group <= whole for whole in coarse) for group in fine)
+        coarse = fine
+
+
+# --- giant components ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("same", [None, 0.0, 0.5, 0.995, 1.0])
+def test_a_component_above_the_largest_block_ends_in_smaller_groups(
+    same: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decide, "LARGEST_BLOCK", 20)
+    rng = np.random.default_rng(0)
+    edges = {pair: same if same is not None else rng.random() for pair in combinations(range(90), 2)}
+    groups = AverageLink(scored(90, edges)).groups(0)
+    assert len(groups) == 90
+    assert np.bincount(groups).max() <= 20
+
+
+def test_a_large_component_is_cut_where_its_links_are_weakest(monkeypatch: pytest.MonkeyPatch) -> None:
+    edges = {(i, j): 0.9 for i, j in combinations(range(60), 2) if i // 6 == j // 6}
+    weak = {(6 * k + 5, 6 * k + 6): 0.3 for k in range(9)}
+    whole = AverageLink(scored(60, edges | weak)).groups(0.5)
+    monkeypatch.setattr(decide, "LARGEST_BLOCK", 6)
+    assert partition(AverageLink(scored(60, edges | weak)).groups(0.5)) == partition(whole)
+    assert len(partition(whole)) == 10
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_chain_of_a_hundred_thousand_listings_takes_seconds(rule: str) -> None:
+    n = 100_000
+    left = np.arange(n - 1, dtype=np.int32)
+    score = np.random.default_rng(0).random(n - 1).astype(np.float32)
+    chain = Pairs(n, left, left + 1, score=score)
+    matches = Decision(rule, 0.01).apply(chain)  # type: ignore[arg-type]
+    assert len(groups_of(matches)) == n
+    if rule != "average_link":
+        assert groups_of(matches).max() == (score < 0.01).sum() - (0 if rule == "threshold" else _two_lows(score, 0.01))
+
+
+def _two_lows(score: np.ndarray, threshold: float) -> int:
+    """Links of a chain below the threshold that Min2 keeps all the same."""
+    padded = np.concatenate([[-1], score, [-1]])
+    alone = np.flatnonzero((padded[1:] < threshold) & (padded[:-1] < threshold))
+    return len({at - 1 if padded[at] >= padded[at + 1] else at for at in alone})
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("n", [0, 1, 2, 7])
+def test_without_an_edge_everyone_is_alone(rule: str, n: int) -> None:
+    matches = Decision(rule, 0.0).apply(scored(n, {}))  # type: ignore[arg-type]
+    assert len(matches) == 0
+    assert groups_of(matches).tolist() == list(range(n))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_with_all_edges_everyone_is_together(rule: str) -> None:
+    matches = Decision(rule, 0.9).apply(scored(40, dict.fromkeys(combinations(range(40), 2), 0.95)))  # type: ignore[arg-type]
+    assert groups_of(matches).tolist() == [0] * 40
+    assert len(matches) == 40 * 39
+
+
+# --- any rule --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("edges", "n"), GRAPHS)
+def test_groups_are_the_connected_components_of_the_matches(edges: Edges, n: int, rule: str) -> None:
+    matches = Decision(rule, 0.35).apply(scored(n, edges))  # type: ignore[arg-type]
+    graph = nx.Graph(zip(matches.listing.tolist(), matches.match.tolist(), strict=True))
+    graph.add_nodes_from(range(n))
+    groups = groups_of(matches)
+    assert groups.shape == (n,)
+    assert partition(groups) == set(map(frozenset, nx.connected_components(graph)))
+    assert list(dict.fromkeys(groups.tolist())) == list(range(groups.max() + 1))  # numbered by first row
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("edges", "n"), GRAPHS)
+def test_matches_and_groups_do_not_depend_on_the_order_of_the_listings(edges: Edges, n: int, rule: str) -> None:
+    order = np.random.default_rng(n).permutation(n)  # new row → old row
+    place = np.argsort(order)
+    moved = {tuple(sorted((int(place[i]), int(place[j])))): score for (i, j), score in edges.items()}
+    for threshold in (0.2, 0.5, 0.8):
+        decision = Decision(rule, threshold, max_matches=3)  # type: ignore[arg-type]
+        as_it_was = decision.apply(scored(n, edges))
+        shuffled = decision.apply(scored(n, moved))  # type: ignore[arg-type]
+        if rule != "average_link":  # there, matches that nobody scored are equals and the cap takes the lower rows
+            assert {order[i]: order[rows].tolist() for i, rows in enumerate(shuffled.lists())} == found(as_it_was)
+        assert partition(groups_of(shuffled)[place]) == partition(groups_of(as_it_was))
+
+
+def test_no_more_than_the_best_matches_are_kept() -> None:
+    star = {(0, j): j / 10 for j in range(1, 8)}
+    matches = Decision("threshold", 0.05, max_matches=3).apply(scored(8, star))
+    assert found(matches) == {0: [7, 6, 5]} | {j: [0] for j in range(1, 8)}
+
+
+@settings(deadline=None)
+@given(graphs(), st.integers(1, 4))
+def test_the_cap_keeps_the_front_of_every_list(graph: tuple[int, Edges], most: int) -> None:
+    every = Threshold(scored(*graph)).matches(0)
+    assert found(capped(every, most)) == {i: rows[:most] for i, rows in found(every).items()}
+
+
+def test_equal_scores_stand_by_row() -> None:
+    ends = np.array([0, 0, 1], dtype=np.int32), np.array([2, 3, 2], dtype=np.int32)
+    assert found(symmetric(4, *ends, np.array([0.5, 0.5, 0.5]))) == {0: [2, 3], 1: [2], 2: [0, 1], 3: [0]}
+
+
+def test_pairs_without_scores_cannot_be_decided_on() -> None:
+    with pytest.raises(ValueError, match="must be scored"):
+        Threshold(Pairs(2, np.array([0], dtype=np.int32), np.array([1], dtype=np.int32)))
+
+
+# --- saved and read again --------------------------------------------------------------------------------------------
+
+
+def close_scores() -> Iterator[np.float32]:
+    """Scores of which each is the next float32 after the last, and some further apart."""
+    score = np.float32(0.3)
+    for _ in range(20):
+        yield score
+        score = np.nextafter(score, np.float32(1))
+    yield from np.linspace(0.4, 0.9, 20, dtype=np.float32)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_decision_read_again_selects_the_same_pairs(rule: str, tmp_path: Path) -> None:
+    scores = list(close_scores())
+    pairs = scored(2 * len(scores), {(2 * at, 2 * at + 1): float(score) for at, score in enumerate(scores)})
+    for threshold in cuts(np.array(scores), 100):
+        decision = Decision(rule, float(threshold), 7)  # type: ignore[arg-type]
+        decision.save(tmp_path / "decision.json")
+        read = Decision.load(tmp_path / "decision.json")
+        assert read == decision
+        selected = read.apply(pairs).listing.tolist()
+        assert selected == decision.apply(pairs).listing.tolist()
+        if rule != "min2":
+            assert len(selected) == 2 * sum(float(score) >= threshold for score in scores)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"rule": "magic", "threshold": 0.5}', '{"threshold": 0.5}', "[]", "{", '{"rule": ["a"], "threshold": 0.5}', "7"],
+)
+def test_what_is_no_decision_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "decision.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ArtefactError, match=r"decision\.json"):
+        Decision.load(tmp_path / "decision.json")
+
+
+def test_a_decision_is_plain_json(tmp_path: Path) -> None:
+    Decision("min2", 1 / 3, 9).save(tmp_path / "d.json")
+    assert json.loads((tmp_path / "d.json").read_text()) == {"rule": "min2", "threshold": 1 / 3, "max_matches": 9}
