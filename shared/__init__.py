@@ -1,0 +1,1 @@
+"""What every stage stands on: schema, catalogues, splits, neighbours, metric learning, run folder, settings."""

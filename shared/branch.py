@@ -38,8 +38,9 @@ from shared.pools import (
     train_catalog,
     training_rows,
 )
-from shared.run import ROOT, Run, replaced_folder
+from shared.run import ROOT, Run, digest, file_digest, replaced_folder
 from shared.schema import Candidates, Catalog, Embeddings
+from shared.section import Section
 from shared.settings import Settings
 
 
@@ -77,8 +78,18 @@ def train_stage(run: Run, settings: Settings, name: str, encoder: str) -> None:
         return figures
 
     inputs = {"catalogue": run.digest_of("catalogue/train"), "split": run.digest_of("split")}
+    inputs |= _named_folders(config)
     keys = {name: config.until("train"), "seed": compute.seed}
     run.stage(f"{name}/encoder/{encoder}", f"branches.{name}.train", inputs, keys, work)
+
+
+def _named_folders(config: Section) -> dict[str, str]:
+    """Digests of the files in folders that settings name, such as pretrained weights: setting → digest."""
+    named = {key: Path(value) for key, value in config if isinstance(value, str) and value and Path(value).is_dir()}
+    return {
+        key: digest({str(path.relative_to(folder)): file_digest(path) for path in folder.rglob("*") if path.is_file()})
+        for key, folder in named.items()
+    }
 
 
 def embed_stage(run: Run, settings: Settings, name: str, pool: Pool) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from shared.errors import MatcherError
 from shared.run import Run
@@ -67,23 +70,32 @@ def command(
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail("interrupted; the same command goes on from here", 130)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+    except (OSError, SafetensorError) as error:
+        fault = _refusal(error)
+        if fault is None:
             raise
-        return _fail(f"cannot write {error.filename or 'a file'}: {error.strerror}; what was there is intact", 2)
+        return _fail(f"{fault}; what was finished before is intact", 2)
     return 0
 
 
 def _settings(arguments: argparse.Namespace, rest: Sequence[str], new_data: bool) -> Settings:
-    given = merge(from_file(arguments.config) if arguments.config else {}, from_arguments(rest))
-    if arguments.data is not None:
-        given = merge({"data": {"path": arguments.data}}, given)
-    if (given.get("data") or {}).get("path", "demo") != "demo":
-        given["data"]["path"] = str(Path(given["data"]["path"]).expanduser().absolute())
+    named = {} if arguments.data is None else {"data": {"path": arguments.data}}
+    given = merge(from_file(arguments.config) if arguments.config else {}, named, from_arguments(rest))
+    data = given.get("data", {})
+    if isinstance(data.get("path"), str) and data["path"] != "demo":
+        data["path"] = str(Path(os.path.expanduser(data["path"])).absolute())
     base = remembered(arguments.run)
-    if "path" in (given.get("data") or {}):  # the image folder belongs to the data it was given with
+    if "path" in data:  # the image folder belongs to the data it was given with
         base.get("data", {}).pop("images", None)
     return Settings(merge(base, given))
+
+
+def _refusal(error: OSError | SafetensorError) -> str | None:
+    """What the system refuses to write or to read, in words; None when the error is of another kind."""
+    refusals = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+    if isinstance(error, SafetensorError):  # keeps the system's error in its text alone
+        return next((f"cannot write a file: {error}" for no in refusals if f"(os error {no})" in str(error)), None)
+    return f"{error.filename or 'cannot write a file'}: {error.strerror}" if error.errno in refusals else None
 
 
 def _interrupt(*_: object) -> None:

@@ -100,7 +100,8 @@ def _catalogue_stage(run: Run, settings: Settings, name: str, source: Source, *,
             "with title": int((catalog.titles != "").sum()),
         }
 
-    run.stage(name, "shared.catalog", catalog_fingerprint(source, data), data.model_dump(mode="json"), read)
+    keys = data.model_dump(mode="json") | {"image folder": str(source.images)}  # the catalogue says where pictures lie
+    run.stage(name, "shared.catalog", catalog_fingerprint(source, data), keys, read)
 
 
 def train_catalog(run: Run) -> Catalog:

@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OURS = ("shared", "branches", "ensemble")
 LIBRARIES = ("numpy", "torch", "timm", "transformers", "pytorch-metric-learning", "scikit-learn", "lightgbm")
 MANIFEST = "manifest.json"
+CHECKPOINT = "checkpoint"  # the one folder of a killed stage that its next run finds
 Work = Callable[[Path], Mapping[str, Any]]
 
 
@@ -61,7 +62,10 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     Raises:
         MatcherError: The place cannot be written.
     """
+    folder = folder.resolve()
     partial = folder.with_name(folder.name + ".partial")
+    if folder.exists() and not folder.is_dir():
+        raise MatcherError(f"cannot write to {folder}: it is a file, and a folder is needed")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -128,14 +132,15 @@ class Run:
             inputs: What it reads: name → digest (of a file, or of an earlier stage by `digest_of`).
             settings: The settings it depends on, JSON-able.
             work: Writes the outputs into the folder it is given and returns figures for the progress line. Finds
-                there what a killed run of the same key left, so that it may go on from it.
+                there the folder `checkpoint` that a killed run of the same key left, so that it may go on from it.
 
         Returns:
             The folder with the finished outputs.
         """
         key = {"stage": name, "inputs": dict(inputs), "settings": dict(settings), "code": code_digest(module)}
         final = self.folder / name
-        if self._is_current(name, key) and not any(f"{name}/".startswith(f) for f in self.force):
+        forced = any(not f or f"{name}/".startswith(f"{f}/") for f in self.force)
+        if self._is_current(name, key) and not forced:
             self._line(name, "unchanged")
             return final
         partial = self._work_folder(final, key)
@@ -143,7 +148,7 @@ class Run:
             with measured() as measure:
                 figures = dict(work(partial))
         except MatcherError:
-            shutil.rmtree(partial, ignore_errors=True)
+            self._drop(partial)
             raise
         (partial / "key").unlink(missing_ok=True)
         write_json(partial / MANIFEST, _manifest(partial, key, figures, measure))
@@ -176,7 +181,8 @@ class Run:
             manifest = json.loads((self.folder / name / MANIFEST).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return manifest if isinstance(manifest, dict) and isinstance(manifest.get("outputs"), dict) else None
+        sound = isinstance(manifest, dict) and manifest.keys() >= {"stage", "outputs", "figures", "key", "ended"}
+        return manifest if sound and isinstance(manifest["outputs"], dict) else None
 
     def digest_of(self, name: str) -> str:
         """Digest of a finished stage's outputs, to be the input of another."""
@@ -200,6 +206,7 @@ class Run:
         Raises:
             MatcherError: Another process holds it, or the folder cannot be written.
         """
+        new = not self.folder.exists()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             file = (self.folder / ".lock").open("a+", encoding="utf-8")
@@ -208,7 +215,7 @@ class Run:
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 file.seek(0)
                 raise MatcherError(f"{self.folder} is in use by {file.read().strip() or 'another process'}") from error
             file.truncate(0)
@@ -217,20 +224,16 @@ class Run:
             try:
                 yield
             finally:
-                self._leave_nothing_behind()
-
-    def _leave_nothing_behind(self) -> None:
-        for folder in sorted((p for p in self.folder.rglob("*") if p.is_dir()), reverse=True):
-            if not any(folder.iterdir()):
-                folder.rmdir()
-        if [path.name for path in self.folder.iterdir()] == [".lock"]:
-            shutil.rmtree(self.folder)
+                if new and [path.name for path in self.folder.iterdir()] == [".lock"]:
+                    shutil.rmtree(self.folder)  # nothing came of it
 
     def _is_current(self, name: str, key: Mapping[str, Any]) -> bool:
         final = self.folder / name
-        partial = final.with_name(final.name + ".work")
+        partial, old = (final.with_name(final.name + end) for end in (".work", ".old"))
         if (partial / MANIFEST).exists():  # killed between its manifest and its renaming
             self._promote(partial, final)
+        elif final.exists() and old.exists():  # killed after its renaming
+            shutil.rmtree(old)
         manifest = self.manifest(name)
         if manifest is None or digest(manifest["key"]) != digest(key):
             return False
@@ -244,11 +247,23 @@ class Run:
     def _work_folder(self, final: Path, key: Mapping[str, Any]) -> Path:
         partial = final.with_name(final.name + ".work")
         marker = partial / "key"
-        if not (marker.exists() and marker.read_text(encoding="utf-8") == digest(key)):
+        if marker.exists() and marker.read_text(encoding="utf-8") == digest(key):
+            for path in partial.iterdir():
+                if path not in (marker, partial / CHECKPOINT):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        else:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             marker.write_text(digest(key), encoding="utf-8")
         return partial
+
+    def _drop(self, partial: Path) -> None:
+        """Remove a work folder, and the folders above it that this leaves empty."""
+        shutil.rmtree(partial, ignore_errors=True)
+        for folder in partial.parents:
+            if folder == self.folder or any(folder.iterdir()):
+                break
+            folder.rmdir()
 
     def _promote(self, partial: Path, final: Path) -> None:
         old = final.with_name(final.name + ".old")
@@ -265,8 +280,13 @@ class Run:
 def _manifest(folder: Path, key: Mapping[str, Any], figures: Mapping[str, Any], measure: Mapping[str, Any]) -> Any:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     outputs = {str(path.relative_to(folder)): file_digest(path) for path in files}
-    versions = {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()}
-    return {"stage": key["stage"], "outputs": outputs, "figures": figures, **measure, "key": key, "versions": versions}
+    about = {"stage": key["stage"], "outputs": outputs, "figures": figures, **measure}
+    return about | {"key": key, "versions": _versions()}
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()}
 
 
 def _damage(folder: Path, manifest: Mapping[str, Any]) -> str | None:

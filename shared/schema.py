@@ -40,6 +40,9 @@ CATALOG_SCHEMA = pa.schema(
 )
 
 
+NORM_TOLERANCE = 1e-3  # how far rounding may take a norm or a cosine from its bound
+
+
 def _require(holds: bool | np.bool_, message: str) -> None:
     if not holds:
         raise ValueError(message)
@@ -58,8 +61,10 @@ class Catalog:
     image_folder: Path | None = None
 
     def __post_init__(self) -> None:
-        _require(self.table.schema.names == CATALOG_SCHEMA.names, f"catalogue columns: {self.table.schema.names}")
+        fields = [(f.name, f.type) for f in self.table.schema]
+        _require(fields == [(f.name, f.type) for f in CATALOG_SCHEMA], f"catalogue columns: {fields}")
         ids = self.ids
+        _require(None not in ids, "a posting id is null")
         _require(len(set(ids)) == len(ids), "posting ids are not unique")
 
     def __len__(self) -> int:
@@ -143,12 +148,14 @@ class Embeddings:
     present: Flags
 
     def __post_init__(self) -> None:
+        _require(isinstance(self.vectors, np.ndarray | sparse.csr_array), "vectors must be a numpy or a CSR array")
+        _require(self.present.dtype == np.bool_, f"present must be bool, not {self.present.dtype}")
         _require(self.vectors.ndim == 2 and self.vectors.shape[0] == len(self.present), "vectors and present differ")
         _require(self.vectors.dtype == np.float32, f"vectors must be float32, not {self.vectors.dtype}")
         values = self.vectors.data if sparse.issparse(self.vectors) else self.vectors
         _require(np.isfinite(values).all(), "embeddings must be finite")
         norms = np.sqrt(np.asarray((self.vectors * self.vectors).sum(axis=1), dtype=np.float64)).ravel()
-        _require(np.allclose(norms[self.present], 1, atol=1e-3), "rows with evidence must have unit norm")
+        _require((np.abs(norms[self.present] - 1) <= NORM_TOLERANCE).all(), "rows with evidence must have unit norm")
         _require((norms[~self.present] == 0).all(), "rows without evidence must be zero")
 
     def __len__(self) -> int:
@@ -228,7 +235,10 @@ class Candidates:
         _check_pairs(self.n, self.left, self.right)
         sizes = {len(self.left), len(self.similarity), len(self.rank_left), len(self.rank_right)}
         _require(len(sizes) == 1, "columns differ in length")
-        _require(np.isfinite(self.similarity).all(), "similarities must be finite")
+        dtypes = [column.dtype for column in (self.similarity, self.rank_left, self.rank_right)]
+        _require(dtypes == [np.float32, np.int32, np.int32], f"similarity and ranks have dtypes {dtypes}")
+        _require((np.abs(self.similarity) <= 1 + NORM_TOLERANCE).all(), "similarities must lie in [-1, 1]")
+        _require(((self.rank_left >= 0) & (self.rank_right >= 0)).all(), "ranks must not be negative")
         _require(((self.rank_left > 0) | (self.rank_right > 0)).all(), "a candidate needs a rank on one side")
 
     def __len__(self) -> int:
@@ -299,7 +309,8 @@ class Matches:
     Args:
         n: Listings in the pool.
         listing, match: Rows, int32 [m], sorted by (listing, -score, match). Need not be symmetric.
-        score: Why, float32 [m] in [0, 1]; NaN for a match that comes from the group, not from a scored pair.
+        score: Why, float32 [m] in [0, 1]; NaN, and last of its listing, for a match that comes from the group and not
+            from a scored pair.
     """
 
     n: int
@@ -310,10 +321,11 @@ class Matches:
     def __post_init__(self) -> None:
         _require(len(self.listing) == len(self.match) == len(self.score), "columns differ in length")
         _require((self.listing != self.match).all(), "a listing is not its own match")
+        _require(not ((self.score < 0) | (self.score > 1)).any(), "scores must lie in [0, 1] or be NaN")
         if len(self.listing):
             _require(min(self.listing.min(), self.match.min()) >= 0, "rows must not be negative")
             _require(max(self.listing.max(), self.match.max()) < self.n, "a match points outside of the pool")
-            _require((np.diff(self.listing) >= 0).all(), "matches must be sorted by listing")
+            _require(self._is_sorted(), "matches must be sorted by (listing, -score, match)")
             key = self.listing.astype(np.int64) * self.n + self.match
             _require((np.diff(np.sort(key)) > 0).all(), "matches must be unique")
 
@@ -322,4 +334,9 @@ class Matches:
 
     def lists(self) -> list[Rows]:
         """The matches of each listing, best first."""
-        return np.split(self.match, np.searchsorted(self.listing, np.arange(1, self.n)))
+        return np.split(self.match, np.searchsorted(self.listing, np.arange(1, self.n)))[: self.n]
+
+    def _is_sorted(self) -> bool:
+        score = np.nan_to_num(self.score, nan=-1)
+        listing, falling, match = np.diff(self.listing), -np.diff(score), np.diff(self.match)
+        return bool(((listing > 0) | (listing == 0) & ((falling > 0) | (falling == 0) & (match > 0))).all())

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from shared.catalog import DataConfig
 from shared.compute import ComputeConfig
 from shared.demo.config import DemoConfig
-from shared.errors import MatcherError, raise_faults
+from shared.errors import ArtefactError, MatcherError, raise_faults
 from shared.section import Section
 from shared.split import SplitConfig
 
@@ -97,7 +97,9 @@ def _fault(section: str, cls: type[Section], error: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"there is no setting {section}.{key}{_nearest(key, cls.model_fields)}"
-    return f"{section}.{key}={error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    message = error["msg"].removeprefix("Value error, ")
+    given = f".{key}={error['input']!r}" if key else ""
+    return f"{section}{given}: {message[0].lower()}{message[1:]}"
 
 
 def merge(*layers: Values) -> dict[str, dict[str, Any]]:
@@ -129,8 +131,15 @@ def _value(section: str, key: str, text: str) -> Any:
     cls = section_classes().get(section)
     info = cls.model_fields.get(key) if cls else None
     if info is not None and get_origin(info.annotation) in (list, tuple):
-        return yaml.safe_load(text) if text.startswith("[") else [part for part in text.split(",") if part]
-    return text
+        return _yaml_list(f"{section}.{key}", text) if text.startswith("[") else [p for p in text.split(",") if p]
+    return None if text == "null" and info is not None and type(None) in get_args(info.annotation) else text
+
+
+def _yaml_list(name: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise MatcherError(f"cannot read --{name}={text}: a list is written a,b or [a, b]") from error
 
 
 def from_file(path: Path) -> dict[str, dict[str, Any]]:
@@ -140,20 +149,31 @@ def from_file(path: Path) -> dict[str, dict[str, Any]]:
         MatcherError: The file cannot be read, is not YAML, or is not made of sections.
     """
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise MatcherError(f"cannot read the settings file {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise MatcherError(f"{path} is not valid YAML: {error}") from error
+    return _sections(path, {} if loaded is None else loaded)
+
+
+def _sections(path: Path, loaded: Any) -> dict[str, dict[str, Any]]:
     if not isinstance(loaded, dict) or not all(isinstance(keys, dict) for keys in loaded.values()):
         raise MatcherError(f"{path}: settings are sections with keys, such as\n  image:\n    epochs: 8")
     return {str(section): _keys(keys) for section, keys in loaded.items()}
 
 
 def remembered(run: Path) -> dict[str, dict[str, Any]]:
-    """The settings that earlier commands gave to a run folder."""
+    """The settings that earlier commands gave to a run folder.
+
+    Raises:
+        ArtefactError: They are damaged.
+    """
     path = run / "settings.json"
-    return from_file(path) if path.exists() else {}
+    try:
+        return _sections(path, json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    except ValueError as error:
+        raise ArtefactError(f"{path} is damaged ({error}); remove it and give the run's settings again") from error
 
 
 def help_text(sections: Iterable[str]) -> str:
@@ -163,6 +183,7 @@ def help_text(sections: Iterable[str]) -> str:
         cls = section_classes()[name]
         lines.append(f"\n{name}: {(cls.__doc__ or '').strip().splitlines()[0].removeprefix(f'Section `{name}`: ')}")
         for key, info in cls.model_fields.items():
-            default = json.dumps(info.get_default(call_default_factory=True), ensure_ascii=False, default=str)
+            value = info.get_default(call_default_factory=True)
+            default = ",".join(value) if isinstance(value, list) else json.dumps(value, ensure_ascii=False, default=str)
             lines.append(f"  --{name}.{key}={default}\n        {info.description}")
     return "\n".join(lines)

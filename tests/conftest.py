@@ -1,0 +1,42 @@
+"""What several tests share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from shared.catalog import DataConfig, find_source, read_catalog
+from shared.compute import ComputeConfig
+from shared.demo import make_demo
+from shared.schema import CATALOG_SCHEMA, Catalog
+
+
+@pytest.fixture(scope="session")
+def one_thread() -> ComputeConfig:
+    return ComputeConfig(device="cpu", threads=1)
+
+
+@pytest.fixture(scope="session")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo marketplace of 40 listings in Kaggle layout, not to be written to."""
+    folder = tmp_path_factory.mktemp("demo") / "market"
+    make_demo(folder, listings=40, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_catalog(demo_folder: Path, one_thread: ComputeConfig) -> Catalog:
+    return read_catalog(find_source(demo_folder, DataConfig()), DataConfig(), one_thread, labelled=True)
+
+
+@pytest.fixture(scope="session")
+def catalog_of() -> Callable[..., Catalog]:
+    """Makes a catalogue of the given columns; ids are l0, l1, …, all else is null."""
+
+    def make(n: int, **columns: list[Any]) -> Catalog:
+        given = {"posting_id": [f"l{row}" for row in range(n)], **columns}
+        return Catalog(pa.table({f.name: given.get(f.name, [None] * n) for f in CATALOG_SCHEMA}, schema=CATALOG_SCHEMA))
+
+    return make
