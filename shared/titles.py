@@ -102,14 +102,6 @@ def _word(token: str) -> str:
     return "".join(dropwhile(lambda c: unicodedata.category(c)[0] == "M", token))
 
 
-def _clean(title: str) -> str:
-    words = _mark_signs(_fold(title)).translate(_WORD_CHARACTERS).split()
-    text = " ".join(words)
-    if not text.isascii():
-        text = " ".join(filter(None, map(_word, words)))
-    return _UNIT.sub(r"\1\2", text)
-
-
 def normalise(title: str) -> str:
     """Bring a title into the form in which equal titles are equal strings.
 
@@ -123,15 +115,11 @@ def normalise(title: str) -> str:
     Returns:
         Words separated by single spaces; "" when nothing is left, which means: no title.
     """
-    text = _clean(_decode(title))
-    if text.isascii():
-        return text
-    for _ in range(3):  # removing characters can make others combine anew
-        again = _clean(text)
-        if again == text:
-            break
-        text = again
-    return text
+    words = _mark_signs(_fold(_decode(title))).translate(_WORD_CHARACTERS).split()
+    text = " ".join(words)
+    if not text.isascii():  # letters that met when an apostrophe went may be one character
+        text = unicodedata.normalize("NFKC", " ".join(filter(None, map(_word, words))))
+    return _UNIT.sub(r"\1\2", text)
 
 
 def normalise_all(titles: Iterable[str]) -> NDArray[Any]:

@@ -134,11 +134,11 @@ def test_numbers_of_typed_formats(tmp_path: Path) -> None:
     assert catalog.titles.tolist() == ["1.5", "", ""]
     assert catalog.labels.tolist() == ["7", "8", "100000"]
     line = '{"posting_id": 12345678901234567890, "title": 1e5, "label_group": 1.0}'
-    (tmp_path / "t.jsonl").write_text(line + '\n\n{"posting_id": true, "label_group": "x"}\n')
+    (tmp_path / "t.jsonl").write_text(line + '\n\n{"posting_id": true, "label_group": -0}\n')
     catalog = read(tmp_path / "t.jsonl")
     assert catalog.ids.tolist() == ["12345678901234567890", "true"]
     assert catalog.titles.tolist() == ["1e5", ""]
-    assert catalog.labels.tolist() == ["1.0", "x"]
+    assert catalog.labels.tolist() == ["1.0", "-0"]
 
 
 def test_one_error_names_every_fault(tmp_path: Path) -> None:

@@ -202,6 +202,13 @@ def test_labels_that_allow_no_training(labels: list[str | None], message: str) -
     assert error.value.exit_code == 2
 
 
+def test_every_part_has_a_pair_however_large_the_rest() -> None:
+    labels: list[str | None] = [*"aabbcc", *(f"single{i}" for i in range(12))]
+    catalog = catalogue(labels, title=[""] * 6 + ["same"] * 12)
+    split = make_split(catalog, SplitConfig(), 0)
+    assert sorted(split.fold[:6].tolist()) == [-1, -1, 0, 0, 1, 1]
+
+
 def test_products_tied_to_each_other_count_once() -> None:
     catalog = catalogue(list("aabbccdd"), title=["same"] * 8)
     with pytest.raises(MatcherError, match="there are 1"):

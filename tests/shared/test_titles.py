@@ -79,6 +79,7 @@ TITLES = st.one_of(st.text(max_size=40), st.lists(PIECES, max_size=12).map("".jo
 
 @given(TITLES)
 @example("_+")
+@example("ᄀ'ᅡ")
 @example(".1.000")
 @example("a+\u200bb")
 @example("1.000.000.000,5 %")
