@@ -121,14 +121,15 @@ def match(run: Run, settings: Settings, catalog: Catalog) -> Result:
         views[name] = Evidence(embeddings, branch.candidates(settings, name, embeddings))
     pool = PoolEvidence(catalog, views, compute.xp(), compute.cpu_threads)
     pairs = pair_features(pool, union((view.candidates for view in views.values()), len(catalog)))
-    return decide(run, catalog, load_scorer(run).score(pairs, compute.cpu_threads))
+    return decide(run, catalog, load_scorer(run).score(pairs, compute.xp(), compute.cpu_threads))
 
 
 def score_stage(run: Run, settings: Settings, pool: Pool) -> None:
     """Score the pairs of the holdout or of the catalogue."""
 
     def work(out: Path) -> Mapping[str, Any]:
-        scored = load_scorer(run).score(load_features(run, pool), settings[ComputeConfig].cpu_threads)
+        compute = settings[ComputeConfig]
+        scored = load_scorer(run).score(load_features(run, pool), compute.xp(), compute.cpu_threads)
         scored.save(out / "pairs.parquet")
         return {"pairs": len(scored)}
 

@@ -1,7 +1,8 @@
-"""The scorer: a LightGBM model of the probability that a candidate pair sells the same product.
+"""The scorer: two LightGBM models of the probability that a candidate pair sells the same product.
 
-It is cross-fitted by component: a pair's out-of-fold score comes from a model that saw no pair with either of its
-components, so that what is tuned on these scores meets them as it will meet new listings.
+The first judges a pair by its features, the second by the first scores around it (`features/score_graph.py`). Both are
+cross-fitted by component: a pair's out-of-fold score comes from a model that saw no pair with either of its components,
+so that what is tuned on these scores meets them as it will meet new listings.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self
 
 import lightgbm as lgb
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 
 from ensemble.config import ScorerConfig
 from ensemble.features import features_all, load_features
+from ensemble.features.score_graph import of_scores
 from shared.command import command
 from shared.compute import ComputeConfig
 from shared.errors import ArtefactError, MatcherError
@@ -28,10 +31,19 @@ from shared.run import Run, write_json
 from shared.schema import Flags, Floats, Pairs
 from shared.settings import Settings
 
+# Pairs with features, label codes int [n], components int32 [n].
+LabelledPool = tuple[Pairs, NDArray[np.integer], NDArray[np.int32]]
+
+
+def is_match(pairs: Pairs, codes: NDArray[np.integer]) -> Flags:
+    """Whether the two listings of a pair are labelled as the same product, bool [p]."""
+    same: Flags = (codes[pairs.left] == codes[pairs.right]) & (codes[pairs.left] >= 0)
+    return same
+
 
 @dataclass(frozen=True)
 class Scorer:
-    """A trained scorer.
+    """One trained model.
 
     Args:
         booster: The LightGBM model; it knows its features by name.
@@ -65,6 +77,42 @@ class Scorer:
 
 
 @dataclass(frozen=True)
+class StackedScorer:
+    """The trained scorer: the second model sees the scores that the first one gave to a whole pool.
+
+    Args:
+        first: Judges a pair by its features.
+        second: Judges it by the first scores around it.
+    """
+
+    first: Scorer
+    second: Scorer
+
+    def score(self, pairs: Pairs, xp: ModuleType = np, threads: int = 0) -> Pairs:
+        """The same pairs without their features, with scores; `pairs` are all candidates of a pool.
+
+        Raises:
+            ArtefactError: A feature the first model was trained on is missing.
+        """
+        return self.second.score(with_score_graph(self.first.score(pairs, threads), xp), threads)
+
+    def save(self, folder: Path) -> None:
+        """Write LightGBM's text format, a file a model."""
+        self.first.save(folder / "first.txt")
+        self.second.save(folder / "second.txt")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote, its checksums having been checked."""
+        return cls(Scorer.load(folder / "first.txt"), Scorer.load(folder / "second.txt"))
+
+
+def with_score_graph(scored: Pairs, xp: ModuleType) -> Pairs:
+    """The same pairs, described by the scores around them."""
+    return Pairs(scored.n, scored.left, scored.right, pd.DataFrame(of_scores(scored, xp)))
+
+
+@dataclass(frozen=True)
 class TrainingPairs:
     """Candidate pairs of one or more labelled pools, one below the other.
 
@@ -81,19 +129,17 @@ class TrainingPairs:
     components: NDArray[np.int32]
 
     @classmethod
-    def of_pools(
-        cls, pools: Sequence[tuple[Pairs, NDArray[np.integer], NDArray[np.int32]]], group_size_power: float
-    ) -> Self:
+    def of_pools(cls, pools: Sequence[LabelledPool], group_size_power: float) -> Self:
         """Join pools.
 
         Args:
-            pools: Of each its pairs with features, its label codes [n] and its components [n].
+            pools: Described, labelled pools.
             group_size_power: A listing in a group of g weighs g^-power; a pair is the mean of its listings.
         """
         match, weight, components = [], [], []
         for pairs, codes, component in pools:
             of_listing = np.maximum(group_sizes(codes), 1).astype(np.float64) ** -group_size_power
-            match.append((codes[pairs.left] == codes[pairs.right]) & (codes[pairs.left] >= 0))
+            match.append(is_match(pairs, codes))
             weight.append((of_listing[pairs.left] + of_listing[pairs.right]) / 2)
             components.append(np.stack([component[pairs.left], component[pairs.right]], axis=1))
         weights = np.concatenate(weight)
@@ -146,6 +192,27 @@ def fit(pairs: TrainingPairs, rounds: int, config: ScorerConfig, seed: int, thre
     return Scorer(lgb.train(_parameters(config, seed, threads), _dataset(pairs, slice(None)), num_boost_round=rounds))
 
 
+def train_scorer(
+    pools: Sequence[LabelledPool], config: ScorerConfig, compute: ComputeConfig
+) -> tuple[StackedScorer, list[Pairs], list[int]]:
+    """Train both models on described pools.
+
+    Returns:
+        The scorer, the out-of-fold scores of every pool, and the rounds of both models.
+    """
+    models, rounds = [], []
+    for _ in ("first", "second"):
+        pairs = TrainingPairs.of_pools(pools, config.group_size_power)
+        score, best = cross_fit(pairs, config, compute.seed, compute.cpu_threads)
+        models.append(fit(pairs, best, config, compute.seed, compute.cpu_threads))
+        rounds.append(best)
+        parts = np.split(score, np.cumsum([len(pairs) for pairs, _, _ in pools])[:-1])
+        scored = [Pairs(p.n, p.left, p.right, score=part) for (p, _, _), part in zip(pools, parts, strict=True)]
+        around = [with_score_graph(of_pool, compute.xp()) for of_pool in scored]
+        pools = [(pairs, codes, component) for pairs, (_, codes, component) in zip(around, pools, strict=True)]
+    return StackedScorer(*models), scored, rounds
+
+
 def _fit(
     pairs: TrainingPairs, train: Flags, judge: Flags, config: ScorerConfig, seed: int, threads: int
 ) -> tuple[lgb.Booster, list[float]]:
@@ -189,16 +256,14 @@ def train_stage(run: Run, settings: Settings) -> None:
     config, compute, pools = settings[ScorerConfig], settings[ComputeConfig], fold_pools(settings)
 
     def work(out: Path) -> Mapping[str, Any]:
-        described = [load_features(run, pool) for pool in pools]
-        pairs = _training_pairs(run, pools, described, config)
-        score, rounds = cross_fit(pairs, config, compute.seed, compute.cpu_threads)
-        scorer = fit(pairs, rounds, config, compute.seed, compute.cpu_threads)
-        scorer.save(out / "scorer.txt")
-        parts = np.split(score, np.cumsum([len(part) for part in described])[:-1])
-        for pool, part, of_pool in zip(pools, described, parts, strict=True):
-            Pairs(part.n, part.left, part.right, score=of_pool).save(out / f"{pool.name}.parquet")
-        write_json(out / "importance.json", importance(scorer))
-        return {"pairs": len(score), "true": int(pairs.match.sum()), "rounds": rounds}
+        labelled = _labelled_pools(run, pools)
+        scorer, scored, rounds = train_scorer(labelled, config, compute)
+        scorer.save(out)
+        for pool, pairs in zip(pools, scored, strict=True):
+            pairs.save(out / f"{pool.name}.parquet")
+        write_json(out / "importance.json", {"first": importance(scorer.first), "second": importance(scorer.second)})
+        true = sum(int(is_match(pairs, codes).sum()) for pairs, codes, _ in labelled)
+        return {"pairs": sum(map(len, scored)), "true": true, "rounds": " and ".join(map(str, rounds))}
 
     inputs = {"split": run.digest_of("split"), "catalogue": run.digest_of("catalogue/train")}
     inputs |= {pool.name: run.digest_of(f"ensemble/features/{pool.name}") for pool in pools}
@@ -206,11 +271,10 @@ def train_stage(run: Run, settings: Settings) -> None:
     run.stage("ensemble/scorer", "ensemble.train", inputs, keys, work)
 
 
-def _training_pairs(run: Run, pools: list[Pool], described: list[Pairs], config: ScorerConfig) -> TrainingPairs:
+def _labelled_pools(run: Run, pools: list[Pool]) -> list[LabelledPool]:
     codes, split = label_codes(train_catalog(run).labels), load_split(run)
     rows = [pool_rows(split, pool) for pool in pools]
-    parts = [(pairs, codes[at], split.component[at]) for pairs, at in zip(described, rows, strict=True)]
-    return TrainingPairs.of_pools(parts, config.group_size_power)
+    return [(load_features(run, pool), codes[at], split.component[at]) for pool, at in zip(pools, rows, strict=True)]
 
 
 def importance(scorer: Scorer) -> dict[str, float]:
@@ -221,9 +285,9 @@ def importance(scorer: Scorer) -> dict[str, float]:
     return {names[at]: round(float(gain[at] / max(gain.sum(), 1e-12)), 5) for at in order}
 
 
-def load_scorer(run: Run) -> Scorer:
+def load_scorer(run: Run) -> StackedScorer:
     """The scorer of a run."""
-    return Scorer.load(run.open("ensemble/scorer") / "scorer.txt")
+    return StackedScorer.load(run.open("ensemble/scorer"))
 
 
 def load_fold_scores(run: Run, pool: Pool) -> Pairs:

@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError
+from threadpoolctl import threadpool_limits
 
+from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.run import Run
 from shared.settings import Settings, from_arguments, from_file, help_text, merge, remembered
@@ -61,15 +63,18 @@ def command(
         arguments, rest = parser.parse_known_args(argv)
         run = Run(arguments.run)
         settings = _settings(arguments, rest, new_data)
-        if writes_run:
-            with run.locked():
+        with threadpool_limits(settings[ComputeConfig].cpu_threads):
+            if writes_run:
+                with run.locked():
+                    body(run, settings, arguments)
+            else:
                 body(run, settings, arguments)
-        else:
-            body(run, settings, arguments)
     except MatcherError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail("interrupted; the same command goes on from here", 130)
+    except UnicodeEncodeError as error:
+        return _fail(f"{error.object!r} is not text in UTF-8; rename it", 2)
     except (OSError, SafetensorError) as error:
         fault = _refusal(error)
         if fault is None:

@@ -28,7 +28,7 @@ def of_branches(pool: PoolEvidence, pairs: Pairs) -> dict[str, Any]:
         features |= {f"{name}_cosine": cosine} | _prefixed(name, _of_branch(view, pairs, cosine, pool.xp))
     mean = mean_of_known(cosines, pool.xp)
     graph = EdgeGraph(len(pool), pairs.left, pairs.right, np.nan_to_num(mean, nan=-1.0), pool.xp)
-    return features | {"all_cosine": mean} | _prefixed("all", _graph_features(graph, pairs, mean, graph.ranks()))
+    return features | {"all_cosine": mean} | _prefixed("all", graph_features(graph, pairs, mean, graph.ranks()))
 
 
 def mean_of_known(columns: list[Floats], xp: ModuleType) -> Floats:
@@ -46,12 +46,12 @@ def _of_branch(view: Evidence, pairs: Pairs, cosine: Floats, xp: ModuleType) -> 
     graph = EdgeGraph(pairs.n, found.left, found.right, found.similarity, xp)
     at, known = locate(pairs, found.left, found.right, xp)
     if len(found) == 0:
-        return _graph_features(graph, pairs, cosine, (xp.zeros(len(pairs)), xp.zeros(len(pairs))))
+        return graph_features(graph, pairs, cosine, (xp.zeros(len(pairs)), xp.zeros(len(pairs))))
     left, right = (xp.where(known, xp.asarray(rank)[at], 0) for rank in (found.rank_left, found.rank_right))
-    return _graph_features(graph, pairs, cosine, (left, right))
+    return graph_features(graph, pairs, cosine, (left, right))
 
 
-def _graph_features(graph: EdgeGraph, pairs: Pairs, score: Floats, ranks: tuple[Any, Any]) -> dict[str, Any]:
+def graph_features(graph: EdgeGraph, pairs: Pairs, score: Floats, ranks: tuple[Any, Any]) -> dict[str, Any]:
     """Ranks and densities of pairs in a graph; the lower and the higher of what the two endpoints say.
 
     Args:
