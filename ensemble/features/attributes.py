@@ -41,9 +41,9 @@ UNITS: dict[str, tuple[str, float]] = {
     for dimension, factor, *units in (line.split() for line in _UNITS.strip().splitlines())
     for unit in units
 }
-_NUMBER = r"(\d+(?:[.,]\d+)?)"
-_QUANTITY = re.compile(_NUMBER + r"\s*(" + "|".join(sorted(UNITS, key=len, reverse=True)) + r")\b")
-_ISI = re.compile(r"\b(?:isi|contents?|pack of|set of)\s*(\d+)\b")  # "isi 10": ten in the pack
+_NUMBER = r"(?<![\d.])(?<![^\W\dx])(\d{1,9}(?:\.\d{1,9})?)"  # no part of a number or word, but "2x500ml"
+_QUANTITY = re.compile(_NUMBER + r"\s?(" + "|".join(sorted(UNITS, key=len, reverse=True)) + r")\b")
+_ISI = re.compile(r"\b(?:isi|contents?|pack of|set of)\s?(\d{1,9})\b")  # "isi 10": ten in the pack
 _TIMES = re.compile(r"\b(\d{1,3})\s*x\b|\bx\s*(\d{1,3})\b")
 _MODEL = re.compile(r"\b(?=\w*\d)(?=\w*[a-z])[a-z0-9]+(?:[-/][a-z0-9]+)*\b")
 _DIGITS = re.compile(r"\d+(?:[.,]\d+)?")
@@ -76,7 +76,7 @@ def quantities(title: str) -> Stated:
     found = set()
     for number, unit in _QUANTITY.findall(title):
         dimension, factor = UNITS[unit]
-        found.add(f"{dimension}:{float(number.replace(',', '.')) * factor:.4g}")
+        found.add(f"{dimension}:{float(number) * factor:.4g}")
     found |= {f"count:{int(number)}" for number in _ISI.findall(title)}
     return frozenset(found | {f"count:{int(a or b)}" for a, b in _TIMES.findall(title)})
 

@@ -15,8 +15,16 @@ CLOSE = 10  # a neighbour counts when it is among a listing's nearest ten
 
 
 def of_graph(pool: PoolEvidence, pairs: Pairs) -> dict[str, Floats]:
-    """Jaccard overlap of the two listings' nearest neighbours, `<branch>_common`, float32 [p]."""
-    return {f"{name}_common": common(view.candidates, pairs) for name, view in pool.branches.items()}
+    """Jaccard overlap of the two listings' nearest neighbours, `<branch>_common`, float32 [p].
+
+    NaN where the branch knows nothing of one of them.
+    """
+    features = {}
+    for name, view in pool.branches.items():
+        present = view.embeddings.present
+        known = present[pairs.left] & present[pairs.right]
+        features[f"{name}_common"] = np.where(known, common(view.candidates, pairs), np.float32(np.nan))
+    return features
 
 
 def common(candidates: Candidates, pairs: Pairs) -> Floats:

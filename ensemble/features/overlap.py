@@ -12,9 +12,9 @@ from shared.schema import Floats, Pairs
 
 
 def incidence(has: Sequence[Collection[str]]) -> Any:
-    """Who has what: float32 CSR [n, things], 1 where a listing has a thing."""
-    column: dict[str, int] = {}
-    columns = [column.setdefault(thing, len(column)) for things in has for thing in sorted(things)]
+    """Who has what: float32 CSR [n, things], 1 where a listing has a thing; things in alphabetical order."""
+    column = {thing: at for at, thing in enumerate(sorted(set().union(*has)))}
+    columns = [column[thing] for things in has for thing in sorted(things)]
     indptr = np.cumsum([0, *(len(things) for things in has)])
     ones = np.ones(len(columns), dtype=np.float32)
     return sparse.csr_array((ones, columns, indptr), shape=(len(has), max(len(column), 1)))

@@ -21,6 +21,7 @@ SCORERS: dict[str, Any] = {
     "token_set_ratio": fuzz.token_set_ratio,
     "jaro_winkler": JaroWinkler.normalized_similarity,
 }
+LONGEST = 500  # characters of a title that are compared; the time of some scorers grows with their square
 
 
 def of_titles(pool: PoolEvidence, pairs: Pairs) -> dict[str, Floats]:
@@ -32,7 +33,7 @@ def of_titles(pool: PoolEvidence, pairs: Pairs) -> dict[str, Floats]:
 
 
 def _fuzzy(titles: NDArray[Any], pairs: Pairs, threads: int) -> dict[str, Any]:
-    low, high = _by_text(titles, pairs)
+    low, high = _by_text(np.array([*(title[:LONGEST] for title in titles), None], dtype=object)[:-1], pairs)
     return {
         name: process.cpdist(low, high, scorer=scorer, dtype=np.float32, workers=threads)
         for name, scorer in SCORERS.items()
