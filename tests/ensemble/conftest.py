@@ -1,0 +1,100 @@
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ensemble.candidates import union
+from ensemble.pool import Evidence, PoolEvidence
+from shared.neighbours import nearest
+from shared.schema import CATALOG_SCHEMA, Catalog, Embeddings, Pairs
+
+VOCABULARY = "tas ransel wanita pria hitam 500ml 2 lusin isi 10 pcs iphone 8 64gb lem kaos xl merah ori murah"
+WORDS = VOCABULARY.split()
+
+MakeCatalog = Callable[..., Catalog]
+MakePool = Callable[..., PoolEvidence]
+
+
+def catalog(titles: Sequence[str | None], ids: Sequence[str] | None = None, **columns: Sequence[object]) -> Catalog:
+    """Listings with these titles; other columns of the catalogue as given, else null."""
+    n = len(titles)
+    arrays = {f.name: pa.nulls(n, f.type) for f in CATALOG_SCHEMA}
+    arrays["posting_id"] = pa.array(ids if ids is not None else [f"id{i:04}" for i in range(n)], pa.string())
+    arrays["title"] = pa.array(titles, pa.string())
+    arrays |= {name: pa.array(values, CATALOG_SCHEMA.field(name).type) for name, values in columns.items()}
+    return Catalog(pa.table(arrays, schema=CATALOG_SCHEMA))
+
+
+def random_catalog(n: int, seed: int = 0) -> Catalog:
+    """Listings of which some lack their title, some their picture, some both, and some share one or both."""
+    rng = np.random.default_rng(seed)
+    titles = [" ".join(rng.choice(WORDS, rng.integers(1, 7))) if rng.random() < 0.85 else None for _ in range(n)]
+    shas = [f"sha{rng.integers(n)}" if rng.random() < 0.8 else None for _ in range(n)]
+    facts = {
+        name: [int(rng.integers(50, 2000)) if sha else None for sha in shas] for name in ("width", "height", "bytes")
+    }
+    return catalog(titles, image_sha=shas, **facts)
+
+
+def random_embeddings(present: np.ndarray, seed: int, d: int = 6) -> Embeddings:
+    """Vectors of small whole numbers, so that some cosines are equal and some listings are copies."""
+    vectors = np.random.default_rng(seed).integers(0, 3, (len(present), d)).astype(np.float64)
+    vectors[:, 0] += 1
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return Embeddings(np.where(present[:, None], vectors, 0).astype(np.float32), present)
+
+
+@pytest.fixture(scope="session")
+def make_catalog() -> MakeCatalog:
+    return catalog
+
+
+@pytest.fixture(scope="session")
+def make_random_catalog() -> MakeCatalog:
+    return random_catalog
+
+
+@pytest.fixture(scope="session")
+def make_pool() -> MakePool:
+    """A pool in which a branch knows titles, another pictures, and a third nothing at all."""
+
+    def make(listings: Catalog, neighbours: int = 4) -> PoolEvidence:
+        known = {
+            "words": np.array([bool(title.strip()) for title in listings.titles], dtype=bool),
+            "looks": listings.has_image.astype(bool),
+            "mute": np.zeros(len(listings), dtype=bool),
+        }
+        views = {}
+        for seed, (name, present) in enumerate(known.items()):
+            embeddings = random_embeddings(present, seed)
+            views[name] = Evidence(embeddings, nearest(embeddings, neighbours, np))
+        return PoolEvidence(listings, views)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def proposed() -> Callable[[PoolEvidence], Pairs]:
+    """All that the branches of a pool propose."""
+    return lambda pool: union((view.candidates for view in pool.branches.values()), len(pool))
+
+
+@pytest.fixture(scope="session")
+def moved() -> Callable[[PoolEvidence, np.ndarray], PoolEvidence]:
+    """The same pool with its listings in another order: new row → old row."""
+
+    def move(pool: PoolEvidence, order: np.ndarray, neighbours: int = 4) -> PoolEvidence:
+        views = {}
+        for name, view in pool.branches.items():
+            embeddings = Embeddings(view.embeddings.vectors[order], view.embeddings.present[order])
+            views[name] = Evidence(embeddings, nearest(embeddings, neighbours, np))
+        return PoolEvidence(pool.catalog.take(order), views)
+
+    return move
+
+
+@pytest.fixture(scope="session")
+def every_pair() -> Callable[[int], Pairs]:
+    """All pairs of n listings."""
+    return lambda n: Pairs(n, *(rows.astype(np.int32) for rows in np.triu_indices(n, 1)))

@@ -1,0 +1,94 @@
+import time
+from collections.abc import Callable
+from math import log
+from typing import Any
+
+import numpy as np
+import pytest
+from rapidfuzz import fuzz
+from rapidfuzz.distance import JaroWinkler
+
+from ensemble.features.titles import of_titles
+from ensemble.pool import PoolEvidence
+from shared.schema import Pairs
+
+Make = Callable[..., Any]
+
+
+def naive(titles: list[str], i: int, j: int) -> dict[str, float]:
+    """From the definitions: idf of a word is ln((1 + listings) / (1 + listings with the word))."""
+    words = [set(title.split()) for title in titles]
+    idf = {w: log((1 + len(titles)) / (1 + sum(w in has for has in words))) for has in words for w in has}
+    a, b = words[i], words[j]
+
+    def weight(some: set[str]) -> float:
+        return sum(idf[word] for word in some)
+
+    def share(part: float, whole: float) -> float:
+        return part / whole if whole else np.nan
+
+    odd = sorted(max((idf[w] for w in only), default=0.0) for only in (a - b, b - a))
+    low, high = sorted((titles[i], titles[j]))
+    lengths = sorted((len(low), len(high))), sorted((len(low.split()), len(high.split())))
+    return {
+        "ratio": fuzz.ratio(low, high),
+        "partial_ratio": fuzz.partial_ratio(low, high),
+        "token_sort_ratio": fuzz.token_sort_ratio(low, high),
+        "token_set_ratio": fuzz.token_set_ratio(low, high),
+        "jaro_winkler": JaroWinkler.normalized_similarity(low, high),
+        "chars_low": lengths[0][0],
+        "chars_high": lengths[0][1],
+        "words_low": lengths[1][0],
+        "words_high": lengths[1][1],
+        "idf_jaccard": share(weight(a & b), weight(a | b)),
+        "idf_low_share": share(weight(a & b), max(weight(a), weight(b))),
+        "idf_high_share": share(weight(a & b), min(weight(a), weight(b))),
+        "idf_shared": weight(a & b),
+        "idf_odd_low": odd[0],
+        "idf_odd_high": odd[1],
+    }
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_features_equal_their_definitions(make_random_catalog: Make, every_pair: Make, seed: int) -> None:
+    pool = PoolEvidence(make_random_catalog(20, seed), {})
+    pairs: Pairs = every_pair(20)
+    features = of_titles(pool, pairs)
+    titles = pool.titles.tolist()
+    for at, (i, j) in enumerate(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True)):
+        expected = naive(titles, i, j)
+        known = bool(titles[i] and titles[j])
+        assert {name.removeprefix("title_") for name in features} == set(expected)
+        for name, value in expected.items():
+            assert features[f"title_{name}"][at] == pytest.approx(
+                value if known else np.nan, rel=1e-5, abs=1e-5, nan_ok=True
+            )
+
+
+def test_the_rarest_odd_word_is_what_tells_siblings_apart(make_catalog: Make, every_pair: Make) -> None:
+    titles = ["lem serbaguna merah", "lem serbaguna zq7", *["lem serbaguna merah biru"] * 6]
+    features = of_titles(PoolEvidence(make_catalog(titles), {}), every_pair(8))
+    assert features["title_idf_odd_high"][0] == pytest.approx(log(9 / 2))
+    assert features["title_idf_odd_low"][0] == pytest.approx(log(9 / 8))
+
+
+def test_one_word_shared_by_all_weighs_nothing(make_catalog: Make, every_pair: Make) -> None:
+    features = of_titles(PoolEvidence(make_catalog(["lem"] * 3), {}), every_pair(3))
+    assert np.isnan(features["title_idf_jaccard"]).all()
+    assert (features["title_ratio"] == 100).all()
+    assert not any(np.isinf(column).any() for column in features.values())
+
+
+@pytest.mark.parametrize("titles", [[None, None, None], ["", "  ", "!!!"], ["tas", None, "…"]])
+def test_a_missing_title_is_unknown(make_catalog: Make, every_pair: Make, titles: list[str | None]) -> None:
+    features = of_titles(PoolEvidence(make_catalog(titles), {}), every_pair(3))
+    assert all(np.isnan(column).all() for column in features.values())
+
+
+def test_endless_titles_are_compared_in_seconds(make_catalog: Make, every_pair: Make) -> None:
+    rng = np.random.default_rng(0)
+    titles = ["".join(rng.choice(list("abcdefgh "), 100_000)) for _ in range(4)]
+    start = time.process_time()
+    features = of_titles(PoolEvidence(make_catalog([*titles, titles[0] + "z"]), {}), every_pair(5))
+    assert time.process_time() - start < 8
+    assert features["title_ratio"].argmax() == 3  # the first and the last
