@@ -66,7 +66,7 @@ def graph_features(graph: EdgeGraph, pairs: Pairs, score: Floats, ranks: tuple[A
     features = {
         "rank_low": xp.fmin(*rank),
         "rank_high": xp.maximum(*rank),  # NaN unless each is among the other's neighbours
-        "mutual": ((ranks[0] > 0) & (ranks[1] > 0)).astype(np.float32),
+        "mutual": xp.where(xp.isnan(value), np.nan, (ranks[0] > 0) & (ranks[1] > 0)),
     }
     left, right = xp.asarray(pairs.left), xp.asarray(pairs.right)
     for name, of_listing in graph.densities().items():
@@ -109,7 +109,7 @@ class EdgeGraph:
         return rank[:e], rank[e:]
 
     def densities(self) -> dict[str, Any]:
-        """Per listing: its best similarity and the mean of its best few, float32 [n]; NaN without a neighbour."""
+        """Per listing: its best similarity and the mean of its best few, float64 [n]; NaN without a neighbour."""
         return {"top1": self._mean(1)} | {f"top{depth}": self._mean(depth) for depth in DEPTHS}
 
     def standards(self) -> list[tuple[str, Any, Any]]:
@@ -118,14 +118,16 @@ class EdgeGraph:
         centre = self._mean(deep)
         squares = self._mean(deep, power=2)
         spread = self.xp.sqrt(self.xp.maximum(squares - centre**2, 0)) + FEW
-        return [("gap", self._mean(1), self.xp.ones(self.n, dtype=np.float32)), ("z", centre, spread)]
+        return [("gap", self._mean(1), self.xp.ones(self.n)), ("z", centre, spread)]
 
     def _mean(self, depth: int, power: int = 1) -> Any:
         xp = self.xp
+        if len(self.end) == 0:  # CuPy counts nothing in an empty array
+            return xp.full(self.n, np.nan)
         near = self._place < depth
         total = xp.bincount(self.end[near], weights=self.similarity[near].astype(np.float64) ** power, minlength=self.n)
         count = xp.bincount(self.end[near], minlength=self.n)
-        return xp.where(count > 0, total / xp.maximum(count, 1), np.nan).astype(np.float32)
+        return xp.where(count > 0, total / xp.maximum(count, 1), np.nan)
 
 
 def locate(pairs: Pairs, left: Any, right: Any, xp: ModuleType) -> tuple[Any, Any]:
