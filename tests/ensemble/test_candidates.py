@@ -1,0 +1,73 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ensemble.candidates import recall, recall_by_branch, union
+from shared.schema import Candidates, Pairs
+
+Ends = set[tuple[int, int]]
+Make = Callable[..., Any]
+
+
+def candidates(n: int, ends: Ends) -> Candidates:
+    left, right = np.array(sorted(ends), dtype=np.int32).reshape(-1, 2).T.copy()
+    ones = np.ones(len(ends), dtype=np.int32)
+    return Candidates(n, left, right, ones.astype(np.float32), ones, ones)
+
+
+def ends_of(pairs: Pairs) -> list[tuple[int, int]]:
+    return list(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))
+
+
+@st.composite
+def proposals(draw: st.DrawFn) -> tuple[int, list[Ends], list[int]]:
+    n = draw(st.integers(0, 8))
+    pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
+    branch = st.sets(st.sampled_from(pairs)) if pairs else st.just(set())
+    return n, draw(st.lists(branch, max_size=4)), draw(st.lists(st.integers(-1, 2), min_size=n, max_size=n))
+
+
+@settings(deadline=None)
+@given(proposals())
+def test_the_union_holds_each_pair_once_in_order(case: tuple[int, list[Ends], list[int]]) -> None:
+    n, branches, _ = case
+    pairs = union((candidates(n, ends) for ends in branches), n)
+    assert ends_of(pairs) == sorted(set().union(*branches))
+    assert pairs.n == n
+    assert pairs.left.dtype == pairs.right.dtype == np.int32
+
+
+@settings(deadline=None)
+@given(proposals())
+def test_recall_is_the_share_of_true_pairs_found(case: tuple[int, list[Ends], list[int]]) -> None:
+    n, branches, codes = case
+    pairs = union((candidates(n, ends) for ends in branches), n)
+    true = {(i, j) for i in range(n) for j in range(i + 1, n) if codes[i] == codes[j] >= 0}
+    expected = len(true & set(ends_of(pairs))) / len(true) if true else 1.0
+    assert recall(pairs.left, pairs.right, np.array(codes, dtype=np.int64)) == expected
+
+
+def test_a_large_pool_does_not_overflow() -> None:
+    n = 100_000
+    far = {(n - 2, n - 1), (0, n - 1)}
+    assert ends_of(union([candidates(n, far), candidates(n, {(0, n - 1)})], n)) == [(0, n - 1), (n - 2, n - 1)]
+
+
+def test_the_union_finds_no_less_than_any_branch(make_pool: Make, make_catalog: Make, proposed: Make) -> None:
+    rng = np.random.default_rng(0)
+    labels = [str(rng.integers(8)) for _ in range(40)]
+    shas = [f"sha{at}" if at % 2 else None for at in range(40)]
+    pool = make_pool(make_catalog(["tas"] * 40, label_group=labels, image_sha=shas))
+    recalls = recall_by_branch(pool, proposed(pool))
+    assert set(recalls) == {*pool.branches, "union"}
+    assert recalls["mute"] == 0
+    assert 1 > recalls["union"] > max(recalls["words"], recalls["looks"]) > 0
+
+
+@pytest.mark.parametrize("codes", [[-1, -1], [0, 1]])
+def test_where_nothing_is_to_be_found_recall_is_one(codes: list[int]) -> None:
+    assert recall(np.array([0]), np.array([1]), np.array(codes)) == 1
