@@ -41,7 +41,6 @@ from shared.pools import (
 from shared.run import ROOT, Run, digest, file_digest, replaced_folder
 from shared.schema import Candidates, Catalog, Embeddings
 from shared.section import Section
-from shared.section import Section
 from shared.settings import Settings
 
 
@@ -91,17 +90,6 @@ def _named_folders(config: Section) -> dict[str, str]:
         key: digest({str(path.relative_to(folder)): file_digest(path) for path in folder.rglob("*") if path.is_file()})
         for key, folder in named.items()
     }
-
-
-def weights(config: Section) -> dict[str, str]:
-    """Digests of the files that a setting names, such as a folder with pretrained weights: file → SHA-256."""
-    named = (Path(value).expanduser() for value in config.until("train").values() if isinstance(value, str))
-    files = (file for path in named if path.is_absolute() or "/" in str(path) for file in _files(path))
-    return {str(file): file_digest(file) for file in files}
-
-
-def _files(path: Path) -> list[Path]:
-    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path] if path.is_file() else []
 
 
 def embed_stage(run: Run, settings: Settings, name: str, pool: Pool) -> None:
