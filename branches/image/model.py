@@ -97,20 +97,20 @@ class ImageEncoder(Encoder):
     def whiten(self, features: Tensor) -> None:
         """Start the linear layer as the PCA whitening of some features, float32 [n, c].
 
-        The directions of largest variance, each scaled to variance 1. Where there are fewer pictures than directions
-        the covariance is shrunk towards a sphere, so that any number of them will do, none too.
+        The directions of largest variance, each scaled to variance 1. The covariance is shrunk a little towards a
+        sphere, so that few pictures will do; without two different ones, random directions have to.
         """
-        count, width = features.shape
-        values = features.double()
-        mean = values.mean(dim=0) if count else values.new_zeros(width)
-        centred = values - mean
-        covariance = centred.T @ centred / max(1, count)  # [c, c]
-        sphere = torch.eye(width, dtype=torch.double, device=values.device)
-        spread = covariance.diagonal().mean()
-        covariance = covariance + 1e-3 * spread * sphere if spread > 0 else sphere
+        mean = features.double().mean(dim=0)
+        centred = features.double() - mean
+        covariance = centred.T @ centred / max(1, len(features))  # [c, c]
+        spread = float(covariance.diagonal().mean())
+        if not spread > 0:  # NaN without any picture
+            nn.init.orthogonal_(self.project.weight)
+            self.project.bias.zero_()
+            return
+        covariance.diagonal().add_(1e-3 * spread)
         scales, directions = torch.linalg.eigh(covariance)  # rising
-        top = torch.arange(width - 1, width - 1 - self.dim, -1)
-        weight = (directions[:, top] / scales[top].sqrt()).T  # [dim, c]
+        weight = (directions / scales.sqrt()).T.flip(0)[: self.dim]  # [dim, c]
         self.project.weight.copy_(weight)
         self.project.bias.copy_(-weight @ mean)
 
@@ -233,11 +233,12 @@ def _pretrained(source: str, name: str, options: dict[str, Any]) -> nn.Module:
 
 
 def _train_in_float32(convolution: nn.Conv2d) -> None:
-    """Compute a depthwise convolution in float32 when training on a CPU, where its bfloat16 backward is slow."""
+    """Compute a depthwise convolution in float32 where a CPU will need its gradient: bfloat16's is slow there."""
     forward = convolution.forward
 
     def in_float32(values: Tensor) -> Tensor:
-        if values.device.type != "cpu" or not torch.is_grad_enabled():
+        learns = torch.is_grad_enabled() and (values.requires_grad or convolution.weight.requires_grad)
+        if values.device.type != "cpu" or not learns:
             return forward(values)
         with torch.autocast("cpu", enabled=False):
             return forward(values.float())

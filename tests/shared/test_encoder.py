@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from shared.compute import ComputeConfig
+from shared.encoder import Encoder, encode, full_batches, read_facts, spread
+from shared.errors import ArtefactError
+from shared.recipe import Recipe
+
+COMPUTE = ComputeConfig(device="cpu", threads=1)
+RECIPE = Recipe(precision="float32")
+
+
+class Toy(Encoder):
+    dim = 2
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2))
+
+    def forward(self, values):
+        return functional.normalize(self.backbone(values))
+
+
+def loader(values, usable=None):
+    usable = np.ones(len(values), dtype=bool) if usable is None else np.array(usable)
+    return lambda at: ({"values": torch.tensor(values[at], dtype=torch.float32)}, usable[at])
+
+
+def encoded(values, size=2, usable=None):
+    batches = full_batches(np.arange(len(values)), size)
+    return encode(Toy(), loader(values, usable), batches, len(values), RECIPE, COMPUTE, "toy")
+
+
+@pytest.mark.parametrize(("count", "size"), [(0, 4), (1, 4), (4, 4), (5, 4), (5, 1)])
+def test_every_position_is_in_a_batch_and_every_batch_is_full(count, size):
+    batches = full_batches(np.arange(count), size)
+    assert all(len(batch) == size for batch in batches)
+    assert list(dict.fromkeys(np.concatenate([*batches, np.zeros(0, dtype=int)]).tolist())) == list(range(count))
+
+
+def test_unit_rows_and_zero_where_unusable():
+    found = encoded(np.random.default_rng(0).normal(size=(5, 2)), usable=[True, False, True, True, True])
+    assert found.dtype == np.float32
+    assert np.linalg.norm(found, axis=1) == pytest.approx([1, 0, 1, 1, 1], abs=1e-6)
+
+
+def test_nothing_to_embed():
+    assert encoded(np.zeros((0, 2))).shape == (0, 2)
+
+
+def test_no_content_usable_is_no_error():
+    assert not encoded(np.ones((3, 2)), usable=[False] * 3).any()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0])
+def test_what_is_no_number_never_leaves(bad):
+    values = np.array([[1.0, 2.0], [bad, bad], [3.0, 1.0]])
+    found = encoded(values, size=3)
+    assert np.linalg.norm(found, axis=1) == pytest.approx([1, 0, 1], abs=1e-6)
+
+
+def test_an_encoder_that_yields_no_numbers_is_refused():
+    with pytest.raises(ArtefactError, match="toy: the encoder yields no numbers; train the branch again"):
+        encoded(np.full((2, 2), np.nan))
+
+
+def test_listings_get_the_vector_of_their_content():
+    vectors = np.array([[1, 0], [0, 0], [0, 1]], dtype=np.float32)
+    embeddings = spread(vectors, np.array([0, 2, 3, 5]), np.array([2, 0, 1, 2]), 6)
+    assert embeddings.present.tolist() == [True, False, True, False, False, True]
+    assert embeddings.vectors[[0, 2, 5]].tolist() == [[0, 1], [1, 0], [0, 1]]
+
+
+def test_normalisation_of_the_backbone_is_frozen_in_training_mode():
+    toy = Toy().train()
+    assert toy.training
+    assert not toy.backbone[1].training
+
+
+def test_weights_and_facts_come_back(tmp_path):
+    toy, other = Toy(), Toy()
+    toy.save(tmp_path, {"branch": "toy", "size": 3})
+    other.load(tmp_path)
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in toy.state_dict().items())
+    assert read_facts(tmp_path, "toy") == {"branch": "toy", "size": 3}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["encoder.json", "encoder.safetensors"]
+
+
+def test_another_branchs_or_a_damaged_encoder_is_refused(tmp_path):
+    with pytest.raises(ArtefactError, match=r"the toy branch needs an encoder; run: python -m branches.toy.train"):
+        read_facts(None, "toy")
+    with pytest.raises(ArtefactError, match="cannot be read"):
+        read_facts(tmp_path, "toy")
+    Toy().save(tmp_path, {"branch": "other"})
+    with pytest.raises(ArtefactError, match="encoder of branch other, not toy"):
+        read_facts(tmp_path, "toy")
+    (tmp_path / "encoder.safetensors").write_bytes(b"\0" * 20)
+    with pytest.raises(ArtefactError, match=r"encoder.safetensors cannot be used .*train the branch again"):
+        Toy().load(tmp_path)
+
+
+def test_facts_are_plain_json(tmp_path):
+    Toy().save(tmp_path, {"branch": "toy", "mean": (0.5, 0.25)})
+    assert json.loads((tmp_path / "encoder.json").read_text()) == {"branch": "toy", "mean": [0.5, 0.25]}
