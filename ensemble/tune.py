@@ -46,10 +46,10 @@ def cuts(scores: NDArray[np.floating], count: int) -> NDArray[np.float64]:
     """Thresholds to try: at most `count`, each midway between two neighbouring distinct scores.
 
     A threshold that is no score selects the same pairs however it is rounded when saved. They are spread evenly over
-    the ranks of the scores above `LEAST`.
+    the ranks of the scores above `LEAST`; the lowest one selects all of these.
     """
-    values = np.unique(np.asarray(scores, dtype=np.float64))
-    values = values[values >= LEAST]
+    above = np.asarray(scores, dtype=np.float64)
+    values = np.unique(np.append(above[above >= LEAST], LEAST))
     if len(values) < 2:
         return np.array([0.5])
     middles = (values[1:] + values[:-1]) / 2
@@ -108,7 +108,7 @@ def tune_stage(run: Run, settings: Settings) -> None:
             "in pools of": sizes,
         }
 
-    inputs = {"scorer": run.digest_of("ensemble/scorer"), "split": run.digest_of("split")}
+    inputs = {name: run.digest_of(name) for name in ("ensemble/scorer", "split", "catalogue/train")}
     run.stage("ensemble/decision", "ensemble.tune", inputs, {"tune": config.model_dump(mode="json")}, work)
 
 

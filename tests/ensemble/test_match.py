@@ -1,0 +1,126 @@
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from ensemble.decide import Decision, groups_of
+from ensemble.match import Result, write_submission
+from shared.schema import Matches, Pairs
+
+Make = Callable[..., Any]
+
+
+def matches(n: int, found: dict[int, list[int]]) -> Matches:
+    rows = [(listing, match) for listing in sorted(found) for match in found[listing]]
+    listing, match = np.array(rows, dtype=np.int32).reshape(-1, 2).T
+    return Matches(n, listing, match, np.linspace(1, 0.5, len(rows), dtype=np.float32))
+
+
+def read(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+def ids_of(*ids: str) -> np.ndarray:
+    return np.array([*ids, None], dtype=object)[:-1]
+
+
+def result(catalog: Any, edges: dict[tuple[int, int], float], most: int = 50) -> Result:
+    ends = np.array(sorted(edges), dtype=np.int32).reshape(-1, 2)
+    score = np.array([edges[i, j] for i, j in sorted(edges)], dtype=np.float32)
+    pairs = Pairs(len(catalog), ends[:, 0].copy(), ends[:, 1].copy(), score=score)
+    decided = Decision("threshold", 0.5, most).apply(pairs)
+    return Result(catalog, pairs, decided, groups_of(decided))
+
+
+# --- submission ------------------------------------------------------------------------------------------------------
+
+
+def test_a_submission_lists_each_listing_itself_first_then_the_best(tmp_path: Path) -> None:
+    write_submission(tmp_path / "s.csv", ids_of("b", "a", "c"), matches(3, {0: [2, 1], 2: [0]}))
+    assert (tmp_path / "s.csv").read_bytes() == b"posting_id,matches\nb,b c a\na,a\nc,c b\n"
+
+
+def test_a_submission_of_a_single_listing(tmp_path: Path) -> None:
+    write_submission(tmp_path / "s.csv", ids_of("x"), matches(1, {}))
+    assert read(tmp_path / "s.csv") == [["posting_id", "matches"], ["x", "x"]]
+
+
+@pytest.mark.parametrize("own", ['a"b', "a,b", "line\nbreak", "cr\rhere", '"', "ünïcode 🛒", "a;b", "'quoted'"])
+def test_any_id_comes_back_from_the_csv(own: str, tmp_path: Path) -> None:
+    write_submission(tmp_path / "s.csv", ids_of(own, "z"), matches(2, {0: [1], 1: [0]}))
+    assert read(tmp_path / "s.csv") == [["posting_id", "matches"], [own, f"{own} z"], ["z", f"z {own}"]]
+
+
+@pytest.mark.parametrize("formula", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x","y")'])
+def test_a_cell_that_would_run_as_a_formula_is_put_behind_an_apostrophe(formula: str, tmp_path: Path) -> None:
+    write_submission(tmp_path / "s.csv", ids_of(formula, "z"), matches(2, {0: [1], 1: [0]}))
+    _, first, second = read(tmp_path / "s.csv")
+    assert first == ["'" + formula, f"'{formula} z"]
+    assert second == ["z", f"z {formula}"]  # inside of a cell it is text
+
+
+def test_parquet_holds_raw_ids(tmp_path: Path, make_catalog: Make) -> None:
+    ids = ["=1+1", "@x", "-2", "a,b"]
+    made = result(make_catalog(["tas"] * 4, ids), {(0, 1): 0.9, (2, 3): 0.2})
+    made.save(tmp_path)
+    table = {name: pq.read_table(tmp_path / f"{name}.parquet").to_pydict() for name in ("matches", "pairs", "groups")}
+    assert table["matches"]["posting_id"] == ["=1+1", "@x"]
+    assert table["matches"]["match"] == ["@x", "=1+1"]
+    assert table["matches"]["score"] == pytest.approx([0.9, 0.9])
+    assert table["pairs"] == {"left": ["=1+1", "-2"], "right": ["@x", "a,b"], "score": pytest.approx([0.9, 0.2])}
+    assert table["groups"] == {"posting_id": ids, "group_id": ["=1+1", "=1+1", "-2", "a,b"]}
+
+
+# --- groups ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_group_is_named_by_its_smallest_id(make_catalog: Make) -> None:
+    made = result(make_catalog(["tas"] * 5, ["e", "b", "d", "a", "c"]), {(0, 1): 0.9, (1, 2): 0.8, (3, 4): 0.1})
+    assert made.group_ids().tolist() == ["b", "b", "b", "a", "c"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_group_ids_do_not_depend_on_the_order_of_the_rows(make_catalog: Make, seed: int) -> None:
+    n = 30
+    rng = np.random.default_rng(seed)
+    ids = [f"id{at}" for at in rng.permutation(n)]
+    edges = {(i, j): float(rng.random()) for i in range(n) for j in range(i + 1, n) if rng.random() < 0.07}
+    order = rng.permutation(n)  # new row → old row
+    place = np.argsort(order)
+    moved = {tuple(sorted((int(place[i]), int(place[j])))): score for (i, j), score in edges.items()}
+    one = result(make_catalog(["tas"] * n, ids), edges)
+    other = result(make_catalog(["tas"] * n, [ids[at] for at in order]), moved)  # type: ignore[arg-type]
+    groups = dict(zip(ids, one.group_ids(), strict=True))
+    assert dict(zip(other.catalog.ids, other.group_ids(), strict=True)) == groups
+    assert all(min(member for member in ids if groups[member] == name) == name for name in groups.values())
+
+
+def test_a_result_sums_itself_up(make_catalog: Make) -> None:
+    made = result(make_catalog(["tas"] * 6), {(0, 1): 0.9, (1, 2): 0.8, (3, 4): 0.9})
+    assert made.summary() == {
+        "listings": 6,
+        "groups of two or more": 2,
+        "listings without a match": 1,
+        "largest group": 3,
+    }
+
+
+def test_a_catalogue_without_candidates_is_matched_all_the_same(tmp_path: Path, make_catalog: Make) -> None:
+    made = result(make_catalog(["tas", "kaos"], ["x", "y"]), {})
+    made.save(tmp_path)
+    assert read(tmp_path / "submission.csv")[1:] == [["x", "x"], ["y", "y"]]
+    assert pq.read_table(tmp_path / "matches.parquet").num_rows == 0
+    assert pq.read_table(tmp_path / "groups.parquet").to_pydict()["group_id"] == ["x", "y"]
+    assert pq.read_schema(tmp_path / "pairs.parquet").names == ["left", "right", "score"]
+
+
+def test_the_cap_holds_in_the_submission(tmp_path: Path, make_catalog: Make) -> None:
+    edges = {(i, j): 0.6 + 0.01 * (i + j) for i in range(8) for j in range(i + 1, 8)}
+    made = result(make_catalog(["tas"] * 8), edges, most=3)
+    made.save(tmp_path)
+    assert {len(found.split()) for _, found in read(tmp_path / "submission.csv")[1:]} == {4}
