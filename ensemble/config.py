@@ -27,7 +27,6 @@ class EnsembleConfig(Section):
 class ScorerConfig(Section):
     """Section `scorer`: the LightGBM model that scores each pair."""
 
-    folds: int = Field(5, ge=2, description="cross-fitting folds by component, for scores out of fold")
     rounds: int = Field(1500, ge=1, description="most boosting rounds; early stopping chooses")
     patience: int = Field(40, ge=1, description="rounds without a better log loss before stopping")
     learning_rate: float = Field(0.05, gt=0, le=1, description="shrinkage of each tree")

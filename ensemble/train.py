@@ -1,8 +1,8 @@
 """The scorer: two LightGBM models of the probability that a candidate pair sells the same product.
 
 The first judges a pair by its features, the second by the first scores around it (`features/score_graph.py`). Both are
-cross-fitted by component: a pair's out-of-fold score comes from a model that saw no pair with either of its components,
-so that what is tuned on these scores meets them as it will meet new listings.
+cross-fitted by pool: a pair's out-of-fold score comes from a model that was trained on the other fold pools, and so saw
+neither of its components. What is tuned on these scores meets them as it will meet new listings.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from shared.run import Run, write_json
 from shared.schema import Flags, Floats, Pairs
 from shared.settings import Settings
 
-# Pairs with features, label codes int [n], components int32 [n].
-LabelledPool = tuple[Pairs, NDArray[np.integer], NDArray[np.int32]]
+# Pairs with features, label codes int [n].
+LabelledPool = tuple[Pairs, NDArray[np.integer]]
 
 
 def is_match(pairs: Pairs, codes: NDArray[np.integer]) -> Flags:
@@ -120,13 +120,13 @@ class TrainingPairs:
         features: One float32 column a feature, p rows.
         match: Whether a pair's listings sell the same product, bool [p].
         weight: float32 [p], mean 1.
-        components: Component of the left and of the right listing, int [p, 2].
+        pool: Number of the pool that a pair is of, from 0, int [p].
     """
 
     features: pd.DataFrame
     match: Flags
     weight: Floats
-    components: NDArray[np.int32]
+    pool: NDArray[np.int64]
 
     @classmethod
     def of_pools(cls, pools: Sequence[LabelledPool], group_size_power: float) -> Self:
@@ -136,55 +136,49 @@ class TrainingPairs:
             pools: Described, labelled pools.
             group_size_power: A listing in a group of g weighs g^-power; a pair is the mean of its listings.
         """
-        match, weight, components = [], [], []
-        for pairs, codes, component in pools:
+        match, weight = [], []
+        for pairs, codes in pools:
             of_listing = np.maximum(group_sizes(codes), 1).astype(np.float64) ** -group_size_power
             match.append(is_match(pairs, codes))
             weight.append((of_listing[pairs.left] + of_listing[pairs.right]) / 2)
-            components.append(np.stack([component[pairs.left], component[pairs.right]], axis=1))
         weights = np.concatenate(weight)
         return cls(
-            pd.concat([pairs.features for pairs, _, _ in pools], ignore_index=True),
+            pd.concat([pairs.features for pairs, _ in pools], ignore_index=True),
             np.concatenate(match),
             (weights / weights.mean()).astype(np.float32) if len(weights) else weights.astype(np.float32),
-            np.concatenate(components),
+            np.repeat(np.arange(len(pools)), [len(pairs) for pairs, _ in pools]),
         )
 
 
-def component_folds(components: NDArray[np.int32], folds: int, seed: int) -> NDArray[np.int8]:
-    """A fold for every pair's two components, int8 [p, 2]: random, equal for equal components."""
-    names, code = np.unique(components, return_inverse=True)
-    dealt = np.random.default_rng(seed).permutation(len(names)) % folds
-    return dealt[code].reshape(components.shape).astype(np.int8)
-
-
 def cross_fit(pairs: TrainingPairs, config: ScorerConfig, seed: int, threads: int) -> tuple[Floats, int]:
-    """Score every pair by a model that saw neither of its components.
+    """Score every pair by a model that saw no pair of its pool.
 
     Returns:
         Scores, float32 [p], and the number of rounds that all models were cut to: the one with the least mean log
-        loss over the folds.
+        loss over the pools.
 
     Raises:
-        MatcherError: The pairs hold no match, or nothing but matches.
+        MatcherError: What a model would be trained on holds no match, or nothing but matches.
     """
-    if pairs.match.all() or not pairs.match.any():
-        what = "no true match" if not pairs.match.any() else "nothing but true matches"
-        raise MatcherError(f"the {len(pairs.match):,} candidate pairs of the folds hold {what}; nothing can be learnt")
-    folds = component_folds(pairs.components, config.folds, seed)
-    boosters, losses = [], []
-    for fold in range(config.folds):
-        booster, loss = _fit(pairs, ~(folds == fold).any(axis=1), folds[:, 0] == fold, config, seed, threads)
-        boosters.append(booster)
-        losses.append(loss)
-    shortest = min(len(loss) for loss in losses)
-    rounds = int(np.mean([loss[:shortest] for loss in losses], axis=0).argmin()) + 1
+    pools = np.unique(pairs.pool)
+    for others in [np.ones(len(pairs.pool), dtype=bool), *(pairs.pool != pool for pool in pools)]:
+        _check_learnable(pairs.match[others])
+    fitted = [_fit(pairs, pairs.pool != pool, pairs.pool == pool, config, seed, threads) for pool in pools]
+    shortest = min(len(loss) for _, loss in fitted)
+    rounds = int(np.mean([loss[:shortest] for _, loss in fitted], axis=0).argmin()) + 1
     score = np.zeros(len(pairs.match), dtype=np.float32)
-    for fold, booster in enumerate(boosters):
-        at = folds[:, 0] == fold
-        if at.any():
-            score[at] = np.asarray(booster.predict(pairs.features[at], num_iteration=rounds, num_threads=threads))
+    for pool, (booster, _) in zip(pools, fitted, strict=True):
+        at = pairs.pool == pool
+        score[at] = np.asarray(booster.predict(pairs.features[at], num_iteration=rounds, num_threads=threads))
     return score, rounds
+
+
+def _check_learnable(match: Flags) -> None:
+    if match.all() or not match.any():
+        what = "nothing but true matches" if match.any() else "no true match"
+        raise MatcherError(
+            f"the {len(match):,} candidate pairs that a scorer is to be trained on hold {what}; nothing can be learnt"
+        )
 
 
 def fit(pairs: TrainingPairs, rounds: int, config: ScorerConfig, seed: int, threads: int) -> Scorer:
@@ -206,10 +200,10 @@ def train_scorer(
         score, best = cross_fit(pairs, config, compute.seed, compute.cpu_threads)
         models.append(fit(pairs, best, config, compute.seed, compute.cpu_threads))
         rounds.append(best)
-        parts = np.split(score, np.cumsum([len(pairs) for pairs, _, _ in pools])[:-1])
-        scored = [Pairs(p.n, p.left, p.right, score=part) for (p, _, _), part in zip(pools, parts, strict=True)]
+        parts = np.split(score, np.cumsum([len(pairs) for pairs, _ in pools])[:-1])
+        scored = [Pairs(p.n, p.left, p.right, score=part) for (p, _), part in zip(pools, parts, strict=True)]
         around = [with_score_graph(of_pool, compute.xp()) for of_pool in scored]
-        pools = [(pairs, codes, component) for pairs, (_, codes, component) in zip(around, pools, strict=True)]
+        pools = [(pairs, codes) for pairs, (_, codes) in zip(around, pools, strict=True)]
     return StackedScorer(*models), scored, rounds
 
 
@@ -262,7 +256,7 @@ def train_stage(run: Run, settings: Settings) -> None:
         for pool, pairs in zip(pools, scored, strict=True):
             pairs.save(out / f"{pool.name}.parquet")
         write_json(out / "importance.json", {"first": importance(scorer.first), "second": importance(scorer.second)})
-        true = sum(int(is_match(pairs, codes).sum()) for pairs, codes, _ in labelled)
+        true = sum(int(is_match(pairs, codes).sum()) for pairs, codes in labelled)
         return {"pairs": sum(map(len, scored)), "true": true, "rounds": " and ".join(map(str, rounds))}
 
     inputs = {"split": run.digest_of("split"), "catalogue": run.digest_of("catalogue/train")}
@@ -273,8 +267,7 @@ def train_stage(run: Run, settings: Settings) -> None:
 
 def _labelled_pools(run: Run, pools: list[Pool]) -> list[LabelledPool]:
     codes, split = label_codes(train_catalog(run).labels), load_split(run)
-    rows = [pool_rows(split, pool) for pool in pools]
-    return [(load_features(run, pool), codes[at], split.component[at]) for pool, at in zip(pools, rows, strict=True)]
+    return [(load_features(run, pool), codes[pool_rows(split, pool)]) for pool in pools]
 
 
 def importance(scorer: Scorer) -> dict[str, float]:
