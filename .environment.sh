@@ -20,8 +20,6 @@ use_environment() {
     printf '%s\n' "$wanted" >.venv/requirements.txt
     echo "Environment ready."
   fi
-  # One malloc arena that keeps what it frees: training otherwise spends much of its time in system calls.
-  export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=67108864
   # Waiting threads sleep: on a busy machine spinning ones cost more than they gain.
   export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
   export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false
