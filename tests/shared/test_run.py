@@ -113,6 +113,12 @@ def test_force_names_stages_or_folders_of_stages(run: Run, force: str, done: boo
     assert (stage(run, writes("new")) / "out.txt").read_text() == ("new" if done else "old")
 
 
+def test_force_of_one_name_is_not_force_of_a_longer_one(run: Run) -> None:
+    stage(run, writes("old"), name="ab/c")
+    run.force = ("a", "ab/")
+    assert (stage(run, writes("new"), name="ab/c") / "out.txt").read_text() == "old"
+
+
 def test_a_stage_done_again_keeps_nothing_of_the_old_one(run: Run) -> None:
     stage(run, writes(name="old/deep.txt"))
     made = stage(run, writes(), settings={"s": 1})
@@ -276,6 +282,13 @@ def test_a_folder_that_was_there_before_stays_and_so_does_what_is_in_it(run: Run
     assert not (run.folder / "a").exists()
 
 
+def test_an_empty_folder_that_was_there_before_stays(run: Run) -> None:
+    run.folder.mkdir()
+    with pytest.raises(MatcherError, match="bad"), run.locked():
+        stage(run, fails(MatcherError("bad")))
+    assert [path.name for path in run.folder.iterdir()] == [".lock"]
+
+
 def test_a_failed_stage_leaves_finished_ones_beside_it(run: Run) -> None:
     with run.locked():
         stage(run, writes(), name="a/first")
@@ -377,6 +390,19 @@ def test_a_killed_stage_finds_the_checkpoint_it_left_and_nothing_else(run: Run) 
     with pytest.raises(KeyboardInterrupt):
         stage(run, killed)
     assert (stage(run, resumed) / "out.txt").read_text() == "half way"
+
+
+def test_work_whose_manifest_is_written_is_not_done_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    stage(run, writes("old"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_promote", killed)
+        with pytest.raises(KeyboardInterrupt):
+            stage(run, writes("new"), settings={"s": 1})
+    done = stage(run, fails(AssertionError("not to be done")), settings={"s": 1})
+    assert (done / "out.txt").read_text() == "new"
 
 
 def test_a_checkpoint_of_other_settings_is_not_found(run: Run) -> None:
