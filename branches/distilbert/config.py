@@ -12,6 +12,7 @@ class Config(Recipe):
         "minilm", description="minilm (packaged, no network needed), a Hugging Face name, or a folder with its files"
     )
     max_tokens: int = Field(48, ge=8, description="longer titles are cut")
-    dropout: float = Field(0.1, ge=0, lt=1, description="share of the units left out in training")
+    epochs: int = Field(3, ge=0, description="passes over the training listings; 0 keeps the pretrained weights")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of the units left out in training")
     learning_rate: float = Field(1e-4, ge=0, description="peak learning rate of the pretrained part")
     negative_margin: float = Field(0.5, ge=-1, le=1, description="a non-match less similar than this costs nothing")

@@ -20,4 +20,4 @@ class Config(Recipe):
     size: int = Field(160, ge=32, description="pixels, width and height, in training")
     embed_size: int = Field(192, ge=32, description="pixels, width and height, when embedding")
     augmentation: float = Field(1.0, ge=0, le=1, description="how often training pictures are altered; 0: never")
-    frozen_stages: int = Field(0, ge=0, description="keep the stem and so many stages as pretrained; 0: all is trained")
+    frozen_stages: int = Field(2, ge=0, description="keep the stem and so many stages as pretrained; 0: all is trained")

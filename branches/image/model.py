@@ -129,7 +129,7 @@ def create_model(config: Config) -> tuple[ImageEncoder, Preprocessing]:
     Raises:
         MatcherError: The backbone is unknown, its weights cannot be had, or it does not fit the other settings.
     """
-    folder = Path(config.backbone)
+    folder = Path(config.backbone).expanduser()
     if folder.is_dir():
         architecture, source = _architecture(folder), f"local-dir:{folder}"
     else:
