@@ -103,8 +103,16 @@ class Decision:
     threshold: float
     max_matches: int = 50
 
-    def apply(self, pairs: Pairs) -> Matches:
-        """Decide on a pool's scored pairs."""
+    def apply(self, pairs: Pairs, ids: NDArray[Any] | None = None) -> Matches:
+        """Decide on a pool's scored pairs.
+
+        Args:
+            pairs: Scored pairs of n listings.
+            ids: Posting ids [n], by which equal scores stand whatever the order of the rows; by row if None.
+        """
+        if ids is not None:
+            order = np.argsort(ids, kind="stable")
+            return _renumbered(self.apply(_reordered(pairs, np.argsort(order))), order)
         return capped(RULES[self.rule](pairs).matches(self.threshold), self.max_matches)
 
     def save(self, path: Path) -> None:
@@ -171,6 +179,20 @@ def capped(matches: Matches, most: int) -> Matches:
 
 def _subset(matches: Matches, keep: NDArray[np.bool_]) -> Matches:
     return Matches(matches.n, matches.listing[keep], matches.match[keep], matches.score[keep])
+
+
+def _reordered(pairs: Pairs, place: NDArray[np.int64]) -> Pairs:
+    """The same scored pairs once listing i stands at row place[i]."""
+    low, high = np.sort(np.stack([place[pairs.left], place[pairs.right]]), axis=0).astype(np.int32)
+    order = np.lexsort((high, low))
+    return Pairs(pairs.n, low[order], high[order], score=_scores(pairs)[order])
+
+
+def _renumbered(matches: Matches, row: NDArray[np.int64]) -> Matches:
+    """The same matches by the rows that listings had before; a listing's keep their order."""
+    listing, match = row[matches.listing].astype(np.int32), row[matches.match].astype(np.int32)
+    order = np.argsort(listing, kind="stable")
+    return Matches(matches.n, listing[order], match[order], matches.score[order])
 
 
 def _scores(pairs: Pairs) -> NDArray[np.float32]:

@@ -98,8 +98,8 @@ def _table(columns: Mapping[str, Any]) -> pa.Table:
 
 
 def decide(run: Run, catalog: Catalog, scored: Pairs) -> Result:
-    """Turn a pool's scored pairs into matches and groups by a run's decision."""
-    matches = load_decision(run).apply(scored)
+    """Turn a pool's scored pairs into matches and groups by a run's decision; equal scores stand by posting id."""
+    matches = load_decision(run).apply(scored, catalog.ids)
     return Result(catalog, scored, matches, groups_of(matches))
 
 

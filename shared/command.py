@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -29,19 +30,18 @@ def command(
     *,
     usage: str,
     new_data: bool = False,
-    writes_run: bool = True,
     options: Callable[[argparse.ArgumentParser], object] = lambda parser: None,
     argv: Sequence[str] | None = None,
 ) -> int:
     """Read the arguments, do the work, and turn what goes wrong into one message.
 
     Args:
-        body: The work; gets the locked run folder, the settings, and the parsed options.
+        body: The work; gets the run folder, the settings, and the parsed options.
         description: One sentence for `--help`.
         sections: Sections of the settings that `--help` lists.
         usage: The command as it is typed.
-        new_data: Whether `--data` names a new catalogue, which the run does not take as its own.
-        writes_run: Whether the command changes the run folder, so that it must hold it alone.
+        new_data: Whether `--data` names a new catalogue, which the run does not take as its own. The run is then only
+            read; otherwise the command holds it alone.
         options: Adds the command's own options.
         argv: Arguments; those of the process when None.
 
@@ -54,8 +54,7 @@ def command(
     what = "catalogue to work on, beside the run's own" if new_data else "catalogue: a folder, a table, or `demo`"
     parser.add_argument("--data", help=f"{what}; short for --data.path")
     parser.add_argument("--config", type=Path, help="YAML or JSON file of settings")
-    if writes_run:
-        parser.add_argument("--force", action="store_true", help="do it again even if nothing changed")
+    parser.add_argument("--force", action="store_true", help="do it again even if nothing changed")
     options(parser)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -64,10 +63,8 @@ def command(
         run = Run(arguments.run)
         settings = _settings(arguments, rest, new_data)
         with threadpool_limits(settings[ComputeConfig].cpu_threads):
-            if writes_run:
-                with run.locked():
-                    body(run, settings, arguments)
-            else:
+            only_read = new_data and arguments.data is not None
+            with nullcontext() if only_read else run.locked():
                 body(run, settings, arguments)
     except MatcherError as error:
         return _fail(str(error), error.exit_code)

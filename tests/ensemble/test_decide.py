@@ -267,6 +267,28 @@ def test_matches_and_groups_do_not_depend_on_the_order_of_the_listings(edges: Ed
         assert partition(groups_of(shuffled)[place]) == partition(groups_of(as_it_was))
 
 
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("seed", range(6))
+def test_among_equal_scores_ids_decide_not_rows(rule: str, seed: int) -> None:
+    n = 24
+    rng = np.random.default_rng(seed)
+    ids = np.array([f"id{at:02}" for at in rng.permutation(n)], dtype=object)
+    edges = {pair: float(rng.choice([0.25, 0.5, 0.75])) for pair in combinations(range(n), 2) if rng.random() < 0.3}
+    order = rng.permutation(n)  # new row → old row
+    place = np.argsort(order)
+    moved = {tuple(sorted((int(place[i]), int(place[j])))): score for (i, j), score in edges.items()}
+    decision = Decision(rule, 0.4, max_matches=3)  # type: ignore[arg-type]
+    one = decision.apply(scored(n, edges), ids)
+    other = decision.apply(scored(n, moved), ids[order])  # type: ignore[arg-type]
+    assert len(one) > n
+    for rows, again in zip(one.lists(), [other.lists()[at] for at in place], strict=True):
+        assert ids[rows].tolist() == ids[order][again].tolist()
+    sorted_already = np.sort(ids)
+    as_rows, by_ids = decision.apply(scored(n, edges)), decision.apply(scored(n, edges), sorted_already)
+    assert found(as_rows) == found(by_ids)
+    assert np.array_equal(as_rows.score, by_ids.score, equal_nan=True)
+
+
 def test_no_more_than_the_best_matches_are_kept() -> None:
     star = {(0, j): j / 10 for j in range(1, 8)}
     matches = Decision("threshold", 0.05, max_matches=3).apply(scored(8, star))
