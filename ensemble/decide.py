@@ -146,11 +146,13 @@ def groups_of(matches: Matches) -> NDArray[np.int64]:
 
 def symmetric(n: int, left: Rows, right: Rows, score: NDArray[np.floating]) -> Matches:
     """Matches in both directions, each listing's best first; ties by row."""
-    listing = np.concatenate([left, right]).astype(np.int32)
-    match = np.concatenate([right, left]).astype(np.int32)
-    both = np.concatenate([score, score]).astype(np.float32)
-    order = np.lexsort((match, -np.nan_to_num(both, nan=-1.0), listing))
-    return Matches(n, listing[order], match[order], both[order])
+    return _sorted(n, np.concatenate([left, right]), np.concatenate([right, left]), np.concatenate([score, score]))
+
+
+def _sorted(n: int, listing: NDArray[Any], match: NDArray[Any], score: NDArray[np.floating]) -> Matches:
+    score = score.astype(np.float32)
+    order = np.lexsort((match, -np.nan_to_num(score, nan=-1.0), listing))
+    return Matches(n, listing[order].astype(np.int32), match[order].astype(np.int32), score[order])
 
 
 def _both_ways(pairs: Pairs) -> Matches:
@@ -189,10 +191,8 @@ def _reordered(pairs: Pairs, place: NDArray[np.int64]) -> Pairs:
 
 
 def _renumbered(matches: Matches, row: NDArray[np.int64]) -> Matches:
-    """The same matches by the rows that listings had before; a listing's keep their order."""
-    listing, match = row[matches.listing].astype(np.int32), row[matches.match].astype(np.int32)
-    order = np.argsort(listing, kind="stable")
-    return Matches(matches.n, listing[order], match[order], matches.score[order])
+    """The same matches once listing i stands at row row[i]."""
+    return _sorted(matches.n, row[matches.listing], row[matches.match], matches.score)
 
 
 def _scores(pairs: Pairs) -> NDArray[np.float32]:
