@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from ensemble.config import EnsembleConfig
 from ensemble.pool import Evidence, PoolEvidence
 from shared import branch
-from shared.command import command
+from shared.command import step_command
 from shared.compute import ComputeConfig
 from shared.metrics import label_codes
 from shared.pools import Pool, all_pools, pool_catalog, pool_inputs, prepare
@@ -96,13 +95,10 @@ def candidates_all(run: Run, settings: Settings) -> None:
 
 def main() -> int:
     """The command `python -m ensemble.candidates`."""
-
-    def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
-        run.force = ("ensemble/candidates",) if arguments.force else ()
-        candidates_all(run, settings)
-
     about = "Unite the candidate pairs of all branches; does the steps before it if needed."
-    return command(body, about, ["ensemble", "compute"], usage="python -m ensemble.candidates")
+    return step_command(
+        candidates_all, "ensemble/candidates", about, ["ensemble", "compute"], usage="python -m ensemble.candidates"
+    )
 
 
 if __name__ == "__main__":

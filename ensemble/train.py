@@ -7,7 +7,6 @@ neither of its components. What is tuned on these scores meets them as it will m
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from ensemble.config import ScorerConfig
 from ensemble.features import features_all, load_features
 from ensemble.features.score_graph import of_scores
-from shared.command import command
+from shared.command import step_command
 from shared.compute import ComputeConfig
 from shared.errors import ArtefactError, MatcherError
 from shared.metrics import group_sizes, label_codes
@@ -296,13 +295,10 @@ def train_all(run: Run, settings: Settings) -> None:
 
 def main() -> int:
     """The command `python -m ensemble.train`."""
-
-    def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
-        run.force = ("ensemble/scorer",) if arguments.force else ()
-        train_all(run, settings)
-
     about = "Train the scorer on the fold pools; does the steps before it if needed."
-    return command(body, about, ["scorer", "ensemble", "compute"], usage="python -m ensemble.train")
+    return step_command(
+        train_all, "ensemble/scorer", about, ["scorer", "ensemble", "compute"], usage="python -m ensemble.train"
+    )
 
 
 if __name__ == "__main__":

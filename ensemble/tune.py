@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from ensemble.config import Rule, TuneConfig
 from ensemble.decide import RULES, Decision, capped
 from ensemble.train import load_fold_scores, train_all
-from shared.command import command
+from shared.command import step_command
 from shared.metrics import label_codes, row_scores
 from shared.pools import fold_pools, load_split, pool_rows, train_catalog
 from shared.run import Run, write_json
@@ -125,13 +124,10 @@ def tune_all(run: Run, settings: Settings) -> None:
 
 def main() -> int:
     """The command `python -m ensemble.tune`."""
-
-    def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
-        run.force = ("ensemble/decision",) if arguments.force else ()
-        tune_all(run, settings)
-
     about = "Tune the decision rule and its threshold on out-of-fold scores; does the steps before it if needed."
-    return command(body, about, ["tune", "scorer", "ensemble", "compute"], usage="python -m ensemble.tune")
+    return step_command(
+        tune_all, "ensemble/decision", about, ["tune", "scorer", "ensemble", "compute"], usage="python -m ensemble.tune"
+    )
 
 
 if __name__ == "__main__":

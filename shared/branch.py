@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shared.command import command
+from shared.command import command, step_command
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.pools import (
@@ -154,26 +154,26 @@ def candidates_all(run: Run, settings: Settings, name: str) -> None:
 def main_train(name: str) -> int:
     """The command `python -m branches.<name>.train`."""
 
-    def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
-        run.force = (f"{name}/encoder",) if arguments.force else ()
+    def work(run: Run, settings: Settings) -> None:
         prepare(run, settings)
         train_all(run, settings, name)
         run.say(f"\n{name} is trained; ./run_all.sh --run {run.folder} does again what depends on it")
 
     about = f"Train the {name} branch: an encoder for every fold, and one on all folds."
-    return command(body, about, [name, "split", "compute"], usage=f"python -m branches.{name}.train")
+    usage = f"python -m branches.{name}.train"
+    return step_command(work, f"{name}/encoder", about, [name, "split", "compute"], usage=usage)
 
 
 def main_candidates(name: str) -> int:
     """The command `python -m branches.<name>.candidates`."""
 
-    def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
-        run.force = (f"{name}/candidates",) if arguments.force else ()
+    def work(run: Run, settings: Settings) -> None:
         prepare(run, settings)
         candidates_all(run, settings, name)
 
     about = f"Propose pairs by the {name} branch alone, in every pool of a run; does the steps before it if needed."
-    return command(body, about, [name, "split", "compute"], usage=f"python -m branches.{name}.candidates")
+    usage = f"python -m branches.{name}.candidates"
+    return step_command(work, f"{name}/candidates", about, [name, "split", "compute"], usage=usage)
 
 
 def main_embed(name: str) -> int:

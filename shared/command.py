@@ -80,6 +80,26 @@ def command(
     return 0
 
 
+def step_command(
+    work: Callable[[Run, Settings], object], redo: str, description: str, sections: Sequence[str], *, usage: str
+) -> int:
+    """A command that takes a run up to one step and has no options of its own.
+
+    Args:
+        work: Does the step, and those before it where they are needed.
+        redo: The stage, or folder of stages, that `--force` does again.
+        description: One sentence for `--help`.
+        sections: Sections of the settings that `--help` lists.
+        usage: The command as it is typed.
+    """
+
+    def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
+        run.force = (redo,) if arguments.force else ()
+        work(run, settings)
+
+    return command(body, description, sections, usage=usage)
+
+
 def _settings(arguments: argparse.Namespace, rest: Sequence[str], new_data: bool) -> Settings:
     named = {} if arguments.data is None else {"data": {"path": arguments.data}}
     given = merge(from_file(arguments.config) if arguments.config else {}, named, from_arguments(rest))

@@ -9,7 +9,11 @@ from shared.section import Section
 
 
 class Recipe(Section):
-    """Fine-tuning with a contrastive loss over the batch and a cross-batch memory (arXiv 1912.06798)."""
+    """Fine-tuning with a contrastive loss over the batch and a cross-batch memory (arXiv 1912.06798).
+
+    A negative margin of 0, the strictest, asks that listings of different products be at right angles. Measured on
+    held-out products 0.3 served pictures better and 0.5 titles, so these are the defaults; 0 is a setting away.
+    """
 
     first_read: ClassVar[Mapping[str, str]] = {"embed_batch": "embed", "neighbours": "candidates"}
 

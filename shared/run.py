@@ -101,7 +101,10 @@ def _source(module: str) -> Path | None:
 
 
 def _imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """The modules of this project that a file imports; what it needs only as a command (`if __name__ …`) is not code."""
+    statements = ast.parse(path.read_text(encoding="utf-8")).body
+    code = [node for node in statements if not (isinstance(node, ast.If) and "__name__" in ast.unparse(node.test))]
+    for node in ast.walk(ast.Module(code, [])):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in OURS:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)

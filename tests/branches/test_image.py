@@ -1,4 +1,5 @@
 import hashlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from branches.image.config import Config
 from branches.image.data import altered, distinct_pictures, read_all, read_batch
 from branches.image.embed import embed
 from branches.image.model import GeM, ImageEncoder, create_model, describe, restore
-from branches.image.train import train
+from branches.image.train import _inputs, train
 from shared.errors import ArtefactError, MatcherError
+from shared.metric_learning import Training
 from shared.schema import Catalog
 
 SMALL = Config(size=64, embed_size=64, epochs=1, batch_size=16, dim=16, memory=32, precision="float32")
@@ -62,6 +64,28 @@ def test_same_seed_same_bytes(trained, shop, one_thread, tmp_path):
     train(shop, components(shop), SMALL, one_thread, tmp_path)
     for name in ("encoder.json", "encoder.safetensors"):
         assert (tmp_path / name).read_bytes() == (trained[0] / name).read_bytes()
+
+
+def test_a_killed_training_ends_as_an_undisturbed_one(shop, one_thread, tmp_path, monkeypatch):
+    config = SMALL.model_copy(update={"epochs": 2, "precision": "auto"})
+    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    for folder in (killed, undisturbed):
+        folder.mkdir()
+    train(shop, components(shop), config, one_thread, undisturbed)
+    with monkeypatch.context() as patch:
+        patch.setattr("branches.image.train.Training", partial(Training, checkpoint_s=0))
+        patch.setattr("branches.image.train._inputs", killed_in_the_second_epoch)
+        with pytest.raises(KeyboardInterrupt):
+            train(shop, components(shop), config, one_thread, killed)
+    assert (killed / "checkpoint" / "state.safetensors").exists()
+    train(shop, components(shop), config, one_thread, killed)
+    assert (killed / "encoder.safetensors").read_bytes() == (undisturbed / "encoder.safetensors").read_bytes()
+
+
+def killed_in_the_second_epoch(pictures, picture, positions, epoch, *rest):
+    if epoch == 1:
+        raise KeyboardInterrupt
+    return _inputs(pictures, picture, positions, epoch, *rest)
 
 
 def test_embed_then_candidates_find_the_products(trained, shop, one_thread):
@@ -171,7 +195,7 @@ def test_generalised_mean_lies_between_mean_and_maximum():
 
 
 def test_frozen_stages_do_not_learn():
-    free = dict(create_model(SMALL)[0].named_parameters())
+    free = dict(create_model(SMALL.model_copy(update={"frozen_stages": 0}))[0].named_parameters())
     frozen = dict(create_model(SMALL.model_copy(update={"frozen_stages": 2}))[0].named_parameters())
     assert all(p.requires_grad for p in free.values())
     still = {name for name, p in frozen.items() if not p.requires_grad}
@@ -183,13 +207,22 @@ def test_frozen_stages_do_not_learn():
 def test_depthwise_convolutions_learn_in_float32_and_embed_in_bfloat16():
     encoder = create_model(SMALL)[0]
     seen = []
-    encoder.backbone.blocks[1][0].conv_dw.register_forward_hook(lambda module, given, out: seen.append(out.dtype))
+    encoder.backbone.blocks[3][0].conv_dw.register_forward_hook(lambda module, given, out: seen.append(out.dtype))
     pictures = torch.randn(2, 3, 64, 64)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         encoder.train()(pictures)
         with torch.inference_mode():
             encoder.eval()(pictures)
     assert seen == [torch.float32, torch.bfloat16]
+
+
+def test_frozen_depthwise_convolutions_stay_in_bfloat16():
+    encoder = create_model(SMALL.model_copy(update={"frozen_stages": 2}))[0]
+    seen = []
+    encoder.backbone.blocks[1][0].conv_dw.register_forward_hook(lambda module, given, out: seen.append(out.dtype))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        encoder.train()(torch.randn(2, 3, 64, 64))
+    assert seen == [torch.bfloat16]
 
 
 @pytest.mark.parametrize(

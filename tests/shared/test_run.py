@@ -528,6 +528,14 @@ def test_the_code_digest_changes_with_whatever_is_imported_however_deep(
     assert (digest_now("shared.top") != before) == matters
 
 
+def test_the_code_digest_leaves_out_what_a_module_needs_only_as_a_command(sources: Path) -> None:
+    top = sources / "shared" / "top.py"
+    top.write_text(top.read_text() + 'if __name__ == "__main__":\n    from shared.stranger import x\n')
+    before = code_digest.__wrapped__("shared.top")
+    (sources / "shared" / "stranger.py").write_text("changed = 1\n")
+    assert code_digest.__wrapped__("shared.top") == before
+
+
 def test_every_module_with_a_stage_has_a_source_to_digest() -> None:
     nothing = code_digest.__wrapped__("shared.no_such_module")
     for module in ("shared.split", "shared.catalog", "shared.demo", "branches.image.train", "ensemble.match"):
