@@ -101,7 +101,7 @@ def _source(module: str) -> Path | None:
 
 
 def _imports(path: Path) -> Iterator[str]:
-    """The modules of this project that a file imports; what it needs only as a command (`if __name__ …`) is not code."""
+    """The modules of this project that a file imports, save those it needs only as a command (`if __name__ …`)."""
     statements = ast.parse(path.read_text(encoding="utf-8")).body
     code = [node for node in statements if not (isinstance(node, ast.If) and "__name__" in ast.unparse(node.test))]
     for node in ast.walk(ast.Module(code, [])):
