@@ -20,8 +20,6 @@ use_environment() {
     printf '%s\n' "$wanted" >.venv/requirements.txt
     echo "Environment ready."
   fi
-  # Waiting threads sleep: on a busy machine spinning ones cost more than they gain.
-  export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
   export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false
 }
 

@@ -1,1 +1,7 @@
-"""What every stage stands on: schema, catalogues, splits, neighbours, metric learning, run folder, settings."""
+"""What every stage stands on."""
+
+import os
+
+# Threads that wait sleep instead of spinning: on a busy machine, spinning makes a training step three times slower.
+# OpenMP reads this once, when the first library that uses it is loaded, so it has to stand before all other imports.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
