@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from shared.demo.config import DemoConfig
 from shared.demo.market import make_demo
 from shared.errors import MatcherError
 
@@ -37,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR",
                         help="new or empty folder for train.csv and train_images/")  # fmt: skip
-    parser.add_argument("--listings", type=int, default=1500, metavar="N", help="number of listings (default: 1500)")
+    parser.add_argument("--listings", type=int, default=DemoConfig().listings, metavar="N", help="number of listings (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, metavar="S",
                         help="same seed, same marketplace, byte for byte (default: 0)")  # fmt: skip
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="W",

@@ -8,5 +8,5 @@ from shared.section import Section
 class DemoConfig(Section):
     """Section `demo`: the made-up marketplace that is matched when no data is named."""
 
-    listings: int = Field(1500, ge=2, description="listings to make")
+    listings: int = Field(1000, ge=2, description="listings to make")
     seed: int = Field(0, ge=0, description="same seed, same bytes")
