@@ -38,7 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR",
                         help="new or empty folder for train.csv and train_images/")  # fmt: skip
-    parser.add_argument("--listings", type=int, default=DemoConfig().listings, metavar="N", help="number of listings (default: %(default)s)")
+    parser.add_argument("--listings", type=int, default=DemoConfig().listings, metavar="N",
+                        help="number of listings (default: %(default)s)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="S",
                         help="same seed, same marketplace, byte for byte (default: 0)")  # fmt: skip
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="W",
