@@ -153,6 +153,11 @@ def test_average_link_ranks_matches_that_nobody_scored_last() -> None:
     assert np.isnan(matches.score[[1, 3]]).all()
 
 
+def test_average_link_never_joins_by_less_than_its_least_link() -> None:
+    pairs = scored(4, {(0, 1): 0.9, (1, 2): 0.06, (2, 3): 0.04})
+    assert partition(AverageLink(pairs).groups(0)) == {frozenset({0, 1}), frozenset({2}), frozenset({3})}
+
+
 def test_one_wrong_link_does_not_join_two_groups() -> None:
     groups = {pair: 0.9 for trio in ((0, 1, 2), (3, 4, 5)) for pair in combinations(trio, 2)}
     pairs = scored(6, groups | {(2, 3): 0.95})

@@ -8,6 +8,7 @@ import pytest
 from rapidfuzz import fuzz
 from rapidfuzz.distance import JaroWinkler
 
+from ensemble.features import titles
 from ensemble.features.titles import of_titles
 from ensemble.pool import PoolEvidence
 from shared.schema import Pairs
@@ -83,6 +84,14 @@ def test_one_word_shared_by_all_weighs_nothing(make_catalog: Make, every_pair: M
 def test_a_missing_title_is_unknown(make_catalog: Make, every_pair: Make, titles: list[str | None]) -> None:
     features = of_titles(PoolEvidence(make_catalog(titles), {}), every_pair(3))
     assert all(np.isnan(column).all() for column in features.values())
+
+
+def test_a_scorer_that_depends_on_which_title_comes_first_gets_them_in_one_order(
+    make_catalog: Make, every_pair: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(titles, "SCORERS", {"lopsided": lambda one, other, **_: float(one < other)})
+    for both in (["kaos", "tas"], ["tas", "kaos"]):
+        assert titles.of_titles(PoolEvidence(make_catalog(both), {}), every_pair(2))["title_lopsided"] == 1
 
 
 def test_endless_titles_are_compared_in_seconds(make_catalog: Make, every_pair: Make) -> None:
