@@ -37,6 +37,8 @@ def train(
     """
     torch.manual_seed(compute.seed)
     encoder, tokeniser = create_model(config)
+    if compute.torch_device().type == "cpu":  # the backward pass of torch's fused attention takes half of a step there
+        encoder.backbone.set_attn_implementation("eager")  # type: ignore[operator]
     labelled = np.flatnonzero(catalog.labels != None)  # noqa: E711 - elementwise
     titles = Titles(catalog.titles[labelled], tokeniser, config.max_tokens)
     rows = labelled[titles.rows]
