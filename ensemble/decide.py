@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -234,6 +235,8 @@ def _blocks(pairs: Pairs) -> Iterator[tuple[Rows, NDArray[np.float64]]]:
         order = np.argsort(component, kind="stable")
         for members in np.split(order, np.cumsum(np.bincount(component, minlength=count))[:-1]):
             if len(members) > LARGEST_BLOCK:
+                held = f"{len(members):,} listings hang together by scores of {floor:.2f} and more"
+                warnings.warn(f"{held}; they are clustered in parts that hang together by higher ones", stacklevel=2)
                 queue.append(_without_weakest(rows[members], part[members][:, members], floor))
             elif len(members) > 1:
                 inside = every[rows[members]][:, rows[members]].toarray().astype(np.float64)

@@ -1,4 +1,5 @@
 import json
+import warnings
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
@@ -194,7 +195,10 @@ def test_a_component_above_the_largest_block_ends_in_smaller_groups(
     monkeypatch.setattr(decide, "LARGEST_BLOCK", 20)
     rng = np.random.default_rng(0)
     edges = {pair: same if same is not None else rng.random() for pair in combinations(range(90), 2)}
-    groups = AverageLink(scored(90, edges)).groups(0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        groups = AverageLink(scored(90, edges)).groups(0)
+    assert any("90 listings hang together" in str(warning.message) for warning in caught) == (same != 0)
     assert len(groups) == 90
     assert np.bincount(groups).max() <= 20
 
