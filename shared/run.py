@@ -277,7 +277,7 @@ class Run:
         shutil.rmtree(old, ignore_errors=True)
 
     def _line(self, name: str, text: str, seconds: float | None = None) -> None:
-        self.say(f"{name:<28} {text}" + (f" · {seconds:.1f} s" if seconds is not None else ""))
+        self.say(f"{name:<30} {text}" + (f" · {seconds:.1f} s" if seconds is not None else ""))
 
 
 def _manifest(folder: Path, key: Mapping[str, Any], figures: Mapping[str, Any], measure: Mapping[str, Any]) -> Any:
