@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from ensemble.tune import load_decision, tune_all
 from shared import branch
 from shared.command import command
 from shared.compute import ComputeConfig
-from shared.errors import MatcherError
+from shared.errors import ArtefactError, MatcherError
 from shared.pools import ALL, CATALOGUE_POOL, HOLDOUT_POOL, Pool, new_catalog, pool_catalog, pool_inputs
 from shared.run import Run, replaced_folder
 from shared.schema import Catalog, Matches, Pairs
@@ -113,8 +113,7 @@ def match(run: Run, settings: Settings, catalog: Catalog) -> Result:
     """
     compute = settings[ComputeConfig]
     names = settings[EnsembleConfig].branches
-    for stage in ["ensemble/scorer", "ensemble/decision", *(f"{n}/encoder/{ALL}" for n in names if branch.learns(n))]:
-        run.open(stage)
+    check_current(run, names)
     views = {}
     for name in names:
         embeddings = branch.embed(run, settings, name, catalog, ALL)
@@ -122,6 +121,21 @@ def match(run: Run, settings: Settings, catalog: Catalog) -> Result:
     pool = PoolEvidence(catalog, views, compute.xp(), compute.cpu_threads)
     pairs = pair_features(pool, union((view.candidates for view in views.values()), len(catalog)))
     return decide(run, catalog, load_scorer(run).score(pairs, compute.xp(), compute.cpu_threads))
+
+
+def check_current(run: Run, names: Sequence[str]) -> None:
+    """Make sure that a run's encoders and scorer are those its decision was tuned with.
+
+    Raises:
+        ArtefactError: One of them is missing, damaged, or was made again since.
+    """
+    run.open("ensemble/decision")
+    tuned_with = (run.manifest("ensemble/decision") or {})["key"]["inputs"]
+    now = {"ensemble/scorer": run.digest_of("ensemble/scorer")} | branch.encoder_digests(run, names)
+    newer = [stage for stage, digest in now.items() if tuned_with.get(stage) != digest]
+    if newer:
+        made = f"{', '.join(newer)} changed after the decision was tuned"
+        raise ArtefactError(f"{run.folder}: {made}; ./run_all.sh --run {run.folder} brings the rest up to date")
 
 
 def score_stage(run: Run, settings: Settings, pool: Pool) -> None:
@@ -176,7 +190,7 @@ def main() -> int:
             run.force = ("matches",) if arguments.force else ()
             match_all(run, settings)
             return
-        load_decision(run)
+        check_current(run, settings[EnsembleConfig].branches)
         result = match(run, settings, new_catalog(settings))
         with replaced_folder(arguments.out) as folder:
             result.save(folder)

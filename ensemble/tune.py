@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.config import Rule, TuneConfig
+from ensemble.config import EnsembleConfig, Rule, TuneConfig
 from ensemble.decide import RULES, Decision, capped
 from ensemble.train import load_fold_scores, train_all
+from shared.branch import encoder_digests
 from shared.command import step_command
 from shared.metrics import label_codes, row_scores
 from shared.pools import fold_pools, load_split, pool_rows, train_catalog
@@ -108,6 +109,7 @@ def tune_stage(run: Run, settings: Settings) -> None:
         }
 
     inputs = {name: run.digest_of(name) for name in ("ensemble/scorer", "split", "catalogue/train")}
+    inputs |= encoder_digests(run, settings[EnsembleConfig].branches)  # for `match`, which must find them unchanged
     run.stage("ensemble/decision", "ensemble.tune", inputs, {"tune": config.model_dump(mode="json")}, work)
 
 

@@ -14,7 +14,7 @@ Nothing else is known about it: not here, and not in the ensemble.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,12 @@ def embed_stage(run: Run, settings: Settings, name: str, pool: Pool) -> None:
         inputs["encoder"] = run.digest_of(f"{name}/encoder/{pool.encoder}")
     keys = {name: settings.branch(name).until("embed")}
     run.stage(f"{name}/embeddings/{pool.name}", f"branches.{name}.embed", inputs, keys, work)
+
+
+def encoder_digests(run: Run, names: Sequence[str]) -> dict[str, str]:
+    """Digests of the encoders that new catalogues are embedded with: stage → digest."""
+    stages = [f"{name}/encoder/{ALL}" for name in names if learns(name)]
+    return {stage: run.digest_of(stage) for stage in stages}
 
 
 def candidates_stage(run: Run, settings: Settings, name: str, pool: Pool) -> None:

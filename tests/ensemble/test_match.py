@@ -8,7 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ensemble.decide import Decision, groups_of
-from ensemble.match import Result, write_submission
+from ensemble.match import Result, check_current, write_submission
+from shared.errors import ArtefactError
+from shared.run import Run
 from shared.schema import Matches, Pairs
 
 Make = Callable[..., Any]
@@ -124,3 +126,19 @@ def test_the_cap_holds_in_the_submission(tmp_path: Path, make_catalog: Make) -> 
     made = result(make_catalog(["tas"] * 8), edges, most=3)
     made.save(tmp_path)
     assert {len(found.split()) for _, found in read(tmp_path / "submission.csv")[1:]} == {4}
+
+
+def test_a_run_whose_encoder_is_newer_than_its_decision_is_not_used(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", say=lambda line: None)
+
+    def make(name: str, text: str, inputs: dict[str, str]) -> None:
+        run.stage(name, "ensemble.match", inputs, {"text": text}, lambda out: {"_": (out / "file").write_text(text)})
+
+    for name in ("ensemble/scorer", "image/encoder/all"):
+        make(name, "first", {})
+    tuned_with = {name: run.digest_of(name) for name in ("ensemble/scorer", "image/encoder/all")}
+    make("ensemble/decision", "decision", tuned_with)
+    check_current(run, ["image", "tfidf"])
+    make("image/encoder/all", "trained again", {})
+    with pytest.raises(ArtefactError, match="image/encoder/all changed after the decision was tuned"):
+        check_current(run, ["image", "tfidf"])
