@@ -2,7 +2,8 @@
 
 The first judges a pair by its features, the second by the first scores around it (`features/score_graph.py`). Both are
 cross-fitted by pool: a pair's out-of-fold score comes from a model that was trained on the other fold pools, and so saw
-neither of its components. What is tuned on these scores meets them as it will meet new listings.
+neither of its components. One indirect way remains: the first scores that a second model learns from come, with two
+folds, from a first model trained on the pool that is then scored. The holdout is free of it.
 """
 
 from __future__ import annotations
