@@ -19,8 +19,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from shared.command import command, step_command
 from shared.compute import ComputeConfig
@@ -49,12 +51,26 @@ def learns(name: str) -> bool:
     return (ROOT / "branches" / name / "train.py").exists()
 
 
+def train_encoder(
+    name: str, catalog: Catalog, component: NDArray[np.int32], config: Section, compute: ComputeConfig, out: Path
+) -> dict[str, Any]:
+    """Train an encoder of a branch on labelled listings, as its contract says; returns figures."""
+    figures: dict[str, Any] = import_module(f"branches.{name}.train").train(catalog, component, config, compute, out)
+    return figures
+
+
+def embed_with(
+    name: str, catalog: Catalog, encoder: Path | None, config: Section, compute: ComputeConfig
+) -> Embeddings:
+    """Embed listings with an encoder of a branch, as its contract says."""
+    made: Embeddings = import_module(f"branches.{name}.embed").embed(catalog, encoder, config, compute)
+    return made
+
+
 def embed(run: Run, settings: Settings, name: str, catalog: Catalog, encoder: str) -> Embeddings:
     """Embed listings with one of a run's encoders (`fold0`, …, `all`)."""
     folder = run.open(f"{name}/encoder/{encoder}") if learns(name) else None
-    module = import_module(f"branches.{name}.embed")
-    made: Embeddings = module.embed(catalog, folder, settings.branch(name), settings[ComputeConfig])
-    return made
+    return embed_with(name, catalog, folder, settings.branch(name), settings[ComputeConfig])
 
 
 def candidates(settings: Settings, name: str, embeddings: Embeddings) -> Candidates:
@@ -71,11 +87,7 @@ def train_stage(run: Run, settings: Settings, name: str, encoder: str) -> None:
     def work(out: Path) -> Mapping[str, Any]:
         split = load_split(run)
         rows = training_rows(split, encoder)
-        module = import_module(f"branches.{name}.train")
-        figures: dict[str, Any] = module.train(
-            train_catalog(run).take(rows), split.component[rows], config, compute, out
-        )
-        return figures
+        return train_encoder(name, train_catalog(run).take(rows), split.component[rows], config, compute, out)
 
     inputs = {"catalogue": run.digest_of("catalogue/train"), "split": run.digest_of("split")}
     inputs |= _named_folders(config)

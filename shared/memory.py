@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class Listed(NamedTuple):
@@ -69,3 +70,22 @@ class CrossBatchMemory(nn.Module):
         held = slice(len(self))
         others = ~torch.isin(self.rows[held], rows)
         return Listed(*(values[held][others] for values in (self.embeddings, self.labels, self.components, self.rows)))
+
+
+@torch.no_grad()
+def adapted(past: Listed, current: Tensor) -> Listed:
+    """Past embeddings as if the present encoder had made them, as far as mean and spread tell (XBN, arXiv 2303.17127).
+
+    An encoder drifts while it is trained, and with it where its embeddings lie. Each dimension of the past gets the
+    mean and standard deviation of the current batch; rows are brought back to unit length.
+
+    Args:
+        past: m entries of the memory; with fewer than two nothing is known of their spread, and they stay.
+        current: The batch, float32 [b, d].
+    """
+    if min(len(past.labels), len(current)) < 2:
+        return past
+    spread, mean = torch.std_mean(past.embeddings, dim=0)  # [d] each
+    to_spread, to_mean = torch.std_mean(current, dim=0)
+    moved = (past.embeddings - mean) / spread.clamp(min=1e-6) * to_spread + to_mean
+    return past._replace(embeddings=functional.normalize(moved))

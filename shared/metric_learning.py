@@ -8,12 +8,11 @@ number, and a killed training that is run again ends in the same weights as one 
 from __future__ import annotations
 
 import hashlib
-import math
 import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,12 +27,15 @@ from shared.checkpoint import load_tensors, save_tensors
 from shared.compute import ComputeConfig
 from shared.encoder import Encoder, Inputs
 from shared.errors import MatcherError
-from shared.memory import CrossBatchMemory, Listed
-from shared.pair_loss import Loss, MemoryContrastiveLoss
+from shared.memory import Listed
+from shared.optimiser import learning_rate_scale, make_optimiser, moments, set_learning_rates
+from shared.pair_loss import Loss, make_loss, strictness
 from shared.prefetch import prefetched
 from shared.recipe import Recipe
 from shared.sampler import group_batches
 from shared.torch_runtime import autocast, prepare
+from shared.training_log import TrainingLog
+from shared.validation import held_out, judge
 
 CHECKPOINT_S = 120.0  # between two checkpoints of a training
 
@@ -47,11 +49,13 @@ class TrainingSet:
         components: Connected component of each, int64 [n].
         load: The encoder's inputs for the listings at some positions, in an epoch (for augmentation). Called in
             several threads, so what it returns must depend on its arguments alone.
+        view: The same listings' inputs unaltered, as they are embedded; validation looks at these.
     """
 
     labels: NDArray[np.int64]
     components: NDArray[np.int64]
     load: Callable[[NDArray[np.int64], int], Inputs]
+    view: Callable[[NDArray[np.int64]], Inputs]
 
 
 class _Batch(NamedTuple):
@@ -85,14 +89,6 @@ def label_numbers(labels: NDArray[Any]) -> NDArray[np.int64]:
     return np.unique(labels.astype(str), return_inverse=True)[1].astype(np.int64)
 
 
-def learning_rate_scale(step: int, steps: int, warmup: float) -> float:
-    """Share of the peak learning rate at a step: a linear rise over the first `warmup`, then half a cosine to zero."""
-    rise = max(1, round(steps * warmup))
-    if step < rise:
-        return (step + 1) / rise
-    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
-
-
 class Training:
     """The state of one training, and what a step does to it.
 
@@ -116,25 +112,30 @@ class Training:
         folder: Path,
         checkpoint_s: float = CHECKPOINT_S,
     ) -> None:
-        self.name, self.data, self.recipe, self.seed = name, data, recipe, compute.seed
+        self.name, self.data, self.recipe, self.compute, self.folder = name, data, recipe, compute, folder
         self.device = prepare(compute)
         self.workers, self.checkpoint_s = compute.cpu_threads, checkpoint_s
         self.encoder = encoder.to(self.device)
-        memory = CrossBatchMemory(recipe.memory, encoder.dim).to(self.device) if recipe.memory else None
-        self.loss = MemoryContrastiveLoss(memory, recipe.positive_margin, recipe.negative_margin, recipe.mining_epsilon)
-        self.optimiser = _optimiser(encoder, recipe)
+        self.judged = held_out(data.labels, data.components, recipe.validation, compute.seed)
+        self.learnt = np.delete(np.arange(len(data.labels)), self.judged)
+        torch.manual_seed(compute.seed)  # where the loss has weights of its own, they start at random
+        self.loss = make_loss(recipe, encoder.dim, int(data.labels.max(initial=-1)) + 1).to(self.device)
+        self.optimiser = make_optimiser(encoder, self.loss, recipe)
         self.labels, self.components = (torch.from_numpy(v).to(self.device) for v in (data.labels, data.components))
         self.steps_per_epoch = len(self._epoch(0))
         self.steps = self.steps_per_epoch * recipe.epochs
         self.step = 0
         self.tally = _Tally()
+        self.best: dict[str, Any] = {}  # the best epoch so far, and its figures
         self.checkpoint = folder / "checkpoint" / "state.safetensors"
+        self.best_weights = folder / "checkpoint" / "best.safetensors"
 
     def run(self) -> dict[str, Any]:
         """Train to the end, from the checkpoint where there is one, and remove it.
 
         Returns:
-            Figures: loss and mined pairs of the last epoch (means of its steps), memory fill, steps, listings a second.
+            Figures: loss and mined pairs of the last epoch (means of its steps), memory fill, steps, listings a
+            second; with validation, the best epoch, whose weights the encoder then has, and its figures.
 
         Raises:
             MatcherError: The loss is not a number.
@@ -142,46 +143,54 @@ class Training:
         self._resume()
         self.encoder.train()
         figures: dict[str, Any] = {}
-        listings, began = 0, time.monotonic()
-        saved = began
+        listings, busy, saved = 0, 0.0, time.monotonic()
         bar = tqdm(total=self.steps, initial=self.step, desc=f"{self.name}: train", unit="step", disable=None)
-        for batch, inputs in prefetched(lambda b: self.data.load(b.positions, b.epoch), self._batches(), self.workers):
-            self._train_step(batch.positions, inputs)
-            listings, now = listings + len(batch.positions), time.monotonic()
-            figures = {**self.tally.means(), "memory": self._memory_fill(), "listings_per_s": listings / (now - began)}
-            bar.set_postfix_str(_shown(figures), refresh=False)
-            bar.update()
-            if self.step % self.steps_per_epoch == 0:
-                self._end_epoch(f"epoch {batch.epoch + 1}/{self.recipe.epochs}: {_shown(figures)}", bool(bar.disable))
-            if self.step < self.steps and now - saved >= self.checkpoint_s:
-                self._save()
-                saved = now
+        jobs = prefetched(lambda b: self.data.load(b.positions, b.epoch), self._batches(), self.workers)
+        began = time.monotonic()
+        with TrainingLog(self.folder / "log", self.step) as log:
+            for batch, inputs in jobs:
+                loss = self._train_step(batch.positions, inputs)
+                listings, busy = listings + len(batch.positions), busy + time.monotonic() - began
+                figures = {**self.tally.means(), "memory": self._memory_fill(), "listings_per_s": listings / busy}
+                log.write(self.step, self._logged(batch.epoch, loss, figures))
+                bar.set_postfix_str(_shown(figures), refresh=False)
+                bar.update()
+                if self.step % self.steps_per_epoch == 0:
+                    self._end_epoch(batch.epoch + 1, figures, log, say=bool(bar.disable))
+                if self.step < self.steps and time.monotonic() - saved >= self.checkpoint_s:
+                    self._save()
+                    saved = time.monotonic()
+                began = time.monotonic()
         bar.close()
+        if self.best:
+            self._take_weights(load_tensors(self.best_weights)[0])
         shutil.rmtree(self.checkpoint.parent, ignore_errors=True)
-        return {**figures, "steps": self.step}
+        return {**figures, **self.best, "steps": self.step}
 
-    def _train_step(self, positions: NDArray[np.int64], inputs: Inputs) -> None:
-        torch.manual_seed(self.seed * 1_000_003 + self.step)  # a resumed run drops the same units
+    def _train_step(self, positions: NDArray[np.int64], inputs: Inputs) -> Loss:
+        torch.manual_seed(self.compute.seed * 1_000_003 + self.step)  # a resumed run drops the same units
         scale = learning_rate_scale(self.step, self.steps, self.recipe.warmup)
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["peak"] * scale
+        set_learning_rates(self.optimiser, self.recipe, scale)
         rows = torch.from_numpy(positions).to(self.device)
         with autocast(self.device, self.recipe.precision):
             embeddings = self.encoder(**{name: tensor.to(self.device) for name, tensor in inputs.items()})
         batch = Listed(embeddings.float(), self.labels[rows], self.components[rows], rows)
-        loss = self.loss(batch, use_memory=self.step >= self.recipe.memory_warmup_steps)
+        strict = strictness(self.step, self.steps, self.recipe.margin_ramp)
+        loss: Loss = self.loss(batch, self.step >= self.recipe.memory_warmup_steps, strict)
         if not torch.isfinite(loss.value):
             raise MatcherError(f"{self.name}: the loss is {loss.value.item()} at step {self.step}; lower learning_rate")
         self.optimiser.zero_grad()
-        loss.value.backward()
+        loss.value.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.encoder.parameters(), self.recipe.clip_norm)
         self.optimiser.step()
         self.step += 1
         self.tally.add(loss)
+        return loss
 
     def _epoch(self, epoch: int) -> list[NDArray[np.int64]]:
-        recipe = self.recipe
-        return group_batches(self.data.labels, recipe.batch_size, recipe.listings_per_group, self.seed, epoch)
+        recipe, labels = self.recipe, self.data.labels[self.learnt]
+        batches = group_batches(labels, recipe.batch_size, recipe.listings_per_group, self.compute.seed, epoch)
+        return [self.learnt[positions] for positions in batches]
 
     def _batches(self) -> Iterator[_Batch]:
         """What is left of the training, from the present step on."""
@@ -192,34 +201,57 @@ class Training:
             for positions in self._epoch(epoch)[done if epoch == first else 0 :]:
                 yield _Batch(epoch, positions)
 
-    def _end_epoch(self, line: str, say: bool) -> None:
+    def _end_epoch(self, epoch: int, figures: Mapping[str, Any], log: TrainingLog, say: bool) -> None:
+        """Judge the encoder, keep its weights if it is the best so far, and say how the epoch went."""
+        if len(self.judged):
+            labels = self.data.labels[self.judged]
+            found = judge(
+                self.encoder, self.data.view, self.judged, labels, self.recipe, self.compute, f"{self.name}: validate"
+            )
+            self.encoder.train()
+            figures = {**figures, **asdict(found)}
+            log.write(self.step, {"epoch": epoch, **asdict(found)}, "validation")
+            if found.map_at_20 > self.best.get("map_at_20", -1.0):
+                self.best = {"best_epoch": epoch, **asdict(found)}
+                self._write(self.best_weights, self._weights(), {})
         if say:
+            line = f"epoch {epoch}/{self.recipe.epochs}: {_shown(figures)}"
             print(f"{self.name}: {line}", file=sys.stderr, flush=True)
         self.tally = _Tally()
+
+    def _logged(self, epoch: int, loss: Loss, figures: Mapping[str, Any]) -> dict[str, float]:
+        """What the log says of the step just done."""
+        rates = {group["rate"]: group["lr"] for group in self.optimiser.param_groups}
+        step = {"epoch": epoch + 1, "loss": loss.value.item(), "positives": loss.positives, "negatives": loss.negatives}
+        return {**step, "memory": figures["memory"], **rates, "listings_per_s": figures["listings_per_s"]}
 
     def _memory_fill(self) -> int:
         return len(self.loss.memory) if self.loss.memory is not None else 0
 
     def _settings(self) -> str:
         """What a checkpoint must agree on: the settings that matter and the listings."""
-        digest = hashlib.sha256(f"{self.recipe.until('train')} seed {self.seed}".encode())
+        digest = hashlib.sha256(f"{self.recipe.until('train')} seed {self.compute.seed}".encode())
         digest.update(self.data.labels.tobytes() + self.data.components.tobytes())
         return digest.hexdigest()
 
     def _tensors(self) -> dict[str, Tensor]:
         """Weights, memory and the optimiser's moments by name: the present state itself, not a copy."""
-        tensors = {f"encoder.{name}": value for name, value in self.encoder.state_dict().items()}
-        tensors |= {f"loss.{name}": value for name, value in self.loss.state_dict().items()}
-        for at, parameter in enumerate(p for group in self.optimiser.param_groups for p in group["params"]):
-            moments = self.optimiser.state[parameter] or _first_moments(parameter)
-            self.optimiser.state[parameter] = moments
-            tensors |= {f"optimiser.{at}.{name}": value for name, value in moments.items()}
-        return tensors
+        loss = {f"loss.{name}": value for name, value in self.loss.state_dict().items()}
+        return self._weights() | loss | moments(self.optimiser)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {f"encoder.{name}": value for name, value in self.encoder.state_dict().items()}
 
     def _save(self) -> None:
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        facts = {"settings": self._settings(), "step": self.step, "tally": asdict(self.tally)}
-        save_tensors(self.checkpoint, self._tensors(), facts)
+        facts = {"settings": self._settings(), "step": self.step, "tally": asdict(self.tally), "best": self.best}
+        self._write(self.checkpoint, self._tensors(), facts)
+
+    def _write(self, path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_tensors(path, tensors, facts)
+
+    def _take_weights(self, saved: Mapping[str, Tensor]) -> None:
+        self.encoder.load_state_dict({name.removeprefix("encoder."): value for name, value in saved.items()})
 
     def _resume(self) -> None:
         if not self.checkpoint.exists():
@@ -236,28 +268,8 @@ class Training:
         with torch.no_grad():
             for name, tensor in tensors.items():
                 tensor.copy_(saved[name])
-        self.step, self.tally = facts["step"], _Tally(**facts["tally"])
+        self.step, self.tally, self.best = facts["step"], _Tally(**facts["tally"]), facts["best"]
 
 
-def _shown(figures: dict[str, Any]) -> str:
+def _shown(figures: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-
-
-def _first_moments(parameter: nn.Parameter) -> dict[str, Tensor]:
-    """What AdamW holds of a parameter before its first step."""
-    zeros = [torch.zeros_like(parameter, memory_format=torch.preserve_format) for _ in range(2)]
-    return {"step": torch.tensor(0.0, device=parameter.device), "exp_avg": zeros[0], "exp_avg_sq": zeros[1]}
-
-
-def _optimiser(encoder: Encoder, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW with one learning rate for the pretrained part and one for the rest; biases and scales do not decay."""
-    peaks = {True: recipe.learning_rate, False: recipe.head_learning_rate}
-    parts: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in encoder.named_parameters():
-        if parameter.requires_grad:
-            parts.setdefault((name.startswith("backbone."), parameter.ndim > 1), []).append(parameter)
-    groups = [
-        {"params": parameters, "peak": peaks[pretrained], "weight_decay": recipe.weight_decay if decays else 0.0}
-        for (pretrained, decays), parameters in sorted(parts.items(), key=lambda part: part[0])
-    ]
-    return torch.optim.AdamW(groups, fused=True)

@@ -1,18 +1,23 @@
-"""Contrastive loss over a batch and a cross-batch memory, on the pairs that multi-similarity mining keeps.
+"""The losses an encoder learns from: over pairs of a batch and a cross-batch memory, or over label groups.
 
-The loss is pytorch-metric-learning's; which pairs it sees is decided here, since a label alone does not tell:
-listings that share a picture, a phash or a title across label groups are unreliable negatives, so a pair in one
+The losses themselves are pytorch-metric-learning's; which pairs they see is decided here, since a label alone does not
+tell: listings that share a picture, a phash or a title across label groups are unreliable negatives, so a pair in one
 component with two labels is neither positive nor negative.
 """
+
+from __future__ import annotations
 
 from typing import NamedTuple
 
 import torch
 from pytorch_metric_learning.distances import CosineSimilarity
-from pytorch_metric_learning.losses import ContrastiveLoss
+from pytorch_metric_learning.losses import ArcFaceLoss, ContrastiveLoss, MultiSimilarityLoss
 from torch import Tensor, nn
 
-from shared.memory import CrossBatchMemory, Listed
+from shared.memory import CrossBatchMemory, Listed, adapted
+from shared.recipe import Recipe
+
+ARCFACE_SCALE = 30.0  # published solutions of the competition took this; the paper's 64 is for faces by the million
 
 
 class Loss(NamedTuple):
@@ -49,25 +54,32 @@ def mine(similarity: Tensor, positive: Tensor, negative: Tensor, epsilon: float)
     return positive & (similarity - epsilon < hardest_negative), negative & (similarity + epsilon > hardest_positive)
 
 
-class MemoryContrastiveLoss(nn.Module):
-    """Contrastive loss on cosine similarity within the batch, plus the same between the batch and the memory.
+def strictness(step: int, steps: int, ramp: float) -> float:
+    """How much of the margin counts at a step, in [0, 1]: a linear rise over the first `ramp` of the steps."""
+    return min(1.0, (step + 1) / max(1, round(steps * ramp)))
+
+
+class MemoryLoss(nn.Module):
+    """A pair loss within the batch, plus the same between the batch and the memory (arXiv 1912.06798, section 3).
 
     Args:
         memory: Past embeddings; None compares within the batch only.
-        positive_margin: A positive pair costs `positive_margin - cosine`, if that is above zero.
-        negative_margin: A negative pair costs `cosine - negative_margin`, if that is above zero.
-        epsilon: Slack of the mining; None keeps every pair.
+        recipe: Settings. With `contrastive` a positive pair costs `positive_margin - cosine` and a negative pair
+            `cosine - negative_margin`, if that is above zero.
     """
 
-    def __init__(
-        self, memory: CrossBatchMemory | None, positive_margin: float, negative_margin: float, epsilon: float | None
-    ) -> None:
+    def __init__(self, memory: CrossBatchMemory | None, recipe: Recipe) -> None:
         super().__init__()
         self.memory = memory
-        self.epsilon = epsilon
-        self.contrastive = ContrastiveLoss(positive_margin, negative_margin, distance=CosineSimilarity())
+        self.recipe = recipe
+        self.pair_loss: nn.Module
+        if recipe.loss == "contrastive":
+            margins = recipe.positive_margin, recipe.negative_margin
+            self.pair_loss = ContrastiveLoss(*margins, distance=CosineSimilarity())
+        else:
+            self.pair_loss = MultiSimilarityLoss(distance=CosineSimilarity())
 
-    def forward(self, batch: Listed, use_memory: bool = True) -> Loss:
+    def forward(self, batch: Listed, use_memory: bool = True, strict: float = 1.0) -> Loss:
         """The loss of a batch, which then enters the memory.
 
         Hardest pairs are looked for in batch and memory together: most groups have two listings, so hardly an anchor
@@ -76,25 +88,67 @@ class MemoryContrastiveLoss(nn.Module):
         Args:
             batch: The batch, embeddings with gradient.
             use_memory: Whether the memory is compared with, or only filled (warm-up).
+            strict: How far the negative margin has come from 1, where no negative costs anything, to its value.
         """
-        past = self.memory.without(batch.rows) if self.memory is not None and use_memory else None
-        references = [batch] if past is None else [batch, past]
+        if isinstance(self.pair_loss, ContrastiveLoss):
+            self.pair_loss.neg_margin = 1 - strict * (1 - self.recipe.negative_margin)
+        references = [batch, *self._past(batch, use_memory)]
         masks = [pair_masks(batch, reference) for reference in references]
         positive, negative = (torch.cat(parts, dim=1) for parts in zip(*masks, strict=True))  # [b, b + m] each
-        if self.epsilon is not None:
+        if self.recipe.mining_epsilon is not None:
             with torch.no_grad():
                 similarity = batch.embeddings @ torch.cat([r.embeddings for r in references]).T  # [b, b + m]
-                positive, negative = mine(similarity, positive, negative, self.epsilon)
+                positive, negative = mine(similarity, positive, negative, self.recipe.mining_epsilon)
         value, start = batch.embeddings.sum() * 0, 0
         for reference in references:
             columns = slice(start, start + len(reference.labels))
-            value = value + self._contrast(batch, reference, positive[:, columns], negative[:, columns])
+            value = value + self._cost(batch, reference, positive[:, columns], negative[:, columns])
             start = columns.stop
         if self.memory is not None:
             self.memory.add(batch)
         return Loss(value, int(positive.sum()), int(negative.sum()))
 
-    def _contrast(self, batch: Listed, reference: Listed, positive: Tensor, negative: Tensor) -> Tensor:
+    def _past(self, batch: Listed, use_memory: bool) -> list[Listed]:
+        """What the memory holds beside the batch's own copies; nothing while it is not used."""
+        if self.memory is None or not use_memory:
+            return []
+        past = self.memory.without(batch.rows)
+        return [adapted(past, batch.embeddings) if self.recipe.adapt_memory else past]
+
+    def _cost(self, batch: Listed, reference: Listed, positive: Tensor, negative: Tensor) -> Tensor:
         pairs = (*torch.nonzero(positive, as_tuple=True), *torch.nonzero(negative, as_tuple=True))
-        loss: Tensor = self.contrastive(batch.embeddings, batch.labels, pairs, reference.embeddings, reference.labels)
+        loss: Tensor = self.pair_loss(batch.embeddings, batch.labels, pairs, reference.embeddings, reference.labels)
         return loss
+
+
+class GroupLoss(nn.Module):
+    """ArcFace (arXiv 1801.07698): each label group has a direction of its own, which is learnt with the encoder.
+
+    Args:
+        dim: Length of an embedding.
+        groups: Label groups, numbered from 0.
+    """
+
+    memory: CrossBatchMemory | None = None
+
+    def __init__(self, dim: int, groups: int) -> None:
+        super().__init__()
+        self.arcface = ArcFaceLoss(groups, dim, scale=ARCFACE_SCALE)
+
+    def forward(self, batch: Listed, use_memory: bool = True, strict: float = 1.0) -> Loss:
+        """The loss of a batch; the arguments are those of `MemoryLoss`, of which it needs but the first."""
+        groups, count = self.arcface.W.shape[1], len(batch.labels)
+        return Loss(self.arcface(batch.embeddings, batch.labels), count, count * (groups - 1))
+
+
+def make_loss(recipe: Recipe, dim: int, groups: int) -> MemoryLoss | GroupLoss:
+    """The loss that the settings ask for.
+
+    Args:
+        recipe: Settings.
+        dim: Length of an embedding.
+        groups: Label groups, numbered from 0.
+    """
+    if recipe.loss == "arcface":
+        return GroupLoss(dim, groups)
+    return MemoryLoss(CrossBatchMemory(recipe.memory, dim) if recipe.memory else None, recipe)

@@ -25,12 +25,30 @@ class Recipe(Section):
     weight_decay: float = Field(1e-2, ge=0, description="AdamW's weight decay")
     warmup: float = Field(0.1, ge=0, le=1, description="share of the steps in which the learning rate rises")
     clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
+    loss: Literal["contrastive", "multi_similarity", "arcface"] = Field(
+        "contrastive",
+        description="contrastive and multi_similarity compare pairs of the batch and the memory; arcface tells label "
+        "groups apart and uses neither memory nor mining nor margins",
+    )
     positive_margin: float = Field(1.0, ge=-1, le=1, description="a match more similar than this costs nothing")
     negative_margin: float = Field(0.3, ge=-1, le=1, description="a non-match less similar than this costs nothing")
+    margin_ramp: float = Field(
+        0.0, ge=0, le=1, description="share of the steps in which the negative margin falls to its value from 1"
+    )
     memory: int = Field(1024, ge=0, description="past embeddings compared with each batch; 0: the batch alone")
     memory_warmup_steps: int = Field(10, ge=0, description="steps before the memory is used")
+    adapt_memory: bool = Field(
+        False, description="match the memory's mean and spread to the batch's (XBN, arXiv 2303.17127)"
+    )
     mining_epsilon: float | None = Field(
         0.1, ge=0, description="slack of multi-similarity pair mining (arXiv 1904.06627); null: every pair counts"
+    )
+    validation: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the training listings' products that only judge each epoch; the best epoch's weights are "
+        "kept. 0: all are learnt from, and the last weights are kept",
     )
     precision: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="auto takes bfloat16 where the processor computes in it"

@@ -148,6 +148,27 @@ def make_split(catalog: Catalog, config: SplitConfig, seed: int) -> Split:
     return Split(catalog.ids, component, fold[component])
 
 
+def halves(catalog: Catalog, seed: int) -> NDArray[np.int8]:
+    """Deal whole components out to two halves of about equally many listings, at random: 0 or 1 of each, int8 [n].
+
+    To train on one half and measure on the other, and the other way round; another seed gives another split.
+
+    Raises:
+        MatcherError: The labels do not allow for training and measuring.
+    """
+    _check_labels(catalog)
+    component = components(catalog)
+    sizes = np.bincount(component)
+    codes = _codes(catalog.labels)
+    paired = np.bincount(component, weights=np.bincount(codes)[codes] > 1, minlength=len(sizes)) > 0
+    if paired.sum() < 2:
+        raise MatcherError("two halves need two products of two or more listings that share no image, hash or title")
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    half = np.empty(len(sizes), dtype=np.int8)
+    half[order] = _deal(sizes[order], paired[order], 2)
+    return half[component]
+
+
 def _check_labels(catalog: Catalog) -> None:
     labels = catalog.labels
     missing = np.flatnonzero([not label for label in labels])

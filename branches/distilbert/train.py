@@ -46,6 +46,7 @@ def train(
         label_numbers(catalog.labels[rows]),
         components[rows].astype(np.int64),
         lambda positions, epoch: titles.inputs(titles.title[positions]),
+        lambda positions: titles.inputs(titles.title[positions]),
     )
     figures = Training("distilbert", encoder, data, config, compute, out).run()
     tokeniser.save_pretrained(out / "tokeniser")

@@ -1,6 +1,7 @@
 """Settings of the image branch."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -9,6 +10,8 @@ from shared.recipe import Recipe
 
 class Config(Recipe):
     """Section `image`: pictures that show the same product."""
+
+    first_read: ClassVar[Mapping[str, str]] = {**Recipe.first_read, "embed_size": "embed"}
 
     backbone: str = Field(
         "tf_efficientnet_lite0", description="timm's name of the network, or a folder with config.json and its weights"

@@ -72,6 +72,11 @@ def read_all(
     return pictures, usable
 
 
+def resized(picture: Pictures, size: int) -> Pictures:
+    """A training picture, uint8 [s, s, 3], as it is when nothing is altered: uint8 [size, size, 3]."""
+    return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR))
+
+
 def altered(picture: Pictures, another: Pictures, size: int, strength: float, rng: np.random.Generator) -> Pictures:
     """A training picture as another seller might have published it.
 

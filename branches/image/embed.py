@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from branches.image.config import Config
 from branches.image.data import distinct_pictures, read_batch
-from branches.image.model import restore
+from branches.image.model import check_size, restore
 from shared.compute import ComputeConfig
 from shared.encoder import Inputs, encode, full_batches, read_facts, spread
 from shared.schema import Catalog, Embeddings, Flags
@@ -29,15 +29,17 @@ def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: Compu
 
     Raises:
         ArtefactError: There is no encoder, or it cannot be used.
+        MatcherError: The network takes no pictures of the size asked for.
     """
     facts = read_facts(encoder, "image")
     assert encoder is not None
     model, preprocessing = restore(facts, encoder)
+    check_size(model, facts, config.embed_size)
     rows = np.flatnonzero(catalog.has_image)
     paths, picture = distinct_pictures(catalog, rows)
 
     def load(positions: NDArray[np.int64]) -> tuple[Inputs, Flags]:
-        pictures, usable = read_batch([paths[at] for at in positions], facts["size"], preprocessing.interpolation)
+        pictures, usable = read_batch([paths[at] for at in positions], config.embed_size, preprocessing.interpolation)
         return {"pictures": preprocessing(pictures)}, usable
 
     batches = full_batches(np.arange(len(paths)), config.embed_batch)

@@ -155,7 +155,7 @@ def describe(encoder: ImageEncoder, preprocessing: Preprocessing, config: Config
         "architecture": encoder.backbone.pretrained_cfg["architecture"],  # type: ignore[index]
         "pooling": config.pooling,
         "dim": encoder.dim,
-        "size": config.embed_size,
+        "size": config.size,
         "mean": preprocessing.mean,
         "std": preprocessing.std,
         "interpolation": preprocessing.interpolation,
@@ -169,6 +169,17 @@ def restore(facts: dict[str, Any], folder: Path) -> tuple[ImageEncoder, Preproce
     encoder = ImageEncoder(network, facts["pooling"], facts["dim"])
     encoder.load(folder)
     return encoder, _preprocessing(facts)
+
+
+def check_size(encoder: ImageEncoder, facts: dict[str, Any], size: int) -> None:
+    """Refuse to embed pictures of a size that the network cannot take.
+
+    Raises:
+        MatcherError: It takes one size only, and was trained at another.
+    """
+    fixed = encoder.backbone.pretrained_cfg["fixed_input_size"]  # type: ignore[index]
+    if fixed and size != facts["size"]:
+        raise MatcherError(f"image.embed_size={size}: this network takes the size it was trained at, {facts['size']}")
 
 
 def _preprocessing(facts: Any) -> Preprocessing:

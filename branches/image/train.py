@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from branches.image.config import Config
-from branches.image.data import MARGIN, Pictures, altered, distinct_pictures, read_all
+from branches.image.data import MARGIN, Pictures, altered, distinct_pictures, read_all, resized
 from branches.image.model import ImageEncoder, Preprocessing, create_model, describe
 from shared.compute import ComputeConfig
 from shared.encoder import Inputs
@@ -50,6 +50,7 @@ def train(
         label_numbers(catalog.labels[rows]),
         components[rows].astype(np.int64),
         lambda at, epoch: _inputs(pictures, picture, at, epoch, preprocessing, config, compute.seed),
+        lambda at: {"pictures": preprocessing(np.stack([resized(pictures[p], config.size) for p in picture[at]]))},
     )
     figures = Training("image", encoder, data, config, compute, out).run()
     encoder.save(out, describe(encoder, preprocessing, config))

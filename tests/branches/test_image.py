@@ -53,9 +53,9 @@ def components(catalog):
 # --- from training to candidates --------------------------------------------------------------------------------------
 
 
-def test_train_writes_an_encoder_and_nothing_else(trained):
+def test_train_writes_an_encoder_and_its_log_and_nothing_else(trained):
     out, figures = trained
-    assert sorted(p.name for p in out.iterdir()) == ["encoder.json", "encoder.safetensors"]
+    assert sorted(p.name for p in out.iterdir()) == ["encoder.json", "encoder.safetensors", "log"]
     assert (figures["listings"], figures["pictures"], figures["steps"]) == (24, 23, 2)
     assert figures["positives"] > 0
 

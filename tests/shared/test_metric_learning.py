@@ -1,5 +1,8 @@
 """The training loop on a toy: listings are noisy copies of a vector a group, the encoder a small perceptron."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +13,9 @@ from shared.checkpoint import load_tensors
 from shared.compute import ComputeConfig
 from shared.encoder import Encoder
 from shared.errors import MatcherError
-from shared.metric_learning import Training, TrainingSet, label_numbers, learning_rate_scale
+from shared.metric_learning import Training, TrainingSet, label_numbers
 from shared.recipe import Recipe
+from shared.retrieval import Retrieval
 
 RECIPE = Recipe(
     epochs=3,
@@ -53,7 +57,7 @@ def toy_data(groups=12, size=2, seed=0):
         noise = [np.random.default_rng([seed, epoch, int(at)]).normal(size=6) for at in positions]
         return {"values": torch.tensor(centres[labels[positions]] + np.stack(noise) * SPREAD, dtype=torch.float32)}
 
-    return TrainingSet(labels, labels.copy(), load)
+    return TrainingSet(labels, labels.copy(), load, lambda positions: load(positions, 1000))
 
 
 def new_toy():
@@ -71,6 +75,10 @@ def trained(folder, data=None, recipe=RECIPE, workers=1, **options):
     return (folder / "encoder.safetensors").read_bytes(), figures
 
 
+def recipe_with(**settings):
+    return RECIPE.model_copy(update=settings)
+
+
 def killed_at(step, data):
     """The same data, whose loading is killed when the batch of that step is asked for."""
     calls = iter(range(10_000))
@@ -80,7 +88,7 @@ def killed_at(step, data):
             raise Killed
         return data.load(positions, epoch)
 
-    return TrainingSet(data.labels, data.components, load)
+    return replace(data, load=load)
 
 
 @pytest.mark.parametrize("step", [1, 3, 4, 8])
@@ -104,7 +112,7 @@ def test_a_resumed_training_does_not_repeat_steps(tmp_path):
         trained(tmp_path, killed_at(4, toy_data()), checkpoint_s=0)
     asked = []
     data = toy_data()
-    counting = TrainingSet(data.labels, data.components, lambda at, epoch: asked.append(epoch) or data.load(at, epoch))
+    counting = replace(data, load=lambda at, epoch: asked.append(epoch) or data.load(at, epoch))
     trained(tmp_path, counting)
     assert asked == [1, 1, 2, 2, 2]  # 3 steps an epoch, of which the first four were done
 
@@ -161,16 +169,6 @@ def test_statistics_of_the_backbone_stay_and_the_heads_move(tmp_path):
     assert not torch.equal(encoder.norm.running_mean, fresh.norm.running_mean)
 
 
-@pytest.mark.parametrize(("still", "moving"), [("backbone.0", "head"), ("head", "backbone.0")])
-def test_backbone_and_head_have_their_own_learning_rate(tmp_path, still, moving):
-    rate = "learning_rate" if still == "backbone.0" else "head_learning_rate"
-    encoder, fresh = new_toy(), new_toy()
-    recipe = RECIPE.model_copy(update={rate: 0.0})
-    Training("toy", encoder, toy_data(), recipe, COMPUTE, tmp_path).run()
-    assert torch.equal(encoder.get_submodule(still).weight, fresh.get_submodule(still).weight)
-    assert not torch.equal(encoder.get_submodule(moving).weight, fresh.get_submodule(moving).weight)
-
-
 @pytest.mark.parametrize(("groups", "size", "epochs"), [(5, 1, 3), (0, 2, 3), (5, 2, 0)])
 def test_without_a_positive_pair_or_an_epoch_the_encoder_stays_as_it_is(tmp_path, groups, size, epochs):
     encoder = new_toy()
@@ -184,7 +182,7 @@ def test_without_a_positive_pair_or_an_epoch_the_encoder_stays_as_it_is(tmp_path
 
 def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
     data = toy_data()
-    broken = TrainingSet(data.labels, data.components, lambda at, _: {"values": torch.full((len(at), 6), torch.nan)})
+    broken = replace(data, load=lambda at, _: {"values": torch.full((len(at), 6), torch.nan)})
     with pytest.raises(MatcherError, match="toy: the loss is nan at step 0; lower learning_rate"):
         trained(tmp_path, broken)
 
@@ -205,14 +203,77 @@ def test_without_memory_it_trains_too(tmp_path):
     assert figures["memory"] == 0
 
 
-def test_the_learning_rate_rises_then_falls():
-    scales = [learning_rate_scale(step, 100, 0.1) for step in range(100)]
-    assert scales[:10] == pytest.approx(np.arange(1, 11) / 10)
-    assert (np.diff(scales[10:]) < 0).all()
-    assert scales[55] == pytest.approx(0.5)
-    assert 0 < scales[99] < 0.001
-    assert [learning_rate_scale(0, 1, 0.0)] == [1.0]
-
-
 def test_labels_become_numbers_in_the_order_of_their_names():
     assert label_numbers(np.array(["b", "a", "b", "10"], dtype=object)).tolist() == [2, 1, 2, 0]
+
+
+VALIDATED = recipe_with(validation=0.3, epochs=6)
+
+
+def test_validation_listings_are_never_learnt_from_and_judged_each_epoch(tmp_path):
+    data, asked = toy_data(groups=20), set()
+    spying = replace(data, load=lambda at, epoch: asked.update(at.tolist()) or data.load(at, epoch))
+    training = Training("toy", new_toy(), spying, VALIDATED, COMPUTE, tmp_path)
+    training.run()
+    judged = set(training.judged.tolist())
+    assert len(judged) == 12
+    assert asked == set(range(40)) - judged
+    lines = [json.loads(line) for line in (tmp_path / "log" / "metrics.jsonl").read_text().splitlines()]
+    judgements = [line for line in lines if "map_at_20" in line]
+    assert [line["epoch"] for line in judgements] == [1, 2, 3, 4, 5, 6]
+    assert {line["pool_size"] for line in judgements} == {12}
+
+
+def test_the_best_epochs_weights_are_kept(tmp_path, monkeypatch):
+    """Judged by scores made up here: the third epoch is the best, so its weights are the encoder's."""
+    scores, seen = iter([0.1, 0.2, 0.9, 0.3, 0.4, 0.9]), []
+
+    def judged(encoder, *_):
+        seen.append({name: value.clone() for name, value in encoder.state_dict().items()})
+        return Retrieval(12, 0.5, next(scores), 0.5, 0.5)
+
+    monkeypatch.setattr("shared.metric_learning.judge", judged)
+    encoder = new_toy()
+    figures = Training("toy", encoder, toy_data(groups=20), VALIDATED, COMPUTE, tmp_path).run()
+    assert (figures["best_epoch"], figures["map_at_20"]) == (3, 0.9)
+    assert all(torch.equal(value, seen[2][name]) for name, value in encoder.state_dict().items())
+    assert not all(torch.equal(value, seen[5][name]) for name, value in encoder.state_dict().items())
+    assert not (tmp_path / "checkpoint").exists()
+
+
+@pytest.mark.parametrize("step", [1, 8, 11, 17])
+def test_a_killed_training_with_validation_ends_as_an_undisturbed_one(tmp_path, step):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    data = toy_data(groups=20)
+    expected, figures = trained(tmp_path / "a", data, VALIDATED)
+    with pytest.raises(Killed):
+        trained(tmp_path / "b", killed_at(step, data), VALIDATED, checkpoint_s=0)
+    again, figures_again = trained(tmp_path / "b", data, VALIDATED)
+    assert again == expected
+    assert figures_again["best_epoch"] == figures["best_epoch"]
+    lines = [(tmp_path / name / "log" / "metrics.jsonl").read_text().splitlines() for name in "ab"]
+    steps = [[json.loads(line)["step"] for line in of] for of in lines]
+    assert steps[0] == steps[1]
+
+
+@pytest.mark.parametrize("settings", [{"loss": "arcface"}, {"loss": "multi_similarity"}, {"adapt_memory": True}])
+def test_other_losses_are_resumed_exactly_too(tmp_path, settings):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    recipe, data = recipe_with(**settings), toy_data()
+    expected, _ = trained(tmp_path / "a", data, recipe)
+    with pytest.raises(Killed):
+        trained(tmp_path / "b", killed_at(5, data), recipe, checkpoint_s=0)
+    assert trained(tmp_path / "b", data, recipe)[0] == expected
+    (tmp_path / "c").mkdir()
+    assert trained(tmp_path / "c")[0] != expected
+
+
+def test_every_step_is_logged(tmp_path):
+    trained(tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "log" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 10))
+    assert [line["epoch"] for line in lines] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert lines[0].keys() >= {"loss", "positives", "negatives", "memory", "learning_rate", "listings_per_s"}
+    assert lines[-1]["learning_rate"] < lines[3]["learning_rate"]
