@@ -15,7 +15,7 @@ from ensemble.decide import RULES, Decision, capped
 from ensemble.train import load_fold_scores, train_all
 from shared.branch import encoder_digests
 from shared.command import step_command
-from shared.metrics import label_codes, row_scores
+from shared.metrics import label_codes, midways, row_scores
 from shared.pools import fold_pools, load_split, pool_rows, train_catalog
 from shared.run import Run, write_json
 from shared.schema import Pairs
@@ -45,14 +45,12 @@ class Tuned:
 def cuts(scores: NDArray[np.floating], count: int) -> NDArray[np.float64]:
     """Thresholds to try: at most `count`, each midway between two neighbouring distinct scores.
 
-    A threshold that is no score selects the same pairs however it is rounded when saved. They are spread evenly over
-    the ranks of the scores above `LEAST`; the lowest one selects all of these.
+    They are spread evenly over the ranks of the scores above `LEAST`; the lowest one selects all of these.
     """
     above = np.asarray(scores, dtype=np.float64)
-    values = np.unique(np.append(above[above >= LEAST], LEAST))
-    if len(values) < 2:
+    middles = midways(np.append(above[above >= LEAST], LEAST))
+    if len(middles) == 0:
         return np.array([0.5])
-    middles = (values[1:] + values[:-1]) / 2
     return np.unique(middles[np.linspace(0, len(middles) - 1, min(count, len(middles))).round().astype(int)])
 
 

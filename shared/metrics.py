@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.schema import Matches
+from shared.schema import Flags, Matches, Rows
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,30 @@ def group_sizes(codes: NDArray[np.integer]) -> NDArray[np.int64]:
     return np.where(codes >= 0, counts[codes], 0)
 
 
+def same_group(codes: NDArray[np.integer], left: Rows, right: Rows) -> Flags:
+    """Whether the listings of each pair share a code, bool [p]; an unlabelled one (-1) shares none."""
+    same: Flags = (codes[left] == codes[right]) & (codes[left] >= 0)
+    return same
+
+
+def midways(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Midway between every two neighbouring distinct values, rising, float64 [distinct values - 1].
+
+    A threshold that is itself no value selects the same however it is rounded when saved.
+    """
+    distinct = np.unique(np.asarray(values, dtype=np.float64))
+    return (distinct[1:] + distinct[:-1]) / 2
+
+
 def row_scores(matches: Matches, codes: NDArray[np.integer]) -> NDArray[np.float64]:
     """Precision, recall and F1 of every listing's set of matches, float64 [n, 3]; NaN for an unlabelled listing."""
-    same = (codes[matches.listing] == codes[matches.match]) & (codes[matches.listing] >= 0)
-    hits = 1 + np.bincount(matches.listing, weights=same, minlength=matches.n)
-    predicted = 1 + np.bincount(matches.listing, minlength=matches.n)
+    return set_scores(matches.listing, matches.match, codes)
+
+
+def set_scores(listing: Rows, match: Rows, codes: NDArray[np.integer]) -> NDArray[np.float64]:
+    """The same of matches that are given as two columns of rows, int32 [m], in any order, each pair at most once."""
+    hits = 1 + np.bincount(listing, weights=same_group(codes, listing, match), minlength=len(codes))
+    predicted = 1 + np.bincount(listing, minlength=len(codes))
     true = group_sizes(codes)
     with np.errstate(divide="ignore", invalid="ignore"):
         scores = np.stack([hits / predicted, hits / true, 2 * hits / (predicted + true)], axis=1)

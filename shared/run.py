@@ -28,7 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 OURS = ("shared", "branches", "ensemble")
 LIBRARIES = ("numpy", "torch", "timm", "transformers", "pytorch-metric-learning", "scikit-learn", "lightgbm")
 MANIFEST = "manifest.json"
-CHECKPOINT = "checkpoint"  # the one folder of a killed stage that its next run finds
+CHECKPOINT = "checkpoint"  # a folder of a killed stage that its next run finds, as it finds `LOG`
+LOG = "log"  # a folder that says how the work went (losses, timings) and not what came of it: no output
 Work = Callable[[Path], Mapping[str, Any]]
 
 
@@ -135,7 +136,8 @@ class Run:
             inputs: What it reads: name → digest (of a file, or of an earlier stage by `digest_of`).
             settings: The settings it depends on, JSON-able.
             work: Writes the outputs into the folder it is given and returns figures for the progress line. Finds
-                there the folder `checkpoint` that a killed run of the same key left, so that it may go on from it.
+                there the folders `checkpoint` and `log` that a killed run of the same key left, so that it may go on
+                from them. What lies in `log` is kept and is no output: no checksum and no digest depends on it.
 
         Returns:
             The folder with the finished outputs.
@@ -252,7 +254,7 @@ class Run:
         marker = partial / "key"
         if marker.exists() and marker.read_text(encoding="utf-8") == digest(key):
             for path in partial.iterdir():
-                if path not in (marker, partial / CHECKPOINT):
+                if path not in (marker, partial / CHECKPOINT, partial / LOG):
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
         else:
             shutil.rmtree(partial, ignore_errors=True)
@@ -281,7 +283,7 @@ class Run:
 
 
 def _manifest(folder: Path, key: Mapping[str, Any], figures: Mapping[str, Any], measure: Mapping[str, Any]) -> Any:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and folder / LOG not in path.parents)
     outputs = {str(path.relative_to(folder)): file_digest(path) for path in files}
     about = {"stage": key["stage"], "outputs": outputs, "figures": figures, **measure}
     return about | {"key": key, "versions": _versions()}
