@@ -111,7 +111,9 @@ def found(branch: Branch, embeddings: Embeddings) -> Candidates:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """What a folder holds, but for the log, which speaks of times."""
+    found = (path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).parts[0] != "log")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
 def saved(made: Embeddings | Candidates, folder: Path) -> bytes:
