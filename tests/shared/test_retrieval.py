@@ -242,3 +242,14 @@ def test_another_pools_threshold_is_no_better_than_the_own() -> None:
     own = retrieval(other[0], np.array(other[1]))
     foreign = retrieval(one[0], np.array(one[1])).threshold
     assert row_f1_at(nearest(other[0], 50, np), np.array(other[1]), foreign) < own.row_f1
+
+
+def test_of_thresholds_that_are_equal_but_for_rounding_the_highest_wins() -> None:
+    falling = {(2, 3): 0.9, (1, 2): 0.8, (2, 4): 0.7, (1, 4): 0.6, (0, 3): 0.5}  # -1/3, -4/15, then +3/5: sum 1e-16
+    ends = np.array(sorted(falling), dtype=np.int32)
+    cosine = np.array([falling[i, j] for i, j in ends.tolist()], dtype=np.float32)
+    ranks = np.ones(5, dtype=np.int32)
+    candidates = Candidates(5, ends[:, 0].copy(), ends[:, 1].copy(), cosine, ranks, ranks)
+    found = retrieval_of(candidates, np.array([1, 0, 2, 0, 2]))
+    assert found.threshold == NO_MATCH
+    assert found.row_f1 == pytest.approx(row_f1_at(candidates, np.array([1, 0, 2, 0, 2]), 0.65))
