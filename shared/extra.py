@@ -40,8 +40,8 @@ from shared.table import ENDINGS, ending, read_table
 SOP, IN_SHOP, PAIRS, CATALOGUE = "Stanford Online Products", "DeepFashion In-shop", "title pairs", "catalogue"
 LAYOUTS: Mapping[str, Callable[[Path], Labelled]] = {SOP: read_sop, IN_SHOP: read_in_shop, PAIRS: read_title_pairs}
 KNOWN = f"""known are
-  - {SOP}: a folder with {", ".join(SOP_FILES)}
-  - {IN_SHOP} Clothes Retrieval: a folder with {", ".join(IN_SHOP_FILES)}
+  - {SOP}: a folder with {" or ".join(SOP_FILES)}
+  - {IN_SHOP} Clothes Retrieval: a folder with {" or ".join(IN_SHOP_FILES)}
   - a catalogue as --data takes it, with the columns' default names: a folder with train.csv, or one table
   - {PAIRS}: a table with the columns {", ".join(PAIR_COLUMNS)}; a table's name ends with {", ".join(ENDINGS)}"""
 
@@ -201,7 +201,7 @@ def join(
     leaked = np.concatenate([np.zeros(len(own), dtype=bool), *(_shares_evidence(each, unseen) for each in extras)])
     left_out = extra & np.isin(component, component[leaked])
     kept = joined.take(np.flatnonzero(~left_out))
-    figures = {"extra": len(kept) - len(own), "extra left out": int(left_out.sum())}
+    figures = {"extra joined": len(kept) - len(own), "extra left out": int(left_out.sum())}
     return kept, components(kept), figures
 
 

@@ -316,7 +316,7 @@ def test_an_extra_that_shares_with_an_unseen_listing_is_left_out_with_its_group(
     assert left(made) == kept
     assert made.ids.tolist()[:2] == ["a", "b"]
     assert len(component) == len(made)
-    assert figures == {"extra": len(kept), "extra left out": 4 - len(kept)}
+    assert figures == {"extra joined": len(kept), "extra left out": 4 - len(kept)}
 
 
 def test_what_leads_to_an_unseen_listing_over_own_listings_or_other_extras_is_left_out(
@@ -416,8 +416,8 @@ def test_an_encoder_is_trained_on_extras_that_give_away_none_of_what_it_is_measu
         assert set(catalog.titles[rows]) & set(extra.titles) <= set(trained.titles[len(rows) :])
         assert len(component) == len(trained)
         figures = (run.manifest(f"image/encoder/{encoder}") or {})["figures"]
-        assert figures["extra"] == len(trained) - len(rows) > 2
-        assert figures["extra left out"] == len(extra) - figures["extra"] > 0
+        assert figures["extra joined"] == len(trained) - len(rows) > 2
+        assert figures["extra left out"] == len(extra) - figures["extra joined"] > 0
         assert figures["listings"] == len(trained)
 
 
