@@ -20,6 +20,7 @@ from shared.branch import embed_with, train_encoder
 from shared.command import command
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
+from shared.extra import extra_stage, extras_of, join, load_extra
 from shared.metric_learning import label_numbers
 from shared.neighbours import nearest
 from shared.pools import prepare, train_catalog
@@ -81,12 +82,21 @@ class Ablation:
         keys = {self.name: config.until("train"), "seed": seed, "half": of}
         name = f"{self.name}/ablation/encoder/{digest(keys)[:12]}"
         compute = self.compute.model_copy(update={"seed": seed})
-        rows = np.flatnonzero(half == of)
+        extras = extras_of(config)
+        for extra in extras:
+            extra_stage(self.run, extra, self.compute)
 
         def work(out: Path) -> dict[str, Any]:
-            return train_encoder(self.name, self.catalog.take(rows), self.component[rows], config, compute, out)
+            rows, others = np.flatnonzero(half == of), np.flatnonzero(half != of)
+            catalog, component = self.catalog.take(rows), self.component[rows]
+            joined: dict[str, int] = {}
+            if extras:
+                read = [load_extra(self.run, extra) for extra in extras]
+                catalog, component, joined = join(catalog, read, [self.catalog.take(others)])
+            return {**train_encoder(self.name, catalog, component, config, compute, out), **joined}
 
-        self.run.stage(name, f"branches.{self.name}.train", self.inputs, keys, work)
+        inputs = self.inputs | {extra.stage: self.run.digest_of(extra.stage) for extra in extras}
+        self.run.stage(name, f"branches.{self.name}.train", inputs, keys, work)
         return name
 
     def _judge(self, config: Section, encoders: Sequence[str], half: NDArray[np.int8]) -> list[dict[str, float]]:
@@ -146,10 +156,11 @@ def main_ablate(name: str, variants: Variants) -> int:
         parser.add_argument("--only", action="append", metavar="VARIANT", help="of these alone; may be repeated")
 
     def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
-        chosen = _chosen(variants, arguments.only)
+        config = settings.branch(name)
+        chosen = _chosen(variants, arguments.only, config)
         run.force = (f"{name}/ablation",) if arguments.force else ()
         prepare(run, settings)
-        ablation = Ablation(run, name, settings.branch(name), settings[ComputeConfig])
+        ablation = Ablation(run, name, config, settings[ComputeConfig])
         seeds = [settings[ComputeConfig].seed + at for at in range(arguments.splits)]
         measured: dict[str, list[dict[str, float]]] = {}
         for variant, changes in {"the recipe": {}, **chosen}.items():
@@ -165,8 +176,8 @@ def main_ablate(name: str, variants: Variants) -> int:
     return command(body, about, [name, "data", "compute"], usage=usage, options=options)
 
 
-def _chosen(variants: Variants, only: Iterable[str] | None) -> Variants:
-    """The variants that were asked for.
+def _chosen(variants: Variants, only: Iterable[str] | None, config: Section) -> Variants:
+    """The variants that were asked for, without those that change nothing, such as leaving out data that is not there.
 
     Raises:
         MatcherError: There is none of that name.
@@ -174,4 +185,4 @@ def _chosen(variants: Variants, only: Iterable[str] | None) -> Variants:
     unknown = [name for name in only or () if name not in variants]
     if unknown:
         raise MatcherError(f"there is no variant {unknown[0]!r}; there are: {'; '.join(variants)}")
-    return {name: variants[name] for name in only or variants}
+    return {name: variants[name] for name in only or variants if config.model_copy(update=variants[name]) != config}

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from shared.command import command, step_command
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
+from shared.extra import extra_stage, extras_of, join, load_extra
 from shared.pools import (
     ALL,
     Pool,
@@ -39,8 +40,10 @@ from shared.pools import (
     prepare,
     train_catalog,
     training_rows,
+    unseen_catalogs,
+    unseen_inputs,
 )
-from shared.run import ROOT, Run, digest, file_digest, replaced_folder
+from shared.run import ROOT, Run, code_digest, digest, file_digest, replaced_folder
 from shared.schema import Candidates, Catalog, Embeddings
 from shared.section import Section
 from shared.settings import Settings
@@ -81,17 +84,26 @@ def candidates(settings: Settings, name: str, embeddings: Embeddings) -> Candida
 
 
 def train_stage(run: Run, settings: Settings, name: str, encoder: str) -> None:
-    """Train one encoder of a branch on the listings it may see."""
+    """Train one encoder of a branch on the listings it may see, those of its read extras too."""
     config, compute = settings.branch(name), settings[ComputeConfig]
+    extras = extras_of(config)
 
     def work(out: Path) -> Mapping[str, Any]:
         split = load_split(run)
         rows = training_rows(split, encoder)
-        return train_encoder(name, train_catalog(run).take(rows), split.component[rows], config, compute, out)
+        catalog, component = train_catalog(run).take(rows), split.component[rows]
+        joined: dict[str, int] = {}
+        if extras:
+            unseen = unseen_catalogs(run, settings, encoder)
+            catalog, component, joined = join(catalog, [load_extra(run, extra) for extra in extras], unseen)
+        return {**train_encoder(name, catalog, component, config, compute, out), **joined}
 
     inputs = {"catalogue": run.digest_of("catalogue/train"), "split": run.digest_of("split")}
     inputs |= _named_folders(config)
     keys = {name: config.until("train"), "seed": compute.seed}
+    if extras:
+        inputs |= {extra.stage: run.digest_of(extra.stage) for extra in extras} | unseen_inputs(run, settings, encoder)
+        keys["joined by"] = code_digest("shared.extra")
     run.stage(f"{name}/encoder/{encoder}", f"branches.{name}.train", inputs, keys, work)
 
 
@@ -149,8 +161,10 @@ def load_candidates(run: Run, name: str, pool: Pool) -> Candidates:
 
 
 def train_all(run: Run, settings: Settings, name: str) -> None:
-    """Train a branch's encoders: one a fold, and one on all folds."""
+    """Read a branch's extras and train its encoders: one a fold, and one on all folds."""
     if learns(name):
+        for extra in extras_of(settings.branch(name)):
+            extra_stage(run, extra, settings[ComputeConfig])
         for encoder in [*(pool.encoder for pool in fold_pools(settings)), ALL]:
             train_stage(run, settings, name, encoder)
 

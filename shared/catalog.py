@@ -134,7 +134,13 @@ def read_catalog(
     faults = [*table.faults, *_column_faults(table, config, labelled), *_value_faults(table, config, labelled)]
     lines = [f"row {row}: {what}" if row else what for row, what in sorted(faults, key=lambda fault: fault[0])]
     raise_faults(f"{source.table} (row 1 is the first below the header)", lines)
+    return catalog_of(table, source, config, compute, labelled=labelled, progress=progress)
 
+
+def catalog_of(
+    table: Table, source: Source, config: DataConfig, compute: ComputeConfig, *, labelled: bool, progress: bool = True
+) -> Catalog:
+    """The catalogue of a table without faults; looks at every picture that it names. Arguments as of `read_catalog`."""
     names = table.columns.get(config.image_column, [""] * len(table))
     pictures, folder = _pictures(source, config, compute, [name for name in names if name.strip()], progress)
     return Catalog(_assemble(table, config, names, pictures, labelled), folder)

@@ -105,11 +105,19 @@ def _settings(arguments: argparse.Namespace, rest: Sequence[str], new_data: bool
     given = merge(from_file(arguments.config) if arguments.config else {}, named, from_arguments(rest))
     data = given.get("data", {})
     if isinstance(data.get("path"), str) and data["path"] != "demo":
-        data["path"] = str(Path(os.path.expanduser(data["path"])).absolute())
+        data["path"] = _absolute(data["path"])
+    for keys in given.values():
+        if isinstance(keys.get("extra"), list):
+            keys["extra"] = [_absolute(str(path)) for path in keys["extra"]]
     base = remembered(arguments.run)
     if "path" in data:  # the image folder belongs to the data it was given with
         base.get("data", {}).pop("images", None)
     return Settings(merge(base, given))
+
+
+def _absolute(path: str) -> str:
+    """A path that means the same in whatever folder the next command is given."""
+    return str(Path(os.path.expanduser(path)).absolute())
 
 
 def _refusal(error: OSError | SafetensorError) -> str | None:

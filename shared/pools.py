@@ -19,9 +19,10 @@ from shared.compute import ComputeConfig
 from shared.demo import make_demo
 from shared.demo.config import DemoConfig
 from shared.errors import MatcherError
+from shared.extra import extras_of, layout_of
 from shared.run import Run
 from shared.schema import Catalog
-from shared.settings import Settings
+from shared.settings import Settings, branch_names
 from shared.split import HOLDOUT, Split, SplitConfig, make_split
 
 ALL = "all"  # the encoder trained on all folds
@@ -50,7 +51,13 @@ def all_pools(settings: Settings) -> list[Pool]:
 
 
 def prepare(run: Run, settings: Settings) -> None:
-    """Make the demo if no data is named, read the catalogue, split it, and lay out the pools."""
+    """Make the demo if no data is named, read the catalogue, split it, and lay out the pools.
+
+    That there are the extras which any branch names is seen first, before hours go into the training of another one.
+    """
+    for name in branch_names():
+        for extra in extras_of(settings.branch(name)):
+            layout_of(extra.path)
     source = _source(run, settings)
     _catalogue_stage(run, settings, "catalogue/train", source, labelled=True)
     run.remember(settings.values)
@@ -120,6 +127,24 @@ def training_rows(split: Split, encoder: str) -> NDArray[np.int64]:
     if encoder != ALL:
         wanted &= split.fold != int(encoder.removeprefix("fold"))
     return np.flatnonzero(wanted)
+
+
+def unseen_catalogs(run: Run, settings: Settings, encoder: str) -> list[Catalog]:
+    """What an encoder is measured on or embeds, and may not learn from, not by way of other data either.
+
+    These are the labelled listings outside its training rows and, for the encoder of all folds, those of `test.csv`.
+    """
+    catalog, rows = train_catalog(run), training_rows(load_split(run), encoder)
+    labelled = catalog.take(np.setdiff1d(np.arange(len(catalog)), rows))
+    tested = encoder == ALL and _has_test(settings)
+    return [labelled, pool_catalog(run, settings, CATALOGUE_POOL)] if tested else [labelled]
+
+
+def unseen_inputs(run: Run, settings: Settings, encoder: str) -> dict[str, str]:
+    """Digests of what determines `unseen_catalogs`, for a stage that reads them."""
+    labelled = {"catalogue": run.digest_of("catalogue/train"), "split": run.digest_of("split")}
+    tested = encoder == ALL and _has_test(settings)
+    return labelled | ({"test": run.digest_of("catalogue/test")} if tested else {})
 
 
 def pool_rows(split: Split, pool: Pool) -> NDArray[np.int64]:

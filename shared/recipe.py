@@ -17,6 +17,9 @@ class Recipe(Section):
 
     first_read: ClassVar[Mapping[str, str]] = {"embed_batch": "embed", "neighbours": "candidates"}
 
+    extra: list[str] = Field(
+        [], description="more to learn from: catalogues, title pairs or published data sets; see README"
+    )
     epochs: int = Field(4, ge=0, description="passes over the training listings; 0 keeps the pretrained weights")
     batch_size: int = Field(64, ge=4, description="listings in a training step")
     listings_per_group: int = Field(2, ge=2, description="listings of one label group drawn together (K of P x K)")

@@ -7,6 +7,8 @@ Every type speaks of listings by their **row** in the catalogue (or pool) it bel
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -115,6 +117,24 @@ class Catalog:
     def take(self, rows: NDArray[np.integer]) -> Catalog:
         """The listings at `rows`, in that order."""
         return Catalog(self.table.take(pa.array(np.asarray(rows, dtype=np.int64))), self.image_folder)
+
+    @classmethod
+    def concat(cls, catalogs: Sequence[Catalog]) -> Catalog:
+        """The listings of one or more catalogues, one after the other; their ids must differ.
+
+        The image folder is the one that all of theirs lie in. A usable picture's name is written from there; other
+        names stay as they were written and stand for no file.
+        """
+        folders = [c.image_folder.absolute() for c in catalogs if c.image_folder and c.has_image.any()]
+        root = Path(os.path.commonpath(folders)) if folders else None
+        return cls(pa.concat_tables([catalog._named_from(root) for catalog in catalogs]), root)
+
+    def _named_from(self, root: Path | None) -> pa.Table:
+        """The table with the names of usable pictures written from `root`, above the image folder."""
+        paths, written = self.image_paths(), self.column("image")
+        names = [str(p.absolute().relative_to(root)) if p and root else n for p, n in zip(paths, written, strict=True)]
+        at = self.table.schema.get_field_index("image")
+        return self.table.set_column(at, CATALOG_SCHEMA.field(at), pa.array(names, pa.string()))
 
     def without_labels(self) -> Catalog:
         """The same listings, as if nobody had labelled them."""

@@ -68,6 +68,18 @@ class Split:
         return cls(ids, table.column("component").to_numpy(), table.column("fold").to_numpy())
 
 
+def evidence(catalog: Catalog) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """What gives a product away: image contents, perceptual hashes and normalised titles, object [n] each.
+
+    None where it is unknown or empty; the hash of a flat picture counts as unknown.
+    """
+    hashes = catalog.phashes.astype(object)
+    hashes[~catalog.has_phash | is_flat_hash(catalog.phashes)] = None
+    titles = normalise_all(catalog.titles)
+    titles[titles == ""] = None
+    return catalog.column("image_sha"), hashes, titles
+
+
 def components(catalog: Catalog) -> NDArray[np.int32]:
     """Connected components over label group, image content, perceptual hash and normalised title.
 
@@ -77,14 +89,10 @@ def components(catalog: Catalog) -> NDArray[np.int32]:
     Returns:
         int32 [n]; components are numbered in the order of their smallest posting ids, whatever the order of rows.
     """
-    hashes = catalog.phashes.astype(object)
-    hashes[~catalog.has_phash | is_flat_hash(catalog.phashes)] = None
-    titles = normalise_all(catalog.titles)
-    titles[titles == ""] = None
     groups = _codes(catalog.labels)
     alone = groups < 0  # an unlabelled listing counts as a group of its own
     spanned = np.where(alone, groups.max(initial=-1) + np.cumsum(alone), groups)
-    ties = [groups, *(_without_placeholders(_codes(v), spanned) for v in (catalog.column("image_sha"), hashes, titles))]
+    ties = [groups, *(_without_placeholders(_codes(v), spanned) for v in evidence(catalog))]
     left, right = (np.concatenate(side) for side in zip(*map(_edges, ties), strict=True))
     graph = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(len(catalog), len(catalog)))
     _, found = connected_components(graph, directed=False)

@@ -4,6 +4,7 @@ import json
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -11,7 +12,11 @@ from shared import ablation
 from shared.ablation import FIGURES, main_ablate, table
 from shared.schema import Embeddings
 
-VARIANTS = {"no memory": {"memory": 0}, "embedded more at a time": {"embed_batch": 7}}
+VARIANTS = {
+    "own labels": {"extra": []},
+    "no memory": {"memory": 0},
+    "embedded more at a time": {"embed_batch": 7},
+}
 
 
 def figures(**values):
@@ -74,7 +79,9 @@ def test_each_half_is_judged_by_the_encoder_of_the_other(command):
         assert not first[0] & second[0]
     assert trainings[0][0] != trainings[2][0]  # another seed, another split
     measured = json.loads((command.run / "distilbert" / "ablation" / "figures.json").read_text())
-    assert {name: len(found) for name, found in measured.items()} == dict.fromkeys(["the recipe", *VARIANTS], 4)
+    assert {name: len(found) for name, found in measured.items()} == dict.fromkeys(
+        ["the recipe", "no memory", "embedded more at a time"], 4
+    )
     assert measured["no memory"] != measured["the recipe"]
     assert measured["embedded more at a time"] == measured["the recipe"]  # the same encoders, embedded again
     assert table(measured) in output.out
@@ -104,12 +111,23 @@ def test_the_threshold_of_a_half_comes_from_the_other(command, monkeypatch):
     assert best[0].threshold != best[1].threshold
 
 
+def test_extra_data_takes_part_but_for_what_the_other_half_holds(command, tmp_path, demo_catalog):
+    titles, ids = demo_catalog.titles, demo_catalog.ids
+    pairs = {"title_1": [titles[0], "a thing"], "title_2": ["what nobody sells", "another thing"], "label": [1, 1]}
+    pd.DataFrame(pairs).to_csv(tmp_path / "pairs.csv", index=False)
+    _, trainings, output = command(f"--distilbert.extra={tmp_path / 'pairs.csv'}", "--only", "own labels")
+    extra = [sorted(each[0] - set(ids)) for each in trainings]
+    with_first = [ids[0] in each[0] for each in trainings]
+    assert [len(each) for each in extra] == [4 if has else 2 for has in with_first[:2]] + [0, 0]
+    assert "own labels, extra = []" in output.out
+
+
 def test_one_variant_alone_and_no_such_variant(command):
     code, trainings, _ = command("--only", "no memory")
     assert (code, len(trainings)) == (0, 4)
     code, trainings, output = command("--only", "no menory")
     assert (code, trainings) == (2, [])
-    assert "there is no variant 'no menory'; there are: no memory; embedded more at a time" in output.err
+    assert "there is no variant 'no menory'; there are: own labels; no memory; embedded more at a time" in output.err
 
 
 @pytest.mark.parametrize("branch", ["image", "distilbert"])
@@ -118,7 +136,9 @@ def test_every_variant_of_a_branch_has_sound_settings_that_differ(branch):
 
     config = import_module(f"branches.{branch}.config").Config
     variants = import_module(f"branches.{branch}.ablate").VARIANTS
-    made = [config(**changes).until("embed") for changes in variants.values()]
-    assert all(values != config().until("embed") for values in made)
+    with_extra = config(extra=["more.csv"])
+    made = [with_extra.model_copy(update=changes).until("embed") for changes in variants.values()]
+    assert all(values != with_extra.until("embed") for values in made)
+    assert all(config(**changes) for changes in variants.values())
     assert len({json.dumps(values) for values in made}) == len(variants)
     assert set(FIGURES) == {"recall_at_1", "map_at_20", "row_f1"}

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import shared.branch
+from shared.ablation import main_ablate
 from shared.catalog import DataConfig
 from shared.command import command
 from shared.errors import ArtefactError, MatcherError
@@ -100,6 +101,12 @@ def test_a_path_is_remembered_so_that_it_holds_in_any_folder(tmp_path: Path, mon
     assert seen(tmp_path / "run", "--data=~/a b")[DataConfig].path == "/home/somebody/a b"
     assert seen(tmp_path / "run", "--data=~no-such-user/x")[DataConfig].path == str(tmp_path / "~no-such-user/x")
     assert seen(tmp_path / "run", "--data", "demo")[DataConfig].path == "demo"
+
+
+def test_paths_of_more_training_data_hold_in_any_folder_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    extra = seen(tmp_path / "run", "--image.extra=more,/else.csv").branch("image").model_dump()["extra"]
+    assert extra == [str(tmp_path / "more"), "/else.csv"]
 
 
 def test_the_image_folder_of_other_data_is_forgotten(tmp_path: Path) -> None:
@@ -245,8 +252,8 @@ def test_a_users_mistake_on_the_real_command_line_gives_no_traceback(tmp_path: P
 
 
 COMMANDS = [
-    *(f"branches.{n}.{p.stem}" for n in branch_names() for p in (ROOT / "branches" / n).glob("[tec]*.py")
-      if p.stem in ("train", "embed", "candidates")),
+    *(f"branches.{n}.{p.stem}" for n in branch_names() for p in (ROOT / "branches" / n).glob("[atec]*.py")
+      if p.stem in ("train", "embed", "candidates", "ablate")),
     "ensemble.__main__",
     "ensemble.candidates",
     "ensemble.features.__main__",
@@ -261,7 +268,11 @@ def shown_help(module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.setattr(sys, "argv", ["x", "--help"])
     if module.startswith("branches."):
         _, name, step = module.split(".")
-        main = partial(getattr(shared.branch, f"main_{step}"), name)
+        main = (
+            partial(main_ablate, name, {})
+            if step == "ablate"
+            else partial(getattr(shared.branch, f"main_{step}"), name)
+        )
     else:
         main = importlib.import_module(module).main
     with pytest.raises(SystemExit) as ended:
