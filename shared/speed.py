@@ -1,7 +1,8 @@
 """How fast a trained branch embeds and trains, beside its network alone on inputs that are ready.
 
-The real functions run once with their calls recorded; then the loops and the bare calls take turns, so that whatever
-else the machine does meets both alike.
+The real functions run once with their calls recorded; then the loops and the bare calls take turns. The machine should
+be idle otherwise: a loop has more threads than the bare calls, so among other work on the processor it gets a larger
+share of it, and the ratio flatters.
 """
 
 from __future__ import annotations
