@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from torch.nn import functional
 from tqdm import tqdm
 
 from shared.images import PILLOW_MAX_PIXELS, ImageFault, open_image
@@ -37,10 +39,17 @@ def distinct_pictures(catalog: Catalog, rows: NDArray[np.int64]) -> tuple[list[P
 def read_picture(path: Path, size: int, interpolation: str) -> Pictures | None:
     """A picture squashed to uint8 [size, size, 3]; None if it cannot be decoded (any more)."""
     try:
-        picture = open_image(path, PILLOW_MAX_PIXELS)  # already measured against the user's limit when catalogued
+        picture = open_image(path, PILLOW_MAX_PIXELS, size)  # was measured against the user's limit when catalogued
     except ImageFault:
         return None
-    return np.asarray(picture.resize((size, size), Image.Resampling[interpolation.upper()]))
+    return squashed(picture, size, interpolation)
+
+
+def squashed(picture: Image.Image, size: int, interpolation: str) -> Pictures:
+    """A picture in mode RGB as uint8 [size, size, 3]; "bilinear" or "bicubic", as Pillow does it but faster."""
+    pixels = torch.from_numpy(np.array(picture)).unsqueeze(0).permute(0, 3, 1, 2)  # [1, 3, h, w], channels last
+    resized = functional.interpolate(pixels, (size, size), mode=interpolation, antialias=True)
+    return np.asarray(resized[0].permute(1, 2, 0))
 
 
 def read_batch(paths: Sequence[Path], size: int, interpolation: str) -> tuple[Pictures, Flags]:

@@ -10,9 +10,9 @@ from PIL import Image
 
 from branches.image.candidates import candidates
 from branches.image.config import Config
-from branches.image.data import altered, distinct_pictures, read_all, read_batch
+from branches.image.data import altered, distinct_pictures, read_all, read_batch, squashed
 from branches.image.embed import embed
-from branches.image.model import GeM, ImageEncoder, create_model, describe, restore
+from branches.image.model import GeM, ImageEncoder, Preprocessing, create_model, describe, restore
 from branches.image.train import _inputs, train
 from shared.errors import ArtefactError, MatcherError
 from shared.metric_learning import Training
@@ -161,6 +161,20 @@ def test_preprocessing_is_the_one_the_weights_were_trained_with():
     assert values.numpy() == pytest.approx((255 - 127) / 128)
 
 
+def test_preprocessing_takes_each_channels_mean_and_deviation():
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 5, 5, 3), dtype=np.uint8)
+    before = pictures.copy()
+    mean, std = (0.1, 0.5, 0.9), (0.2, 0.3, 0.4)
+    values = Preprocessing(mean, std, "bicubic")(pictures)
+    naive = (torch.from_numpy(before).permute(0, 3, 1, 2) / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(
+        std
+    ).view(3, 1, 1)
+    assert values.dtype == torch.float32
+    assert values.is_contiguous(memory_format=torch.channels_last)
+    assert values.numpy() == pytest.approx(naive.numpy(), abs=1e-5)
+    assert (pictures == before).all()
+
+
 def test_a_restored_encoder_gives_the_same_embeddings(tmp_path):
     encoder, preprocessing = create_model(SMALL)
     encoder.save(tmp_path, {})
@@ -274,6 +288,16 @@ def test_each_picture_once_in_the_order_of_its_content(shop):
     assert [paths[at].name for at in picture] == ["22.png", "4.png", "22.png", "7.png"]
     again, _ = distinct_pictures(shop, rows[::-1])
     assert again == paths
+
+
+@pytest.mark.parametrize("shape", [(90, 80), (40, 40), (10, 300), (1, 1), (1, 20_000)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_pictures_are_squashed_as_pillow_does_it(shape, interpolation):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8))
+    found = squashed(image, 40, interpolation)
+    pillow = np.asarray(image.resize((40, 40), Image.Resampling[interpolation.upper()]))
+    assert (found.shape, found.dtype) == ((40, 40, 3), np.uint8)
+    assert np.abs(found.astype(int) - pillow).mean() < 0.5
 
 
 def test_reading_gives_the_same_from_memory_and_file_with_any_workers(shop, tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from shared.errors import ArtefactError, MatcherError
 from shared.run import ROOT, Run
 from shared.section import Section
 from shared.settings import Settings, branch_names, section_classes
+from shared.speed import main_speed
 from shared.split import SplitConfig
 
 Does = Callable[[Run, Settings, argparse.Namespace], None]
@@ -252,8 +253,8 @@ def test_a_users_mistake_on_the_real_command_line_gives_no_traceback(tmp_path: P
 
 
 COMMANDS = [
-    *(f"branches.{n}.{p.stem}" for n in branch_names() for p in (ROOT / "branches" / n).glob("[atec]*.py")
-      if p.stem in ("train", "embed", "candidates", "ablate")),
+    *(f"branches.{n}.{p.stem}" for n in branch_names() for p in (ROOT / "branches" / n).glob("[atecs]*.py")
+      if p.stem in ("train", "embed", "candidates", "ablate", "speed")),
     "ensemble.__main__",
     "ensemble.candidates",
     "ensemble.features.__main__",
@@ -268,11 +269,8 @@ def shown_help(module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.setattr(sys, "argv", ["x", "--help"])
     if module.startswith("branches."):
         _, name, step = module.split(".")
-        main = (
-            partial(main_ablate, name, {})
-            if step == "ablate"
-            else partial(getattr(shared.branch, f"main_{step}"), name)
-        )
+        mains = {"ablate": partial(main_ablate, name, {}), "speed": partial(main_speed, name, argparse, argparse)}
+        main = mains.get(step) or partial(getattr(shared.branch, f"main_{step}"), name)
     else:
         main = importlib.import_module(module).main
     with pytest.raises(SystemExit) as ended:

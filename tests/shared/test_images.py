@@ -105,6 +105,28 @@ def test_the_pixel_limit_is_inclusive() -> None:
         open_image(data, 96 * 64 - 1)
 
 
+@pytest.mark.parametrize(
+    ("at_least", "size"), [(None, (800, 480)), (481, (800, 480)), (240, (400, 240)), (241, (800, 480)), (50, (100, 60))]
+)
+def test_a_large_jpeg_is_decoded_small_but_not_too_small(at_least: int | None, size: tuple[int, int]) -> None:
+    data = encode(photo(800, 480), "JPEG", quality=95)
+    shown = open_image(data, MAX, at_least)
+    assert shown.size == size
+    full = np.asarray(open_image(data, MAX).resize(size, Image.Resampling.BOX), dtype=float)
+    assert np.abs(np.asarray(shown) - full).mean() < 2
+
+
+def test_a_reduced_jpeg_is_upright_and_a_truncated_or_too_large_one_still_refused() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(photo(800, 480), "JPEG", exif=exif)
+    assert open_image(data, MAX, 120).size == (120, 200)
+    with pytest.raises(ImageFault, match=r"^truncated$"):
+        open_image(data[: int(len(data) * 0.99)], MAX, 120)
+    with pytest.raises(ImageFault, match="too large"):
+        open_image(data, 800 * 480 - 1, 120)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 20_000), (20_000, 1)])
 def test_extreme_shapes(size: tuple[int, int]) -> None:
     image = open_image(encode(Image.new("RGB", size, "red")), MAX)
