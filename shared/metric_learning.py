@@ -3,6 +3,9 @@
 Everything a step does follows from the seed and the step's number: which listings are drawn, how they are altered,
 which units drop out, the learning rate. So a checkpoint is the weights, the optimiser's moments, the memory and a
 number, and a killed training that is run again ends in the same weights as one that was left alone.
+
+Several processes (`torchrun`) share the work of each step and hold the same state, the memory too; see
+`shared.distributed`.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from shared import distributed, world
 from shared.checkpoint import load_tensors, save_tensors
 from shared.compute import ComputeConfig
 from shared.encoder import Encoder, Inputs
@@ -139,13 +143,13 @@ class Training:
         Raises:
             MatcherError: The loss is not a number.
         """
-        self._resume()
+        self._begin()
         self.encoder.train()
         figures: dict[str, Any] = {}
         listings, began = 0, time.monotonic()
         saved = began
         bar = tqdm(total=self.steps, initial=self.step, desc=f"{self.name}: train", unit="step", disable=None)
-        for batch, inputs in prefetched(lambda b: self.data.load(b.positions, b.epoch), self._batches(), self.workers):
+        for batch, inputs in prefetched(self._load, self._batches(), self.workers):
             self._train_step(batch.positions, inputs)
             listings, now = listings + len(batch.positions), time.monotonic()
             figures = {**self.tally.means(), "memory": self._memory_fill(), "listings_per_s": listings / (now - began)}
@@ -153,27 +157,35 @@ class Training:
             bar.update()
             if self.step % self.steps_per_epoch == 0:
                 self._end_epoch(f"epoch {batch.epoch + 1}/{self.recipe.epochs}: {_shown(figures)}", bool(bar.disable))
-            if self.step < self.steps and now - saved >= self.checkpoint_s:
+            if self.step < self.steps and now - saved >= self.checkpoint_s and world.rank() == 0:
                 self._save()
                 saved = now
         bar.close()
         shutil.rmtree(self.checkpoint.parent, ignore_errors=True)
         return {**figures, "steps": self.step}
 
+    def _load(self, batch: _Batch) -> Inputs:
+        """What this process has to encode of a batch."""
+        inputs = self.data.load(distributed.share(batch.positions), batch.epoch)
+        return distributed.own_inputs(inputs, len(batch.positions))
+
     def _train_step(self, positions: NDArray[np.int64], inputs: Inputs) -> None:
-        torch.manual_seed(self.seed * 1_000_003 + self.step)  # a resumed run drops the same units
+        # A resumed run drops the same units, and each process others.
+        torch.manual_seed(self.seed * 1_000_003 + self.step + world.rank() * 15_485_863)
         scale = learning_rate_scale(self.step, self.steps, self.recipe.warmup)
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * scale
         rows = torch.from_numpy(positions).to(self.device)
         with autocast(self.device, self.recipe.precision):
             embeddings = self.encoder(**{name: tensor.to(self.device) for name, tensor in inputs.items()})
-        batch = Listed(embeddings.float(), self.labels[rows], self.components[rows], rows)
+        embeddings = distributed.gathered(embeddings.float(), len(rows))
+        batch = Listed(embeddings, self.labels[rows], self.components[rows], rows)
         loss = self.loss(batch, use_memory=self.step >= self.recipe.memory_warmup_steps)
         if not torch.isfinite(loss.value):
             raise MatcherError(f"{self.name}: the loss is {loss.value.item()} at step {self.step}; lower learning_rate")
         self.optimiser.zero_grad()
         loss.value.backward()
+        distributed.sum_gradients(self.encoder.parameters())
         nn.utils.clip_grad_norm_(self.encoder.parameters(), self.recipe.clip_norm)
         self.optimiser.step()
         self.step += 1
@@ -220,6 +232,16 @@ class Training:
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         facts = {"settings": self._settings(), "step": self.step, "tally": asdict(self.tally)}
         save_tensors(self.checkpoint, self._tensors(), facts)
+
+    def _begin(self) -> None:
+        """Go on from the checkpoint, where there is one, and every process from the state of the first."""
+        distributed.require_same("settings, listings or device", f"{self._settings()} {self.device.type}")
+        if world.rank() == 0:
+            self._resume()
+        if world.size() > 1:
+            distributed.copy_first(self._tensors().values())
+            self.step, tally = world.broadcast((self.step, asdict(self.tally)))
+            self.tally = _Tally(**tally)
 
     def _resume(self) -> None:
         if not self.checkpoint.exists():
