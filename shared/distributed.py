@@ -8,7 +8,8 @@ through each one's slice, so gradients are added up, not averaged. Alone, a proc
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from shared import world
-from shared.encoder import Inputs
 from shared.errors import MatcherError
 
 
@@ -34,25 +34,29 @@ def bounds(count: int, rank: int | None = None) -> tuple[int, int]:
 
 
 def share(positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """What this process loads of a batch: its slice, or the first item where that is empty; see `own_inputs`."""
+    """What this process loads of a batch: its slice, or the first item where that is empty; see `encoding`."""
     start, end = bounds(len(positions))
     return positions[start:end] if end > start else positions[:1]
 
 
-def own_inputs(inputs: Inputs, count: int) -> Inputs:
-    """Inputs of this process's slice of a batch of `count`: none at all where it loaded an item for want of one.
-
-    The encoder runs on no item too, since the other processes wait for it in `GlobalBatchNorm1d`.
+@contextmanager
+def encoding(count: int) -> Iterator[None]:
+    """For the time in which a process encodes its share of a batch of `count`: an item loaded only for want of one
+    (no transformer runs on none, and the others wait in `GlobalBatchNorm1d`) is left out of the batch's statistics.
     """
     start, end = bounds(count)
-    return inputs if end > start else {name: tensor[:0] for name, tensor in inputs.items()}
+    GlobalBatchNorm1d.counted = end > start
+    try:
+        yield
+    finally:
+        GlobalBatchNorm1d.counted = True
 
 
 def gathered(own: Tensor, count: int) -> Tensor:
     """The embeddings of a whole batch, in its order and the same bits in every process.
 
     Args:
-        own: Embeddings of this process's slice, float [m, d].
+        own: Embeddings of what this process loaded, float [m, d].
         count: Listings in the batch, n.
 
     Returns:
@@ -61,6 +65,8 @@ def gathered(own: Tensor, count: int) -> Tensor:
     if world.size() == 1:
         return own
     slices = [bounds(count, rank) for rank in range(world.size())]
+    start, end = slices[world.rank()]
+    own = own[: end - start]
     padded = own.new_zeros(max(end - start for start, end in slices), own.shape[1])
     padded[: len(own)] = own.detach()
     received = [torch.empty_like(padded) for _ in slices]
@@ -115,11 +121,13 @@ def require_same(what: str, value: Any) -> None:
 class GlobalBatchNorm1d(nn.BatchNorm1d):
     """BatchNorm over the whole batch, wherever its parts are; torch's own, SyncBatchNorm, needs GPUs.
 
-    Alone, and in evaluation, it is `nn.BatchNorm1d`. With several processes each must run it, on no row if need be.
+    Alone, and in evaluation, it is `nn.BatchNorm1d`. With several processes each must run it.
 
     Args:
         features: Length of a row.
     """
+
+    counted = True  # whether this process's rows belong to the batch; see `encoding`
 
     def __init__(self, features: int) -> None:
         super().__init__(features)
@@ -132,13 +140,15 @@ class GlobalBatchNorm1d(nn.BatchNorm1d):
         """
         if not self.training or world.size() == 1:
             return super().forward(values)
-        sums = _Sum.apply(torch.cat([values.sum(dim=0), values.new_tensor([len(values)])]))  # [features + 1]
+        rows = slice(None if self.counted else 0)
+        own = values[rows]
+        sums = _Sum.apply(torch.cat([own.sum(dim=0), own.new_tensor([len(own)])]))  # [features + 1]
         count = sums[-1].detach()
         if count < 2:
             raise ValueError("BatchNorm needs two rows to train on")
         mean = sums[:-1] / count
         centred = values - mean
-        variance = _Sum.apply(centred.square().sum(dim=0)) / count
+        variance = _Sum.apply(centred[rows].square().sum(dim=0)) / count
         self._follow(mean.detach(), variance.detach() * count / (count - 1))
         normed: Tensor = centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias
         return normed

@@ -166,8 +166,7 @@ class Training:
 
     def _load(self, batch: _Batch) -> Inputs:
         """What this process has to encode of a batch."""
-        inputs = self.data.load(distributed.share(batch.positions), batch.epoch)
-        return distributed.own_inputs(inputs, len(batch.positions))
+        return self.data.load(distributed.share(batch.positions), batch.epoch)
 
     def _train_step(self, positions: NDArray[np.int64], inputs: Inputs) -> None:
         # A resumed run drops the same units, and each process others.
@@ -176,7 +175,7 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * scale
         rows = torch.from_numpy(positions).to(self.device)
-        with autocast(self.device, self.recipe.precision):
+        with autocast(self.device, self.recipe.precision), distributed.encoding(len(rows)):
             embeddings = self.encoder(**{name: tensor.to(self.device) for name, tensor in inputs.items()})
         embeddings = distributed.gathered(embeddings.float(), len(rows))
         batch = Listed(embeddings, self.labels[rows], self.components[rows], rows)
