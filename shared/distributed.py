@@ -41,8 +41,12 @@ def share(positions: NDArray[np.int64]) -> NDArray[np.int64]:
 
 @contextmanager
 def encoding(count: int) -> Iterator[None]:
-    """For the time in which a process encodes its share of a batch of `count`: an item loaded only for want of one
-    (no transformer runs on none, and the others wait in `GlobalBatchNorm1d`) is left out of the batch's statistics.
+    """Leave an item that was loaded only for want of one out of the statistics of the batch that is encoded meanwhile.
+
+    It is encoded all the same: no transformer runs on nothing, and the others wait in `GlobalBatchNorm1d`.
+
+    Args:
+        count: Listings in the batch.
     """
     start, end = bounds(count)
     GlobalBatchNorm1d.counted = end > start
