@@ -6,7 +6,8 @@ A branch is a folder `branches/<name>/` with
 - `embed.py`: `embed(catalog, encoder, config, compute) -> Embeddings`;
 - `candidates.py`: `candidates(embeddings, config, compute) -> Candidates`;
 - `train.py`, only if it learns: `train(catalog, components, config, compute, out) -> figures`, which writes an encoder
-  into the folder `out`. It may find there what a killed training left.
+  into the folder `out`. It may find there what a killed training left. Under `torchrun` every process calls it, each
+  with a folder of its own, of which the first one's is kept.
 
 Nothing else is known about it: not here, and not in the ensemble.
 """
@@ -17,6 +18,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from shared import world
 from shared.command import command, step_command
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
@@ -89,14 +92,8 @@ def train_stage(run: Run, settings: Settings, name: str, encoder: str) -> None:
     extras = extras_of(config)
 
     def work(out: Path) -> Mapping[str, Any]:
-        split = load_split(run)
-        rows = training_rows(split, encoder)
-        catalog, component = train_catalog(run).take(rows), split.component[rows]
-        joined: dict[str, int] = {}
-        if extras:
-            unseen = unseen_catalogs(run, settings, encoder)
-            catalog, component, joined = join(catalog, [load_extra(run, extra) for extra in extras], unseen)
-        return {**train_encoder(name, catalog, component, config, compute, out), **joined}
+        world.call(encoder)
+        return _train(run, settings, name, encoder, out)
 
     inputs = {"catalogue": run.digest_of("catalogue/train"), "split": run.digest_of("split")}
     inputs |= _named_folders(config)
@@ -105,6 +102,16 @@ def train_stage(run: Run, settings: Settings, name: str, encoder: str) -> None:
         inputs |= {extra.stage: run.digest_of(extra.stage) for extra in extras} | unseen_inputs(run, settings, encoder)
         keys["joined by"] = code_digest("shared.extra")
     run.stage(f"{name}/encoder/{encoder}", f"branches.{name}.train", inputs, keys, work)
+
+
+def _train(run: Run, settings: Settings, name: str, encoder: str, out: Path) -> dict[str, Any]:
+    config, split = settings.branch(name), load_split(run)
+    rows = training_rows(split, encoder)
+    catalog, component = train_catalog(run).take(rows), split.component[rows]
+    joined: dict[str, int] = {}
+    if extras := [load_extra(run, extra) for extra in extras_of(config)]:
+        catalog, component, joined = join(catalog, extras, unseen_catalogs(run, settings, encoder))
+    return {**train_encoder(name, catalog, component, config, settings[ComputeConfig], out), **joined}
 
 
 def _named_folders(config: Section) -> dict[str, str]:
@@ -191,9 +198,15 @@ def main_train(name: str) -> int:
         train_all(run, settings, name)
         run.say(f"\n{name} is trained; ./run_all.sh --run {run.folder} does again what depends on it")
 
-    about = f"Train the {name} branch: an encoder for every fold, and one on all folds."
+    def follow(run: Run, settings: Settings) -> None:
+        for encoder in world.calls():
+            with TemporaryDirectory() as thrown_away:
+                _train(run, settings, name, encoder, Path(thrown_away))
+
+    about = f"Train the {name} branch: an encoder for every fold, and one on all folds. Runs under torchrun too."
     usage = f"python -m branches.{name}.train"
-    return step_command(work, f"{name}/encoder", about, [name, "split", "compute"], usage=usage)
+    sections = [name, "split", "compute"]
+    return step_command(work, f"{name}/encoder", about, sections, usage=usage, follow=follow)
 
 
 def main_candidates(name: str) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits
 
+from shared import world
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.run import Run
@@ -21,6 +22,7 @@ from shared.settings import Settings, from_arguments, from_file, help_text, merg
 
 DEFAULT_RUN = Path("runs/default")
 Body = Callable[[Run, Settings, argparse.Namespace], None]
+Follow = Callable[[Run, Settings], None]
 
 
 def command(
@@ -31,6 +33,7 @@ def command(
     usage: str,
     new_data: bool = False,
     options: Callable[[argparse.ArgumentParser], object] = lambda parser: None,
+    follow: Follow | None = None,
     argv: Sequence[str] | None = None,
 ) -> int:
     """Read the arguments, do the work, and turn what goes wrong into one message.
@@ -43,29 +46,32 @@ def command(
         new_data: Whether `--data` names a new catalogue, which the run does not take as its own. The run is then only
             read; otherwise the command holds it alone.
         options: Adds the command's own options.
+        follow: What the other processes of `torchrun` do while the first does the work; without it there can be none.
         argv: Arguments; those of the process when None.
 
     Returns:
         The exit code: 0, 2 for bad input or settings, 3 for a bad artefact, 130 for an interrupt.
     """
-    parser = argparse.ArgumentParser(usage, description=description, allow_abbrev=False)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--run", type=Path, default=DEFAULT_RUN, help=f"run folder (default: {DEFAULT_RUN})")
-    what = "catalogue to work on, beside the run's own" if new_data else "catalogue: a folder, a table, or `demo`"
-    parser.add_argument("--data", help=f"{what}; short for --data.path")
-    parser.add_argument("--config", type=Path, help="YAML or JSON file of settings")
-    parser.add_argument("--force", action="store_true", help="do it again even if nothing changed")
+    parser = _parser(description, usage, new_data)
     options(parser)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        parser.epilog = "settings, as --section.key=value (defaults shown):\n" + help_text(sections)
-        arguments, rest = parser.parse_known_args(argv)
-        run = Run(arguments.run)
-        settings = _settings(arguments, rest, new_data)
-        with threadpool_limits(settings[ComputeConfig].cpu_threads):
-            only_read = new_data and arguments.data is not None
-            with nullcontext() if only_read else run.locked():
-                body(run, settings, arguments)
+        with world.joined():
+            parser.epilog = "settings, as --section.key=value (defaults shown):\n" + help_text(sections)
+            arguments, rest = parser.parse_known_args(argv)
+            run = Run(arguments.run)
+            settings = _settings(arguments, rest, new_data)
+            if world.size() > 1 and follow is None:
+                raise MatcherError("only branches.<name>.train runs under torchrun; start this command without it")
+            world.take_device(settings[ComputeConfig])
+            with threadpool_limits(settings[ComputeConfig].cpu_threads):
+                if follow is not None and world.rank() > 0:
+                    follow(run, settings)
+                    return 0
+                only_read = new_data and arguments.data is not None
+                with nullcontext() if only_read else run.locked():
+                    body(run, settings, arguments)
+                world.dismiss()
     except MatcherError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -81,7 +87,13 @@ def command(
 
 
 def step_command(
-    work: Callable[[Run, Settings], object], redo: str, description: str, sections: Sequence[str], *, usage: str
+    work: Callable[[Run, Settings], object],
+    redo: str,
+    description: str,
+    sections: Sequence[str],
+    *,
+    usage: str,
+    follow: Follow | None = None,
 ) -> int:
     """A command that takes a run up to one step and has no options of its own.
 
@@ -91,13 +103,25 @@ def step_command(
         description: One sentence for `--help`.
         sections: Sections of the settings that `--help` lists.
         usage: The command as it is typed.
+        follow: As for `command`.
     """
 
     def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
         run.force = (redo,) if arguments.force else ()
         work(run, settings)
 
-    return command(body, description, sections, usage=usage)
+    return command(body, description, sections, usage=usage, follow=follow)
+
+
+def _parser(description: str, usage: str, new_data: bool) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(usage, description=description, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--run", type=Path, default=DEFAULT_RUN, help=f"run folder (default: {DEFAULT_RUN})")
+    what = "catalogue to work on, beside the run's own" if new_data else "catalogue: a folder, a table, or `demo`"
+    parser.add_argument("--data", help=f"{what}; short for --data.path")
+    parser.add_argument("--config", type=Path, help="YAML or JSON file of settings")
+    parser.add_argument("--force", action="store_true", help="do it again even if nothing changed")
+    return parser
 
 
 def _settings(arguments: argparse.Namespace, rest: Sequence[str], new_data: bool) -> Settings:

@@ -17,13 +17,13 @@ class ComputeConfig(Section):
     """Section `compute`: where the work runs. Changes speed, not what is computed (beyond rounding)."""
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes an NVIDIA GPU when there is one")
-    threads: int = Field(0, ge=0, description="CPU threads; 0: one for each core")
+    threads: int = Field(0, ge=0, description="CPU threads of a process; 0: one for each core")
     seed: int = Field(0, ge=0, description="seed of every random choice of a run")
 
     @property
     def cpu_threads(self) -> int:
-        """Threads to use, at least 1."""
-        return self.threads or len(os.sched_getaffinity(0))
+        """Threads to use, at least 1; the processes that torchrun starts on a machine share its cores."""
+        return self.threads or max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
     def torch_device(self) -> Any:
         """The torch device to use.

@@ -3,6 +3,9 @@
 Everything a step does follows from the seed and the step's number: which listings are drawn, how they are altered,
 which units drop out, the learning rate. So a checkpoint is the weights, the optimiser's moments, the memory and a
 number, and a killed training that is run again ends in the same weights as one that was left alone.
+
+Several processes (`torchrun`) share the work of each step and hold the same state, the memory too; see
+`shared.distributed`.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from shared import distributed, world
 from shared.checkpoint import load_tensors, save_tensors
 from shared.compute import ComputeConfig
 from shared.encoder import Encoder, Inputs
@@ -140,12 +144,12 @@ class Training:
         Raises:
             MatcherError: The loss is not a number.
         """
-        self._resume()
+        self._begin()
         self.encoder.train()
         figures: dict[str, Any] = {}
         listings, busy, saved = 0, 0.0, time.monotonic()
         bar = tqdm(total=self.steps, initial=self.step, desc=f"{self.name}: train", unit="step", disable=None)
-        jobs = prefetched(lambda b: self.data.load(b.positions, b.epoch), self._batches(), self.workers)
+        jobs = prefetched(self._load, self._batches(), self.workers)
         began = time.monotonic()
         with TrainingLog(self.folder / "log", self.step) as log:
             for batch, inputs in jobs:
@@ -157,30 +161,37 @@ class Training:
                 bar.update()
                 if self.step % self.steps_per_epoch == 0:
                     self._end_epoch(batch.epoch + 1, figures, log, say=bool(bar.disable))
-                if self.step < self.steps and time.monotonic() - saved >= self.checkpoint_s:
+                if self.step < self.steps and time.monotonic() - saved >= self.checkpoint_s and world.rank() == 0:
                     self._save()
                     saved = time.monotonic()
                 began = time.monotonic()
         bar.close()
         if self.best:
-            self._take_weights(load_tensors(self.best_weights)[0])
+            self._take_best()
         shutil.rmtree(self.checkpoint.parent, ignore_errors=True)
         return {**figures, **self.best, "steps": self.step}
 
+    def _load(self, batch: _Batch) -> Inputs:
+        """What this process has to encode of a batch."""
+        return self.data.load(distributed.share(batch.positions), batch.epoch)
+
     def _train_step(self, positions: NDArray[np.int64], inputs: Inputs) -> Loss:
-        torch.manual_seed(self.compute.seed * 1_000_003 + self.step)  # a resumed run drops the same units
+        # A resumed run drops the same units, and each process others.
+        torch.manual_seed(self.compute.seed * 1_000_003 + self.step + world.rank() * 15_485_863)
         scale = learning_rate_scale(self.step, self.steps, self.recipe.warmup)
         set_learning_rates(self.optimiser, self.recipe, scale)
         rows = torch.from_numpy(positions).to(self.device)
-        with autocast(self.device, self.recipe.precision):
+        with autocast(self.device, self.recipe.precision), distributed.encoding(len(rows)):
             embeddings = self.encoder(**{name: tensor.to(self.device) for name, tensor in inputs.items()})
-        batch = Listed(embeddings.float(), self.labels[rows], self.components[rows], rows)
+        embeddings = distributed.gathered(embeddings.float(), len(rows))
+        batch = Listed(embeddings, self.labels[rows], self.components[rows], rows)
         strict = strictness(self.step, self.steps, self.recipe.margin_ramp)
         loss: Loss = self.loss(batch, self.step >= self.recipe.memory_warmup_steps, strict)
         if not torch.isfinite(loss.value):
             raise MatcherError(f"{self.name}: the loss is {loss.value.item()} at step {self.step}; lower learning_rate")
         self.optimiser.zero_grad()
         loss.value.backward()  # type: ignore[no-untyped-call]
+        distributed.sum_gradients(self.encoder.parameters())  # the loss's own are the same in all
         nn.utils.clip_grad_norm_(self.encoder.parameters(), self.recipe.clip_norm)
         self.optimiser.step()
         self.step += 1
@@ -250,8 +261,22 @@ class Training:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_tensors(path, tensors, facts)
 
-    def _take_weights(self, saved: Mapping[str, Tensor]) -> None:
-        self.encoder.load_state_dict({name.removeprefix("encoder."): value for name, value in saved.items()})
+    def _take_best(self) -> None:
+        """Go back to the weights of the best epoch, which the first process has."""
+        if world.rank() == 0:
+            saved, _ = load_tensors(self.best_weights)
+            self.encoder.load_state_dict({name.removeprefix("encoder."): value for name, value in saved.items()})
+        distributed.copy_first(self._weights().values())
+
+    def _begin(self) -> None:
+        """Go on from the checkpoint, where there is one, and every process from the state of the first."""
+        distributed.require_same("settings, listings or device", f"{self._settings()} {self.device.type}")
+        if world.rank() == 0:
+            self._resume()
+        if world.size() > 1:
+            distributed.copy_first(self._tensors().values())
+            self.step, tally, self.best = world.broadcast((self.step, asdict(self.tally), self.best))
+            self.tally = _Tally(**tally)
 
     def _resume(self) -> None:
         if not self.checkpoint.exists():

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from branches.image.config import Config
+from shared.distributed import GlobalBatchNorm1d
 from shared.encoder import Encoder
 from shared.errors import MatcherError
 
@@ -79,7 +80,7 @@ class ImageEncoder(Encoder):
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.pool: nn.Module = GeM() if pooling == "gem" else nn.Identity()
         self.project = nn.Linear(int(backbone.num_features), dim)  # type: ignore[arg-type]
-        self.norm = nn.BatchNorm1d(dim)
+        self.norm = GlobalBatchNorm1d(dim)
         for module in self.backbone.modules():
             if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
                 _train_in_float32(module)
