@@ -13,6 +13,7 @@ import torch
 from pytorch_metric_learning.distances import CosineSimilarity
 from pytorch_metric_learning.losses import ArcFaceLoss, ContrastiveLoss, MultiSimilarityLoss
 from torch import Tensor, nn
+from torch.nn import functional
 
 from shared.memory import CrossBatchMemory, Listed, adapted
 from shared.recipe import Recipe
@@ -134,6 +135,8 @@ class GroupLoss(nn.Module):
     def __init__(self, dim: int, groups: int) -> None:
         super().__init__()
         self.arcface = ArcFaceLoss(groups, dim, scale=ARCFACE_SCALE)
+        with torch.no_grad():  # AdamW's steps are of one size: long directions would hardly turn
+            self.arcface.W.copy_(functional.normalize(self.arcface.W, dim=0))
 
     def forward(self, batch: Listed, use_memory: bool = True, strict: float = 1.0) -> Loss:
         """The loss of a batch; the arguments are those of `MemoryLoss`, of which it needs but the first."""

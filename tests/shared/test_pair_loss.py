@@ -172,6 +172,7 @@ def test_arcface_has_a_direction_for_each_label_group_and_learns_it():
     loss = make_loss(Recipe(loss="arcface"), dim=6, groups=4)
     assert isinstance(loss, GroupLoss)
     assert loss.memory is None
+    assert torch.allclose(loss.arcface.W.norm(dim=0), torch.ones(4))
     batch = listed(3, 8)
     made = loss(batch._replace(embeddings=batch.embeddings.requires_grad_()))
     made.value.backward()
