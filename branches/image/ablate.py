@@ -23,6 +23,7 @@ VARIANTS: Variants = {
     "2 epochs": {"epochs": 2},
     "8 epochs": {"epochs": 8},
     "a tenth for validation": {"validation": 0.1},
+    "embedded without its mirror image": {"mirror": False},
     "embedded at 128 px": {"embed_size": 128},
     "embedded at 224 px": {"embed_size": 224},
 }

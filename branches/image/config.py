@@ -11,7 +11,7 @@ from shared.recipe import Recipe
 class Config(Recipe):
     """Section `image`: pictures that show the same product."""
 
-    first_read: ClassVar[Mapping[str, str]] = {**Recipe.first_read, "embed_size": "embed"}
+    first_read: ClassVar[Mapping[str, str]] = {**Recipe.first_read, "embed_size": "embed", "mirror": "embed"}
 
     backbone: str = Field(
         "tf_efficientnet_lite0", description="timm's name of the network, or a folder with config.json and its weights"
@@ -22,5 +22,8 @@ class Config(Recipe):
     dim: int = Field(256, ge=2, description="length of an embedding")
     size: int = Field(160, ge=32, description="pixels, width and height, in training")
     embed_size: int = Field(192, ge=32, description="pixels, width and height, when embedding")
+    mirror: bool = Field(
+        True, description="embed each picture and its mirror image and take the mean, in twice the time"
+    )
     augmentation: float = Field(1.0, ge=0, le=1, description="how often training pictures are altered; 0: never")
     frozen_stages: int = Field(2, ge=0, description="keep the stem and so many stages as pretrained; 0: all is trained")

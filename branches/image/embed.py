@@ -35,6 +35,7 @@ def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: Compu
     assert encoder is not None
     model, preprocessing = restore(facts, encoder)
     check_size(model, facts, config.embed_size)
+    model.mirror = config.mirror
     rows = np.flatnonzero(catalog.has_image)
     paths, picture = distinct_pictures(catalog, rows)
 

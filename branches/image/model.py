@@ -72,11 +72,15 @@ class ImageEncoder(Encoder):
         backbone: Pictures → a feature map, or features where `pooling` is "avg".
         pooling: "gem" or "avg" (the backbone's own).
         dim: Length of an embedding.
+
+    Attributes:
+        mirror: Whether an embedding is the mean of the picture's and of its mirror image's.
     """
 
     def __init__(self, backbone: nn.Module, pooling: str, dim: int) -> None:
         super().__init__()
         self.dim = dim
+        self.mirror = False
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.pool: nn.Module = GeM() if pooling == "gem" else nn.Identity()
         self.project = nn.Linear(int(backbone.num_features), dim)  # type: ignore[arg-type]
@@ -93,6 +97,11 @@ class ImageEncoder(Encoder):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Pictures, float [b, 3, s, s] → unit embeddings, float32 [b, dim]."""
+        if self.mirror:
+            return functional.normalize(self._embedded(pictures) + self._embedded(pictures.flip(3)))
+        return self._embedded(pictures)
+
+    def _embedded(self, pictures: Tensor) -> Tensor:
         features = self.features(pictures)
         with torch.autocast(features.device.type, enabled=False):
             return functional.normalize(self.norm(self.project(features)))

@@ -12,7 +12,7 @@ from branches.image.candidates import candidates
 from branches.image.config import Config
 from branches.image.data import altered, distinct_pictures, read_all, read_batch, squashed
 from branches.image.embed import embed
-from branches.image.model import GeM, ImageEncoder, Preprocessing, create_model, describe, restore
+from branches.image.model import GeM, ImageEncoder, Preprocessing, check_size, create_model, describe, restore
 from branches.image.train import _inputs, train
 from shared.errors import ArtefactError, MatcherError
 from shared.metric_learning import Training
@@ -102,6 +102,33 @@ def test_embeddings_depend_on_neither_row_order_nor_duplicates(trained, shop, on
     assert (embeddings.vectors[22] == embeddings.vectors[23]).all()
     order = np.random.default_rng(0).permutation(23)  # without the duplicate, in another order
     assert (embed(shop.take(order), trained[0], SMALL, one_thread).vectors == embeddings.vectors[order]).all()
+
+
+def test_a_mirrored_picture_has_the_same_embedding_if_mirror_images_count(trained, shop, one_thread, tmp_path):
+    for at in range(23):
+        with Image.open(shop.image_folder / f"{at}.png") as picture:
+            picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / f"{at}.png")
+    (tmp_path / "23.png").write_bytes((tmp_path / "22.png").read_bytes())
+    turned = Catalog(shop.table, tmp_path)
+    for mirror in (True, False):
+        config = SMALL.model_copy(update={"mirror": mirror})
+        pairs = (embed(of, trained[0], config, one_thread).vectors for of in (shop, turned))
+        assert (np.abs(np.subtract(*pairs)).max() < 1e-4) == mirror
+
+
+def test_the_size_of_embedding_is_no_part_of_the_encoder(trained, shop, one_thread):
+    small, large = (embed(shop, trained[0], SMALL.model_copy(update={"embed_size": of}), one_thread) for of in (64, 96))
+    assert not np.allclose(small.vectors, large.vectors, atol=1e-3)
+    assert (small.vectors * large.vectors).sum(axis=1).mean() > 0.5
+    assert SMALL.until("train") == SMALL.model_copy(update={"embed_size": 96, "mirror": False}).until("train")
+
+
+def test_a_network_of_one_size_refuses_another():
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=64)
+    encoder = ImageEncoder(network, "avg", 16)
+    check_size(encoder, {"size": 64}, 64)
+    with pytest.raises(MatcherError, match=r"image.embed_size=96: this network takes the size it was trained at, 64"):
+        check_size(encoder, {"size": 64}, 96)
 
 
 def test_listings_without_a_usable_picture_have_no_evidence(trained, shop, one_thread, tmp_path):
