@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 
@@ -30,10 +31,32 @@ class Encoder(nn.Module):
 
     The statistics of the backbone's BatchNorm stay as pretrained, in training too: small batches of one catalogue
     ruin them, and a small fine-tuning with them.
+
+    Args:
+        dim: Length of an embedding.
     """
 
     backbone: nn.Module
-    dim: int
+    centre: Tensor
+    axes: Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.register_buffer("centre", torch.zeros(dim))
+        self.register_buffer("axes", torch.eye(dim))
+
+    @torch.no_grad()
+    def whiten(self, embeddings: Tensor, shrinkage: float) -> None:
+        """Learn from embeddings, float32 [n, dim], how those to come are whitened; see `pca_whitening`."""
+        found = pca_whitening(embeddings, shrinkage)
+        if found is not None:
+            self.centre.copy_(found[0])
+            self.axes.copy_(found[1])
+
+    def whitened(self, embeddings: Tensor) -> Tensor:
+        """Unit embeddings, float32 [b, dim] → the same once whitened, of unit length again."""
+        return functional.normalize((embeddings - self.centre) @ self.axes.T)
 
     def train(self, mode: bool = True) -> Encoder:
         """Switch to training (or evaluation) mode, all but the backbone's BatchNorm."""
@@ -61,6 +84,31 @@ class Encoder(nn.Module):
             self.load_state_dict(load_file(path))
         except Exception as error:  # safetensors, the file system and torch each raise their own
             raise ArtefactError(f"{path} cannot be used ({error}); train the branch again") from error
+
+
+def pca_whitening(values: Tensor, shrinkage: float) -> tuple[Tensor, Tensor] | None:
+    """Centre and axes such that `(values - centre) @ axes.T` varies equally in all directions.
+
+    Without labels: what many products have in common varies most, and no longer drowns what tells them apart
+    (Jégou & Chum 2012).
+
+    Args:
+        values: float [n, c].
+        shrinkage: How far the covariance is drawn towards a sphere, as a multiple of its mean variance, above 0; what
+            hardly varies is then not blown up.
+
+    Returns:
+        The mean, float64 [c], and the axes by falling variance, float64 [c, c]; None where nothing varies.
+    """
+    mean = values.double().mean(dim=0)
+    centred = values.double() - mean
+    covariance = centred.T @ centred / max(1, len(values))  # [c, c]
+    spread = float(covariance.diagonal().mean())
+    if not spread > 0:  # NaN without any value
+        return None
+    covariance.diagonal().add_(shrinkage * spread)
+    scales, directions = torch.linalg.eigh(covariance)  # rising
+    return mean, (directions / scales.sqrt()).T.flip(0)
 
 
 def read_facts(folder: Path | None, branch: str) -> dict[str, Any]:
@@ -108,7 +156,7 @@ def encode(
         load: Inputs of some contents and whether each is usable; called in several threads.
         batches: Positions of contents, int64 arrays.
         count: Contents in all.
-        recipe: Settings (precision).
+        recipe: Settings (precision, whether to whiten).
         compute: Device and threads.
         name: For the progress bar and messages.
 
@@ -124,7 +172,8 @@ def encode(
     bar = tqdm(total=count, desc=f"{name}: embed", unit="listing", disable=None)
     for positions, (inputs, usable) in prefetched(load, batches, compute.cpu_threads):
         with autocast(device, recipe.precision):
-            values = encoder(**{key: tensor.to(device) for key, tensor in inputs.items()}).float().cpu().numpy()
+            embeddings = encoder(**{key: tensor.to(device) for key, tensor in inputs.items()}).float()
+        values = (encoder.whitened(embeddings) if recipe.whitened else embeddings).cpu().numpy()
         sound = np.isfinite(values).all(axis=1) & values.any(axis=1)
         if usable.any() and not (sound & usable).any():
             raise ArtefactError(f"{name}: the encoder yields no numbers; train the branch again")

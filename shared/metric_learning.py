@@ -39,9 +39,11 @@ from shared.recipe import Recipe
 from shared.sampler import group_batches
 from shared.torch_runtime import autocast, prepare
 from shared.training_log import TrainingLog
-from shared.validation import held_out, judge
+from shared.validation import embedded, held_out, judge
 
 CHECKPOINT_S = 120.0  # between two checkpoints of a training
+# Of 0.1, 0.3, 1 and 3 this was best on held-out titles and within noise of the best on held-out pictures.
+WHITENING_SHRINKAGE = 0.3
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,8 @@ class Training:
         bar.close()
         if self.best:
             self._take_best()
+        if self.step:
+            self._whiten()
         shutil.rmtree(self.checkpoint.parent, ignore_errors=True)
         return {**figures, **self.best, "steps": self.step}
 
@@ -235,6 +239,15 @@ class Training:
         rates = {group["rate"]: group["lr"] for group in self.optimiser.param_groups}
         step = {"epoch": epoch + 1, "loss": loss.value.item(), "positives": loss.positives, "negatives": loss.negatives}
         return {**step, "memory": figures["memory"], **rates, "listings_per_s": figures["listings_per_s"]}
+
+    def _whiten(self) -> None:
+        """Learn the embeddings' whitening from what was learnt from; with fewer listings than dimensions, leave it."""
+        if len(self.learnt) < self.encoder.dim:
+            return
+        name = f"{self.name}: whiten"
+        found = embedded(self.encoder, self.data.view, self.learnt, self.recipe, self.compute, name)
+        vectors = torch.from_numpy(found.vectors[found.present]).to(self.device)
+        self.encoder.whiten(vectors, WHITENING_SHRINKAGE)
 
     def _memory_fill(self) -> int:
         return len(self.loss.memory) if self.loss.memory is not None else 0

@@ -15,7 +15,7 @@ class Recipe(Section):
     held-out products 0.3 served pictures better and 0.5 titles, so these are the defaults; 0 is a setting away.
     """
 
-    first_read: ClassVar[Mapping[str, str]] = {"embed_batch": "embed", "neighbours": "candidates"}
+    first_read: ClassVar[Mapping[str, str]] = {"embed_batch": "embed", "whitened": "embed", "neighbours": "candidates"}
 
     extra: list[str] = Field(
         [], description="more to learn from: catalogues, title pairs or published data sets; see README"
@@ -52,6 +52,9 @@ class Recipe(Section):
         lt=1,
         description="share of the training listings' products that only judge each epoch; the best epoch's weights are "
         "kept. 0: all are learnt from, and the last weights are kept",
+    )
+    whitened: bool = Field(
+        True, description="embeddings are PCA-whitened, by what those of the training listings are like"
     )
     precision: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="auto takes bfloat16 where the processor computes in it"

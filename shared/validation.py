@@ -56,13 +56,25 @@ def judge(
         compute: Device and threads.
         name: For the progress bar.
     """
+    return retrieval(embedded(encoder, view, positions, recipe, compute, name), labels)
+
+
+def embedded(
+    encoder: Encoder,
+    view: Callable[[NDArray[np.int64]], Inputs],
+    positions: NDArray[np.int64],
+    recipe: Recipe,
+    compute: ComputeConfig,
+    name: str,
+) -> Embeddings:
+    """Embed listings of a training set; the arguments are those of `judge`."""
 
     def load(at: NDArray[np.int64]) -> tuple[Inputs, Flags]:
         return view(positions[at]), np.ones(len(at), dtype=bool)
 
     batches = full_batches(np.arange(len(positions)), recipe.embed_batch)
     vectors = encode(encoder, load, batches, len(positions), recipe, compute, name)
-    return retrieval(Embeddings(vectors, np.any(vectors, axis=1)), labels)
+    return Embeddings(vectors, np.any(vectors, axis=1))
 
 
 def _has_pair(labels: NDArray[np.int64]) -> bool:

@@ -5,6 +5,7 @@ from shared.ablation import Variants, main_ablate
 VARIANTS: Variants = {
     "not trained": {"epochs": 0, "extra": []},
     "the catalogue's own labels alone": {"extra": []},
+    "embeddings not whitened": {"whitened": False},
     "no memory": {"memory": 0},
     "memory of 256": {"memory": 256},
     "memory of 4,096": {"memory": 4096},

@@ -47,12 +47,11 @@ class TitleEncoder(Encoder):
     """
 
     def __init__(self, backbone: nn.Module, dropout: float = 0.0) -> None:
-        super().__init__()
+        super().__init__(int(backbone.config.hidden_size))  # type: ignore[union-attr, arg-type]
         for module in backbone.modules():
             if isinstance(module, nn.Dropout):
                 module.p = dropout
         self.backbone = backbone
-        self.dim = int(backbone.config.hidden_size)  # type: ignore[union-attr, arg-type]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Token numbers and their mask, int64 [b, t] → unit embeddings, float32 [b, dim]."""

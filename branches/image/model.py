@@ -19,9 +19,10 @@ from torch.nn import functional
 
 from branches.image.config import Config
 from shared.distributed import GlobalBatchNorm1d
-from shared.encoder import Encoder
+from shared.encoder import Encoder, pca_whitening
 from shared.errors import MatcherError
 
+HEAD_SHRINKAGE = 1e-3  # a training follows, so the head may begin with all that the network tells
 PACKAGED = "tf_efficientnet_lite0"  # its weights come from a Python package, so no network is needed
 
 
@@ -78,8 +79,7 @@ class ImageEncoder(Encoder):
     """
 
     def __init__(self, backbone: nn.Module, pooling: str, dim: int) -> None:
-        super().__init__()
-        self.dim = dim
+        super().__init__(dim)
         self.mirror = False
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.pool: nn.Module = GeM() if pooling == "gem" else nn.Identity()
@@ -107,25 +107,19 @@ class ImageEncoder(Encoder):
             return functional.normalize(self.norm(self.project(features)))
 
     @torch.no_grad()
-    def whiten(self, features: Tensor) -> None:
-        """Start the linear layer as the PCA whitening of some features, float32 [n, c].
+    def start_head(self, features: Tensor) -> None:
+        """Start the linear layer as the PCA whitening of some features, float32 [n, c], cut to its `dim` first axes.
 
-        The directions of largest variance, each scaled to variance 1. The covariance is shrunk a little towards a
-        sphere, so that few pictures will do; without two different ones, random directions have to.
+        Without two different pictures, random directions have to do.
         """
-        mean = features.double().mean(dim=0)
-        centred = features.double() - mean
-        covariance = centred.T @ centred / max(1, len(features))  # [c, c]
-        spread = float(covariance.diagonal().mean())
-        if not spread > 0:  # NaN without any picture
+        found = pca_whitening(features, HEAD_SHRINKAGE)
+        if found is None:
             nn.init.orthogonal_(self.project.weight)
             self.project.bias.zero_()
             return
-        covariance.diagonal().add_(1e-3 * spread)
-        scales, directions = torch.linalg.eigh(covariance)  # rising
-        weight = (directions / scales.sqrt()).T.flip(0)[: self.dim]  # [dim, c]
-        self.project.weight.copy_(weight)
-        self.project.bias.copy_(-weight @ mean)
+        mean, axes = found
+        self.project.weight.copy_(axes[: self.dim])
+        self.project.bias.copy_(-axes[: self.dim] @ mean)
 
     def freeze(self, stages: int) -> None:
         """Keep the stem and the first `stages` stages as they are; 0 keeps nothing."""

@@ -45,7 +45,7 @@ def train(
     side, overflow = round(config.size * MARGIN), out / "checkpoint" / "pictures"
     pictures, usable = read_all(paths, side, preprocessing.interpolation, compute.cpu_threads, overflow)
     rows, picture = rows[usable[picture]], picture[usable[picture]]
-    encoder.to(device).whiten(_features(encoder, preprocessing, pictures[usable], config, device))
+    encoder.to(device).start_head(_features(encoder, preprocessing, pictures[usable], config, device))
     data = TrainingSet(
         label_numbers(catalog.labels[rows]),
         components[rows].astype(np.int64),

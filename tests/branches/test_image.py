@@ -218,7 +218,7 @@ def test_whitening_gives_uncorrelated_coordinates_of_unit_variance(count):
     width = encoder.project.in_features
     mixing = torch.randn(width, width, generator=torch.Generator().manual_seed(0))
     features = torch.randn(count, width, generator=torch.Generator().manual_seed(1)) @ mixing + 3
-    encoder.whiten(features)
+    encoder.start_head(features)
     out = encoder.project(features).detach()
     assert torch.isfinite(encoder.project.weight).all()
     if count == 200:

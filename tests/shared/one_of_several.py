@@ -46,7 +46,7 @@ class Toy(Encoder):
     dim = 4
 
     def __init__(self, dropout: float) -> None:
-        super().__init__()
+        super().__init__(self.dim)
         self.backbone = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Dropout(dropout))
         self.unused = nn.Linear(3, 3)
         self.head = nn.Linear(16, 4, bias=False)  # the norm takes a bias out, so its gradient would be rounding

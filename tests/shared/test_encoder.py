@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from shared.compute import ComputeConfig
-from shared.encoder import Encoder, encode, full_batches, read_facts, spread
+from shared.encoder import Encoder, encode, full_batches, pca_whitening, read_facts, spread
 from shared.errors import ArtefactError
 from shared.recipe import Recipe
 
@@ -19,7 +19,7 @@ class Toy(Encoder):
     dim = 2
 
     def __init__(self):
-        super().__init__()
+        super().__init__(self.dim)
         self.backbone = nn.Sequential(nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2))
 
     def forward(self, values):
@@ -107,3 +107,59 @@ def test_another_branchs_or_a_damaged_encoder_is_refused(tmp_path):
 def test_facts_are_plain_json(tmp_path):
     Toy().save(tmp_path, {"branch": "toy", "mean": (0.5, 0.25)})
     assert json.loads((tmp_path / "encoder.json").read_text()) == {"branch": "toy", "mean": [0.5, 0.25]}
+
+
+@pytest.mark.parametrize("shrinkage", [0.1, 1.0])
+def test_whitening_equals_the_textbook_one(shrinkage):
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(500, 6, generator=generator) @ torch.randn(6, 6, generator=generator) + 3
+    centre, axes = pca_whitening(values, shrinkage)
+    covariance = np.cov(values.double().numpy().T, bias=True)
+    shrunk = covariance + shrinkage * np.trace(covariance) / 6 * np.eye(6)
+    assert np.allclose(axes.numpy() @ shrunk @ axes.numpy().T, np.eye(6), atol=1e-8)
+    assert np.allclose(centre.numpy(), values.double().mean(dim=0))
+    variances = ((values.double() - centre) @ axes.T).var(dim=0)
+    assert (np.diff(variances.numpy()) < 0).all()  # the axes of largest variance come first
+
+
+@pytest.mark.parametrize("values", [torch.zeros(0, 3), torch.ones(5, 3)])
+def test_where_nothing_varies_there_is_no_whitening(values):
+    assert pca_whitening(values, 0.5) is None
+
+
+def test_an_encoders_embeddings_are_whitened_once_it_has_learnt_how():
+    toy, generator = Toy(), torch.Generator().manual_seed(1)
+    vectors = functional.normalize(torch.randn(200, 2, generator=generator) + torch.tensor([3.0, 0]))
+    assert torch.allclose(toy.whitened(vectors), vectors, atol=1e-6)
+    toy.whiten(torch.ones(4, 2), 0.5)  # nothing to learn from: stays
+    assert torch.allclose(toy.whitened(vectors), vectors, atol=1e-6)
+    toy.whiten(vectors, 0.01)
+    found = toy.whitened(vectors)
+    assert torch.allclose(found.norm(dim=1), torch.ones(200), atol=1e-6)
+    assert found.mean(dim=0).norm() < 0.5 < vectors.mean(dim=0).norm()
+
+
+def test_a_saved_whitening_comes_back(tmp_path):
+    toy, again = Toy(), Toy()
+    toy.whiten(torch.randn(50, 2, generator=torch.Generator().manual_seed(1)), 0.5)
+    toy.save(tmp_path, {})
+    again.load(tmp_path)
+    assert torch.equal(again.axes, toy.axes)
+    assert not torch.equal(again.axes, torch.eye(2))
+
+
+def test_embedding_whitens_where_the_settings_say_so():
+    toy = Toy()
+    toy.whiten(torch.randn(50, 2, generator=torch.Generator().manual_seed(1)) + 1, 0.5)
+    vectors = functional.normalize(torch.randn(6, 2, generator=torch.Generator().manual_seed(2)))
+
+    def embedded(whitened):
+        recipe = RECIPE.model_copy(update={"whitened": whitened})
+        load = lambda at: ({"values": vectors[at]}, np.ones(len(at), dtype=bool))  # noqa: E731
+        return encode(toy, load, full_batches(np.arange(6), 4), 6, recipe, COMPUTE, "toy")
+
+    with torch.inference_mode():
+        plain = toy.eval()(vectors)
+    assert np.allclose(embedded(False), plain.numpy(), atol=1e-6)
+    assert np.allclose(embedded(True), toy.whitened(plain).numpy(), atol=1e-6)
+    assert not np.allclose(embedded(True), embedded(False), atol=1e-2)

@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from shared.checkpoint import load_tensors
 from shared.compute import ComputeConfig
-from shared.encoder import Encoder
+from shared.encoder import Encoder, pca_whitening
 from shared.errors import MatcherError
-from shared.metric_learning import Training, TrainingSet, label_numbers
+from shared.metric_learning import WHITENING_SHRINKAGE, Training, TrainingSet, label_numbers
 from shared.recipe import Recipe
 from shared.retrieval import Retrieval
 
@@ -34,7 +34,7 @@ class Toy(Encoder):
     dim = 4
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(self.dim)
         self.backbone = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2))
         self.head = nn.Linear(16, 4)
         self.norm = nn.BatchNorm1d(4)
@@ -236,8 +236,9 @@ def test_the_best_epochs_weights_are_kept(tmp_path, monkeypatch):
     encoder = new_toy()
     figures = Training("toy", encoder, toy_data(groups=20), VALIDATED, COMPUTE, tmp_path).run()
     assert (figures["best_epoch"], figures["map_at_20"]) == (3, 0.9)
-    assert all(torch.equal(value, seen[2][name]) for name, value in encoder.state_dict().items())
-    assert not all(torch.equal(value, seen[5][name]) for name, value in encoder.state_dict().items())
+    learnt = dict(encoder.named_parameters())
+    assert all(torch.equal(value, seen[2][name]) for name, value in learnt.items())
+    assert not all(torch.equal(value, seen[5][name]) for name, value in learnt.items())
     assert not (tmp_path / "checkpoint").exists()
 
 
@@ -277,3 +278,21 @@ def test_every_step_is_logged(tmp_path):
     assert [line["epoch"] for line in lines] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
     assert lines[0].keys() >= {"loss", "positives", "negatives", "memory", "learning_rate", "listings_per_s"}
     assert lines[-1]["learning_rate"] < lines[3]["learning_rate"]
+
+
+def test_a_trained_encoder_whitens_by_what_it_learnt_from(tmp_path):
+    data, encoder = toy_data(groups=20), new_toy()
+    Training("toy", encoder, data, recipe_with(validation=0.3), COMPUTE, tmp_path / "a").run()
+    learnt = Training("toy", new_toy(), data, recipe_with(validation=0.3), COMPUTE, tmp_path / "b").learnt
+    with torch.inference_mode():
+        vectors = encoder.eval()(data.view(learnt)["values"])
+    centre, axes = pca_whitening(vectors, WHITENING_SHRINKAGE)
+    assert torch.allclose(encoder.centre, centre.float(), atol=1e-5)
+    assert torch.allclose(encoder.axes.T @ encoder.axes, (axes.T @ axes).float(), rtol=1e-3)
+
+
+@pytest.mark.parametrize(("groups", "settings"), [(1, {}), (12, {"epochs": 0})])
+def test_without_a_training_or_enough_listings_nothing_is_whitened(tmp_path, groups, settings):
+    encoder = new_toy()
+    Training("toy", encoder, toy_data(groups), recipe_with(**settings), COMPUTE, tmp_path).run()
+    assert torch.equal(encoder.axes, torch.eye(4))

@@ -14,7 +14,7 @@ class Toy(Encoder):
     dim = 4
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(self.dim)
         self.backbone = nn.Linear(6, 6)
         self.head = nn.Linear(6, 4)
 

@@ -50,7 +50,7 @@ class Fixed(Encoder):
     dim = 4
 
     def __init__(self):
-        super().__init__()
+        super().__init__(self.dim)
         self.backbone = nn.Identity()
 
     def forward(self, values):
