@@ -1,12 +1,15 @@
 """Settings of the ensemble."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, field_validator
 
+from ensemble.objective import Objective
 from shared.section import Section
 
-Rule = Literal["threshold", "min2", "average_link"]
+Rule = Literal["threshold", "min2", "mutual", "no_bridges", "average_link", "mixed_link"]
+
+VETO = "quantity_conflict"  # the pair feature that is 1 where two titles state different quantities; scores keep it
 
 
 class EnsembleConfig(Section):
@@ -44,10 +47,30 @@ class TuneConfig(Section):
     """Section `tune`: what the decision is tuned for, and over which rules."""
 
     rules: list[Rule] = Field(
-        ["threshold", "min2", "average_link"], min_length=1, description="rules to choose from, the simpler one first"
+        list(get_args(Rule)),
+        min_length=1,
+        description="rules to choose from, the simplest first: it wins where the best is within one standard error",
     )
+    objective: str = Field("row_f1", description="what is to be best: row_f1, pair_f1, or recall at precision>=0.95")
     thresholds: int = Field(200, ge=2, description="thresholds tried for each rule, at quantiles of the scores")
     max_matches: int = Field(50, ge=1, description="most matches of a listing, itself not counted")
+    veto: bool = Field(False, description="titles that state different quantities never match, whatever the rule")
+    pool_size: int | None = Field(
+        None, ge=1, description="listings of the pool that the threshold is for; null: as many as it was tuned on"
+    )
+    resamples: int = Field(1000, ge=2, description="bootstrap resamples of the products, for how sure the choice is")
+
+    @field_validator("objective")
+    @classmethod
+    def _known(cls, objective: str) -> str:
+        return Objective.parse(objective).text
+
+    @field_validator("rules")
+    @classmethod
+    def _once(cls, rules: list[Rule]) -> list[Rule]:
+        if len(set(rules)) != len(rules):
+            raise ValueError("a rule is named twice")
+        return rules
 
 
 SECTIONS: dict[str, type[Section]] = {"ensemble": EnsembleConfig, "scorer": ScorerConfig, "tune": TuneConfig}

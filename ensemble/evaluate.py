@@ -60,7 +60,8 @@ def evaluate_ensemble(run: Run, catalog: Catalog) -> dict[str, Any]:
 
 def evaluate_branch(run: Run, settings: Settings, name: str, catalog: Catalog) -> dict[str, Any]:
     """Figures of one branch alone on the holdout, at the threshold of its similarity that was best out of fold."""
-    rule = settings[TuneConfig].model_copy(update={"rules": ["threshold"]})
+    alone = {"rules": ["threshold"], "objective": "row_f1", "veto": False, "pool_size": None, "resamples": 2}
+    rule = settings[TuneConfig].model_copy(update=alone)
     folds = [similarity_as_score(run, name, pool) for pool in fold_pools(settings)]
     tuned = tune(list(zip(folds, fold_codes(run, settings), strict=True)), rule)
     pairs = similarity_as_score(run, name, HOLDOUT_POOL)
@@ -85,8 +86,8 @@ def write_metrics(run: Run, settings: Settings) -> dict[str, Any]:
     stages = {m["stage"]: {key: m[key] for key in ("seconds", "peak_memory_mb")} for m in run.stages()}
     metrics = {
         **evaluation,
-        "out_of_fold": {"row_f1": curves["row_f1"], "pool_sizes": curves["pool_sizes"]},
-        "decision": {"rule": decision.rule, "threshold": decision.threshold},
+        "out_of_fold": {name: curves[name] for name in ("row_f1", "threshold", "pool_sizes")},
+        "decision": {"rule": decision.rule, "threshold": decision.threshold, "pool_size": decision.pool_size},
         "stages": stages,
         "total": {
             "seconds": round(sum(stage["seconds"] for stage in stages.values()), 3),

@@ -29,13 +29,20 @@ def summary(run: Run, metrics: Mapping[str, Any]) -> str:
         "  row F1: the mean over listings of F1 between found and true matches; it falls as the pool grows.",
         f"  Of the true pairs, {holdout['pair_recall']:.1%} were found, {holdout['missed_scored_wrong']:.1%} were "
         f"proposed but decided wrong, {holdout['missed_never_proposed']:.1%} were proposed by no branch.",
-        f"  Decision: {metrics['decision']['rule']} at {metrics['decision']['threshold']:.3f}, row F1 "
-        f"{metrics['out_of_fold']['row_f1']:.3f} out of fold.",
+        _decided(metrics["decision"], metrics["out_of_fold"]),
         "",
         *_files(run),
         f"All stages together took {_duration(total['seconds'])} and at most {total['peak_memory_mb'] / 1024:.1f} GB.",
     ]
     return "\n".join(lines)
+
+
+def _decided(decision: Mapping[str, Any], out_of_fold: Mapping[str, Any]) -> str:
+    best = f"{out_of_fold['threshold']:.3f}, row F1 {out_of_fold['row_f1']:.3f} out of fold"
+    if decision["threshold"] == out_of_fold["threshold"]:
+        return f"  Decision: {decision['rule']} at {best}."
+    size = f"for a pool of {decision['pool_size']:,} listings"
+    return f"  Decision: {decision['rule']} at {decision['threshold']:.3f} {size}; as tuned at {best}."
 
 
 def _row(name: str, figures: Mapping[str, Any]) -> str:

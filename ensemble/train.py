@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ensemble.config import ScorerConfig
+from ensemble.config import VETO, ScorerConfig
 from ensemble.features import features_all, load_features
 from ensemble.features.score_graph import of_scores
 from shared.command import step_command
@@ -89,12 +89,18 @@ class StackedScorer:
     second: Scorer
 
     def score(self, pairs: Pairs, xp: ModuleType = np, threads: int = 0) -> Pairs:
-        """The same pairs without their features, with scores; `pairs` are all candidates of a pool.
+        """The same pairs with scores, and of their features only what a veto reads.
+
+        Args:
+            pairs: All candidates of a pool, described.
+            xp: Array module to work with.
+            threads: Of LightGBM; 0: all cores.
 
         Raises:
             ArtefactError: A feature the first model was trained on is missing.
         """
-        return self.second.score(with_score_graph(self.first.score(pairs, threads), xp), threads)
+        scored = self.second.score(with_score_graph(self.first.score(pairs, threads), xp), threads)
+        return _with_veto(scored, pairs)
 
     def save(self, folder: Path) -> None:
         """Write LightGBM's text format, a file a model."""
@@ -105,6 +111,12 @@ class StackedScorer:
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote, its checksums having been checked."""
         return cls(Scorer.load(folder / "first.txt"), Scorer.load(folder / "second.txt"))
+
+
+def _with_veto(scored: Pairs, described: Pairs) -> Pairs:
+    """Scored pairs with the feature that a veto reads, where they were described by it."""
+    kept = described.features[[name for name in described.features if name == VETO]]
+    return Pairs(scored.n, scored.left, scored.right, kept, scored.score)
 
 
 def with_score_graph(scored: Pairs, xp: ModuleType) -> Pairs:
@@ -195,6 +207,7 @@ def train_scorer(
         The scorer, the out-of-fold scores of every pool, and the rounds of both models.
     """
     models, rounds = [], []
+    described = [pairs for pairs, _ in pools]
     for _ in ("first", "second"):
         pairs = TrainingPairs.of_pools(pools, config.group_size_power)
         score, best = cross_fit(pairs, config, compute.seed, compute.cpu_threads)
@@ -204,7 +217,7 @@ def train_scorer(
         scored = [Pairs(p.n, p.left, p.right, score=part) for (p, _), part in zip(pools, parts, strict=True)]
         around = [with_score_graph(of_pool, compute.xp()) for of_pool in scored]
         pools = [(pairs, codes) for pairs, (_, codes) in zip(around, pools, strict=True)]
-    return StackedScorer(*models), scored, rounds
+    return StackedScorer(*models), list(map(_with_veto, scored, described)), rounds
 
 
 def _fit(

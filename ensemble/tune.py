@@ -1,28 +1,42 @@
-"""Tunes the decision: the rule and threshold with the best mean row F1 on the out-of-fold scores of the fold pools."""
+"""Tunes the decision on the out-of-fold scores of the fold pools.
+
+1. Every rule is tried at every threshold, exactly; its best threshold is the one with the best objective.
+2. Of the rules, each at its best threshold, the simplest that is as good as the best one within one standard error is
+   chosen (`certainty.py`).
+3. For a pool of another size, the threshold of the chosen rule is moved (`drift.py`).
+"""
 
 from __future__ import annotations
 
+import argparse
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble.certainty import LEVEL, Choice, by_product, choose, resampled
 from ensemble.config import EnsembleConfig, Rule, TuneConfig
-from ensemble.decide import RULES, Decision, capped
+from ensemble.decide import Decision, decider
+from ensemble.drift import Judge, ScoredPool, measured_drift, moved
+from ensemble.objective import FOUND, Figures, Objective, listing_figures, pair_precision, row_f1
 from ensemble.train import load_fold_scores, train_all
 from shared.branch import encoder_digests
-from shared.command import step_command
-from shared.metrics import label_codes, midways, row_scores
+from shared.command import command
+from shared.compute import ComputeConfig
+from shared.errors import MatcherError
+from shared.metrics import label_codes, midways
 from shared.pools import fold_pools, load_split, pool_rows, train_catalog
 from shared.run import Run, write_json
 from shared.schema import Pairs
-from shared.settings import Settings
+from shared.settings import Settings, merge
 
 LEAST = 0.05  # thresholds below this are not tried
-ScoredPool = tuple[Pairs, NDArray[np.integer]]  # scored pairs, label codes [n]
+
+__all__ = ["ScoredPool", "Tuned", "cuts", "fold_codes", "load_decision", "tune", "tune_all", "tune_stage"]
 
 
 @dataclass(frozen=True)
@@ -30,16 +44,40 @@ class Tuned:
     """A decision and how it was found.
 
     Args:
-        decision: The best one.
-        row_f1: Its mean row F1 on the pools it was tuned on.
+        decision: The chosen one, for the pool size that was asked for.
+        row_f1: Its mean row F1 on the pools it was tuned on, at the threshold that is right for these.
         pool_sizes: Listings of each of those pools.
-        curves: Of every rule, (threshold, mean row F1) with rising threshold.
+        curves: Of every rule, (threshold, value of the objective) with rising threshold; NaN where a demanded precision
+            is not reached.
+        best: The best decision on those pools; another one than the chosen where a simpler rule is as good.
+        threshold_as_tuned: The chosen rule's best threshold on those pools.
+        drift: How far the threshold moves with the pool size, see `drift.py`; None where it was not asked for.
+        choice: How sure the choice is; its indices count `rules`.
+        values: The best value of every rule.
     """
 
     decision: Decision
     row_f1: float
     pool_sizes: list[int]
     curves: dict[Rule, list[tuple[float, float]]]
+    best: Decision
+    threshold_as_tuned: float
+    drift: float | None
+    choice: Choice
+    values: dict[Rule, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the decision itself, which has a file of its own; NaN becomes null."""
+        curves = {rule: [(at, _or_none(value)) for at, value in curve] for rule, curve in self.curves.items()}
+        sure = {"interval": self.choice.interval, "behind_best": self.choice.behind}
+        named = {"chosen": self.decision.rule, "best": asdict(self.best)}
+        best_values = {rule: _or_none(value) for rule, value in self.values.items()}
+        figures = {"row_f1": self.row_f1, "pool_sizes": self.pool_sizes, "threshold": self.threshold_as_tuned}
+        return figures | named | sure | {"drift": self.drift, "values": best_values, "rules": curves}
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def cuts(scores: NDArray[np.floating], count: int) -> NDArray[np.float64]:
@@ -54,29 +92,120 @@ def cuts(scores: NDArray[np.floating], count: int) -> NDArray[np.float64]:
     return np.unique(middles[np.linspace(0, len(middles) - 1, min(count, len(middles))).round().astype(int)])
 
 
-def tune(pools: Sequence[ScoredPool], config: TuneConfig) -> Tuned:
-    """Try every rule with every threshold; the first of equals wins.
+class Trial:
+    """One rule made ready for several pools.
+
+    Args:
+        rule: Its name.
+        pools: Scored pairs and labels.
+        config: Section `tune`.
+    """
+
+    def __init__(self, rule: Rule, pools: Sequence[ScoredPool], config: TuneConfig) -> None:
+        self._ready = [(decider(rule, pairs, config.max_matches, config.veto), codes) for pairs, codes in pools]
+
+    def figures(self, threshold: float) -> Figures:
+        """`listing_figures` of every listing of all pools, [n, 5]."""
+        return np.concatenate([listing_figures(decide(threshold), codes) for decide, codes in self._ready])
+
+    def sums(self, threshold: float) -> Figures:
+        """Their sums, [5]."""
+        total: Figures = self.figures(threshold).sum(axis=0)
+        return total
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A rule at all thresholds.
+
+    Args:
+        rule: Its name.
+        curve: (threshold, value of the objective), NaN where a demanded precision is not reached.
+        threshold: The best one; of equals the lowest.
+        value: The objective there.
+        figures: `listing_figures` there, of every listing of all pools, [n, 5].
+        precision: The highest pair precision at any threshold; 0 if there is never a match.
+    """
+
+    rule: Rule
+    curve: list[tuple[float, float]]
+    threshold: float
+    value: float
+    figures: Figures
+    precision: float
+
+
+def _try(
+    rule: Rule, pools: Sequence[ScoredPool], thresholds: list[float], objective: Objective, config: TuneConfig
+) -> _Tried:
+    trial = Trial(rule, pools, config)
+    sums = np.stack([trial.sums(threshold) for threshold in thresholds])
+    values = np.where(objective.reached(sums), objective.values(sums), np.nan)
+    at = int(np.argmax(np.nan_to_num(values, nan=-1)))
+    curve = list(zip(thresholds, values.tolist(), strict=True))
+    precision = float(np.where(sums[:, FOUND] > 0, pair_precision(sums), 0).max())
+    return _Tried(rule, curve, *curve[at], trial.figures(thresholds[at]), precision)
+
+
+def tune(pools: Sequence[ScoredPool], config: TuneConfig, seed: int = 0) -> Tuned:
+    """Try every rule with every threshold, and choose.
 
     Args:
         pools: Scored pairs and labels of pools on which no score was trained.
         config: Section `tune`.
+        seed: Of the resampling.
+
+    Raises:
+        MatcherError: No rule and threshold reaches the precision that is demanded.
     """
-    thresholds = cuts(np.concatenate([_scores(pairs) for pairs, _ in pools]), config.thresholds)
-    curves = {rule: _curve(rule, pools, thresholds, config.max_matches) for rule in config.rules}
-    best = max(config.rules, key=lambda rule: max(f1 for _, f1 in curves[rule]))
-    threshold, f1 = max(curves[best], key=lambda point: point[1])
-    return Tuned(Decision(best, threshold, config.max_matches), f1, [pairs.n for pairs, _ in pools], curves)
+    objective = Objective.parse(config.objective)
+    thresholds = cuts(np.concatenate([_scores(pairs) for pairs, _ in pools]), config.thresholds).tolist()
+    tried = [_try(rule, pools, thresholds, objective, config) for rule in config.rules]
+    if all(math.isnan(rule.value) for rule in tried):
+        raise MatcherError(_unreached(objective, tried))
+    product = by_product([codes for _, codes in pools])
+    drawn = resampled([rule.figures for rule in tried], product, objective, config.resamples, seed)
+    choice = choose([rule.value for rule in tried], drawn)
+    best, chosen = tried[choice.best], tried[choice.chosen]
+    threshold, drift = _for_size(chosen, pools, objective, config, seed)
+    size = _mean_size(pools)
+    return Tuned(
+        decision=Decision(chosen.rule, threshold, config.max_matches, config.veto, config.pool_size or size),
+        row_f1=float(row_f1(chosen.figures.sum(axis=0))),
+        pool_sizes=[pairs.n for pairs, _ in pools],
+        curves={rule.rule: rule.curve for rule in tried},
+        best=Decision(best.rule, best.threshold, config.max_matches, config.veto, size),
+        threshold_as_tuned=chosen.threshold,
+        drift=drift,
+        choice=choice,
+        values={rule.rule: rule.value for rule in tried},
+    )
 
 
-def _curve(
-    rule: Rule, pools: Sequence[ScoredPool], thresholds: NDArray[np.float64], most: int
-) -> list[tuple[float, float]]:
-    ready = [(RULES[rule](pairs), codes) for pairs, codes in pools]
-    points = []
-    for threshold in thresholds.tolist():
-        rows = [row_scores(capped(made.matches(threshold), most), codes)[:, 2] for made, codes in ready]
-        points.append((threshold, float(np.nanmean(np.concatenate(rows)))))
-    return points
+def _unreached(objective: Objective, tried: Sequence[_Tried]) -> str:
+    most = max(tried, key=lambda rule: rule.precision)
+    return (
+        f"no rule and threshold reaches tune.objective={objective.text} out of fold; the highest precision of matched "
+        f"pairs is {most.precision:.3f}, by {most.rule}: ask for less, or try other tune.rules"
+    )
+
+
+def _mean_size(pools: Sequence[ScoredPool]) -> int:
+    return max(round(sum(pairs.n for pairs, _ in pools) / len(pools)), 1)
+
+
+def _for_size(
+    chosen: _Tried, pools: Sequence[ScoredPool], objective: Objective, config: TuneConfig, seed: int
+) -> tuple[float, float | None]:
+    """The threshold for the pool size that is asked for, and the drift it was moved by."""
+    if config.pool_size is None:
+        return chosen.threshold, None
+
+    def judge(some: Sequence[ScoredPool]) -> Judge:
+        return Trial(chosen.rule, some, config).sums
+
+    drift = measured_drift(pools, judge, chosen.threshold, objective, seed)
+    return moved(chosen.threshold, drift, config.pool_size / _mean_size(pools)), drift
 
 
 def _scores(pairs: Pairs) -> NDArray[np.floating]:
@@ -91,24 +220,37 @@ def fold_codes(run: Run, settings: Settings) -> list[NDArray[np.integer]]:
 
 def tune_stage(run: Run, settings: Settings) -> None:
     """Tune the decision of a run; keeps the whole curve of every rule beside it."""
-    config, pools = settings[TuneConfig], fold_pools(settings)
+    config, pools, seed = settings[TuneConfig], fold_pools(settings), settings[ComputeConfig].seed
 
     def work(out: Path) -> Mapping[str, Any]:
         scored = [load_fold_scores(run, pool) for pool in pools]
-        tuned = tune(list(zip(scored, fold_codes(run, settings), strict=True)), config)
+        tuned = tune(list(zip(scored, fold_codes(run, settings), strict=True)), config, seed)
         tuned.decision.save(out / "decision.json")
-        write_json(out / "curves.json", {"row_f1": tuned.row_f1, "pool_sizes": tuned.pool_sizes, "rules": tuned.curves})
-        sizes = " + ".join(f"{size:,}" for size in tuned.pool_sizes)
-        return {
-            "rule": tuned.decision.rule,
-            "threshold": tuned.decision.threshold,
-            "row F1 out of fold": tuned.row_f1,
-            "in pools of": sizes,
-        }
+        write_json(out / "curves.json", tuned.to_json())
+        return tuned_figures(tuned, config)
 
     inputs = {name: run.digest_of(name) for name in ("ensemble/scorer", "split", "catalogue/train")}
     inputs |= encoder_digests(run, settings[EnsembleConfig].branches)  # for `match`, which must find them unchanged
-    run.stage("ensemble/decision", "ensemble.tune", inputs, {"tune": config.model_dump(mode="json")}, work)
+    keys = {"tune": config.model_dump(mode="json"), "seed": seed}
+    run.stage("ensemble/decision", "ensemble.tune", inputs, keys, work)
+
+
+def tuned_figures(tuned: Tuned, config: TuneConfig) -> dict[str, Any]:
+    """What the line of the stage says: the choice, how sure it is, what was best, and the pool sizes."""
+    decision, best, choice = tuned.decision, tuned.best, tuned.choice
+    low, high = choice.interval
+    said: dict[str, Any] = {"rule": decision.rule, "threshold": decision.threshold}
+    if tuned.drift is not None:
+        said |= {"for a pool of": decision.pool_size, "moved from": tuned.threshold_as_tuned}
+    name = f"{Objective.parse(config.objective).name} out of fold"
+    said |= {name: f"{tuned.values[decision.rule]:.3f} ({LEVEL:.0%} interval {low:.3f} to {high:.3f})"}
+    said |= {"in pools of": " + ".join(f"{size:,}" for size in tuned.pool_sizes)}
+    if best.rule != decision.rule:
+        lead = tuned.values[best.rule] - tuned.values[decision.rule]
+        said |= {
+            "best": f"{best.rule}, by {lead:.3f} ({choice.behind[0]:.3f} to {choice.behind[1]:.3f}), which is noise"
+        }
+    return said
 
 
 def load_decision(run: Run) -> Decision:
@@ -124,10 +266,20 @@ def tune_all(run: Run, settings: Settings) -> None:
 
 def main() -> int:
     """The command `python -m ensemble.tune`."""
+
+    def options(parser: argparse.ArgumentParser) -> None:
+        what = "listings of the pool that the threshold is for; short for --tune.pool_size"
+        parser.add_argument("--pool-size", type=int, metavar="N", help=what)
+
+    def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
+        run.force = ("ensemble/decision",) if arguments.force else ()
+        if arguments.pool_size is not None:
+            settings = Settings(merge(settings.values, {"tune": {"pool_size": arguments.pool_size}}))
+        tune_all(run, settings)
+
     about = "Tune the decision rule and its threshold on out-of-fold scores; does the steps before it if needed."
-    return step_command(
-        tune_all, "ensemble/decision", about, ["tune", "scorer", "ensemble", "compute"], usage="python -m ensemble.tune"
-    )
+    sections = ["tune", "scorer", "ensemble", "compute"]
+    return command(body, about, sections, usage="python -m ensemble.tune", options=options)
 
 
 if __name__ == "__main__":

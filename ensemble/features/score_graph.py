@@ -31,24 +31,24 @@ def of_scores(pairs: Pairs, xp: ModuleType) -> dict[str, Floats]:
     score = pairs.score if pairs.score is not None else np.zeros(len(pairs), dtype=np.float32)
     graph = EdgeGraph(pairs.n, pairs.left, pairs.right, score, xp)
     features = {f"score_{name}": column for name, column in graph_features(graph, pairs, score, graph.ranks()).items()}
-    paths, bridge = _paths(pairs, score)
-    return {"score": score, "score_paths": paths, "score_bridge": bridge} | features
+    total, bridge = paths(pairs, score)
+    return {"score": score, "score_paths": total, "score_bridge": bridge} | features
 
 
-def _paths(pairs: Pairs, score: Floats) -> tuple[Floats, Floats]:
+def paths(pairs: Pairs, score: Floats) -> tuple[Floats, Floats]:
     """Over third listings: sum of products and largest minimum of the two links, float32 [p] each."""
     start, end, link = _links(pairs, score)
     wanted = pairs.left.astype(np.int64) * pairs.n + pairs.right
-    paths, bridge = np.zeros(len(pairs)), np.zeros(len(pairs))
+    total, bridge = np.zeros(len(pairs)), np.zeros(len(pairs))
     for first, second in _corners(start):
         a, b = end[first], end[second]
         key = a * pairs.n + b
         at = np.minimum(np.searchsorted(wanted, key), len(wanted) - 1)
         known = (a < b) & (wanted[at] == key)
         at, s, t = at[known], link[first[known]], link[second[known]]
-        np.add.at(paths, at, s * t)
+        np.add.at(total, at, s * t)
         np.maximum.at(bridge, at, np.minimum(s, t))
-    return paths.astype(np.float32), bridge.astype(np.float32)
+    return total.astype(np.float32), bridge.astype(np.float32)
 
 
 def _links(pairs: Pairs, score: Floats) -> tuple[Index, Index, NDArray[np.float64]]:

@@ -9,7 +9,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ensemble import train
-from ensemble.config import ScorerConfig
+from ensemble.config import VETO, ScorerConfig
+from ensemble.decide import Decision
 from ensemble.train import Scorer, StackedScorer, TrainingPairs, cross_fit, fit, importance, is_match, train_scorer
 from shared.compute import ComputeConfig
 from shared.errors import ArtefactError, MatcherError
@@ -276,6 +277,23 @@ def test_training_is_deterministic(
     for one, other in ((scorer.first, again.first), (scorer.second, again.second)):
         assert (one.booster.model_to_string() == other.booster.model_to_string()) == same
     assert np.array_equal(scored[0].score, scored_again[0].score) == same  # type: ignore[arg-type]
+
+
+def test_scores_keep_what_a_veto_reads_and_no_other_feature(tmp_path: Path) -> None:
+    conflict = [np.arange(len(labelled_pool(40, seed)[0])) % 3 for seed in (0, 1)]
+    pools = []
+    for seed, column in enumerate(conflict):
+        pairs, codes = labelled_pool(40, seed)
+        stated = np.where(column == 2, np.nan, column).astype(np.float32)
+        pools.append((Pairs(40, pairs.left, pairs.right, pairs.features.assign(**{VETO: stated})), codes))
+    scorer, scored, _ = train_scorer(pools, QUICK, CPU)
+    for found, (pairs, _) in zip([*scored, scorer.score(pools[1][0], threads=1)], [*pools, pools[1]], strict=True):
+        found.save(tmp_path / "pairs.parquet")
+        for kept in (found, Pairs.load(tmp_path / "pairs.parquet")):
+            assert list(kept.features) == [VETO]
+            assert np.array_equal(kept.features[VETO], pairs.features[VETO], equal_nan=True)
+            matches = Decision("threshold", 0.0, 50, veto=True).apply(kept)
+            assert len(matches) == 2 * (pairs.features[VETO] != 1).sum()
 
 
 def test_a_pool_without_pairs_is_scored(stacked: Stacked) -> None:

@@ -1,18 +1,29 @@
+import json
+import sys
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ensemble.config import TuneConfig
-from ensemble.decide import Decision
-from ensemble.tune import LEAST, ScoredPool, cuts, tune
-from shared.metrics import row_f1, row_scores
-from shared.schema import Pairs
+from ensemble import tune as tune_module
+from ensemble.certainty import by_product, choose, resampled
+from ensemble.config import Rule, TuneConfig
+from ensemble.decide import Decision, groups_of
+from ensemble.drift import DRIFTS, ScoredPool, moved, thinned
+from ensemble.objective import Objective, listing_figures, pair_f1, pair_precision, pair_recall
+from ensemble.tune import LEAST, Trial, cuts, tune, tuned_figures
+from shared.errors import MatcherError
+from shared.metrics import measure, row_f1, row_scores
+from shared.schema import Matches, Pairs
+from shared.settings import Settings
+
+Edges = dict[tuple[int, int], float]
 
 
-def pool(n: int, edges: dict[tuple[int, int], float], codes: list[int]) -> ScoredPool:
+def pool(n: int, edges: Edges, codes: list[int]) -> ScoredPool:
     ends = np.array(sorted(edges), dtype=np.int32).reshape(-1, 2)
     score = np.array([edges[i, j] for i, j in sorted(edges)], dtype=np.float32)
     return Pairs(n, ends[:, 0].copy(), ends[:, 1].copy(), score=score), np.array(codes)
@@ -85,9 +96,11 @@ def test_no_decision_that_was_tried_is_better(seed: int) -> None:
             rows = [row_scores(decision.apply(pairs), codes)[:, 2] for pairs, codes in pools]
             assert f1 == pytest.approx(np.concatenate(rows).mean())  # over listings, not over pools
             best = max(best, f1)
-    assert tuned.row_f1 == best
-    rows = [row_scores(tuned.decision.apply(pairs), codes)[:, 2] for pairs, codes in pools]
-    assert np.concatenate(rows).mean() == pytest.approx(best)
+    for decision, f1 in ((tuned.best, best), (tuned.decision, tuned.row_f1)):
+        rows = [row_scores(decision.apply(pairs), codes)[:, 2] for pairs, codes in pools]
+        assert np.concatenate(rows).mean() == pytest.approx(f1)
+        assert f1 == pytest.approx(tuned.values[decision.rule])
+    assert config.rules.index(tuned.decision.rule) <= config.rules.index(tuned.best.rule)
     assert tuned.pool_sizes == [40, 25]
 
 
@@ -110,7 +123,8 @@ def test_min2_is_chosen_where_every_listing_has_a_match() -> None:
 
 def test_a_rule_that_forces_matches_loses_where_listings_have_none() -> None:
     singles = {(i, i + 1): 0.3 for i in range(2, 9)}
-    tuned = tune([pool(10, singles | {(0, 1): 0.9}, [0, 0, *range(1, 9)])], TuneConfig())
+    config = TuneConfig(rules=["min2", "threshold"])
+    tuned = tune([pool(10, singles | {(0, 1): 0.9}, [0, 0, *range(1, 9)])], config)
     assert tuned.row_f1 == 1
     assert tuned.decision.rule == "threshold"
     assert max(f1 for _, f1 in tuned.curves["min2"]) < 1
@@ -120,7 +134,8 @@ def test_average_link_wins_where_single_links_mislead() -> None:
     cliques = [pair for k in (0, 5, 10) for pair in combinations(range(k, k + 5), 2)]
     right = {(i, j): 0.4 if j - i == 4 else 0.75 for i, j in cliques}
     wrong = {(4, 5): 0.6, (9, 10): 0.6, (0, 14): 0.6}
-    tuned = tune([pool(15, right | wrong, [0] * 5 + [1] * 5 + [2] * 5)], TuneConfig())
+    config = TuneConfig(rules=["threshold", "min2", "mutual", "average_link"])
+    tuned = tune([pool(15, right | wrong, [0] * 5 + [1] * 5 + [2] * 5)], config)
     assert tuned.decision.rule == "average_link"
     assert tuned.row_f1 == 1
 
@@ -146,5 +161,264 @@ def test_the_cap_on_matches_takes_part() -> None:
     free, tight = (tune(pools, TuneConfig(max_matches=most)) for most in (50, 1))
     assert free.row_f1 == 1
     assert tight.row_f1 < 1
-    assert tight.row_f1 == row_f1(tight.decision.apply(pools[0][0]), pools[0][1])
+    assert tight.row_f1 == pytest.approx(row_f1(tight.decision.apply(pools[0][0]), pools[0][1]))
     assert tight.decision.max_matches == 1
+
+
+# --- what it is tuned for --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", ["threshold", "min2", "average_link"])
+@pytest.mark.parametrize("unlabelled", [0, 9])
+def test_the_figures_of_listings_add_up_to_those_of_the_pool(rule: Rule, unlabelled: int) -> None:
+    pairs, codes = random_pool(40, 1)
+    codes = np.where(np.arange(40) < unlabelled, -1, codes)
+    for threshold in (0.2, 0.5, 0.8):
+        matches = Decision(rule, threshold, 3).apply(pairs)
+        sums = listing_figures(matches, codes).sum(axis=0)
+        expected = measure(matches, groups_of(matches), codes)
+        assert sums[1] / sums[0] == pytest.approx(expected.row_f1)
+        assert pair_precision(sums) == pytest.approx(expected.pair_precision)
+        assert pair_recall(sums) == pytest.approx(expected.pair_recall)
+        assert pair_f1(sums) == pytest.approx(expected.pair_f1)
+
+
+def test_without_pairs_nothing_is_wrong_and_nothing_missed() -> None:
+    none = Matches(3, *np.zeros((2, 0), dtype=np.int32), np.zeros(0, dtype=np.float32))
+    sums = listing_figures(none, np.array([0, 1, -1])).sum(axis=0)
+    assert (pair_precision(sums), pair_recall(sums), pair_f1(sums)) == (1, 1, 1)
+    assert Objective().values(sums) == 1
+    assert not Objective.parse("precision>=0.5").reached(sums)  # there is nothing to be precise about
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pair_f1_can_be_the_aim(seed: int) -> None:
+    pools = [random_pool(40, seed), random_pool(30, seed + 5)]
+    config = TuneConfig(objective="pair_f1", rules=["threshold"], thresholds=500)
+    tuned = tune(pools, config)
+    figures = []
+    for threshold in np.unique(np.concatenate([pairs.score for pairs, _ in pools])):
+        found = [(pairs.score >= threshold, codes[pairs.left] == codes[pairs.right]) for pairs, codes in pools]
+        kept, same = (np.concatenate(part) for part in zip(*found, strict=True))
+        true = sum((np.bincount(codes) * (np.bincount(codes) - 1) // 2).sum() for _, codes in pools)
+        figures.append(2 * (kept & same).sum() / (kept.sum() + true))
+    assert tuned.values["threshold"] == pytest.approx(max(figures))
+
+
+@pytest.mark.parametrize("least", [0.8, 0.9, 1.0])
+def test_the_best_recall_at_a_demanded_precision(least: float) -> None:
+    pools = [random_pool(60, 3)]
+    tuned = tune(pools, TuneConfig(objective=f"precision>={least}", rules=["threshold"], thresholds=2000))
+    (pairs, codes), score = pools[0], pools[0][0].score
+    same = codes[pairs.left] == codes[pairs.right]
+    true = (np.bincount(codes) * (np.bincount(codes) - 1) // 2).sum()
+    points = [(same[score >= at].mean(), same[score >= at].sum() / true) for at in np.unique(score)]
+    assert tuned.values["threshold"] == pytest.approx(max(recall for precision, recall in points if precision >= least))
+    kept = score >= tuned.decision.threshold
+    assert same[kept].mean() >= least
+    reached = [value for _, value in tuned.curves["threshold"] if not np.isnan(value)]
+    assert max(reached) == tuned.values["threshold"]
+    assert len(reached) < len(tuned.curves["threshold"])
+    assert "NaN" not in json.dumps(tuned.to_json())
+
+
+def test_a_precision_that_nothing_reaches_is_an_error_that_says_how_far_one_gets() -> None:
+    wrong_on_top = pool(6, {(0, 2): 0.95, (0, 1): 0.9, (2, 3): 0.8, (1, 4): 0.3}, [0, 0, 1, 1, 2, 3])
+    with pytest.raises(MatcherError, match=r"precision>=0\.9 .* is 0\.667, by threshold"):
+        tune([wrong_on_top], TuneConfig(objective="precision>=0.9", rules=["threshold"]))
+
+
+def test_a_rule_that_misses_the_precision_is_not_chosen_even_if_it_is_the_simplest() -> None:
+    groups = {pair: 0.9 for k in range(0, 60, 3) for pair in combinations(range(k, k + 3), 2)}
+    bridges = {(k + 2, k + 3): 0.95 for k in range(0, 57, 3)}
+    pools = [pool(60, groups | bridges, [at // 3 for at in range(60)])]
+    tuned = tune(pools, TuneConfig(objective="precision>=0.99", rules=["threshold", "no_bridges"]))
+    assert tuned.decision.rule == "no_bridges"
+    assert np.isnan(tuned.values["threshold"])
+    assert tuned.values["no_bridges"] == 1
+
+
+BAD = ["f1", "", "precision", "precision>=", "precision>=0", "precision>=1.01", "recall>=0.9", "precision>=x"]
+
+
+@pytest.mark.parametrize("text", [*BAD, "precision<=0.5", "precision>=.9.5"])
+def test_an_aim_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(MatcherError, match=r"tune.objective=.*: an objective is row_f1, pair_f1, or precision>=P"):
+        Settings({"tune": {"objective": text}})
+
+
+@pytest.mark.parametrize("text", ["precision>=0.95", "precision>=.95", " precision >= 0.95 "])
+def test_an_aim_may_be_written_as_one_likes(text: str) -> None:
+    assert Objective.parse(TuneConfig(objective=text).objective).least_precision == 0.95
+
+
+# --- how sure it is --------------------------------------------------------------------------------------------------
+
+
+def blocks(count: int, right: Edges, wrong: Edges, codes: list[int]) -> ScoredPool:
+    """The same few listings, many times over."""
+    size, edges = len(codes), right | wrong
+    many = {(i + k * size, j + k * size): score for k in range(count) for (i, j), score in edges.items()}
+    return pool(count * size, many, [code + k * (max(codes) + 1) for k in range(count) for code in codes])
+
+
+def test_a_rule_that_is_clearly_better_is_chosen_though_it_is_not_the_simplest() -> None:
+    right, wrong = {(0, 1): 0.9, (4, 5): 0.8, (2, 3): 0.2}, {(0, 4): 0.3}
+    pools = [blocks(40, right, wrong, [0, 0, 1, 1, 2, 2])]
+    tuned = tune(pools, TuneConfig(rules=["threshold", "min2"]))
+    assert tuned.decision.rule == tuned.best.rule == "min2"
+    swapped = tune(pools, TuneConfig(rules=["min2", "threshold"]))
+    assert swapped.decision.rule == "min2"
+    assert tuned.choice.behind == (0, 0)
+
+
+def test_of_rules_that_tie_but_for_noise_the_simplest_is_chosen() -> None:
+    common = blocks(60, {(0, 1): 0.9, (2, 3): 0.8}, {(0, 2): 0.6}, [0, 0, 1, 1])
+    extra = pool(2, {(0, 1): 0.1}, [0, 0])  # one product in a hundred that min2 alone gets right
+    tuned = tune([common, extra], TuneConfig(rules=["threshold", "min2"]))
+    assert tuned.best.rule == "min2"
+    assert tuned.decision.rule == "threshold"
+    assert tuned.choice.behind[0] == 0  # in many resamples it isn't drawn at all
+    assert tuned.choice.behind[1] > 0
+    line = tuned_figures(tuned, TuneConfig())
+    assert line["rule"] == "threshold"
+    assert line["best"].startswith("min2, by 0.00")
+    stored = tuned.to_json()
+    assert (stored["chosen"], stored["best"]["rule"]) == ("threshold", "min2")
+    assert stored["interval"][0] <= stored["values"]["threshold"] <= stored["interval"][1]
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    """Of means over products of known spread: nine in ten intervals hold the true mean."""
+    rng, held = np.random.default_rng(0), 0
+    for seed in range(60):
+        f1 = np.repeat(rng.beta(4, 2, 80), 3)  # the three listings of a product stand and fall together
+        figures = np.zeros((240, 5))
+        figures[:, 0], figures[:, 1] = 1, f1
+        drawn = resampled([figures], np.repeat(np.arange(80), 3), Objective(), 200, seed)
+        low, high = choose([float(f1.mean())], drawn).interval
+        held += low <= 4 / 6 <= high
+    assert 0.8 <= held / 60 < 1
+
+
+def test_a_resample_is_the_objective_of_the_drawn_products() -> None:
+    pools = [random_pool(30, 1), random_pool(20, 2)]
+    product = by_product([codes for _, codes in pools])
+    trial = Trial("threshold", pools, TuneConfig())
+    figures = [trial.figures(at) for at in (0.3, 0.6)]
+    for aim in ("row_f1", "pair_f1", "precision>=0.5"):
+        drawn = resampled(figures, product, Objective.parse(aim), 5, seed=7)
+        rng, count = np.random.default_rng(7), product.max() + 1
+        for values in drawn:
+            taken = np.concatenate([np.flatnonzero(product == k) for k in rng.integers(count, size=count)])
+            for found, value in zip(figures, values, strict=True):
+                assert value == pytest.approx(float(Objective.parse(aim).values(found[taken].sum(axis=0))))
+
+
+def test_products_are_told_apart_across_pools_and_the_unlabelled_stand_alone() -> None:
+    assert by_product([np.array([0, 1, 0, -1, -1]), np.array([1, 1, -1])]).tolist() == [0, 1, 0, 2, 3, 4, 4, 5]
+
+
+# --- another pool size -----------------------------------------------------------------------------------------------
+
+
+def market(n: int, density: float, seed: int) -> ScoredPool:
+    """A pool whose non-matches grow with it: evidence x is normal with mean 2 for matches, -2 for others.
+
+    Every listing has one match, and `density · n` others were proposed. The score is the exact probability of a match
+    in a pool of 500 listings; pairs that score next to nothing are left out.
+    """
+    rng = np.random.default_rng(seed)
+    even = np.arange(0, n, 2)
+    own = rng.integers(0, n, int(n * n * density))
+    other = rng.integers(0, n, len(own))
+    low, high = np.minimum(own, other), np.maximum(own, other)
+    key = np.unique((low * n + high)[(low // 2 != high // 2)])
+    key = np.sort(np.concatenate([key, even * n + even + 1]))
+    left, right = key // n, key % n
+    match = left // 2 == right // 2
+    evidence = rng.normal(np.where(match, 2, -2), 1.5)
+    prior = np.log(0.5 / (500 * density))
+    score = 1 / (1 + np.exp(-(prior + 4 * evidence / 1.5**2)))
+    keep = score >= 0.02
+    ends = left[keep].astype(np.int32), right[keep].astype(np.int32)
+    return Pairs(n, *ends, score=score[keep].astype(np.float32)), np.arange(n) // 2
+
+
+@pytest.mark.parametrize("rule", ["threshold", "average_link"])
+def test_the_threshold_for_a_larger_pool_is_near_its_best_and_beats_the_one_that_was_tuned(rule: Rule) -> None:
+    large = [market(4_000, 0.016, 1)]
+    config = TuneConfig(rules=[rule], thresholds=60, pool_size=4_000)
+    tuned = tune([market(500, 0.016, 2), market(500, 0.016, 3)], config)
+    there = Trial(rule, large, config)
+    thresholds = np.linspace(0.05, 0.99, 20)
+    best, unmoved, moved_there = (
+        max(float(Objective().values(there.sums(at))) for at in tried)
+        for tried in (thresholds, [tuned.threshold_as_tuned], [tuned.decision.threshold])
+    )
+    assert tuned.decision.threshold > tuned.threshold_as_tuned
+    assert moved_there > unmoved + 0.02
+    assert moved_there > best - 0.02
+    assert tuned.decision.pool_size == 4_000
+    line = tuned_figures(tuned, config)
+    assert (line["for a pool of"], line["moved from"]) == (4_000, tuned.threshold_as_tuned)
+
+
+def test_without_wrong_candidates_there_is_no_drift() -> None:
+    pools = [blocks(50, {(0, 1): 0.9}, {}, [0, 0])]
+    tuned = tune(pools, TuneConfig(rules=["threshold"], pool_size=1_000_000))
+    assert tuned.drift == 0
+    assert tuned.decision.threshold == pytest.approx(tuned.threshold_as_tuned)
+
+
+def test_the_size_it_was_tuned_on_moves_nothing() -> None:
+    pools = [random_pool(40, 1), random_pool(40, 2)]
+    as_tuned, same = (tune(pools, TuneConfig(rules=["threshold"], pool_size=size)) for size in (None, 40))
+    assert as_tuned.drift is None
+    assert same.decision.threshold == pytest.approx(as_tuned.decision.threshold)
+    assert as_tuned.decision.pool_size == same.decision.pool_size == 40
+
+
+@given(st.floats(0.001, 0.999), st.sampled_from(DRIFTS.tolist()), st.floats(0.01, 100))
+def test_a_threshold_moves_towards_precision_in_larger_pools_and_back(at: float, drift: float, ratio: float) -> None:
+    there = moved(at, drift, ratio)
+    assert 0 < there < 1
+    assert (there >= at - 1e-12) if ratio >= 1 else (there <= at + 1e-12)
+    assert moved(there, drift, 1 / ratio) == pytest.approx(at, rel=1e-3, abs=1e-4)
+    assert moved(at, 1, ratio) / (1 - moved(at, 1, ratio)) == pytest.approx(ratio * at / (1 - at), rel=1e-6)
+
+
+@pytest.mark.parametrize(("option", "size"), [(["--pool-size", "70000"], 70_000), ([], None)])
+def test_the_command_takes_a_pool_size_and_remembers_it_as_a_setting(
+    option: list[str], size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Settings] = []
+    monkeypatch.setattr(tune_module, "tune_all", lambda run, settings: given.append(settings))
+    monkeypatch.setattr(sys, "argv", ["tune", "--run", str(tmp_path), "--tune.rules=min2", *option])
+    assert tune_module.main() == 0
+    assert given[0][TuneConfig].pool_size == size
+    assert given[0][TuneConfig].rules == ["min2"]
+    assert given[0].values["tune"].get("pool_size") == size
+
+
+@pytest.mark.parametrize("size", ["0", "-3"])
+def test_a_pool_of_nobody_is_refused(
+    size: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tune", "--run", str(tmp_path), f"--pool-size={size}"])
+    assert tune_module.main() == 2
+    assert "tune.pool_size" in capsys.readouterr().err
+
+
+def test_thinned_pools_keep_whole_products_and_their_pairs() -> None:
+    pairs, codes = random_pool(60, 4)
+    ((few, kept),) = thinned([(pairs, codes)], 0.5, np.random.default_rng(0))
+    assert few.n == len(kept) < 60
+    sizes = dict(zip(*np.unique(codes, return_counts=True), strict=True))
+    assert all(sizes[code] == count for code, count in zip(*np.unique(kept, return_counts=True), strict=True))
+    assert len(np.unique(kept)) == round(0.5 * len(sizes))
+    rows = np.flatnonzero(np.isin(codes, kept))
+    inside = np.isin(pairs.left, rows) & np.isin(pairs.right, rows)
+    assert rows[few.left].tolist() == pairs.left[inside].tolist()
+    assert rows[few.right].tolist() == pairs.right[inside].tolist()
+    assert few.score.tolist() == pairs.score[inside].tolist()  # type: ignore[union-attr]

@@ -1,0 +1,208 @@
+"""The rules that turn scored pairs into matches. Each is one class; all read as `rule.matches(threshold)`.
+
+From simple to complex: `Threshold`, `Min2`, `Mutual`, `NoBridges`, `AverageLink`, `MixedLink`. What does not depend on
+the threshold is done when a rule is made. But for `Min2`, a higher threshold only splits groups. No rule knows the size
+of the pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import connected_components
+
+from ensemble.config import Rule
+from ensemble.features.score_graph import paths
+from ensemble.linkage import agglomerate
+from shared.schema import Flags, Floats, Matches, Pairs, Rows
+
+
+class DecisionRule(Protocol):
+    """A rule made ready for one pool's scored pairs."""
+
+    def matches(self, threshold: float) -> Matches:
+        """The matches at a threshold in [0, 1]."""
+
+
+class Threshold:
+    """A pair at or above the threshold is a match.
+
+    Precise, but a listing whose only true pair scores low stays alone, and one wrong pair joins two groups.
+    """
+
+    def __init__(self, pairs: Pairs) -> None:
+        self._every = _both_ways(pairs)
+
+    def matches(self, threshold: float) -> Matches:
+        """Both listings of every such pair match each other."""
+        return subset(self._every, self._every.score >= np.float64(threshold))  # not rounded to float32
+
+
+class Min2:
+    """As `Threshold`, and a listing that would stay alone keeps its best pair.
+
+    Against true pairs that score low: right where every listing has a match. Elsewhere it forces wrong ones on the
+    singletons.
+    """
+
+    def __init__(self, pairs: Pairs) -> None:
+        self._every = _both_ways(pairs)
+        self._first = np.diff(self._every.listing, prepend=-1) != 0
+
+    def matches(self, threshold: float) -> Matches:
+        """A listing kept this way matches its best one, not the other way round. Ties: the lower row."""
+        return subset(self._every, self._first | (self._every.score >= np.float64(threshold)))
+
+
+class Mutual(Threshold):
+    """As `Threshold`, but only pairs that are among the best of both their listings.
+
+    A pair is among a listing's best when it scores at least `REACH` times as high as the best one. Against the sibling
+    product that scores well beside the true matches, and nearly as well on its own; where a listing has nothing better,
+    its pairs stay. True matches that look different are lost. Unlike a rank, the reach depends neither on the size of
+    the group nor on that of the pool.
+    """
+
+    REACH: ClassVar[float] = 0.75
+
+    def __init__(self, pairs: Pairs) -> None:
+        score, best = scores(pairs).astype(np.float64), np.zeros(pairs.n)
+        np.maximum.at(best, pairs.left, score)
+        np.maximum.at(best, pairs.right, score)
+        super().__init__(_only(pairs, score >= self.REACH * np.maximum(best[pairs.left], best[pairs.right])))
+
+
+class NoBridges(Threshold):
+    """As `Threshold`, but without the pairs that merely bridge two groups.
+
+    Seen among the pairs that score at least `SUPPORT` times as high as it does, a bridge is in no triangle (no third
+    listing knows both of its listings), while each of its listings is in one (belongs to a group of three or more
+    without it). Against the single wrong pair that chains two groups; pairs of listings and chains are left as they
+    are. A true pair between two halves of a product that nothing else connects is lost.
+    """
+
+    SUPPORT: ClassVar[float] = 0.5
+
+    def __init__(self, pairs: Pairs) -> None:
+        super().__init__(_only(pairs, ~self.bridges(pairs)))
+
+    @classmethod
+    def bridges(cls, pairs: Pairs) -> Flags:
+        """Which pairs are bridges, bool [p]; links below `score_graph.LEAST` and beyond its `WIDEST` are not seen."""
+        score = scores(pairs)
+        third = paths(pairs, score)[1]
+        triangle = np.zeros(pairs.n, dtype=np.float32)  # each listing's strongest one: its weakest link
+        for rows in (pairs.left, pairs.right):
+            np.maximum.at(triangle, rows, np.minimum(score, third))
+        level = np.float32(cls.SUPPORT) * score
+        found: Flags = (third < level) & (np.minimum(triangle[pairs.left], triangle[pairs.right]) >= level)
+        return found
+
+
+class AverageLink:
+    """Groups of listings are joined while the mean score between two groups is at or above the threshold.
+
+    Agglomerative clustering; a pair that nobody proposed scores 0. Against single wrong pairs, which no longer join two
+    groups, and against missed ones, which the others of a group make good. Large groups, of whose pairs many were never
+    proposed, fall apart.
+    """
+
+    LEAST: ClassVar[float] = 0.05  # no lower threshold is used: links under it never join
+    FORGIVING: ClassVar[float] = 0.0
+
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = pairs
+        columns = pairs.left, pairs.right, scores(pairs)
+        self._one, self._other, self._link = agglomerate(pairs.n, *columns, least=self.LEAST, forgiving=self.FORGIVING)
+
+    def groups(self, threshold: float) -> NDArray[np.int64]:
+        """Group number of each listing, [n]. A higher threshold only splits groups."""
+        joined = self._link >= max(threshold, self.LEAST)
+        edges = (np.ones(int(joined.sum()), dtype=np.int8), (self._one[joined], self._other[joined]))
+        graph = coo_array(edges, shape=(self.pairs.n, self.pairs.n))
+        return connected_components(graph, directed=False)[1].astype(np.int64)
+
+    def matches(self, threshold: float) -> Matches:
+        """Every two listings of a group match; a pair that was not scored has score NaN."""
+        return _within(self.groups(threshold), self.pairs)
+
+
+class MixedLink(AverageLink):
+    """As `AverageLink`, with a link between that mean and the mean over the scored pairs alone: their geometric mean.
+
+    Of two groups between which a share c of the pairs was proposed, with mean score m, the link is m·√c instead of m·c.
+    Against the falling apart of large groups; in return, few pairs that were proposed count for more.
+    """
+
+    LEAST: ClassVar[float] = 0.2  # bounds a group's pairs: at least LEAST² of those between two joined parts are scored
+    FORGIVING: ClassVar[float] = 0.5
+
+
+RULES: dict[Rule, Callable[[Pairs], DecisionRule]] = {
+    "threshold": Threshold,
+    "min2": Min2,
+    "mutual": Mutual,
+    "no_bridges": NoBridges,
+    "average_link": AverageLink,
+    "mixed_link": MixedLink,
+}
+
+
+def scores(pairs: Pairs) -> Floats:
+    """The scores of scored pairs, float32 [p]."""
+    if pairs.score is None:
+        raise ValueError("pairs must be scored before a decision")
+    return pairs.score
+
+
+def symmetric(n: int, left: Rows, right: Rows, score: NDArray[np.floating]) -> Matches:
+    """Matches in both directions, each listing's best first; ties by row."""
+    ends = np.concatenate([left, right]), np.concatenate([right, left])
+    return ordered(n, *ends, np.concatenate([score, score]))
+
+
+def ordered(n: int, listing: NDArray[Any], match: NDArray[Any], score: NDArray[np.floating]) -> Matches:
+    """Matches, each listing's best first; ties by row."""
+    score = score.astype(np.float32)
+    order = np.lexsort((match, -np.nan_to_num(score, nan=-1.0), listing))
+    return Matches(n, listing[order].astype(np.int32), match[order].astype(np.int32), score[order])
+
+
+def subset(matches: Matches, keep: Flags) -> Matches:
+    """Some of the matches; `keep` is bool [m]."""
+    return Matches(matches.n, matches.listing[keep], matches.match[keep], matches.score[keep])
+
+
+def capped(matches: Matches, most: int) -> Matches:
+    """At most the `most` best matches of every listing."""
+    start = np.searchsorted(matches.listing, np.arange(matches.n))
+    return subset(matches, np.arange(len(matches)) - start[matches.listing] < most)
+
+
+def _both_ways(pairs: Pairs) -> Matches:
+    return symmetric(pairs.n, pairs.left, pairs.right, scores(pairs))
+
+
+def _only(pairs: Pairs, keep: Flags) -> Pairs:
+    return Pairs(pairs.n, pairs.left[keep], pairs.right[keep], score=scores(pairs)[keep])
+
+
+def _within(group: NDArray[np.int64], pairs: Pairs) -> Matches:
+    """Matches between all listings of a group."""
+    n = pairs.n
+    member = csr_array((np.ones(n, dtype=np.int8), (np.arange(n), group)), shape=(n, int(group.max(initial=0)) + 1))
+    together = coo_array(member @ member.T)
+    upper = together.coords[0] < together.coords[1]
+    left, right = together.coords[0][upper].astype(np.int32), together.coords[1][upper].astype(np.int32)
+    key = pairs.left.astype(np.int64) * n + pairs.right
+    wanted = left.astype(np.int64) * n + right
+    at = np.minimum(np.searchsorted(key, wanted), max(len(key) - 1, 0))
+    score = np.full(len(left), np.nan, dtype=np.float32)
+    if len(key):
+        known = key[at] == wanted
+        score[known] = scores(pairs)[at[known]]
+    return symmetric(n, left, right, score)

@@ -1,0 +1,34 @@
+"""What a run says about its decision."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ensemble.report import summary
+from shared.run import Run
+
+FIGURES = dict.fromkeys(("row_f1", "row_precision", "row_recall", "pair_recall", "pair_f1", "b3_f1"), 0.5)
+
+
+def metrics(threshold: float, pool_size: int) -> dict[str, Any]:
+    return {
+        "holdout": FIGURES | {"pool_size": 215, "missed_scored_wrong": 0.1, "missed_never_proposed": 0.2},
+        "branches": {"tfidf": FIGURES},
+        "decision": {"rule": "mutual", "threshold": threshold, "pool_size": pool_size},
+        "out_of_fold": {"row_f1": 0.93, "threshold": 0.405, "pool_sizes": [400, 400]},
+        "total": {"seconds": 1.0, "peak_memory_mb": 1024},
+    }
+
+
+@pytest.mark.parametrize(
+    ("threshold", "line"),
+    [
+        (0.405, "Decision: mutual at 0.405, row F1 0.930 out of fold."),
+        (0.61, "Decision: mutual at 0.610 for a pool of 70,000 listings; as tuned at 0.405, row F1 0.930 out of fold."),
+    ],
+)
+def test_the_summary_names_the_pool_a_threshold_was_moved_to(threshold: float, line: str, tmp_path: Path) -> None:
+    text = summary(Run(tmp_path), metrics(threshold, 70_000))
+    assert re.findall("Decision: .*", text) == [line]
