@@ -1,12 +1,13 @@
 """Settings of the ensemble."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, field_validator
 
 from shared.section import Section
 
 Rule = Literal["threshold", "min2", "average_link"]
+Family = Literal["branches", "graph", "titles", "attributes", "pictures"]
 
 
 class EnsembleConfig(Section):
@@ -38,6 +39,15 @@ class ScorerConfig(Section):
     group_size_power: float = Field(
         0.4, ge=0, le=1, description="a pair weighs (group size)^-power, since the metric averages over listings"
     )
+    leave_out: list[Family] = Field([], description="families of pair features that the scorer does without")
+    models: int = Field(2, ge=1, le=2, description="2: a second model judges a pair by the first scores around it")
+
+    @field_validator("leave_out")
+    @classmethod
+    def _some_left(cls, leave_out: list[Family]) -> list[Family]:
+        if set(leave_out) == set(get_args(Family)):
+            raise ValueError("no feature is left to learn from")
+        return leave_out
 
 
 class TuneConfig(Section):

@@ -31,6 +31,7 @@ def summary(run: Run, metrics: Mapping[str, Any]) -> str:
         f"proposed but decided wrong, {holdout['missed_never_proposed']:.1%} were proposed by no branch.",
         f"  Decision: {metrics['decision']['rule']} at {metrics['decision']['threshold']:.3f}, row F1 "
         f"{metrics['out_of_fold']['row_f1']:.3f} out of fold.",
+        *_calibration(metrics["out_of_fold"]),
         "",
         *_files(run),
         f"All stages together took {_duration(total['seconds'])} and at most {total['peak_memory_mb'] / 1024:.1f} GB.",
@@ -40,6 +41,16 @@ def summary(run: Run, metrics: Mapping[str, Any]) -> str:
 
 def _row(name: str, figures: Mapping[str, Any]) -> str:
     return f"  {name:<22}" + "".join(f"{figures[column]:>11.3f}" for column in COLUMNS)
+
+
+def _calibration(out_of_fold: Mapping[str, Any]) -> list[str]:
+    if out_of_fold["open_ece"] is None:
+        return []
+    return [
+        f"  As a probability a score is off by {out_of_fold['ece']:.3f} over all {out_of_fold['pairs']:,} candidate "
+        f"pairs out of fold, by {out_of_fold['open_ece']:.3f} over the {out_of_fold['open_pairs']:,} that score "
+        ".05–.95 (ECE)."
+    ]
 
 
 def _files(run: Run) -> list[str]:

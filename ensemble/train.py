@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ensemble.config import ScorerConfig
-from ensemble.features import features_all, load_features
+from ensemble.config import EnsembleConfig, ScorerConfig
+from ensemble.features import feature_names, features_all, load_features
 from ensemble.features.score_graph import of_scores
 from shared.command import step_command
 from shared.compute import ComputeConfig
@@ -82,11 +82,11 @@ class StackedScorer:
 
     Args:
         first: Judges a pair by its features.
-        second: Judges it by the first scores around it.
+        second: Judges it by the first scores around it; where there is none, the first scores stand.
     """
 
     first: Scorer
-    second: Scorer
+    second: Scorer | None = None
 
     def score(self, pairs: Pairs, xp: ModuleType = np, threads: int = 0) -> Pairs:
         """The same pairs without their features, with scores; `pairs` are all candidates of a pool.
@@ -94,17 +94,23 @@ class StackedScorer:
         Raises:
             ArtefactError: A feature the first model was trained on is missing.
         """
-        return self.second.score(with_score_graph(self.first.score(pairs, threads), xp), threads)
+        scored = self.first.score(pairs, threads)
+        return scored if self.second is None else self.second.score(with_score_graph(scored, xp), threads)
+
+    def models(self) -> dict[str, Scorer]:
+        """The models by name, in the order in which they score."""
+        return {"first": self.first} | ({} if self.second is None else {"second": self.second})
 
     def save(self, folder: Path) -> None:
         """Write LightGBM's text format, a file a model."""
-        self.first.save(folder / "first.txt")
-        self.second.save(folder / "second.txt")
+        for name, model in self.models().items():
+            model.save(folder / f"{name}.txt")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote, its checksums having been checked."""
-        return cls(Scorer.load(folder / "first.txt"), Scorer.load(folder / "second.txt"))
+        second = folder / "second.txt"
+        return cls(Scorer.load(folder / "first.txt"), Scorer.load(second) if second.exists() else None)
 
 
 def with_score_graph(scored: Pairs, xp: ModuleType) -> Pairs:
@@ -158,7 +164,7 @@ def cross_fit(pairs: TrainingPairs, config: ScorerConfig, seed: int, threads: in
         loss over the pools.
 
     Raises:
-        MatcherError: What a model would be trained on holds no match, or nothing but matches.
+        NothingToLearnError: What a model would be trained on holds no match, or nothing but matches.
     """
     pools = np.unique(pairs.pool)
     for others in [np.ones(len(pairs.pool), dtype=bool), *(pairs.pool != pool for pool in pools)]:
@@ -173,10 +179,14 @@ def cross_fit(pairs: TrainingPairs, config: ScorerConfig, seed: int, threads: in
     return score, rounds
 
 
+class NothingToLearnError(MatcherError):
+    """The candidate pairs that a scorer is to be trained on are all true or all false."""
+
+
 def _check_learnable(match: Flags) -> None:
     if match.all() or not match.any():
         what = "nothing but true matches" if match.any() else "no true match"
-        raise MatcherError(
+        raise NothingToLearnError(
             f"the {len(match):,} candidate pairs that a scorer is to be trained on hold {what}; nothing can be learnt"
         )
 
@@ -189,13 +199,13 @@ def fit(pairs: TrainingPairs, rounds: int, config: ScorerConfig, seed: int, thre
 def train_scorer(
     pools: Sequence[LabelledPool], config: ScorerConfig, compute: ComputeConfig
 ) -> tuple[StackedScorer, list[Pairs], list[int]]:
-    """Train both models on described pools.
+    """Train the scorer's models, one or two by the settings, on described pools.
 
     Returns:
-        The scorer, the out-of-fold scores of every pool, and the rounds of both models.
+        The scorer, the out-of-fold scores of every pool, and the rounds of each model.
     """
     models, rounds = [], []
-    for _ in ("first", "second"):
+    for _ in range(config.models):
         pairs = TrainingPairs.of_pools(pools, config.group_size_power)
         score, best = cross_fit(pairs, config, compute.seed, compute.cpu_threads)
         models.append(fit(pairs, best, config, compute.seed, compute.cpu_threads))
@@ -248,14 +258,16 @@ def _parameters(config: ScorerConfig, seed: int, threads: int) -> dict[str, Any]
 def train_stage(run: Run, settings: Settings) -> None:
     """Train the scorer on the fold pools; keeps their out-of-fold scores beside it."""
     config, compute, pools = settings[ScorerConfig], settings[ComputeConfig], fold_pools(settings)
+    families = feature_names(settings[EnsembleConfig].branches)
+    left_out = [name for family in config.leave_out for name in families[family]]
 
     def work(out: Path) -> Mapping[str, Any]:
-        labelled = _labelled_pools(run, pools)
+        labelled = _labelled_pools(run, pools, left_out)
         scorer, scored, rounds = train_scorer(labelled, config, compute)
         scorer.save(out)
         for pool, pairs in zip(pools, scored, strict=True):
             pairs.save(out / f"{pool.name}.parquet")
-        write_json(out / "importance.json", {"first": importance(scorer.first), "second": importance(scorer.second)})
+        write_json(out / "importance.json", {name: importance(model) for name, model in scorer.models().items()})
         true = sum(int(is_match(pairs, codes).sum()) for pairs, codes in labelled)
         return {"pairs": sum(map(len, scored)), "true": true, "rounds": " and ".join(map(str, rounds))}
 
@@ -265,9 +277,14 @@ def train_stage(run: Run, settings: Settings) -> None:
     run.stage("ensemble/scorer", "ensemble.train", inputs, keys, work)
 
 
-def _labelled_pools(run: Run, pools: list[Pool]) -> list[LabelledPool]:
+def _labelled_pools(run: Run, pools: list[Pool], left_out: list[str]) -> list[LabelledPool]:
     codes, split = label_codes(train_catalog(run).labels), load_split(run)
-    return [(load_features(run, pool), codes[pool_rows(split, pool)]) for pool in pools]
+    return [(without(load_features(run, pool), left_out), codes[pool_rows(split, pool)]) for pool in pools]
+
+
+def without(pairs: Pairs, names: list[str]) -> Pairs:
+    """The same pairs without some of their features."""
+    return Pairs(pairs.n, pairs.left, pairs.right, pairs.features.drop(columns=names), pairs.score)
 
 
 def importance(scorer: Scorer) -> dict[str, float]:

@@ -248,6 +248,7 @@ COMMANDS = [
     *(f"branches.{n}.{p.stem}" for n in branch_names() for p in (ROOT / "branches" / n).glob("[tec]*.py")
       if p.stem in ("train", "embed", "candidates")),
     "ensemble.__main__",
+    "ensemble.ablate",
     "ensemble.candidates",
     "ensemble.features.__main__",
     "ensemble.train",
