@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import lightgbm as lgb
 import numpy as np
@@ -250,7 +250,7 @@ def test_without_a_branch_nothing_comes_from_it(finished: Path, left_out: str) -
             assert (same | described.all_cosine.isna()).all()  # the mean is taken again, without it
 
 
-@pytest.mark.parametrize("family", Family.__args__)
+@pytest.mark.parametrize("family", get_args(Family))
 def test_without_a_family_the_scorer_has_all_other_features(finished: Path, family: Family) -> None:
     families = feature_names(["tfidf", "phash"])
     base = half_of(finished, 0)
