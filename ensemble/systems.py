@@ -34,7 +34,9 @@ from shared.schema import Candidates, Floats, Pairs
 from shared.settings import Settings, Values
 
 FULL = "the whole system"
-ONE_THRESHOLD = {"tune": {"rules": ["threshold"]}}
+# A baseline is tuned in the plainest way, whatever the run's decision is tuned for.
+PLAIN = TuneConfig().model_dump(mode="json", exclude={"thresholds", "max_matches"})
+ONE_THRESHOLD = {"tune": PLAIN | {"rules": ["threshold"]}}
 SWEEPS = 5  # times that the threshold of every branch is tuned with those of the others fixed
 
 Score = Callable[[Run, Settings], list[Pairs]]  # the scored pairs of the fold pools, then of the half to be judged
