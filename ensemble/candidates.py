@@ -20,6 +20,8 @@ from shared.run import Run, write_json
 from shared.schema import Candidates, Pairs
 from shared.settings import Settings
 
+RANKS = (1, 2, 5, 10, 20, 50)  # neighbours a listing for which recall is told
+
 
 def union(proposals: Iterable[Candidates], n: int) -> Pairs:
     """Every pair that at least one branch proposes, sorted by (left, right).
@@ -48,6 +50,39 @@ def recall_by_branch(pool: PoolEvidence, pairs: Pairs) -> dict[str, float]:
     return by_branch | {"union": recall(pairs.left, pairs.right, codes)}
 
 
+def recall_by_rank(pool: PoolEvidence) -> dict[str, list[Any]]:
+    """Recall of true pairs when each listing proposes no more than its k nearest by a branch, and their ties.
+
+    Returns:
+        The `RANKS` as `k`, and in their order the recall of each branch and of the `union` of them all.
+    """
+    codes = label_codes(pool.catalog.labels)
+    table: dict[str, list[Any]] = {"k": list(RANKS)} | {name: [] for name in [*pool.branches, "union"]}
+    for k in RANKS:
+        near = {name: nearest_of(view.candidates, k) for name, view in pool.branches.items()}
+        for name, pairs in (near | {"union": union(near.values(), len(pool))}).items():
+            table[name].append(recall(pairs.left, pairs.right, codes))
+    return table
+
+
+def nearest_of(found: Candidates, k: int) -> Candidates:
+    """The candidates of which one listing is among the k nearest of the other, or tied with the k-th."""
+    sides = (found.rank_left, found.rank_right)
+    kept = np.any([(rank > 0) & (rank <= k) for rank in sides], axis=0)
+    return Candidates(found.n, found.left[kept], found.right[kept], found.similarity[kept], *(r[kept] for r in sides))
+
+
+def missed(proposed: float, found: float) -> dict[str, float]:
+    """Shares of the true pairs that were missed, apart by whether they were ever proposed.
+
+    Args:
+        proposed: Share of the true pairs among the candidates. A rule may find pairs beyond them.
+        found: Share of the true pairs among the matches.
+    """
+    never = min(1 - proposed, 1 - found)
+    return {"missed_never_proposed": never, "missed_scored_wrong": 1 - found - never}
+
+
 def load_pool(run: Run, settings: Settings, pool: Pool) -> PoolEvidence:
     """A pool of a run with every branch's view of it."""
     views = {
@@ -73,7 +108,7 @@ def candidates_stage(run: Run, settings: Settings, pool: Pool) -> None:
         if not any(label is not None for label in evidence.catalog.labels):
             return {"pairs": len(pairs)}
         recalls = recall_by_branch(evidence, pairs)
-        write_json(out / "recall.json", recalls)
+        write_json(out / "recall.json", recalls | {"by_rank": recall_by_rank(evidence)})
         return {"pairs": len(pairs), "recall of true pairs": recalls["union"]}
 
     names = settings[EnsembleConfig].branches

@@ -8,6 +8,7 @@ from ensemble.objective import Objective
 from shared.section import Section
 
 Rule = Literal["threshold", "min2", "mutual", "no_bridges", "average_link", "mixed_link"]
+Family = Literal["branches", "graph", "titles", "attributes", "pictures"]
 
 VETO = "quantity_conflict"  # the pair feature that is 1 where two titles state different quantities; scores keep it
 
@@ -41,6 +42,15 @@ class ScorerConfig(Section):
     group_size_power: float = Field(
         0.4, ge=0, le=1, description="a pair weighs (group size)^-power, since the metric averages over listings"
     )
+    leave_out: list[Family] = Field([], description="families of pair features that the scorer does without")
+    models: int = Field(2, ge=1, le=2, description="2: a second model judges a pair by the first scores around it")
+
+    @field_validator("leave_out")
+    @classmethod
+    def _some_left(cls, leave_out: list[Family]) -> list[Family]:
+        if set(leave_out) == set(get_args(Family)):
+            raise ValueError("no feature is left to learn from")
+        return leave_out
 
 
 class TuneConfig(Section):

@@ -9,19 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ensemble.candidates import recall
+from ensemble.calibration import calibration
+from ensemble.candidates import missed, recall
 from ensemble.config import EnsembleConfig, TuneConfig
 from ensemble.decide import groups_of
 from ensemble.match import decide, load_scores, match_all
 from ensemble.report import summary
+from ensemble.train import is_match, load_fold_scores
 from ensemble.tune import fold_codes, load_decision, tune
 from shared import branch
 from shared.command import command
 from shared.metrics import label_codes, measure
 from shared.pools import HOLDOUT_POOL, Pool, fold_pools, pool_catalog
 from shared.run import Run, write_json
-from shared.schema import Catalog, Pairs
+from shared.schema import Catalog, Matches, Pairs
 from shared.settings import Settings
 
 
@@ -33,10 +36,12 @@ def evaluate_stage(run: Run, settings: Settings) -> None:
         catalog = pool_catalog(run, settings, HOLDOUT_POOL)
         holdout = evaluate_ensemble(run, catalog)
         alone = {name: evaluate_branch(run, settings, name, catalog) for name in names}
-        write_json(out / "evaluation.json", {"holdout": holdout, "branches": alone})
+        found = {"holdout": holdout, "branches": alone, "calibration": evaluate_calibration(run, settings)}
+        write_json(out / "evaluation.json", found)
         return {"row F1 on the holdout": holdout["row_f1"], "in a pool of": holdout["pool_size"]}
 
     inputs = {"decision": run.digest_of("ensemble/decision"), "scores": run.digest_of("ensemble/scores/holdout")}
+    inputs |= {name: run.digest_of(name) for name in ("ensemble/scorer", "ensemble/candidates/holdout")}
     for pool in [*fold_pools(settings), HOLDOUT_POOL]:
         inputs |= {f"{name}/{pool.name}": run.digest_of(f"{name}/candidates/{pool.name}") for name in names}
     inputs |= {"split": run.digest_of("split"), "catalogue": run.digest_of("catalogue/train")}
@@ -44,18 +49,27 @@ def evaluate_stage(run: Run, settings: Settings) -> None:
 
 
 def evaluate_ensemble(run: Run, catalog: Catalog) -> dict[str, Any]:
-    """Figures of the ensemble on the holdout; true pairs it missed, apart by whether they were ever proposed."""
-    codes = label_codes(catalog.labels)
-    scored = load_scores(run, HOLDOUT_POOL)
-    result = decide(run, catalog, scored)
-    figures = measure(result.matches, result.groups, codes).to_json()
-    proposed = recall(scored.left, scored.right, codes)
-    missed = 1 - figures["pair_recall"]
-    return figures | {
-        "recall_of_candidates": proposed,
-        "missed_never_proposed": min(1 - proposed, missed),
-        "missed_scored_wrong": max(missed - (1 - proposed), 0.0),
-    }
+    """Figures of the ensemble on the holdout, and what the branches propose there by rank."""
+    result = decide(run, catalog, load_scores(run, HOLDOUT_POOL))
+    recalls = json.loads((run.open("ensemble/candidates/holdout") / "recall.json").read_text(encoding="utf-8"))
+    figures = figures_of(result.matches, result.pairs, label_codes(catalog.labels))
+    return figures | {"recall_by_rank": recalls["by_rank"]}
+
+
+def figures_of(matches: Matches, pairs: Pairs, codes: NDArray[np.integer]) -> dict[str, Any]:
+    """Figures of what was decided on candidate pairs; true pairs missed are apart by whether they were proposed."""
+    figures = measure(matches, groups_of(matches), codes).to_json()
+    proposed = recall(pairs.left, pairs.right, codes)
+    return figures | {"recall_of_candidates": proposed} | missed(proposed, figures["pair_recall"])
+
+
+def evaluate_calibration(run: Run, settings: Settings) -> dict[str, Any]:
+    """How well the out-of-fold scores of all fold pools' candidate pairs do as probabilities."""
+    scored = [load_fold_scores(run, pool) for pool in fold_pools(settings)]
+    match = [is_match(pairs, codes) for pairs, codes in zip(scored, fold_codes(run, settings), strict=True)]
+    return calibration(
+        np.concatenate([pairs.score for pairs in scored if pairs.score is not None]), np.concatenate(match)
+    )
 
 
 def evaluate_branch(run: Run, settings: Settings, name: str, catalog: Catalog) -> dict[str, Any]:
@@ -65,11 +79,8 @@ def evaluate_branch(run: Run, settings: Settings, name: str, catalog: Catalog) -
     folds = [similarity_as_score(run, name, pool) for pool in fold_pools(settings)]
     tuned = tune(list(zip(folds, fold_codes(run, settings), strict=True)), rule)
     pairs = similarity_as_score(run, name, HOLDOUT_POOL)
-    matches = tuned.decision.apply(pairs)
-    codes = label_codes(catalog.labels)
-    figures = measure(matches, groups_of(matches), codes).to_json()
-    proposed = recall(pairs.left, pairs.right, codes)
-    return figures | {"threshold": tuned.decision.threshold, "recall_of_candidates": proposed}
+    figures = figures_of(tuned.decision.apply(pairs), pairs, label_codes(catalog.labels))
+    return figures | {"threshold": tuned.decision.threshold}
 
 
 def similarity_as_score(run: Run, name: str, pool: Pool) -> Pairs:
@@ -82,11 +93,12 @@ def write_metrics(run: Run, settings: Settings) -> dict[str, Any]:
     """Write and return `metrics.json`: figures of holdout and branches, the decision, the cost of each stage."""
     evaluation = json.loads((run.open("ensemble/evaluation") / "evaluation.json").read_text(encoding="utf-8"))
     curves = json.loads((run.open("ensemble/decision") / "curves.json").read_text(encoding="utf-8"))
+    calibrated = evaluation.pop("calibration")
     decision = load_decision(run)
     stages = {m["stage"]: {key: m[key] for key in ("seconds", "peak_memory_mb")} for m in run.stages()}
     metrics = {
         **evaluation,
-        "out_of_fold": {name: curves[name] for name in ("row_f1", "threshold", "pool_sizes")},
+        "out_of_fold": {name: curves[name] for name in ("row_f1", "threshold", "pool_sizes")} | calibrated,
         "decision": {"rule": decision.rule, "threshold": decision.threshold, "pool_size": decision.pool_size},
         "stages": stages,
         "total": {

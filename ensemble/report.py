@@ -30,6 +30,7 @@ def summary(run: Run, metrics: Mapping[str, Any]) -> str:
         f"  Of the true pairs, {holdout['pair_recall']:.1%} were found, {holdout['missed_scored_wrong']:.1%} were "
         f"proposed but decided wrong, {holdout['missed_never_proposed']:.1%} were proposed by no branch.",
         _decided(metrics["decision"], metrics["out_of_fold"]),
+        *_calibration(metrics["out_of_fold"]),
         "",
         *_files(run),
         f"All stages together took {_duration(total['seconds'])} and at most {total['peak_memory_mb'] / 1024:.1f} GB.",
@@ -47,6 +48,16 @@ def _decided(decision: Mapping[str, Any], out_of_fold: Mapping[str, Any]) -> str
 
 def _row(name: str, figures: Mapping[str, Any]) -> str:
     return f"  {name:<22}" + "".join(f"{figures[column]:>11.3f}" for column in COLUMNS)
+
+
+def _calibration(out_of_fold: Mapping[str, Any]) -> list[str]:
+    if out_of_fold["open_ece"] is None:
+        return []
+    return [
+        f"  As a probability a score is off by {out_of_fold['ece']:.3f} over all {out_of_fold['pairs']:,} candidate "
+        f"pairs out of fold, by {out_of_fold['open_ece']:.3f} over the {out_of_fold['open_pairs']:,} that score "
+        ".05–.95 (ECE)."
+    ]
 
 
 def _files(run: Run) -> list[str]:

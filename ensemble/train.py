@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ensemble.config import VETO, ScorerConfig
-from ensemble.features import features_all, load_features
+from ensemble.config import VETO, EnsembleConfig, ScorerConfig
+from ensemble.features import feature_names, features_all, load_features
 from ensemble.features.score_graph import of_scores
 from shared.command import step_command
 from shared.compute import ComputeConfig
@@ -82,11 +82,11 @@ class StackedScorer:
 
     Args:
         first: Judges a pair by its features.
-        second: Judges it by the first scores around it.
+        second: Judges it by the first scores around it; where there is none, the first scores stand.
     """
 
     first: Scorer
-    second: Scorer
+    second: Scorer | None = None
 
     def score(self, pairs: Pairs, xp: ModuleType = np, threads: int = 0) -> Pairs:
         """The same pairs with scores, and of their features only what a veto reads.
@@ -99,18 +99,25 @@ class StackedScorer:
         Raises:
             ArtefactError: A feature the first model was trained on is missing.
         """
-        scored = self.second.score(with_score_graph(self.first.score(pairs, threads), xp), threads)
+        scored = self.first.score(pairs, threads)
+        if self.second is not None:
+            scored = self.second.score(with_score_graph(scored, xp), threads)
         return _with_veto(scored, pairs)
+
+    def models(self) -> dict[str, Scorer]:
+        """The models by name, in the order in which they score."""
+        return {"first": self.first} | ({} if self.second is None else {"second": self.second})
 
     def save(self, folder: Path) -> None:
         """Write LightGBM's text format, a file a model."""
-        self.first.save(folder / "first.txt")
-        self.second.save(folder / "second.txt")
+        for name, model in self.models().items():
+            model.save(folder / f"{name}.txt")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote, its checksums having been checked."""
-        return cls(Scorer.load(folder / "first.txt"), Scorer.load(folder / "second.txt"))
+        second = folder / "second.txt"
+        return cls(Scorer.load(folder / "first.txt"), Scorer.load(second) if second.exists() else None)
 
 
 def _with_veto(scored: Pairs, described: Pairs) -> Pairs:
@@ -170,7 +177,7 @@ def cross_fit(pairs: TrainingPairs, config: ScorerConfig, seed: int, threads: in
         loss over the pools.
 
     Raises:
-        MatcherError: What a model would be trained on holds no match, or nothing but matches.
+        NothingToLearnError: What a model would be trained on holds no match, or nothing but matches.
     """
     pools = np.unique(pairs.pool)
     for others in [np.ones(len(pairs.pool), dtype=bool), *(pairs.pool != pool for pool in pools)]:
@@ -185,10 +192,14 @@ def cross_fit(pairs: TrainingPairs, config: ScorerConfig, seed: int, threads: in
     return score, rounds
 
 
+class NothingToLearnError(MatcherError):
+    """The candidate pairs that a scorer is to be trained on are all true or all false."""
+
+
 def _check_learnable(match: Flags) -> None:
     if match.all() or not match.any():
         what = "nothing but true matches" if match.any() else "no true match"
-        raise MatcherError(
+        raise NothingToLearnError(
             f"the {len(match):,} candidate pairs that a scorer is to be trained on hold {what}; nothing can be learnt"
         )
 
@@ -199,16 +210,23 @@ def fit(pairs: TrainingPairs, rounds: int, config: ScorerConfig, seed: int, thre
 
 
 def train_scorer(
-    pools: Sequence[LabelledPool], config: ScorerConfig, compute: ComputeConfig
+    pools: Sequence[LabelledPool], config: ScorerConfig, compute: ComputeConfig, left_out: Sequence[str] = ()
 ) -> tuple[StackedScorer, list[Pairs], list[int]]:
-    """Train both models on described pools.
+    """Train the scorer's models, one or two by the settings, on described pools.
+
+    Args:
+        pools: Described pairs with labels, a pool each.
+        config: Section `scorer`.
+        compute: Device, threads, seed.
+        left_out: Features that no model learns from.
 
     Returns:
-        The scorer, the out-of-fold scores of every pool, and the rounds of both models.
+        The scorer, the out-of-fold scores of every pool, and the rounds of each model.
     """
     models, rounds = [], []
     described = [pairs for pairs, _ in pools]
-    for _ in ("first", "second"):
+    pools = [(without(pairs, left_out), codes) for pairs, codes in pools]
+    for _ in range(config.models):
         pairs = TrainingPairs.of_pools(pools, config.group_size_power)
         score, best = cross_fit(pairs, config, compute.seed, compute.cpu_threads)
         models.append(fit(pairs, best, config, compute.seed, compute.cpu_threads))
@@ -261,14 +279,16 @@ def _parameters(config: ScorerConfig, seed: int, threads: int) -> dict[str, Any]
 def train_stage(run: Run, settings: Settings) -> None:
     """Train the scorer on the fold pools; keeps their out-of-fold scores beside it."""
     config, compute, pools = settings[ScorerConfig], settings[ComputeConfig], fold_pools(settings)
+    families = feature_names(settings[EnsembleConfig].branches)
+    left_out = [name for family in config.leave_out for name in families[family]]
 
     def work(out: Path) -> Mapping[str, Any]:
         labelled = _labelled_pools(run, pools)
-        scorer, scored, rounds = train_scorer(labelled, config, compute)
+        scorer, scored, rounds = train_scorer(labelled, config, compute, left_out)
         scorer.save(out)
         for pool, pairs in zip(pools, scored, strict=True):
             pairs.save(out / f"{pool.name}.parquet")
-        write_json(out / "importance.json", {"first": importance(scorer.first), "second": importance(scorer.second)})
+        write_json(out / "importance.json", {name: importance(model) for name, model in scorer.models().items()})
         true = sum(int(is_match(pairs, codes).sum()) for pairs, codes in labelled)
         return {"pairs": sum(map(len, scored)), "true": true, "rounds": " and ".join(map(str, rounds))}
 
@@ -281,6 +301,11 @@ def train_stage(run: Run, settings: Settings) -> None:
 def _labelled_pools(run: Run, pools: list[Pool]) -> list[LabelledPool]:
     codes, split = label_codes(train_catalog(run).labels), load_split(run)
     return [(load_features(run, pool), codes[pool_rows(split, pool)]) for pool in pools]
+
+
+def without(pairs: Pairs, names: Sequence[str]) -> Pairs:
+    """The same pairs without some of their features."""
+    return Pairs(pairs.n, pairs.left, pairs.right, pairs.features.drop(columns=[*names]), pairs.score)
 
 
 def importance(scorer: Scorer) -> dict[str, float]:

@@ -14,7 +14,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
@@ -30,6 +30,7 @@ LIBRARIES = ("numpy", "torch", "timm", "transformers", "pytorch-metric-learning"
 MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint"  # a folder of a killed stage that its next run finds, as it finds `LOG`
 LOG = "log"  # a folder that says how the work went (losses, timings) and not what came of it: no output
+ABLATION = "ablation"  # a folder whose stages measure the run and are no part of it
 Work = Callable[[Path], Mapping[str, Any]]
 
 
@@ -195,9 +196,10 @@ class Run:
         return digest((self.manifest(name) or {})["outputs"])
 
     def stages(self) -> list[dict[str, Any]]:
-        """The manifests of all finished stages, in the order in which they ended."""
-        names = [str(path.parent.relative_to(self.folder)) for path in self.folder.rglob(MANIFEST)]
-        manifests = [self.manifest(name) for name in names if ".work" not in name and ".old" not in name]
+        """The manifests of all finished stages, in the order in which they ended; what an ablation did is left out."""
+        names = [path.parent.relative_to(self.folder) for path in self.folder.rglob(MANIFEST)]
+        own = [str(name) for name in names if ABLATION not in name.parts]
+        manifests = [self.manifest(name) for name in own if ".work" not in name and ".old" not in name]
         return sorted((m for m in manifests if m), key=lambda m: m["ended"])
 
     def remember(self, values: Mapping[str, Any]) -> None:
@@ -280,6 +282,38 @@ class Run:
 
     def _line(self, name: str, text: str, seconds: float | None = None) -> None:
         self.say(f"{name:<30} {text}" + (f" · {seconds:.1f} s" if seconds is not None else ""))
+
+
+class DerivedRun(Run):
+    """A run that does some stages by itself and takes the others from another run as they are there.
+
+    Args:
+        folder: Where its own stages are.
+        base: The run that has the others.
+        own: Names of stages, or of folders of stages, that are its own.
+        say: Takes one line of progress.
+    """
+
+    def __init__(self, folder: Path, base: Run, own: Iterable[str], *, say: Callable[[str], None]) -> None:
+        super().__init__(folder, force=base.force, say=say)
+        self.base, self.own = base, tuple(own)
+
+    def stage(self, name: str, module: str, inputs: Mapping[str, str], settings: Mapping[str, Any], work: Work) -> Path:
+        """Do or skip a stage of its own; another one is taken as it is."""
+        if not self._is_own(name):
+            return self.base.open(name)
+        return super().stage(name, module, inputs, settings, work)
+
+    def open(self, name: str) -> Path:
+        """The folder of a finished stage, its own or the other run's."""
+        return super().open(name) if self._is_own(name) else self.base.open(name)
+
+    def manifest(self, name: str) -> dict[str, Any] | None:
+        """What a finished stage says of itself, its own or the other run's."""
+        return super().manifest(name) if self._is_own(name) else self.base.manifest(name)
+
+    def _is_own(self, name: str) -> bool:
+        return any(f"{name}/".startswith(f"{stages}/") for stages in self.own)
 
 
 def _manifest(folder: Path, key: Mapping[str, Any], figures: Mapping[str, Any], measure: Mapping[str, Any]) -> Any:

@@ -177,6 +177,18 @@ def halves(catalog: Catalog, seed: int) -> NDArray[np.int8]:
     return half[component]
 
 
+def half_split(catalog: Catalog, seed: int, held_out: int) -> Split:
+    """Hold out one of the two `halves`, and deal the other one out to two folds in the same way.
+
+    Raises:
+        MatcherError: The labels do not allow for training and measuring.
+    """
+    rows = np.flatnonzero(halves(catalog, seed) != held_out)
+    fold = np.full(len(catalog), HOLDOUT, dtype=np.int8)
+    fold[rows] = halves(catalog.take(rows), seed)
+    return Split(catalog.ids, components(catalog), fold)
+
+
 def _check_labels(catalog: Catalog) -> None:
     labels = catalog.labels
     missing = np.flatnonzero([not label for label in labels])

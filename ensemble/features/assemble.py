@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ensemble.candidates import candidates_all, load_pairs, load_pool
-from ensemble.config import EnsembleConfig
+from ensemble.config import EnsembleConfig, Family
 from ensemble.features.attributes import of_attributes
 from ensemble.features.graph import of_graph
 from ensemble.features.neighbourhood import of_branches
 from ensemble.features.pictures import of_pictures
 from ensemble.features.titles import of_titles
-from ensemble.pool import PoolEvidence
+from ensemble.pool import Evidence, PoolEvidence
+from shared.neighbours import nearest
 from shared.pools import Pool, all_pools, pool_inputs
 from shared.run import Run
-from shared.schema import Floats, Pairs
+from shared.schema import CATALOG_SCHEMA, Catalog, Embeddings, Floats, Pairs
 from shared.settings import Settings
 
-FAMILIES: dict[str, Callable[[PoolEvidence, Pairs], dict[str, Floats]]] = {
+FAMILIES: dict[Family, Callable[[PoolEvidence, Pairs], dict[str, Floats]]] = {
     "branches": of_branches,
     "graph": of_graph,
     "titles": of_titles,
@@ -36,6 +38,15 @@ def pair_features(pool: PoolEvidence, pairs: Pairs) -> Pairs:
     for family in FAMILIES.values():
         columns |= family(pool, pairs)
     return Pairs(pairs.n, pairs.left, pairs.right, pd.DataFrame(columns))
+
+
+def feature_names(branches: Iterable[str]) -> dict[Family, list[str]]:
+    """The features of each family where these branches take part: family → columns of `pair_features`."""
+    nothing = Embeddings(np.zeros((0, 1), dtype=np.float32), np.zeros(0, dtype=np.bool_))
+    view = Evidence(nothing, nearest(nothing, 1, np))
+    nobody = PoolEvidence(Catalog(CATALOG_SCHEMA.empty_table()), dict.fromkeys(branches, view))
+    rows = np.zeros(0, dtype=np.int32)
+    return {name: list(family(nobody, Pairs(0, rows, rows))) for name, family in FAMILIES.items()}
 
 
 def features_stage(run: Run, settings: Settings, pool: Pool) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ensemble.candidates import recall, recall_by_branch, union
+from ensemble.candidates import RANKS, missed, recall, recall_by_branch, recall_by_rank, union
 from shared.schema import Candidates, Pairs
 
 Ends = set[tuple[int, int]]
@@ -71,3 +71,60 @@ def test_the_union_finds_no_less_than_any_branch(make_pool: Make, make_catalog: 
 @pytest.mark.parametrize("codes", [[-1, -1], [0, 1]])
 def test_where_nothing_is_to_be_found_recall_is_one(codes: list[int]) -> None:
     assert recall(np.array([0]), np.array([1]), np.array(codes)) == 1
+
+
+# --- by rank ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", RANKS)
+def test_recall_by_rank_is_that_of_each_listings_nearest(k: int, make_pool: Make, make_catalog: Make) -> None:
+    rng = np.random.default_rng(1)
+    labels = [str(rng.integers(6)) for _ in range(40)]
+    shas = [f"sha{at}" if at % 2 else None for at in range(40)]
+    pool = make_pool(make_catalog(["tas"] * 40, label_group=labels, image_sha=shas), neighbours=12)
+    true = {(i, j) for i in range(40) for j in range(i + 1, 40) if labels[i] == labels[j]}
+    table = recall_by_rank(pool)
+    assert table["k"] == list(RANKS)
+    assert set(table) == {"k", *pool.branches, "union"}
+    united: Ends = set()
+    for name, view in pool.branches.items():
+        known = np.flatnonzero(view.embeddings.present).tolist()
+        near: Ends = set()
+        for i in known:
+            others = [j for j in known if j != i]
+            cosine = dict(zip(others, similarities(view.embeddings, i, others), strict=True))
+            better = {j: sum(c > cosine[j] for c in cosine.values()) for j in others}
+            near |= {(min(i, j), max(i, j)) for j in others if better[j] < min(k, 12)}
+        assert table[name][RANKS.index(k)] == pytest.approx(len(near & true) / len(true))
+        united |= near
+    assert table["union"][RANKS.index(k)] == pytest.approx(len(united & true) / len(true))
+
+
+def similarities(embeddings: Any, row: int, others: list[int]) -> list[float]:
+    ends = np.array([[row] * len(others), others], dtype=np.int32)
+    return np.round(embeddings.similarity(ends[0], ends[1]), 6).tolist()  # type: ignore[no-any-return]
+
+
+def test_more_ranks_find_more_and_all_of_them_what_was_proposed(
+    make_pool: Make, make_catalog: Make, proposed: Make
+) -> None:
+    rng = np.random.default_rng(0)
+    labels = [str(rng.integers(8)) for _ in range(40)]
+    pool = make_pool(make_catalog(["tas"] * 40, label_group=labels, image_sha=["s"] * 40))
+    table, every = recall_by_rank(pool), recall_by_branch(pool, proposed(pool))
+    for name, last in every.items():
+        assert table[name] == sorted(table[name])
+        assert table[name][-1] == last
+    assert table["words"][0] < table["words"][2]
+
+
+@pytest.mark.parametrize(
+    ("proposed_share", "found", "never", "wrong"),
+    [(0.9, 0.7, 0.1, 0.2), (1.0, 0.7, 0.0, 0.3), (0.7, 0.7, 0.3, 0.0), (0.6, 0.8, 0.2, 0.0), (1.0, 1.0, 0.0, 0.0)],
+)
+def test_what_was_never_proposed_stays_apart_from_what_was_decided_wrong(
+    proposed_share: float, found: float, never: float, wrong: float
+) -> None:
+    shares = missed(proposed_share, found)
+    assert shares == pytest.approx({"missed_never_proposed": never, "missed_scored_wrong": wrong}, abs=1e-12)
+    assert min(shares.values()) >= -1e-12

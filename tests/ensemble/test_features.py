@@ -1,11 +1,12 @@
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from ensemble.features import FAMILIES, pair_features
+from ensemble.config import Family
+from ensemble.features import FAMILIES, feature_names, pair_features
 from ensemble.features.overlap import incidence, shared_weight
 from ensemble.pool import PoolEvidence
 from shared.schema import Pairs
@@ -99,6 +100,14 @@ def test_every_feature_has_a_name_of_its_own_that_lightgbm_keeps(
     names = [name for family in FAMILIES.values() for name in family(pool, pairs)]
     assert len(set(names)) == len(names)
     assert all(name.isidentifier() for name in names)
+
+
+def test_the_features_of_each_family_are_known_by_name(make_catalog: Make, make_pool: Make, every_pair: Make) -> None:
+    pool = make_pool(make_catalog(["tas", "tas ransel", "kaos"], image_sha=["a", None, "b"]))
+    names = feature_names(pool.branches)
+    assert tuple(names) == tuple(FAMILIES) == get_args(Family)
+    assert [name for family in names.values() for name in family] == list(pair_features(pool, every_pair(3)).features)
+    assert names["graph"] == ["words_common", "looks_common", "mute_common"]
 
 
 def test_features_of_no_pair_can_be_joined_with_others(

@@ -1,6 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import lightgbm as lgb
 import numpy as np
@@ -9,9 +9,19 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ensemble import train
-from ensemble.config import VETO, ScorerConfig
+from ensemble.config import VETO, Family, ScorerConfig
 from ensemble.decide import Decision
-from ensemble.train import Scorer, StackedScorer, TrainingPairs, cross_fit, fit, importance, is_match, train_scorer
+from ensemble.train import (
+    Scorer,
+    StackedScorer,
+    TrainingPairs,
+    cross_fit,
+    fit,
+    importance,
+    is_match,
+    train_scorer,
+    without,
+)
 from shared.compute import ComputeConfig
 from shared.errors import ArtefactError, MatcherError
 from shared.schema import Pairs
@@ -294,6 +304,38 @@ def test_scores_keep_what_a_veto_reads_and_no_other_feature(tmp_path: Path) -> N
             assert np.array_equal(kept.features[VETO], pairs.features[VETO], equal_nan=True)
             matches = Decision("threshold", 0.0, 50, veto=True).apply(kept)
             assert len(matches) == 2 * (pairs.features[VETO] != 1).sum()
+
+
+def test_one_model_does_without_the_second(stacked: Stacked, tmp_path: Path) -> None:
+    both, scored_by_both, rounds = stacked
+    pools = [labelled_pool(40, 0), labelled_pool(40, 1)]
+    one, scored, rounds_of_one = train_scorer(pools, QUICK.model_copy(update={"models": 1}), CPU)
+    assert one.second is None
+    assert rounds_of_one == rounds[:1]
+    assert one.first.booster.model_to_string() == both.first.booster.model_to_string()
+    assert not np.array_equal(scored[0].score, scored_by_both[0].score)  # type: ignore[arg-type]
+    pairs, _ = labelled_pool(20, 6)
+    found = one.score(pairs, threads=1)
+    assert np.array_equal(found.score, one.first.score(pairs, 1).score)  # type: ignore[arg-type]
+    one.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["first.txt"]
+    assert np.array_equal(StackedScorer.load(tmp_path).score(pairs, threads=1).score, found.score)  # type: ignore[arg-type]
+
+
+def test_a_scorer_needs_some_family_of_features() -> None:
+    families = get_args(Family)
+    assert ScorerConfig(leave_out=families[1:]).leave_out == list(families[1:])
+    with pytest.raises(ValueError, match="no feature is left"):
+        ScorerConfig(leave_out=families)
+
+
+def test_features_are_left_out_by_name() -> None:
+    pairs, _ = labelled_pool(5, 0)
+    assert list(without(pairs, ["noise"]).features) == ["tells"]
+    assert list(without(pairs, []).features) == ["tells", "noise"]
+    assert without(pairs, ["noise"]).left is pairs.left
+    with pytest.raises(KeyError, match="nose"):
+        without(pairs, ["nose"])
 
 
 def test_a_pool_without_pairs_is_scored(stacked: Stacked) -> None:

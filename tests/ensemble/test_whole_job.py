@@ -17,7 +17,7 @@ from ensemble import train, tune
 from shared.demo import make_demo
 from shared.pools import load_split
 from shared.run import MANIFEST, ROOT, Run
-from shared.schema import Catalog
+from shared.schema import Catalog, Pairs
 from shared.settings import Settings, remembered
 
 BRANCHES = ["image", "distilbert", "tfidf", "phash"]
@@ -156,6 +156,10 @@ def test_metrics_hold_what_was_promised(first: tuple[Path, str]) -> None:
     assert set(metrics["stages"]) == set(stage_lines(output))
     assert all(cost["seconds"] >= 0 and cost["peak_memory_mb"] > 0 for cost in metrics["stages"].values())
     assert f"{metrics['holdout']['row_f1']:.3f}" in output
+    out_of_fold = metrics["out_of_fold"]
+    assert out_of_fold["pairs"] == sum(len(Pairs.load(run / f"ensemble/scorer/fold{k}.parquet")) for k in (0, 1))
+    assert sum(part["pairs"] for part in out_of_fold["reliability"]) == out_of_fold["pairs"]
+    assert f"off by {out_of_fold['ece']:.3f} over all {out_of_fold['pairs']:,} candidate pairs out of fold" in output
 
 
 # --- run again -------------------------------------------------------------------------------------------------------
@@ -254,10 +258,18 @@ def test_a_catalogue_of_titles_alone_trains_and_is_matched(data: Path, command: 
     listings_of(data)[["posting_id", "title", "label_group"]].to_csv(tmp_path / "titles.csv", index=False)
     run = tmp_path / "run"
     arguments = ["--data", tmp_path / "titles.csv", "--ensemble.branches=tfidf,phash", "--scorer.rounds=20", *ONE_CORE]
-    code, _, error = command("ensemble", "--run", run, *arguments)
+    code, output, error = command("ensemble", "--run", run, *arguments)
     assert (code, error) == (0, "")
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["branches"]["phash"]["row_recall"] < metrics["branches"]["tfidf"]["row_recall"]
+    by_rank, holdout = metrics["holdout"]["recall_by_rank"], metrics["holdout"]
+    assert by_rank["union"][-1] == holdout["recall_of_candidates"]
+    for name, figures in {"union": holdout, **metrics["branches"]}.items():
+        assert figures["missed_never_proposed"] == pytest.approx(1 - by_rank[name][-1], abs=1e-12)
+        lost = figures["missed_never_proposed"] + figures["missed_scored_wrong"]
+        assert figures["pair_recall"] + lost == pytest.approx(1)
+    assert 0 < metrics["out_of_fold"]["ece"] < metrics["out_of_fold"]["open_ece"] < 1
+    assert "As a probability a score is off by" in output
     assert metrics["holdout"]["row_f1"] > 0.5
 
 

@@ -256,6 +256,7 @@ COMMANDS = [
     *(f"branches.{n}.{p.stem}" for n in branch_names() for p in (ROOT / "branches" / n).glob("[atecs]*.py")
       if p.stem in ("train", "embed", "candidates", "ablate", "speed")),
     "ensemble.__main__",
+    "ensemble.ablate",
     "ensemble.candidates",
     "ensemble.features.__main__",
     "ensemble.train",

@@ -15,7 +15,7 @@ import pytest
 
 import shared.run
 from shared.errors import ArtefactError, MatcherError
-from shared.run import MANIFEST, Run, code_digest, digest, replaced_folder, write_json
+from shared.run import ABLATION, MANIFEST, DerivedRun, Run, code_digest, digest, replaced_folder, write_json
 
 MODULE = "shared.errors"  # any module of ours that imports little
 Work = Callable[[Path], Mapping[str, Any]]
@@ -152,6 +152,45 @@ def test_stages_come_in_the_order_in_which_they_ended(run: Run) -> None:
         stage(run, writes(), name=name)
     stage(run, writes(), name="z", settings={"s": 1})
     assert [m["stage"] for m in run.stages()] == ["a/b", "m", "z"]
+    stage(run, writes(), name=f"x/{ABLATION}/a/b")  # measures the run and is no part of it
+    assert [m["stage"] for m in run.stages()] == ["a/b", "m", "z"]
+
+
+# --- a run that takes stages from another ----------------------------------------------------------------------------
+
+
+def test_a_derived_run_does_its_own_stages_and_takes_the_others(run: Run, tmp_path: Path, lines: list[str]) -> None:
+    stage(run, writes("base"), name="a/b")
+    stage(run, writes("base"), name="a/bc")
+    derived = DerivedRun(tmp_path / "run" / "x", run, ["a/b", "m"], say=lines.append)
+    own = derived.stage("a/b", MODULE, {}, {}, writes("derived"))
+    taken = derived.stage("a/bc", MODULE, {}, {}, writes("derived"))
+    deeper = derived.stage("m/n", MODULE, {}, {}, writes("derived"))
+    assert [(path / "out.txt").read_text() for path in (own, taken, deeper)] == ["derived", "base", "derived"]
+    assert (own, taken) == (derived.folder / "a/b", run.folder / "a/bc")
+    assert (run.open("a/b") / "out.txt").read_text() == "base"
+    assert derived.open("a/b") == own
+    assert derived.open("a/bc") == taken
+    assert derived.digest_of("a/bc") == run.digest_of("a/bc") == run.digest_of("a/b") != derived.digest_of("a/b")
+    assert derived.manifest("m") is None
+    assert derived.done == ["a/b", "m/n"]
+
+
+def test_a_derived_run_asks_for_what_neither_has(run: Run, tmp_path: Path) -> None:
+    derived = DerivedRun(tmp_path / "x", run, ["m"], say=print)
+    with pytest.raises(ArtefactError, match=r"run has no finished stage 'a/b'"):
+        derived.stage("a/b", MODULE, {}, {}, writes())
+    with pytest.raises(ArtefactError, match=r"x has no finished stage 'm'"):
+        derived.open("m")
+
+
+def test_what_is_forced_in_a_run_is_forced_in_those_derived_from_it(run: Run, tmp_path: Path) -> None:
+    run.force = ("m",)
+    for _ in range(2):
+        derived = DerivedRun(tmp_path / "x", run, ["a", "m"], say=print)
+        for name in ("a", "m"):
+            derived.stage(name, MODULE, {}, {}, writes())
+    assert derived.done == ["m"]
 
 
 # --- artefacts that are not what was written -------------------------------------------------------------------------
