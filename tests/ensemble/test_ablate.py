@@ -399,10 +399,10 @@ def test_a_system_that_can_learn_nothing_is_left_out_of_the_table(
 ) -> None:
     whole = train.train_scorer
 
-    def learn(pools: Any, config: Any, compute: Any) -> Any:
+    def learn(pools: Any, config: Any, compute: Any, left_out: Any) -> Any:
         if config.group_size_power == 0:
             raise train.NothingToLearnError("nothing can be learnt")
-        return whole(pools, config, compute)
+        return whole(pools, config, compute, left_out)
 
     monkeypatch.setattr(train, "train_scorer", learn)
     code, output, error = call(tmp_path / "run", "--only", "without row weights", "phash alone")
