@@ -48,11 +48,15 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def whiten(self, embeddings: Tensor, shrinkage: float) -> None:
-        """Learn from embeddings, float32 [n, dim], how those to come are whitened; see `pca_whitening`."""
+        """Learn from embeddings, float32 [n, dim], how those to come are whitened; see `pca_whitening`.
+
+        The axes are turned back to where they came from (ZCA), so that no sign is left to chance; it changes no cosine.
+        """
         found = pca_whitening(embeddings, shrinkage)
         if found is not None:
-            self.centre.copy_(found[0])
-            self.axes.copy_(found[1])
+            centre, axes = found
+            self.centre.copy_(centre)
+            self.axes.copy_(functional.normalize(axes).T @ axes)
 
     def whitened(self, embeddings: Tensor) -> Tensor:
         """Unit embeddings, float32 [b, dim] → the same once whitened, of unit length again."""

@@ -117,7 +117,8 @@ def test_a_mirrored_picture_has_the_same_embedding_if_mirror_images_count(traine
 
 
 def test_the_size_of_embedding_is_no_part_of_the_encoder(trained, shop, one_thread):
-    small, large = (embed(shop, trained[0], SMALL.model_copy(update={"embed_size": of}), one_thread) for of in (64, 96))
+    sizes = (SMALL.model_copy(update={"embed_size": size, "whitened": False}) for size in (64, 96))
+    small, large = (embed(shop, trained[0], config, one_thread) for config in sizes)
     assert not np.allclose(small.vectors, large.vectors, atol=1e-3)
     assert (small.vectors * large.vectors).sum(axis=1).mean() > 0.5
     assert SMALL.until("train") == SMALL.model_copy(update={"embed_size": 96, "mirror": False}).until("train")
