@@ -33,6 +33,24 @@ from shared.split import components, halves
 FIGURES = {"recall_at_1": "Recall@1", "map_at_20": "mAP@20", "row_f1": "row F1"}
 Variants = Mapping[str, Mapping[str, Any]]  # name of a variant → the settings in which it differs
 
+# What every trained branch can be compared with.
+COMMON: Variants = {
+    "not trained": {"epochs": 0, "extra": []},
+    "the catalogue's own labels alone": {"extra": []},
+    "embeddings not whitened": {"whitened": False},
+    "no memory": {"memory": 0},
+    "memory of 256": {"memory": 256},
+    "memory of 4,096": {"memory": 4096},
+    "memory matched to the batch (XBN)": {"adapt_memory": True},
+    "no mining": {"mining_epsilon": None},
+    "negative margin 0": {"negative_margin": 0.0},
+    "margin ramp": {"margin_ramp": 0.5},
+    "multi-similarity loss": {"loss": "multi_similarity"},
+    "ArcFace": {"loss": "arcface"},
+    "2 epochs": {"epochs": 2},
+    "a tenth for validation": {"validation": 0.1},
+}
+
 
 class Ablation:
     """The variants of one branch on the labelled catalogue of a run.
@@ -158,6 +176,8 @@ def main_ablate(name: str, variants: Variants) -> int:
     def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
         config = settings.branch(name)
         chosen = _chosen(variants, arguments.only, config)
+        if arguments.splits < 1:
+            raise MatcherError(f"--splits {arguments.splits}: at least one split is needed")
         run.force = (f"{name}/ablation",) if arguments.force else ()
         prepare(run, settings)
         ablation = Ablation(run, name, config, settings[ComputeConfig])

@@ -142,3 +142,9 @@ def test_every_variant_of_a_branch_has_sound_settings_that_differ(branch):
     assert all(config(**changes) for changes in variants.values())
     assert len({json.dumps(values) for values in made}) == len(variants)
     assert set(FIGURES) == {"recall_at_1", "map_at_20", "row_f1"}
+
+
+def test_no_split_at_all_is_a_users_mistake(command):
+    code, trainings, output = command("--splits", "0")
+    assert (code, trainings) == (2, [])
+    assert "--splits 0: at least one split is needed" in output.err
