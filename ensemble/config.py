@@ -8,24 +8,37 @@ from ensemble.objective import Objective
 from shared.section import Section
 
 Rule = Literal["threshold", "min2", "mutual", "no_bridges", "average_link", "mixed_link"]
-Family = Literal["branches", "graph", "titles", "attributes", "pictures"]
+Family = Literal["branches", "titles", "attributes", "pictures", "graph", "blended"]
 
 VETO = "quantity_conflict"  # the pair feature that is 1 where two titles state different quantities; scores keep it
 
 
 class EnsembleConfig(Section):
-    """Section `ensemble`: which branches take part."""
+    """Section `ensemble`: which branches take part, and what is told of the pairs they propose."""
 
     branches: list[str] = Field(
         ["image", "distilbert", "tfidf", "phash"], min_length=1, description="folders of branches/, in order"
     )
 
-    @field_validator("branches")
+    features: list[Family] = Field(
+        ["branches", "titles", "attributes", "pictures"],
+        min_length=1,
+        description="families of pair features; graph and blended cost more than they bring (README)",
+    )
+
+    @field_validator("branches", "features")
     @classmethod
-    def _once(cls, branches: list[str]) -> list[str]:
-        if len(set(branches)) != len(branches):
-            raise ValueError("a branch is named twice")
-        return branches
+    def _once(cls, named: list[str]) -> list[str]:
+        if len(set(named)) != len(named):
+            raise ValueError("one is named twice")
+        return named
+
+    @field_validator("features")
+    @classmethod
+    def _needed(cls, features: list[Family]) -> list[Family]:
+        if "branches" not in features:
+            raise ValueError("branches are what all else stands on; to do without their features, see scorer.leave_out")
+        return features
 
 
 class ScorerConfig(Section):
@@ -44,13 +57,6 @@ class ScorerConfig(Section):
     )
     leave_out: list[Family] = Field([], description="families of pair features that the scorer does without")
     models: int = Field(2, ge=1, le=2, description="2: a second model judges a pair by the first scores around it")
-
-    @field_validator("leave_out")
-    @classmethod
-    def _some_left(cls, leave_out: list[Family]) -> list[Family]:
-        if set(leave_out) == set(get_args(Family)):
-            raise ValueError("no feature is left to learn from")
-        return leave_out
 
 
 class TuneConfig(Section):

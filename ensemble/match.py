@@ -119,7 +119,8 @@ def match(run: Run, settings: Settings, catalog: Catalog) -> Result:
         embeddings = branch.embed(run, settings, name, catalog, ALL)
         views[name] = Evidence(embeddings, branch.candidates(settings, name, embeddings))
     pool = PoolEvidence(catalog, views, compute.xp(), compute.cpu_threads)
-    pairs = pair_features(pool, union((view.candidates for view in views.values()), len(catalog)))
+    proposed = union((view.candidates for view in views.values()), len(catalog))
+    pairs = pair_features(pool, proposed, settings[EnsembleConfig].features)
     return decide(run, catalog, load_scorer(run).score(pairs, compute.xp(), compute.cpu_threads))
 
 

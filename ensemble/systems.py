@@ -164,9 +164,13 @@ def systems(settings: Settings) -> dict[str, System]:
     for name in names if len(names) > 1 else []:
         rest = [other for other in names if other != name]
         found.append(System(f"without {name}", by_scorer, {"ensemble": {"branches": rest}}))
-    for family in FAMILIES:
+    used = settings[EnsembleConfig].features
+    for family in used if len(used) > 1 else []:
         left_out = {"leave_out": [*scorer.leave_out, family]}
         found.append(System(f"without the features of {family}", by_scorer, {"scorer": left_out}))
+    for family in [family for family in FAMILIES if family not in used]:
+        more = {"features": [*used, family]}
+        found.append(System(f"with the features of {family}", by_scorer, {"ensemble": more}))
     found.append(System("without the second model", by_scorer, {"scorer": {"models": 1}}))
     found.append(System("without row weights", by_scorer, {"scorer": {"group_size_power": 0}}))
     return {system.name: system for system in found}
@@ -184,7 +188,9 @@ def judge_stage(run: Run, settings: Settings, system: System) -> Path:
         catalog = pool_catalog(run, settings, HOLDOUT_POOL)
         codes = label_codes(catalog.labels)
         matches = decision.apply(pairs, catalog.ids)
-        figures = figures_of(matches, pairs, codes) | _decided(decision, pairs, codes, settings[TuneConfig])
+        figures = figures_of(matches, pairs, codes)
+        figures |= {"rule": decision.rule, "threshold": decision.threshold_in(pairs.n)}
+        figures["at_best"] = max(figures["row_f1"], _best(decision, pairs, codes, settings[TuneConfig]))
         write_json(out / "figures.json", figures)
         columns = {"posting_id": pa.array(catalog.ids, pa.string()), "row_f1": row_scores(matches, codes)[:, 2]}
         pq.write_table(pa.table(columns), out / "row_f1.parquet")
@@ -200,8 +206,7 @@ def judge_stage(run: Run, settings: Settings, system: System) -> Path:
     return run.stage("judged", "ensemble.systems", {name: run.digest_of(name) for name in reads}, keys, work)
 
 
-def _decided(decision: Decision, pairs: Pairs, codes: NDArray[np.integer], tuning: TuneConfig) -> dict[str, Any]:
-    """The rule, its threshold, and the row F1 that its best threshold has on the very pairs that are judged."""
+def _best(decision: Decision, pairs: Pairs, codes: NDArray[np.integer], tuning: TuneConfig) -> float:
+    """The row F1 that the decision's rule has at the best threshold on the very pairs that are judged."""
     plain = {"rules": [decision.rule], "objective": "row_f1", "pool_size": None, "drift": 0.0, "resamples": 2}
-    best = tune([(pairs, codes)], tuning.model_copy(update=plain)).row_f1
-    return {"rule": decision.rule, "threshold": decision.threshold_in(pairs.n), "at_best": best}
+    return tune([(pairs, codes)], tuning.model_copy(update=plain)).row_f1

@@ -279,8 +279,7 @@ def _parameters(config: ScorerConfig, seed: int, threads: int) -> dict[str, Any]
 def train_stage(run: Run, settings: Settings) -> None:
     """Train the scorer on the fold pools; keeps their out-of-fold scores beside it."""
     config, compute, pools = settings[ScorerConfig], settings[ComputeConfig], fold_pools(settings)
-    families = feature_names(settings[EnsembleConfig].branches)
-    left_out = [name for family in config.leave_out for name in families[family]]
+    left_out = _left_out(settings)
 
     def work(out: Path) -> Mapping[str, Any]:
         labelled = _labelled_pools(run, pools)
@@ -296,6 +295,15 @@ def train_stage(run: Run, settings: Settings) -> None:
     inputs |= {pool.name: run.digest_of(f"ensemble/features/{pool.name}") for pool in pools}
     keys = {"scorer": config.model_dump(mode="json"), "seed": compute.seed}
     run.stage("ensemble/scorer", "ensemble.train", inputs, keys, work)
+
+
+def _left_out(settings: Settings) -> list[str]:
+    """The features that the scorer does without, of those that the pairs have."""
+    used, out = settings[EnsembleConfig].features, settings[ScorerConfig].leave_out
+    if set(used) <= set(out):
+        raise MatcherError("scorer.leave_out names every family of ensemble.features: nothing is left to learn from")
+    families = feature_names(settings[EnsembleConfig].branches)
+    return [name for family in used if family in out for name in families[family]]
 
 
 def _labelled_pools(run: Run, pools: list[Pool]) -> list[LabelledPool]:

@@ -204,6 +204,8 @@ def fold_codes(run: Run, settings: Settings) -> list[NDArray[np.integer]]:
 def tune_stage(run: Run, settings: Settings) -> None:
     """Tune the decision of a run; keeps the whole curve of every rule beside it."""
     config, pools, seed = settings[TuneConfig], fold_pools(settings), settings[ComputeConfig].seed
+    if config.veto and "attributes" not in settings[EnsembleConfig].features:
+        raise MatcherError("tune.veto reads what titles state: name attributes among ensemble.features")
 
     def work(out: Path) -> Mapping[str, Any]:
         scored = [load_fold_scores(run, pool) for pool in pools]

@@ -12,6 +12,7 @@ import pandas as pd
 from ensemble.candidates import candidates_all, load_pairs, load_pool
 from ensemble.config import EnsembleConfig, Family
 from ensemble.features.attributes import of_attributes
+from ensemble.features.blended import of_blended
 from ensemble.features.graph import of_graph
 from ensemble.features.neighbourhood import of_branches
 from ensemble.features.pictures import of_pictures
@@ -25,18 +26,19 @@ from shared.settings import Settings
 
 FAMILIES: dict[Family, Callable[[PoolEvidence, Pairs], dict[str, Floats]]] = {
     "branches": of_branches,
-    "graph": of_graph,
     "titles": of_titles,
     "attributes": of_attributes,
     "pictures": of_pictures,
+    "graph": of_graph,
+    "blended": of_blended,
 }
 
 
-def pair_features(pool: PoolEvidence, pairs: Pairs) -> Pairs:
-    """The same pairs with all features, float32 columns by name; NaN where a feature says nothing."""
+def pair_features(pool: PoolEvidence, pairs: Pairs, families: Iterable[Family] = tuple(FAMILIES)) -> Pairs:
+    """The same pairs with their features, float32 columns by name; NaN where a feature says nothing."""
     columns: dict[str, Floats] = {}
-    for family in FAMILIES.values():
-        columns |= family(pool, pairs)
+    for family in families:
+        columns |= FAMILIES[family](pool, pairs)
     return Pairs(pairs.n, pairs.left, pairs.right, pd.DataFrame(columns))
 
 
@@ -53,18 +55,20 @@ def features_stage(run: Run, settings: Settings, pool: Pool) -> None:
     """Describe the candidate pairs of one pool."""
 
     def work(out: Path) -> Mapping[str, Any]:
-        described = pair_features(load_pool(run, settings, pool), load_pairs(run, pool))
+        described = pair_features(load_pool(run, settings, pool), load_pairs(run, pool), families)
         described.save(out / "pairs.parquet")
         return {"pairs": len(described), "features": described.features.shape[1]}
 
-    names = settings[EnsembleConfig].branches
+    names, families = settings[EnsembleConfig].branches, settings[EnsembleConfig].features
     inputs = pool_inputs(run, settings, pool)
     inputs["pairs"] = run.digest_of(f"ensemble/candidates/{pool.name}")
     for name in names:
         inputs |= {
             f"{name}/{step}": run.digest_of(f"{name}/{step}/{pool.name}") for step in ("embeddings", "candidates")
         }
-    run.stage(f"ensemble/features/{pool.name}", "ensemble.features", inputs, {"branches": names}, work)
+    run.stage(
+        f"ensemble/features/{pool.name}", "ensemble.features", inputs, {"branches": names, "features": families}, work
+    )
 
 
 def load_features(run: Run, pool: Pool) -> Pairs:

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ensemble import train
-from ensemble.config import VETO, Family, ScorerConfig
+from ensemble.config import VETO, EnsembleConfig, Family, ScorerConfig
 from ensemble.decide import Decision
 from ensemble.train import (
     Scorer,
@@ -20,11 +20,14 @@ from ensemble.train import (
     importance,
     is_match,
     train_scorer,
+    train_stage,
     without,
 )
 from shared.compute import ComputeConfig
 from shared.errors import ArtefactError, MatcherError
+from shared.run import Run
 from shared.schema import Pairs
+from shared.settings import Settings
 
 QUICK = ScorerConfig(rounds=40, patience=10, min_pairs_in_leaf=10)
 CPU = ComputeConfig(device="cpu", threads=1)
@@ -322,11 +325,12 @@ def test_one_model_does_without_the_second(stacked: Stacked, tmp_path: Path) -> 
     assert np.array_equal(StackedScorer.load(tmp_path).score(pairs, threads=1).score, found.score)  # type: ignore[arg-type]
 
 
-def test_a_scorer_needs_some_family_of_features() -> None:
-    families = get_args(Family)
-    assert ScorerConfig(leave_out=families[1:]).leave_out == list(families[1:])
-    with pytest.raises(ValueError, match="no feature is left"):
-        ScorerConfig(leave_out=families)
+def test_a_scorer_needs_some_family_of_features(tmp_path: Path) -> None:
+    left_out = {"leave_out": [*get_args(Family)]}
+    with pytest.raises(MatcherError, match="nothing is left to learn from"):
+        train_stage(Run(tmp_path), Settings({"scorer": left_out}))
+    with pytest.raises(ValueError, match="branches are what all else stands on"):
+        EnsembleConfig(features=["titles"])
 
 
 def test_features_are_left_out_by_name() -> None:
