@@ -15,8 +15,9 @@ from ensemble.calibration import calibration
 from ensemble.candidates import missed, recall
 from ensemble.config import EnsembleConfig, TuneConfig
 from ensemble.decide import groups_of
-from ensemble.match import decide, load_scores, match_all
 from ensemble.report import summary
+from ensemble.result import Result
+from ensemble.scores import load_scores, match_all
 from ensemble.train import is_match, load_fold_scores
 from ensemble.tune import fold_codes, load_decision, tune
 from shared import branch
@@ -50,7 +51,7 @@ def evaluate_stage(run: Run, settings: Settings) -> None:
 
 def evaluate_ensemble(run: Run, catalog: Catalog) -> dict[str, Any]:
     """Figures of the ensemble on the holdout, and what the branches propose there by rank."""
-    result = decide(run, catalog, load_scores(run, HOLDOUT_POOL))
+    result = Result.decided(load_decision(run), catalog, load_scores(run, HOLDOUT_POOL))
     recalls = json.loads((run.open("ensemble/candidates/holdout") / "recall.json").read_text(encoding="utf-8"))
     figures = figures_of(result.matches, result.pairs, label_codes(catalog.labels))
     return figures | {"recall_by_rank": recalls["by_rank"]}

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ensemble.decide import Decision, groups_of
-from ensemble.match import Result, check_current, write_submission
+from ensemble.matcher import check_current
+from ensemble.result import Result, write_submission
 from shared.errors import ArtefactError
 from shared.run import Run
 from shared.schema import Matches, Pairs
@@ -132,7 +133,7 @@ def test_a_run_whose_encoder_is_newer_than_its_decision_is_not_used(tmp_path: Pa
     run = Run(tmp_path / "run", say=lambda line: None)
 
     def make(name: str, text: str, inputs: dict[str, str]) -> None:
-        run.stage(name, "ensemble.match", inputs, {"text": text}, lambda out: {"_": (out / "file").write_text(text)})
+        run.stage(name, "ensemble.scores", inputs, {"text": text}, lambda out: {"_": (out / "file").write_text(text)})
 
     for name in ("ensemble/scorer", "image/encoder/all"):
         make(name, "first", {})
