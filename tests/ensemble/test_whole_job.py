@@ -228,6 +228,19 @@ def test_a_catalogue_of_titles_alone_trains_and_is_matched(data: Path, command: 
     assert metrics["holdout"]["row_f1"] > 0.5
 
 
+def test_the_listings_of_test_csv_are_what_a_run_matches(data: Path, command: Command, tmp_path: Path) -> None:
+    listings = listings_of(data)[["posting_id", "title", "label_group"]]
+    (tmp_path / "data").mkdir()
+    listings[:90].to_csv(tmp_path / "data" / "train.csv", index=False)
+    listings[90:].drop(columns="label_group").to_csv(tmp_path / "data" / "test.csv", index=False)
+    arguments = ["--data", tmp_path / "data", "--ensemble.branches=tfidf,phash", "--scorer.rounds=20", *ONE_CORE]
+    code, output, error = command("ensemble", "--run", tmp_path / "run", *arguments)
+    assert (code, error) == (0, "")
+    assert "Matched 30 listings" in output
+    with (tmp_path / "run" / "matches" / "submission.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["posting_id"] for row in csv.DictReader(file)] == listings.posting_id[90:].tolist()
+
+
 # --- what cannot be done ---------------------------------------------------------------------------------------------
 
 GOOD = {"posting_id": ["a", "b", "c"], "title": ["tas", "tas", "kaos"], "label_group": ["1", "1", "2"]}
