@@ -91,11 +91,10 @@ def _decision(source: Run, settings: Settings) -> str:
     decision = load_decision(source)
     veto = ", and titles that state different quantities never match" if decision.veto else ""
     aim = Objective.parse(settings[TuneConfig].objective).name
-    size = f"a catalogue of {decision.pool_size:,} listings" if decision.pool_size else "a catalogue of unknown size"
-    return (
-        f"`{decision.rule}` at {decision.threshold:.3f}, tuned for {aim}{veto}. The threshold is for {size}; in a much "
-        "larger one more pairs score as high by chance."
-    )
+    size = f"{decision.pool_size:,} listings" if decision.pool_size else "unknown size"
+    larger = "for a larger one it rises" if decision.drift else "in a larger one more pairs score as high by chance"
+    tuned = f"`{decision.rule}` at {decision.threshold:.3f}, tuned for {aim}{veto}"
+    return f"{tuned}. The threshold is for a catalogue of {size}; {larger}."
 
 
 def _versions(source: Run) -> dict[str, str]:
