@@ -27,7 +27,7 @@ from ensemble.candidates import candidates_stage
 from ensemble.comparison import Judged, compare, table
 from ensemble.config import EnsembleConfig
 from ensemble.features import features_stage
-from ensemble.match import score_stage
+from ensemble.scores import score_stage
 from ensemble.systems import FULL, System, judge_stage, systems
 from ensemble.train import NothingToLearnError, train_stage
 from shared import branch

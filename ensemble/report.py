@@ -9,6 +9,7 @@ from shared.run import Run
 
 COLUMNS = ("row_f1", "row_precision", "row_recall", "pair_f1", "b3_f1")
 HEADS = ("row F1", "precision", "recall", "pair F1", "B³ F1")
+_HEAD = f"  {'':<22}" + "".join(f"{head:>11}" for head in HEADS)
 
 
 def summary(run: Run, metrics: Mapping[str, Any]) -> str:
@@ -22,13 +23,12 @@ def summary(run: Run, metrics: Mapping[str, Any]) -> str:
     lines = [
         f"Measured on {holdout['pool_size']:,} listings that took no part in training (their products neither):",
         "",
-        f"  {'':<22}" + "".join(f"{head:>11}" for head in HEADS),
+        _HEAD,
         *(_row(f"{name} alone", figures) for name, figures in metrics["branches"].items()),
         _row("ensemble", holdout),
         "",
         "  row F1: the mean over listings of F1 between found and true matches; it falls as the pool grows.",
-        f"  Of the true pairs, {holdout['pair_recall']:.1%} were found, {holdout['missed_scored_wrong']:.1%} were "
-        f"proposed but decided wrong, {holdout['missed_never_proposed']:.1%} were proposed by no branch.",
+        _missed(holdout),
         _decided(metrics["decision"], metrics["out_of_fold"]),
         *_calibration(metrics["out_of_fold"]),
         "",
@@ -36,6 +36,23 @@ def summary(run: Run, metrics: Mapping[str, Any]) -> str:
         f"All stages together took {_duration(total['seconds'])} and at most {total['peak_memory_mb'] / 1024:.1f} GB.",
     ]
     return "\n".join(lines)
+
+
+def judged(figures: Mapping[str, Any]) -> str:
+    """How good the matches of a labelled catalogue are, as lines for a terminal.
+
+    Args:
+        figures: As `figures_of` gives them, and how many listings are `labelled`.
+    """
+    whom = f"the labels of {figures['labelled']:,} listings, in a pool of {figures['pool_size']:,}"
+    return "\n".join([f"Judged by {whom}:", "", _HEAD, _row("ensemble", figures), "", _missed(figures)])
+
+
+def _missed(figures: Mapping[str, Any]) -> str:
+    return (
+        f"  Of the true pairs, {figures['pair_recall']:.1%} were found, {figures['missed_scored_wrong']:.1%} were "
+        f"proposed but decided wrong, {figures['missed_never_proposed']:.1%} were proposed by no branch."
+    )
 
 
 def _decided(decision: Mapping[str, Any], out_of_fold: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from ensemble.decide import Decision
 from ensemble.evaluate import figures_of, similarity_as_score
 from ensemble.features import FAMILIES, load_features
 from ensemble.features.neighbourhood import locate
-from ensemble.match import load_scores
+from ensemble.scores import load_scores
 from ensemble.train import load_fold_scores
 from ensemble.tune import fold_codes, tune
 from shared import branch

@@ -140,8 +140,12 @@ def embed_stage(run: Run, settings: Settings, name: str, pool: Pool) -> None:
 
 def encoder_digests(run: Run, names: Sequence[str]) -> dict[str, str]:
     """Digests of the encoders that new catalogues are embedded with: stage → digest."""
-    stages = [f"{name}/encoder/{ALL}" for name in names if learns(name)]
-    return {stage: run.digest_of(stage) for stage in stages}
+    return {stage: run.digest_of(stage) for stage in encoder_stages(names)}
+
+
+def encoder_stages(names: Sequence[str]) -> list[str]:
+    """The stages with the encoders that new catalogues are embedded with."""
+    return [f"{name}/encoder/{ALL}" for name in names if learns(name)]
 
 
 def candidates_stage(run: Run, settings: Settings, name: str, pool: Pool) -> None:

@@ -9,8 +9,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import Field
 
 from shared.compute import ComputeConfig
@@ -19,7 +23,7 @@ from shared.images import MISSING, PILLOW_MAX_PIXELS, Picture
 from shared.scan import digest, scan
 from shared.schema import CATALOG_SCHEMA, Catalog
 from shared.section import Section
-from shared.table import ENDINGS, Table, ending, printable, read_table
+from shared.table import ENDINGS, Table, ending, frame_table, printable, read_table
 
 
 class DataConfig(Section):
@@ -53,6 +57,40 @@ class Source:
     table: Path
     images: Path | None
 
+
+@dataclass(frozen=True)
+class _Advice:
+    """What to do about a fault, in words for those who gave a table or a frame.
+
+    Args:
+        rename: Where a column seems to have another name.
+        drop: … and perhaps is none of those read.
+        name: Where a column is missing.
+        name_any: Where there is nothing to compare listings by.
+        find: Where none of the pictures is found.
+    """
+
+    rename: str
+    drop: str
+    name: str
+    name_any: str
+    find: str
+
+
+_TABLE = _Advice(
+    rename="say --data.{setting}={near}",
+    drop=", or --data.{setting}= if there is none",
+    name="; name it with --data.{setting}=",
+    name_any="; see --data.title_column, --data.image_column",
+    find="name their folder with --data.images=, or use --data.image_column= to do without",
+)
+_FRAME = _Advice(
+    rename="rename it to {name!r}",
+    drop=", or leave it out if it is not",
+    name="",
+    name_any="",
+    find="give the folder they lie in, or none to do without",
+)
 
 # What other exports call a column, in lower case and without punctuation.
 _OTHER_NAMES = {
@@ -131,18 +169,66 @@ def read_catalog(
             given that holds none of the pictures.
     """
     table = read_table(source.table)
-    faults = [*table.faults, *_column_faults(table, config, labelled), *_value_faults(table, config, labelled)]
-    lines = [f"row {row}: {what}" if row else what for row, what in sorted(faults, key=lambda fault: fault[0])]
-    raise_faults(f"{source.table} (row 1 is the first below the header)", lines)
+    _check(table, f"{source.table} (row 1 is the first below the header)", config, labelled, _TABLE)
     return catalog_of(table, source, config, compute, labelled=labelled, progress=progress)
 
 
+def frame_catalog(listings: pd.DataFrame, images: Path | None, config: DataConfig, compute: ComputeConfig) -> Catalog:
+    """The unlabelled catalogue of a frame, by the same rules as that of a table.
+
+    Args:
+        listings: Its index is not looked at.
+        images: The image folder; None: pictures are done without.
+        config: Names of the columns, and how large a picture may be.
+        compute: Section `compute`, for the number of threads.
+
+    Raises:
+        MatcherError: The frame has faults (one error names all of them), or the folder is none or holds no picture.
+    """
+    if images is not None and not images.is_dir():
+        raise MatcherError(f"images={images}: no such folder")
+    table = frame_table(listings, {getattr(config, setting) for setting in _COLUMNS})
+    _check(table, "the frame (row 1 is its first)", config, False, _FRAME)
+    config = config.model_copy(update={"images": str(images or "")})
+    source = Source(Path("the frame"), images)
+    return catalog_of(table, source, config, compute, labelled=False, advice=_FRAME)
+
+
+def read_labels(source: Source, config: DataConfig) -> NDArray[Any]:
+    """The label group of every listing of a table, as written, to judge matches by: str or None [n].
+
+    Raises:
+        MatcherError: The table has no such column, or no listing has a label.
+    """
+    table = read_table(source.table)
+    raise_faults(str(source.table), list(_column_fault(table, config, "label_column", _TABLE)))
+    labels = [label if label.strip() else None for label in table.columns.get(config.label_column, [])]
+    if not any(labels):
+        raise MatcherError(f"{source.table}: no listing has a {config.label_column}, so there is nothing to judge by")
+    return np.array([*labels, None], dtype=object)[:-1]
+
+
+def _check(table: Table, what: str, config: DataConfig, labelled: bool, advice: _Advice) -> None:
+    """Raise one error that names all faults of a table, or return when there is none."""
+    faults = [*table.faults, *_column_faults(table, config, labelled, advice), *_value_faults(table, config, labelled)]
+    lines = [f"row {row}: {what}" if row else what for row, what in sorted(faults, key=lambda fault: fault[0])]
+    raise_faults(what, lines)
+
+
 def catalog_of(
-    table: Table, source: Source, config: DataConfig, compute: ComputeConfig, *, labelled: bool, progress: bool = True
+    table: Table,
+    source: Source,
+    config: DataConfig,
+    compute: ComputeConfig,
+    *,
+    labelled: bool,
+    progress: bool = True,
+    advice: _Advice = _TABLE,
 ) -> Catalog:
     """The catalogue of a table without faults; looks at every picture that it names. Arguments as of `read_catalog`."""
     names = table.columns.get(config.image_column, [""] * len(table))
-    pictures, folder = _pictures(source, config, compute, [name for name in names if name.strip()], progress)
+    named = [name for name in names if name.strip()]
+    pictures, folder = _pictures(source, config, compute, named, progress, advice)
     return Catalog(_assemble(table, config, names, pictures, labelled), folder)
 
 
@@ -160,23 +246,30 @@ def catalog_fingerprint(source: Source, config: DataConfig) -> dict[str, str]:
     return {"table": hashlib.sha256(source.table.read_bytes()).hexdigest(), "images": images}
 
 
-def _column_faults(table: Table, config: DataConfig, labelled: bool) -> Iterator[tuple[int, str]]:
-    columns = list(table.columns)
-    there = ", ".join(printable(name) for name in columns) or "none"
-    taken = {getattr(config, setting) for setting in _COLUMNS}
+def _column_faults(table: Table, config: DataConfig, labelled: bool, advice: _Advice) -> Iterator[tuple[int, str]]:
     for setting in _COLUMNS:
-        name = getattr(config, setting)
-        unread = not name or (setting == "label_column" and not labelled)
-        if unread or name in columns:
-            continue
-        near = _nearest(setting, name, [c for c in columns if c not in taken])
-        named = name != DataConfig.model_fields[setting].default
-        if setting in ("id_column", "label_column") or near or named:
-            yield 0, f"no column {name!r}{_advice(setting, near)} (columns: {there})"
+        if labelled or setting != "label_column":
+            yield from ((0, fault) for fault in _column_fault(table, config, setting, advice))
+    columns = list(table.columns)
     if not {config.title_column, config.image_column} & set(columns):
-        yield 0, f"neither a title nor an image column (columns: {there}); see --data.title_column, --data.image_column"
+        yield 0, f"neither a title nor an image column (columns: {_shown(columns)}){advice.name_any}"
     if not len(table):
         yield 0, "no rows" if columns else "the file is empty"
+
+
+def _column_fault(table: Table, config: DataConfig, setting: str, advice: _Advice) -> Iterator[str]:
+    name, columns = getattr(config, setting), list(table.columns)
+    if not name or name in columns:
+        return
+    taken = {getattr(config, other) for other in _COLUMNS}
+    near = _nearest(setting, name, [c for c in columns if c not in taken])
+    named = name != DataConfig.model_fields[setting].default
+    if setting in ("id_column", "label_column") or near or named:
+        yield f"no column {name!r}{_about_column(setting, name, near, advice)} (columns: {_shown(columns)})"
+
+
+def _shown(columns: list[str]) -> str:
+    return ", ".join(printable(name) for name in columns) or "none"
 
 
 def _nearest(setting: str, name: str, columns: list[str]) -> str | None:
@@ -186,11 +279,12 @@ def _nearest(setting: str, name: str, columns: list[str]) -> str | None:
     return next((plain[other] for other in (*others, *close) if other in plain), None)
 
 
-def _advice(setting: str, near: str | None) -> str:
+def _about_column(setting: str, name: str, near: str | None, advice: _Advice) -> str:
     if near is None:
-        return f"; name it with --data.{setting}="
-    none = "" if setting in ("id_column", "label_column") else f", or --data.{setting}= if there is none"
-    return f"; if it is {printable(near)!r}, say --data.{setting}={printable(near)}{none}"
+        return advice.name.format(setting=setting)
+    drop = "" if setting in ("id_column", "label_column") else advice.drop.format(setting=setting)
+    rename = advice.rename.format(setting=setting, near=printable(near), name=name)
+    return f"; if it is {printable(near)!r}, {rename}{drop}"
 
 
 def _value_faults(table: Table, config: DataConfig, labelled: bool) -> Iterator[tuple[int, str]]:
@@ -217,7 +311,7 @@ def _value_faults(table: Table, config: DataConfig, labelled: bool) -> Iterator[
 
 
 def _pictures(
-    source: Source, config: DataConfig, compute: ComputeConfig, names: list[str], progress: bool
+    source: Source, config: DataConfig, compute: ComputeConfig, names: list[str], progress: bool, advice: _Advice
 ) -> tuple[dict[str, Picture | str], Path | None]:
     """What is known of each named picture, and the folder they lie in."""
     folder = source.images
@@ -229,7 +323,7 @@ def _pictures(
             return dict.fromkeys(names, "no image folder"), None
         raise MatcherError(
             f"{source.table}: names {len(pictures)} images ({printable(names[0])}, …), none of them is in {folder}; "
-            "name their folder with --data.images=, or use --data.image_column= to do without"
+            f"{advice.find}"
         )
     return pictures, folder
 

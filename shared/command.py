@@ -33,6 +33,7 @@ def command(
     usage: str,
     new_data: bool = False,
     options: Callable[[argparse.ArgumentParser], object] = lambda parser: None,
+    opened: Callable[[argparse.Namespace], Run] = lambda arguments: Run(arguments.run),
     follow: Follow | None = None,
     argv: Sequence[str] | None = None,
 ) -> int:
@@ -46,21 +47,21 @@ def command(
         new_data: Whether `--data` names a new catalogue, which the run does not take as its own. The run is then only
             read; otherwise the command holds it alone.
         options: Adds the command's own options.
+        opened: Opens what the parsed options name as the run.
         follow: What the other processes of `torchrun` do while the first does the work; without it there can be none.
         argv: Arguments; those of the process when None.
 
     Returns:
         The exit code: 0, 2 for bad input or settings, 3 for a bad artefact, 130 for an interrupt.
     """
-    parser = _parser(description, usage, new_data)
-    options(parser)
+    parser = _parser(description, usage, new_data, options)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with world.joined():
             parser.epilog = "settings, as --section.key=value (defaults shown):\n" + help_text(sections)
             arguments, rest = parser.parse_known_args(argv)
-            run = Run(arguments.run)
-            settings = _settings(arguments, rest, new_data)
+            run = opened(arguments)
+            settings = _settings(run, arguments, rest, new_data)
             if world.size() > 1 and follow is None:
                 raise MatcherError("only branches.<name>.train runs under torchrun; start this command without it")
             world.take_device(settings[ComputeConfig])
@@ -68,8 +69,7 @@ def command(
                 if follow is not None and world.rank() > 0:
                     follow(run, settings)
                     return 0
-                only_read = new_data and arguments.data is not None
-                with nullcontext() if only_read else run.locked():
+                with nullcontext() if new_data and arguments.data is not None else run.locked():
                     body(run, settings, arguments)
                 world.dismiss()
     except MatcherError as error:
@@ -113,7 +113,9 @@ def step_command(
     return command(body, description, sections, usage=usage, follow=follow)
 
 
-def _parser(description: str, usage: str, new_data: bool) -> argparse.ArgumentParser:
+def _parser(
+    description: str, usage: str, new_data: bool, options: Callable[[argparse.ArgumentParser], object]
+) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(usage, description=description, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--run", type=Path, default=DEFAULT_RUN, help=f"run folder (default: {DEFAULT_RUN})")
@@ -121,10 +123,11 @@ def _parser(description: str, usage: str, new_data: bool) -> argparse.ArgumentPa
     parser.add_argument("--data", help=f"{what}; short for --data.path")
     parser.add_argument("--config", type=Path, help="YAML or JSON file of settings")
     parser.add_argument("--force", action="store_true", help="do it again even if nothing changed")
+    options(parser)
     return parser
 
 
-def _settings(arguments: argparse.Namespace, rest: Sequence[str], new_data: bool) -> Settings:
+def _settings(run: Run, arguments: argparse.Namespace, rest: Sequence[str], new_data: bool) -> Settings:
     named = {} if arguments.data is None else {"data": {"path": arguments.data}}
     given = merge(from_file(arguments.config) if arguments.config else {}, named, from_arguments(rest))
     data = given.get("data", {})
@@ -133,7 +136,7 @@ def _settings(arguments: argparse.Namespace, rest: Sequence[str], new_data: bool
     for keys in given.values():
         if isinstance(keys.get("extra"), list):
             keys["extra"] = [_absolute(str(path)) for path in keys["extra"]]
-    base = remembered(arguments.run)
+    base = remembered(run.folder)
     if "path" in data:  # the image folder belongs to the data it was given with
         base.get("data", {}).pop("images", None)
     return Settings(merge(base, given))

@@ -169,17 +169,25 @@ def pool_inputs(run: Run, settings: Settings, pool: Pool) -> dict[str, str]:
     return {"catalogue": run.digest_of("catalogue/train"), "split": run.digest_of("split")}
 
 
-def new_catalog(settings: Settings) -> Catalog:
-    """The catalogue that `--data` names beside the run's own: `test.csv` where there is one; labels are not used.
+def new_source(settings: Settings) -> Source:
+    """Where the catalogue lies that `--data` names beside the run's own: `test.csv` of a folder that has one.
 
     Raises:
-        MatcherError: No data is named, or it cannot be read.
+        MatcherError: No data is named, or there is none.
     """
     data = settings[DataConfig]
     if data.path == "demo":
         raise MatcherError("name the catalogue with --data DIR (a folder or a table)")
-    source = find_source(Path(data.path), data, test=True)
-    return read_catalog(source, data, settings[ComputeConfig], labelled=False)
+    return find_source(Path(data.path), data, test=True)
+
+
+def new_catalog(settings: Settings) -> Catalog:
+    """The catalogue that `--data` names beside the run's own; labels are not used.
+
+    Raises:
+        MatcherError: No data is named, or it cannot be read.
+    """
+    return read_catalog(new_source(settings), settings[DataConfig], settings[ComputeConfig], labelled=False)
 
 
 def data_line(settings: Settings) -> str:

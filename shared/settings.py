@@ -111,6 +111,25 @@ def merge(*layers: Values) -> dict[str, dict[str, Any]]:
     return merged
 
 
+MACHINE = {"data": ("path", "images"), "compute": ("device", "threads")}  # section → keys that speak of one machine
+
+
+def portable(values: Values) -> dict[str, dict[str, Any]]:
+    """Settings without what means something on one machine only: places of data and weights, processor, threads."""
+    kept: dict[str, dict[str, Any]] = {}
+    for section, keys in values.items():
+        left_out = (*MACHINE.get(section, ()), "extra")
+        placed = {key for key, value in keys.items() if section in branch_names() and _is_place(value)}
+        kept[section] = {key: value for key, value in keys.items() if key not in left_out and key not in placed}
+    return {section: keys for section, keys in kept.items() if keys}
+
+
+def _is_place(value: Any) -> bool:
+    """Whether a branch's setting, such as the name of a pretrained network, is a path on this machine."""
+    path = Path(value).expanduser() if isinstance(value, str) and value else None
+    return path is not None and (path.is_absolute() or path.is_dir())
+
+
 def from_arguments(arguments: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Read `--section.key=value` arguments; a list is written `a,b` or `[a, b]`.
 

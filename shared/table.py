@@ -13,11 +13,12 @@ import json
 import re
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -81,6 +82,24 @@ def read_table(path: Path) -> Table:
     table = _read_jsonl(text) if kind == ".jsonl" else _read_csv(text, _DELIMITERS[kind])
     table.faults += list(_encoding_faults(table.columns))
     return table
+
+
+def frame_table(frame: pd.DataFrame, read: Collection[str]) -> Table:
+    """The text of a frame's columns, as a person would have written it in a CSV file.
+
+    Args:
+        frame: Any frame; its index is not looked at.
+        read: Names of columns. The others are there without their values.
+    """
+    names, faults = [str(name) for name in frame.columns], list[tuple[int, str]]()
+    columns = {name: [""] * len(frame) for name in names}
+    for at, name in enumerate(names):
+        for row, value in enumerate(frame.iloc[:, at].tolist() if name in read else [], start=1):
+            if not pd.api.types.is_scalar(value):
+                faults.append((row, f"{printable(name)} holds {printable(repr(value))}, which is no text"))
+            elif not pd.isna(value):
+                columns[name][row - 1] = _as_text(value)
+    return Table(columns, _twice(names) + faults + list(_encoding_faults(columns)))
 
 
 def _encoding_faults(columns: dict[str, list[str]]) -> Iterator[tuple[int, str]]:

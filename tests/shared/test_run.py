@@ -577,7 +577,7 @@ def test_the_code_digest_leaves_out_what_a_module_needs_only_as_a_command(source
 
 def test_every_module_with_a_stage_has_a_source_to_digest() -> None:
     nothing = code_digest.__wrapped__("shared.no_such_module")
-    for module in ("shared.split", "shared.catalog", "shared.demo", "branches.image.train", "ensemble.match"):
+    for module in ("shared.split", "shared.catalog", "shared.demo", "branches.image.train", "ensemble.scores"):
         assert code_digest(module) != nothing
 
 
