@@ -279,10 +279,10 @@ def _parameters(config: ScorerConfig, seed: int, threads: int) -> dict[str, Any]
 def train_stage(run: Run, settings: Settings) -> None:
     """Train the scorer on the fold pools; keeps their out-of-fold scores beside it."""
     config, compute, pools = settings[ScorerConfig], settings[ComputeConfig], fold_pools(settings)
-    left_out = _left_out(settings)
+    left_out = features_left_out(settings)
 
     def work(out: Path) -> Mapping[str, Any]:
-        labelled = _labelled_pools(run, pools)
+        labelled = labelled_pools(run, pools)
         scorer, scored, rounds = train_scorer(labelled, config, compute, left_out)
         scorer.save(out)
         for pool, pairs in zip(pools, scored, strict=True):
@@ -297,8 +297,12 @@ def train_stage(run: Run, settings: Settings) -> None:
     run.stage("ensemble/scorer", "ensemble.train", inputs, keys, work)
 
 
-def _left_out(settings: Settings) -> list[str]:
-    """The features that the scorer does without, of those that the pairs have."""
+def features_left_out(settings: Settings) -> list[str]:
+    """The features that the scorer does without, of those that the pairs have.
+
+    Raises:
+        MatcherError: It is to do without all of them.
+    """
     used, out = settings[EnsembleConfig].features, settings[ScorerConfig].leave_out
     if set(used) <= set(out):
         raise MatcherError("scorer.leave_out names every family of ensemble.features: nothing is left to learn from")
@@ -306,7 +310,8 @@ def _left_out(settings: Settings) -> list[str]:
     return [name for family in used if family in out for name in families[family]]
 
 
-def _labelled_pools(run: Run, pools: list[Pool]) -> list[LabelledPool]:
+def labelled_pools(run: Run, pools: list[Pool]) -> list[LabelledPool]:
+    """The described pairs of fold pools with the label codes of their listings."""
     codes, split = label_codes(train_catalog(run).labels), load_split(run)
     return [(load_features(run, pool), codes[pool_rows(split, pool)]) for pool in pools]
 
