@@ -19,7 +19,7 @@ import numpy as np
 import optuna
 import yaml
 from numpy.typing import NDArray
-from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from sklearn.metrics import log_loss
 
 from ensemble.config import ScorerConfig, TuneConfig
@@ -58,10 +58,11 @@ def proposed(trials: Sequence[Trial], start: Mapping[str, Any], seed: int) -> di
     """
     if not trials:
         return {name: min(max(start[name], space.low), space.high) for name, space in SPACE.items()}
+    space: dict[str, BaseDistribution] = {**SPACE}
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed + len(trials)))
     for trial in trials:
-        study.add_trial(optuna.create_trial(params=trial["settings"], distributions=SPACE, value=trial["log_loss"]))
-    return study.ask(SPACE).params
+        study.add_trial(optuna.create_trial(params=trial["settings"], distributions=space, value=trial["log_loss"]))
+    return study.ask(space).params
 
 
 def log_loss_of(scored: Sequence[Pairs], pools: Sequence[LabelledPool]) -> float:
