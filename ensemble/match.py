@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ensemble.evaluate import figures_of
+from ensemble.index.command import add_options, change_index
 from ensemble.matcher import Matcher
 from ensemble.report import judged
 from ensemble.result import Result
@@ -79,8 +80,12 @@ def main() -> int:
         parser.add_argument("--out", type=Path, help="with --data: folder to write the matches into")
         what = f"with --data: judge the matches by the catalogue's labels, too ({METRICS})"
         parser.add_argument("--evaluate", action="store_true", help=what)
+        add_options(parser)
 
     def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
+        if arguments.index is not None:
+            change_index(run, settings, arguments)
+            return
         if (arguments.data is None) != (arguments.out is None):
             raise MatcherError("--data NEW and --out FOLDER go together: the catalogue to match, and where to write")
         if arguments.out is not None:
