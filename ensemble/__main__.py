@@ -17,7 +17,7 @@ def main() -> int:
         run.force = ("",) if arguments.force else ()
         run.say(f"run {run.folder} · {data_line(settings)}\n")
         evaluate_all(run, settings)
-        run.say("\n" + summary(run, write_metrics(run, settings)))
+        run.say("\n" + summary(run, write_metrics(run)))
 
     about = "Find the listings of a catalogue that sell the same product: the whole job, from a catalogue to matches."
     return command(body, about, list(section_classes()), usage="./run_all.sh")

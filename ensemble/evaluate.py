@@ -90,14 +90,18 @@ def similarity_as_score(run: Run, name: str, pool: Pool) -> Pairs:
     return Pairs(found.n, found.left, found.right, score=np.clip(found.similarity, 0, 1))
 
 
-def write_metrics(run: Run, settings: Settings) -> dict[str, Any]:
-    """Write and return `metrics.json`: figures of holdout and branches, the decision, the cost of each stage."""
+def metrics_of(run: Run) -> dict[str, Any]:
+    """Figures of a run's holdout and branches, its decision, and the cost of each stage.
+
+    Raises:
+        ArtefactError: The run has not been measured.
+    """
     evaluation = json.loads((run.open("ensemble/evaluation") / "evaluation.json").read_text(encoding="utf-8"))
     curves = json.loads((run.open("ensemble/decision") / "curves.json").read_text(encoding="utf-8"))
     calibrated = evaluation.pop("calibration")
     decision = load_decision(run)
     stages = {m["stage"]: {key: m[key] for key in ("seconds", "peak_memory_mb")} for m in run.stages()}
-    metrics = {
+    return {
         **evaluation,
         "out_of_fold": {name: curves[name] for name in ("row_f1", "threshold", "pool_sizes")} | calibrated,
         "decision": {"rule": decision.rule, "threshold": decision.threshold, "pool_size": decision.pool_size},
@@ -107,6 +111,11 @@ def write_metrics(run: Run, settings: Settings) -> dict[str, Any]:
             "peak_memory_mb": max(stage["peak_memory_mb"] for stage in stages.values()),
         },
     }
+
+
+def write_metrics(run: Run) -> dict[str, Any]:
+    """Write `metrics.json` into a run, and return what it holds."""
+    metrics = metrics_of(run)
     write_json(run.folder / "metrics.json", metrics)
     return metrics
 
@@ -123,7 +132,7 @@ def main() -> int:
     def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
         run.force = ("ensemble/evaluation",) if arguments.force else ()
         evaluate_all(run, settings)
-        run.say("\n" + summary(run, write_metrics(run, settings)))
+        run.say("\n" + summary(run, write_metrics(run)))
 
     about = "Measure a run on its holdout; does the steps before it if needed."
     return command(body, about, ["ensemble", "tune", "compute"], usage="python -m ensemble.evaluate")

@@ -160,17 +160,17 @@ class Matcher:
         return Result.decided(self.decision, pool.catalog, scored)
 
 
-def matching_files(run: Run, names: Sequence[str]) -> dict[str, str]:
-    """The files of a run or a bundle that matching reads, by their path in its folder, with their SHA-256.
+def matching_files(run: Run, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The files of a run or a bundle that matching reads: stage → name → SHA-256.
 
     Raises:
         ArtefactError: One of them is missing or altered.
     """
-    found: dict[str, str] = {}
+    found: dict[str, dict[str, str]] = {}
     for stage in (*branch.encoder_stages(names), SCORER, DECISION):
         run.open(stage)
         outputs = (run.manifest(stage) or {})["outputs"]
-        found |= {f"{stage}/{file}": sha for file, sha in outputs.items() if file in READ.get(stage, outputs)}
+        found[stage] = {name: sha for name, sha in outputs.items() if name in READ.get(stage, outputs)}
     return found
 
 

@@ -94,6 +94,15 @@ def checked(folder: Path) -> dict[str, Any]:
     return contents
 
 
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder holds nothing but the files that a `bundle.json` in it names, though perhaps damaged ones."""
+    try:
+        contents = _contents(folder)
+        return regular_files(folder) <= {CONTENTS, *contents["files"]}
+    except ArtefactError:
+        return False
+
+
 def _contents(folder: Path) -> dict[str, Any]:
     path = folder / CONTENTS
     if path.is_symlink() or not path.is_file():

@@ -30,7 +30,7 @@ LIBRARIES = ("numpy", "torch", "timm", "transformers", "pytorch-metric-learning"
 MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint"  # a folder of a killed stage that its next run finds, as it finds `LOG`
 LOG = "log"  # a folder that says how the work went (losses, timings) and not what came of it: no output
-ABLATION = "ablation"  # a folder whose stages measure the run and are no part of it
+ABLATION, REFIT = "ablation", "refit"  # folders whose stages measure the run, or go on from it, and are no part of it
 Work = Callable[[Path], Mapping[str, Any]]
 
 
@@ -196,9 +196,9 @@ class Run:
         return digest((self.manifest(name) or {})["outputs"])
 
     def stages(self) -> list[dict[str, Any]]:
-        """The manifests of all finished stages, in the order in which they ended; what an ablation did is left out."""
+        """The manifests of all finished stages by when they ended; those of an ablation or a refit are left out."""
         names = [path.parent.relative_to(self.folder) for path in self.folder.rglob(MANIFEST)]
-        own = [str(name) for name in names if ABLATION not in name.parts]
+        own = [str(name) for name in names if not {ABLATION, REFIT} & set(name.parts)]
         manifests = [self.manifest(name) for name in own if ".work" not in name and ".old" not in name]
         return sorted((m for m in manifests if m), key=lambda m: m["ended"])
 
