@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ensemble.evaluate import figures_of
-from ensemble.index.command import add_options, change_index
+from ensemble.index.command import add_options, use_index
 from ensemble.matcher import Matcher
 from ensemble.report import judged
 from ensemble.result import Result
@@ -84,7 +84,7 @@ def main() -> int:
 
     def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
         if arguments.index is not None:
-            change_index(run, settings, arguments)
+            use_index(run, settings, arguments)
             return
         if (arguments.data is None) != (arguments.out is None):
             raise MatcherError("--data NEW and --out FOLDER go together: the catalogue to match, and where to write")
@@ -97,9 +97,16 @@ def main() -> int:
         match_all(run, settings)
 
     about = "Match a new catalogue with a run or a bundle (--data NEW --out FOLDER), or the run's own catalogue."
-    sections = ["data", "ensemble", "compute"]
-    usage = "python -m ensemble.match"
-    return command(body, about, sections, usage=usage, new_data=True, options=options, opened=_opened)
+    return command(
+        body,
+        about,
+        ["data", "ensemble", "compute"],
+        usage="python -m ensemble.match",
+        new_data=True,
+        only_reads=lambda arguments: arguments.data is not None or arguments.index is not None,
+        options=options,
+        opened=_opened,
+    )
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ def command(
     *,
     usage: str,
     new_data: bool = False,
+    only_reads: Callable[[argparse.Namespace], bool] = lambda arguments: arguments.data is not None,
     options: Callable[[argparse.ArgumentParser], object] = lambda parser: None,
     opened: Callable[[argparse.Namespace], Run] = lambda arguments: Run(arguments.run),
     follow: Follow | None = None,
@@ -44,8 +45,9 @@ def command(
         description: One sentence for `--help`.
         sections: Sections of the settings that `--help` lists.
         usage: The command as it is typed.
-        new_data: Whether `--data` names a new catalogue, which the run does not take as its own. The run is then only
-            read; otherwise the command holds it alone.
+        new_data: Whether `--data` names a new catalogue, which the run does not take as its own.
+        only_reads: With `new_data`, whether by the parsed options the run is only read; otherwise the command holds it
+            alone.
         options: Adds the command's own options.
         opened: Opens what the parsed options name as the run.
         follow: What the other processes of `torchrun` do while the first does the work; without it there can be none.
@@ -69,7 +71,7 @@ def command(
                 if follow is not None and world.rank() > 0:
                     follow(run, settings)
                     return 0
-                with nullcontext() if new_data and arguments.data is not None else run.locked():
+                with nullcontext() if new_data and only_reads(arguments) else run.locked():
                     body(run, settings, arguments)
                 world.dismiss()
     except MatcherError as error:

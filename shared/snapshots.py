@@ -72,6 +72,8 @@ class Snapshots:
         """
         self._check_own()
         if not (self.folder / CURRENT).exists():
+            if any(_NAME.fullmatch(path.name) and int(path.name) > 1 for path in self.folder.glob("*")):
+                raise self._damaged(f"{CURRENT} is missing")
             return None
         named = self._parsed(self.folder / CURRENT)
         folder = self.folder / str(named.get("snapshot"))

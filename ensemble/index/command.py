@@ -5,27 +5,51 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from time import perf_counter
 
 import pyarrow.parquet as pq
 
+from ensemble.config import EnsembleConfig
+from ensemble.index.ask import Questions
 from ensemble.index.grow import grow, plan
 from ensemble.index.state import CHANGES, State, write_changes
 from ensemble.matcher import Matcher
 from ensemble.result import Result
-from shared.catalog import DataConfig
+from shared.branch import learns
+from shared.catalog import DataConfig, Source, catalog_of
+from shared.compute import ComputeConfig
 from shared.errors import MatcherError, raise_faults
 from shared.pools import new_catalog
 from shared.run import Run, digest, replaced_folder
 from shared.schema import Catalog
-from shared.settings import Settings
+from shared.settings import Settings, merge
 from shared.snapshots import Snapshot, Snapshots
-from shared.table import printable, read_table
+from shared.table import Table, printable, read_table
+from shared.titles import normalise
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of an index."""
     parser.add_argument("--index", type=Path, help="keep the listings in this index, and match all that it then holds")
     parser.add_argument("--remove", type=Path, help="with --index: table or .txt file with the posting ids to remove")
+    parser.add_argument("--title", help="with --index: ask which listings sell the product of this title")
+    parser.add_argument("--image", type=Path, help="with --index: ask which listings sell the product of this picture")
+
+
+def use_index(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
+    """Change an index, or ask it.
+
+    Args:
+        run: A bundle or a finished run; it is only read.
+        settings: Its settings, with the data to add.
+        arguments: `index`, and `data`, `remove` and `out`, or `title` and `image`.
+    """
+    if arguments.title is None and arguments.image is None:
+        change_index(run, settings, arguments)
+    elif arguments.data is None and arguments.remove is None and arguments.out is None:
+        ask_index(run, settings, arguments)
+    else:
+        raise MatcherError("--title and --image ask an index and change nothing; leave --data, --remove and --out away")
 
 
 def change_index(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
@@ -61,6 +85,50 @@ def change_index(run: Run, settings: Settings, arguments: argparse.Namespace) ->
         _write(state, result, arguments.out)
     run.say(" · ".join(f"{label} {count:,}" for label, count in {**planned.counts, **result.summary()}.items()))
     run.say(f"written to {arguments.out}")
+
+
+def ask_index(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
+    """Say which listings of an index sell the product of one title, one picture or both.
+
+    Raises:
+        MatcherError: There is no such index, or the picture cannot be used.
+        ArtefactError: The run or the index is damaged.
+    """
+    start = perf_counter()
+    present = opened(Snapshots(arguments.index), Matcher.of_run(run, settings))
+    if present is None:
+        raise MatcherError(f"there is no index {arguments.index}; --data NEW --out FOLDER makes one")
+    one_by_one = {name: {"embed_batch": 1} for name in settings[EnsembleConfig].branches if learns(name)}
+    matcher = Matcher.of_run(run, Settings(merge(settings.values, one_by_one)))
+    questions = Questions(matcher, State.load(present.folder))
+    loaded = perf_counter()
+    answers = questions.ask(question(settings, arguments.title, arguments.image))
+    for answer in answers:
+        verdict = "match" if answer.matches else "no match"
+        run.say(f"{verdict:<9} {answer.score:.3f}  {answer.posting_id}  {printable(answer.title)}")
+        run.say(f"{'':<16} group {answer.group_id} · {answer.reasons}")
+    if not answers:
+        run.say("the index holds nothing like it")
+    run.say(f"loaded in {loaded - start:.1f} s, answered in {perf_counter() - loaded:.1f} s")
+
+
+def question(settings: Settings, title: str | None, image: Path | None) -> Catalog:
+    """The listing that an index is asked about, its posting id empty.
+
+    Raises:
+        MatcherError: It has no title and no picture, or the picture cannot be used.
+    """
+    config = DataConfig(max_pixels=settings[DataConfig].max_pixels)
+    picture = "" if image is None else image.name
+    table = Table({"posting_id": [""], "title": [title or ""], "image": [picture]})
+    folder = None if image is None else image.absolute().parent
+    source = Source(Path("--image"), folder)
+    catalog = catalog_of(table, source, config, settings[ComputeConfig], labelled=False, progress=False)
+    if fault := catalog.column("image_fault")[0]:
+        raise MatcherError(f"{image}: {fault}")
+    if not normalise(catalog.titles[0]) and not image:
+        raise MatcherError("an empty title says nothing; name a --title or an --image")
+    return catalog
 
 
 def opened(snapshots: Snapshots, matcher: Matcher) -> Snapshot | None:
