@@ -1,4 +1,10 @@
-from collections.abc import Callable, Sequence
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -6,11 +12,14 @@ import pytest
 
 from ensemble.candidates import union
 from ensemble.pool import Evidence, PoolEvidence
+from shared.demo import make_demo
 from shared.neighbours import nearest
+from shared.run import ROOT
 from shared.schema import CATALOG_SCHEMA, Catalog, Embeddings, Pairs
 
 VOCABULARY = "tas ransel wanita pria hitam 500ml 2 lusin isi 10 pcs iphone 8 64gb lem kaos xl merah ori murah"
 WORDS = VOCABULARY.split()
+SMALL = ["--image.epochs=0", "--distilbert.epochs=0", "--image.size=64", "--image.embed_size=64", "--scorer.rounds=30"]
 
 MakeCatalog = Callable[..., Catalog]
 MakePool = Callable[..., PoolEvidence]
@@ -98,3 +107,54 @@ def moved() -> Callable[[PoolEvidence, np.ndarray], PoolEvidence]:
 def every_pair() -> Callable[[int], Pairs]:
     """All pairs of n listings."""
     return lambda n: Pairs(n, *(rows.astype(np.int32) for rows in np.triu_indices(n, 1)))
+
+
+# --- a finished run ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """A command in a process of its own, on one core."""
+
+    def call(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", module, *map(str, arguments)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+        return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small demo marketplace in Kaggle layout."""
+    folder = tmp_path_factory.mktemp("whole_job") / "data"
+    make_demo(folder, 120, 0, 1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def first(data: Path, python: Callable[..., subprocess.CompletedProcess[str]]) -> tuple[Path, str]:
+    """A finished run on it, and what it said. Not to be written to."""
+    run = data.parent / "run"
+    one_core = ["--compute.threads=1", "--compute.device=cpu"]
+    done = python("ensemble", "--run", run, "--data", data, *one_core, *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return run, done.stdout
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    """A command in this process: its exit code, and what it wrote to the two streams."""
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def call(module: str, *arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [module, *map(str, arguments)])
+        capsys.readouterr()
+        code = import_module("ensemble.__main__" if module == "ensemble" else module).main()
+        return (code, *capsys.readouterr())
+
+    yield call
+    signal.signal(signal.SIGTERM, handler)

@@ -1,4 +1,6 @@
 import csv
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,11 +9,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import ensemble
 from ensemble.decide import Decision, groups_of
-from ensemble.matcher import check_current
+from ensemble.matcher import Matched, Matcher, check_current
 from ensemble.result import Result, write_submission
 from shared.errors import ArtefactError
-from shared.run import Run
+from shared.run import ROOT, Run, _imports, _source
 from shared.schema import Matches, Pairs
 
 Make = Callable[..., Any]
@@ -143,3 +146,29 @@ def test_a_run_whose_encoder_is_newer_than_its_decision_is_not_used(tmp_path: Pa
     make("image/encoder/all", "trained again", {})
     with pytest.raises(ArtefactError, match="image/encoder/all changed after the decision was tuned"):
         check_current(run, ["image", "tfidf"])
+
+
+def test_the_package_offers_what_matches_and_imports_it_only_when_asked() -> None:
+    assert ensemble.Matcher is Matcher
+    assert ensemble.Matched is Matched
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        ensemble.Nothing  # noqa: B018
+    line = (
+        "import sys, ensemble; print([name for name in ('torch', 'pandas', 'ensemble.matcher') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", line], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("module", ["candidates", "features", "train", "tune", "scores", "evaluate", "systems"])
+def test_no_stage_depends_on_what_matches_other_catalogues(module: str) -> None:
+    """Else a change there would do the stages of every run again."""
+    seen, queue = set[str](), [f"ensemble.{module}"]
+    while queue:
+        name = queue.pop()
+        path = _source(name)
+        if path is not None and name not in seen:
+            seen.add(name)
+            queue += _imports(path)
+    assert "ensemble.pool" in seen
+    assert not seen & {"ensemble", "ensemble.matcher", "ensemble.match", "ensemble.bundle", "shared.bundle"}

@@ -1,78 +1,33 @@
 import csv
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from ensemble import train, tune
-from shared.demo import make_demo
 from shared.pools import load_split
-from shared.run import MANIFEST, ROOT, Run
+from shared.run import MANIFEST, Run
 from shared.schema import Catalog, Pairs
 from shared.settings import Settings, remembered
 
 BRANCHES = ["image", "distilbert", "tfidf", "phash"]
 POOLS = ["fold0", "fold1", "holdout", "catalogue"]
 ONE_CORE = ["--compute.threads=1", "--compute.device=cpu"]
-SMALL = ["--image.epochs=0", "--distilbert.epochs=0", "--image.size=64", "--image.embed_size=64", "--scorer.rounds=30"]
 FIGURES = {"pool_size", "row_f1", "row_precision", "row_recall", "pair_f1", "b3_f1"}
 
 Command = Callable[..., tuple[int, str, str]]
 Groups = set[frozenset[str]]
 
 
-def python(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", module, *map(str, arguments)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small demo marketplace in Kaggle layout."""
-    folder = tmp_path_factory.mktemp("whole_job") / "data"
-    make_demo(folder, 120, 0, 1)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def first(data: Path) -> tuple[Path, str]:
-    """A finished run on it, and what it said. Not to be written to."""
-    run = data.parent / "run"
-    done = python("ensemble", "--run", run, "--data", data, *ONE_CORE, *SMALL)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return run, done.stdout
-
-
 @pytest.fixture
 def run(first: tuple[Path, str], tmp_path: Path) -> Path:
     """A copy of the finished run."""
     return Path(shutil.copytree(first[0], tmp_path / "run"))
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
-    """A command in this process: its exit code, and what it wrote to the two streams."""
-    handler = signal.getsignal(signal.SIGTERM)
-
-    def call(module: str, *arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", [module, *map(str, arguments)])
-        capsys.readouterr()
-        code = import_module("ensemble.__main__" if module == "ensemble" else module).main()
-        return (code, *capsys.readouterr())
-
-    yield call
-    signal.signal(signal.SIGTERM, handler)
 
 
 def stage_lines(output: str) -> dict[str, str]:
@@ -273,6 +228,19 @@ def test_a_catalogue_of_titles_alone_trains_and_is_matched(data: Path, command: 
     assert metrics["holdout"]["row_f1"] > 0.5
 
 
+def test_the_listings_of_test_csv_are_what_a_run_matches(data: Path, command: Command, tmp_path: Path) -> None:
+    listings = listings_of(data)[["posting_id", "title", "label_group"]]
+    (tmp_path / "data").mkdir()
+    listings[:90].to_csv(tmp_path / "data" / "train.csv", index=False)
+    listings[90:].drop(columns="label_group").to_csv(tmp_path / "data" / "test.csv", index=False)
+    arguments = ["--data", tmp_path / "data", "--ensemble.branches=tfidf,phash", "--scorer.rounds=20", *ONE_CORE]
+    code, output, error = command("ensemble", "--run", tmp_path / "run", *arguments)
+    assert (code, error) == (0, "")
+    assert "Matched 30 listings" in output
+    with (tmp_path / "run" / "matches" / "submission.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["posting_id"] for row in csv.DictReader(file)] == listings.posting_id[90:].tolist()
+
+
 # --- what cannot be done ---------------------------------------------------------------------------------------------
 
 GOOD = {"posting_id": ["a", "b", "c"], "title": ["tas", "tas", "kaos"], "label_group": ["1", "1", "2"]}
@@ -318,7 +286,7 @@ def test_bad_input_is_one_message_and_leaves_nothing(name: str, command: Command
     assert not (tmp_path / "runs" / "bad").exists()
 
 
-def test_a_command_ends_with_its_exit_code(tmp_path: Path) -> None:
+def test_a_command_ends_with_its_exit_code(python: Callable[..., Any], tmp_path: Path) -> None:
     done = python("ensemble.match", "--run", tmp_path / "none", "--data", tmp_path, "--out", tmp_path / "out")
     assert done.returncode == 3  # no finished run there
     assert "Traceback" not in done.stderr

@@ -257,6 +257,7 @@ COMMANDS = [
       if p.stem in ("train", "embed", "candidates", "ablate", "speed")),
     "ensemble.__main__",
     "ensemble.ablate",
+    "ensemble.bundle",
     "ensemble.candidates",
     "ensemble.features.__main__",
     "ensemble.train",

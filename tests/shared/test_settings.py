@@ -19,6 +19,7 @@ from shared.settings import (
     from_file,
     help_text,
     merge,
+    portable,
     remembered,
     section_classes,
 )
@@ -268,6 +269,24 @@ def test_a_step_depends_on_the_settings_it_reads_and_on_those_of_the_steps_befor
     assert until["train"] < until["embed"] < until["candidates"] == set(type(config).model_fields)
     assert until["candidates"] - until["embed"] == {"neighbours"}
     assert "epochs" in until["train"]
+
+
+def test_portable_settings_name_nothing_of_one_machine(tmp_path: Path) -> None:
+    values = {
+        "data": {"path": "/data", "images": "pics", "title_column": "name", "id_column": str(tmp_path)},
+        "image": {"backbone": str(tmp_path), "extra": ["/more"], "epochs": 8},
+        "distilbert": {"model": "distilbert/distilbert-base", "extra": []},
+        "compute": {"device": "cuda", "threads": 4, "seed": 3},
+        "demo": {},
+    }
+    kept = portable(values)
+    assert kept == {
+        "data": {"title_column": "name", "id_column": str(tmp_path)},
+        "image": {"epochs": 8},
+        "distilbert": {"model": "distilbert/distilbert-base"},
+        "compute": {"seed": 3},
+    }
+    assert portable(kept) == kept
 
 
 def test_the_number_of_threads_is_that_of_the_machine_unless_given() -> None:
