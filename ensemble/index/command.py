@@ -119,6 +119,8 @@ def question(settings: Settings, title: str | None, image: Path | None) -> Catal
         MatcherError: It has no title and no picture, or the picture cannot be used.
     """
     config = DataConfig(max_pixels=settings[DataConfig].max_pixels)
+    if image is not None and not image.is_file():
+        raise MatcherError(f"{image}: {'not a regular file' if image.exists() else 'no such file'}")
     picture = "" if image is None else image.name
     table = Table({"posting_id": [""], "title": [title or ""], "image": [picture]})
     folder = None if image is None else image.absolute().parent

@@ -11,6 +11,7 @@ from ensemble.features.attributes import PARSERS
 from ensemble.pool import PoolEvidence
 
 TOLD = {"quantity": "quantity", "model": "model number", "colour": "colour", "size": "size"}  # kind → in words
+UNITS = {"volume": "ml", "mass": "g", "length": "cm", "memory": "GB", "power": "W", "charge": "mAh", "count": "pieces"}
 
 
 def reasons(pool: PoolEvidence, one: int, other: int) -> str:
@@ -32,8 +33,9 @@ def _titles(pool: PoolEvidence, one: int, other: int) -> Iterator[str]:
 
 
 def _plain(stated: str) -> str:
-    """`volume:500` as `volume 500`."""
-    return stated.replace(":", " ")
+    """`volume:500` as `500 ml`; all but quantities as it is."""
+    dimension, colon, amount = stated.partition(":")
+    return f"{amount} {UNITS[dimension]}" if colon else stated
 
 
 def _branches(pool: PoolEvidence, one: int, other: int) -> Iterator[str]:
