@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ensemble.evaluate import figures_of
-from ensemble.index.command import add_options, use_index
+from ensemble.index.command import add_options, use_index, uses_index
 from ensemble.matcher import Matcher
 from ensemble.report import judged
 from ensemble.result import Result
@@ -83,7 +83,7 @@ def main() -> int:
         add_options(parser)
 
     def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
-        if arguments.index is not None:
+        if uses_index(arguments):
             use_index(run, settings, arguments)
             return
         if (arguments.data is None) != (arguments.out is None):
@@ -96,14 +96,17 @@ def main() -> int:
         run.force = ("matches",) if arguments.force else ()
         match_all(run, settings)
 
-    about = "Match a new catalogue with a run or a bundle (--data NEW --out FOLDER), or the run's own catalogue."
+    about = (
+        "Match a new catalogue with a run or a bundle (--data NEW --out FOLDER), or the run's own catalogue; with "
+        "--index, keep an index of listings, and ask it."
+    )
     return command(
         body,
         about,
         ["data", "ensemble", "compute"],
         usage="python -m ensemble.match",
         new_data=True,
-        only_reads=lambda arguments: arguments.data is not None or arguments.index is not None,
+        only_reads=lambda arguments: arguments.data is not None or uses_index(arguments),
         options=options,
         opened=_opened,
     )

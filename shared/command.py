@@ -46,10 +46,9 @@ def command(
         sections: Sections of the settings that `--help` lists.
         usage: The command as it is typed.
         new_data: Whether `--data` names a new catalogue, which the run does not take as its own.
-        only_reads: With `new_data`, whether by the parsed options the run is only read; otherwise the command holds it
-            alone.
+        only_reads: With `new_data`, whether by its options the command only reads the run, and does not hold it alone.
         options: Adds the command's own options.
-        opened: Opens what the parsed options name as the run.
+        opened: Opens what they name as the run.
         follow: What the other processes of `torchrun` do while the first does the work; without it there can be none.
         argv: Arguments; those of the process when None.
 

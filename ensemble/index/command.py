@@ -36,6 +36,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", type=Path, help="with --index: ask which listings sell the product of this picture")
 
 
+def uses_index(arguments: argparse.Namespace) -> bool:
+    """Whether one of the options of an index is given.
+
+    Raises:
+        MatcherError: One is, and the index is not, or with one that says nothing for an index.
+    """
+    named = [name for name in ("remove", "title", "image") if getattr(arguments, name) is not None]
+    if named and arguments.index is None:
+        raise MatcherError(f"--{named[0]} is for an index; name it with --index FOLDER")
+    if arguments.evaluate and arguments.index is not None:
+        raise MatcherError("--evaluate judges a catalogue that is matched by itself; leave --index or --evaluate away")
+    return arguments.index is not None
+
+
 def use_index(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
     """Change an index, or ask it.
 

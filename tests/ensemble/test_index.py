@@ -224,8 +224,8 @@ def test_an_index_answers_by_title_and_by_picture(
     lines = output.splitlines()
     assert code == 0
     assert lines[0].startswith("match")
-    assert wanted.posting_id in output
-    assert "equal titles" in lines[1]
+    own = next(at for at, line in enumerate(lines) if f" {wanted.posting_id} " in line)
+    assert "equal titles" in lines[own + 1]
     assert "answered in" in lines[-1]
     picture = data / "train_images" / pd.read_csv(data / "train.csv").image[5]
     code, output = match("--image", picture)
@@ -241,6 +241,8 @@ def test_an_index_answers_by_title_and_by_picture(
         (["--title", "tas", "--out", "o"], "change nothing"),
         (["--title", "tas"], "there is no index"),
         (["--remove", "nowhere.csv", "--out", "o"], "no such file"),
+        (["--image", "nowhere.jpg"], "there is no index"),
+        (["--data", "x.csv", "--out", "o", "--evaluate"], "leave --index"),
     ],
 )
 def test_what_the_command_cannot_do_is_one_message(
@@ -249,6 +251,12 @@ def test_what_the_command_cannot_do_is_one_message(
     code, output = match(*arguments)
     assert (code, message in output) == (2, True)
     assert not (tmp_path / "I").exists()
+
+
+@pytest.mark.parametrize("option", ["--remove", "--title", "--image"])
+def test_the_options_of_an_index_need_one(option: str, first: tuple[Path, str], command: Command) -> None:
+    code, _, error = command("ensemble.match", "--run", first[0], option, "x")
+    assert (code, f"{option} is for an index" in error) == (2, True)
 
 
 def test_an_index_of_another_matcher_an_altered_and_a_held_one_are_refused(
