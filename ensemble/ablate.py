@@ -6,7 +6,10 @@ judged, the scorer is cross-fitted between the fold pools, and the decision is t
 the other half is matched and judged, and the whole the other way round. So every figure comes from a pool on which
 nothing was trained or tuned. Another seed is another split.
 
-The stages are those of a run, in a folder a half; a system that differs in some of them has these of its own.
+With more parts than two, each in turn is trained on and all others together are judged: a pool 2 · (parts - 1) times as
+large as those that the decision was tuned on. This is how the transfer of a threshold to larger pools is measured.
+
+The stages are those of a run, in a folder a fit; a system that differs in some of them has these of its own.
 """
 
 from __future__ import annotations
@@ -35,30 +38,35 @@ from shared.metrics import label_codes
 from shared.pools import HOLDOUT_POOL, fold_pools, prepare, train_catalog
 from shared.run import ABLATION, DerivedRun, Run, write_json
 from shared.settings import Settings, merge
-from shared.split import HOLDOUT, half_split
+from shared.split import HOLDOUT, part_split
 
 NAMED = "ensemble/" + ABLATION  # folder of the run that holds it all
-HALF = {"split": {"folds": 2}}
+FOLDS = {"split": {"folds": 2}}
+LEGEND = f"""Row F1: mean over listings;
+±: standard deviation of that over the fits. At its best: with the rule's best threshold on the very listings that are
+judged, as a measure of the threshold. Never proposed, decided wrong: shares of the true pairs that were missed.
+Difference: from {FULL}, its interval by bootstrap over label groups."""
 REDONE = {"ensemble": ["ensemble"], "scorer": ["ensemble/scorer", "ensemble/scores"]}  # section → stages it changes
 
 
-class Half:
-    """One half of a split, judged by what was trained and tuned on the other.
+class Fit:
+    """What one part of a split teaches, judged on the others.
 
     Args:
         run: The run; all stages are kept below its folder `NAMED`.
         settings: Its settings.
         seed: Of the split and of all that is trained.
-        judged: Which half is judged, 0 or 1.
+        part: Which part is trained and tuned on, from 0.
+        count: Parts of the split.
     """
 
-    def __init__(self, run: Run, settings: Settings, seed: int, judged: int) -> None:
-        self.settings = Settings(merge(settings.values, HALF, {"compute": {"seed": seed}}))
+    def __init__(self, run: Run, settings: Settings, seed: int, part: int, count: int) -> None:
+        self.settings = Settings(merge(settings.values, FOLDS, {"compute": {"seed": seed}}))
         self.names = settings[EnsembleConfig].branches
-        folder = run.folder / NAMED / f"split{seed}" / f"half{judged}"
-        run.say(f"\nsplit {seed}, half {judged}")
+        run.say(f"\nsplit {seed}, trained on part {part + 1} of {count}")
+        folder = run.folder / NAMED / f"split{seed}" / f"{part + 1}of{count}"
         self.run = DerivedRun(folder, run, ("split", "ensemble", *self.names), say=run.say)
-        self._split(seed, judged)
+        self._split(seed, part, count)
         for branch_name in self.names:
             branch.train_all(self.run, self.settings, branch_name)
             for pool in (*fold_pools(self.settings), HOLDOUT_POOL):
@@ -66,15 +74,15 @@ class Half:
                 branch.candidates_stage(self.run, self.settings, branch_name, pool)
         score_pairs(self.run, self.settings)
 
-    def _split(self, seed: int, judged: int) -> None:
+    def _split(self, seed: int, part: int, count: int) -> None:
         def work(out: Path) -> dict[str, Any]:
-            made = half_split(train_catalog(self.run), seed, judged)
+            made = part_split(train_catalog(self.run), seed, part, count)
             made.save(out / "split.parquet")
             held_out = made.fold == HOLDOUT
             return {"listings to train on": int((~held_out).sum()), "to be judged": int(held_out.sum())}
 
         inputs = {"catalogue": self.run.digest_of("catalogue/train")}
-        self.run.stage("split", "shared.split", inputs, {"seed": seed, "judged": judged}, work)
+        self.run.stage("split", "shared.split", inputs, {"seed": seed, "part": part, "parts": count}, work)
 
     def judge(self, system: System) -> Judged:
         """Judge a system; what it does otherwise than the whole system is done first."""
@@ -92,7 +100,7 @@ class Half:
 
 
 def score_pairs(run: Run, settings: Settings) -> None:
-    """The stages of a run from the branches' candidates to the scores of the half to be judged."""
+    """The stages of a run from the branches' candidates to the scores of the listings to be judged."""
     for pool in (*fold_pools(settings), HOLDOUT_POOL):
         candidates_stage(run, settings, pool)
         features_stage(run, settings, pool)
@@ -100,61 +108,65 @@ def score_pairs(run: Run, settings: Settings) -> None:
     score_stage(run, settings, HOLDOUT_POOL)
 
 
-def ablate(run: Run, settings: Settings, chosen: Sequence[System], splits: int) -> dict[str, dict[str, Any]]:
-    """Judge systems on both halves of several splits, and compare them with the first.
+def ablate(
+    run: Run, settings: Settings, chosen: Sequence[System], splits: int, parts: int = 2
+) -> dict[str, dict[str, Any]]:
+    """Judge systems by every part of several splits, and compare them with the first.
 
-    One that learns nothing on some half, for its candidate pairs are all true or all false, is left out.
+    One that learns nothing from some part, for its candidate pairs are all true or all false, is left out.
     """
     seed = settings[ComputeConfig].seed
     judged: dict[str, list[Judged]] = {system.name: [] for system in chosen}
-    for at, of in itertools.product(range(splits), (0, 1)):
-        half = Half(run, settings, seed + at, of)
+    for at, part in itertools.product(range(splits), range(parts)):
+        fit = Fit(run, settings, seed + at, part, parts)
         for system in [system for system in chosen if system.name in judged]:
             try:
-                judged[system.name].append(half.judge(system))
+                judged[system.name].append(fit.judge(system))
             except NothingToLearnError as error:
                 run.say(f"  {system.name} is left out of the table: {error}")
                 del judged[system.name]
     catalog = train_catalog(run)
     label = dict(zip(catalog.ids, label_codes(catalog.labels).tolist(), strict=True))
     compared = compare(judged, label, seed)
-    write_json(run.folder / NAMED / "ablation.json", {"splits": splits, "seed": seed, "systems": compared})
+    about = {"splits": splits, "parts": parts, "seed": seed}
+    write_json(run.folder / NAMED / "ablation.json", about | {"systems": compared})
     return compared
 
 
-def _chosen(known: Mapping[str, System], only: Sequence[str] | None, splits: int) -> list[System]:
+def _chosen(known: Mapping[str, System], arguments: argparse.Namespace) -> list[System]:
     """The whole system and those that were asked for.
 
     Raises:
         MatcherError: There is none of that name, or nothing to do.
     """
-    unknown = [name for name in only or () if name not in known]
+    unknown = [name for name in arguments.only or () if name not in known]
     if unknown:
         raise MatcherError(f"there is no system {unknown[0]!r}; there are: {'; '.join(known)}")
-    if splits < 1:
-        raise MatcherError(f"--splits={splits}: there must be at least one split")
-    return [known[name] for name in dict.fromkeys([FULL, *(only or known)])]
+    if arguments.splits < 1:
+        raise MatcherError(f"--splits={arguments.splits}: there must be at least one split")
+    if arguments.parts < 2:
+        raise MatcherError(f"--parts={arguments.parts}: one part to train on and another to judge are needed")
+    return [known[name] for name in dict.fromkeys([FULL, *(arguments.only or known)])]
 
 
 def main() -> int:
     """The command `python -m ensemble.ablate`."""
 
     def options(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--splits", type=int, default=1, metavar="N", help="random splits into halves (default: 1)")
+        parser.add_argument("--splits", type=int, default=1, metavar="N", help="random splits (default: 1)")
+        what = "parts of a split; each in turn is trained on, and the others together are judged (default: 2)"
+        parser.add_argument("--parts", type=int, default=2, metavar="N", help=what)
         parser.add_argument("--only", nargs="+", action="extend", metavar="NAME", help="of these rows alone")
 
     def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
         for name in settings[EnsembleConfig].branches:
             settings.branch(name)
-        chosen = _chosen(systems(settings), arguments.only, arguments.splits)
+        chosen = _chosen(systems(settings), arguments)
         prepare(run, settings)
         run.force = ("",) if arguments.force else ()
-        compared = ablate(run, settings, chosen, arguments.splits)
-        count = f"{arguments.splits} split{'s' * (arguments.splits > 1)} into two halves"
-        run.say(f"\n{table(compared)}\n\n{count}. Row F1: mean over listings; difference: from {FULL}, its interval by")
-        run.say(
-            "bootstrap over label groups; never proposed, decided wrong: shares of the true pairs that were missed."
-        )
+        compared = ablate(run, settings, chosen, arguments.splits, arguments.parts)
+        count = f"{arguments.splits} split{'s' * (arguments.splits > 1)} into {arguments.parts} parts"
+        run.say(f"\n{table(compared)}\n\n{count}, each of which was trained on and judged by the rest. {LEGEND}")
 
     about = "Measure what each part of the ensemble is worth: trained again without it, on two halves of the catalogue."
     sections = ["data", "ensemble", "scorer", "tune", "compute"]

@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 
 RESAMPLES = 2000
 BLOCK = 100  # resamples drawn at a time
+MISSED = ("missed_never_proposed", "missed_scored_wrong")
 INSIDE = 0.95  # share of the resamples that lie in the interval
-COLUMNS = ("pool", "row F1", "± halves", "never proposed", "decided wrong", "difference", "95 % interval")
+COLUMNS = ("pool", "row F1", "±", "at its best", "never proposed", "decided wrong", "difference", "95 % interval")
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One system on one half.
+    """One system as trained and tuned on one part, on all that was judged.
 
     Args:
-        figures: As by `figures_of`, with rule and threshold.
+        figures: As by `figures_of`, with rule and threshold, and `at_best`: row F1 at the best threshold there.
         posting_id: str [n].
         row_f1: Of each listing, float64 [n].
     """
@@ -59,28 +60,28 @@ def intervals(difference: NDArray[np.float64], group: NDArray[np.integer], seed:
 
 
 def compare(judged: Mapping[str, Sequence[Judged]], label: Mapping[str, int], seed: int) -> dict[str, dict[str, Any]]:
-    """Figures of every system over all halves, and how far it is from the first one.
+    """Figures of every system over all fits, and how far it is from the first one.
 
     Args:
-        judged: System → what was found on each half, all in the same order.
+        judged: System → what was found by each fit, all in the same order.
         label: Posting id → number of its label group.
         seed: Of the bootstrap.
 
     Returns:
-        Of each system: mean `row_f1` over listings, standard deviation `sd` over halves, `difference` to the first with
-        its `interval`, and the figures of all `halves`.
+        Of each system: mean `row_f1` over listings, standard deviation `sd` over fits, `difference` to the first with
+        its `interval`, and the figures of all `fits`.
     """
-    rows = np.stack([np.concatenate([half.row_f1 for half in found]) for found in judged.values()])
-    group = np.array([label[name] for half in next(iter(judged.values())) for name in half.posting_id])
+    rows = np.stack([np.concatenate([fit.row_f1 for fit in found]) for found in judged.values()])
+    group = np.array([label[name] for fit in next(iter(judged.values())) for name in fit.posting_id])
     difference = rows - rows[0]
     ends = intervals(difference, group, seed)
     return {
         name: {
             "row_f1": float(rows[at].mean()),
-            "sd": float(np.std([half.figures["row_f1"] for half in found], ddof=1)),
+            "sd": float(np.std([fit.figures["row_f1"] for fit in found], ddof=1)),
             "difference": float(difference[at].mean()),
             "interval": ends[at].tolist(),
-            "halves": [half.figures for half in found],
+            "fits": [fit.figures for fit in found],
         }
         for at, (name, found) in enumerate(judged.items())
     }
@@ -90,17 +91,16 @@ def table(compared: Mapping[str, Mapping[str, Any]]) -> str:
     """The comparison as a Markdown table, a line a system."""
     lines = ["| | " + " | ".join(COLUMNS) + " |", "|---|" + "---|" * len(COLUMNS)]
     for at, (name, system) in enumerate(compared.items()):
-        missed = [
-            f"{np.mean([half[key] for half in system['halves']]):.1%}"
-            for key in ("missed_never_proposed", "missed_scored_wrong")
-        ]
+        fits = system["fits"]
+        best = f"{np.mean([fit['at_best'] for fit in fits]):.3f}"
+        missed = [f"{np.mean([fit[key] for fit in fits]):.1%}" for key in MISSED]
         low, high = system["interval"]
         against = [f"{system['difference']:+.3f}", f"{low:+.3f} to {high:+.3f}"] if at else ["", ""]
-        cells = [_sizes(system["halves"]), f"{system['row_f1']:.3f}", f"{system['sd']:.3f}", *missed, *against]
+        cells = [_sizes(fits), f"{system['row_f1']:.3f}", f"{system['sd']:.3f}", best, *missed, *against]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _sizes(halves_: Iterable[Mapping[str, Any]]) -> str:
-    sizes = sorted({int(half["pool_size"]) for half in halves_})
+def _sizes(fits: Iterable[Mapping[str, Any]]) -> str:
+    sizes = sorted({int(fit["pool_size"]) for fit in fits})
     return f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,}–{sizes[-1]:,}"

@@ -66,7 +66,10 @@ class TuneConfig(Section):
     max_matches: int = Field(50, ge=1, description="most matches of a listing, itself not counted")
     veto: bool = Field(False, description="titles that state different quantities never match, whatever the rule")
     pool_size: int | None = Field(
-        None, ge=1, description="listings of the pool that the threshold is for; null: as many as it was tuned on"
+        None, ge=1, description="listings of the pool that the threshold is for; null: of whatever pool is matched"
+    )
+    drift: float = Field(
+        1.0, ge=0, le=1, description="how far the threshold moves with the pool's size; 1: as the odds of a match do"
     )
     resamples: int = Field(1000, ge=2, description="bootstrap resamples of the products, for how sure the choice is")
 

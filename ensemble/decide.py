@@ -14,6 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ensemble.config import VETO, Rule
+from ensemble.drift import moved
 from ensemble.rules import RULES, capped, ordered, scores, subset
 from shared.errors import ArtefactError
 from shared.schema import Flags, Matches, Pairs
@@ -31,6 +32,7 @@ class Decision:
         max_matches: Most matches of a listing; the best are kept.
         veto: Whether listings whose titles state different quantities never match.
         pool_size: Listings of the pool that the threshold is for; None where nobody said.
+        drift: How far the threshold moves with the pool's size, in [0, 1] (`drift.py`); 0: it stays as it is.
     """
 
     rule: Rule
@@ -38,15 +40,24 @@ class Decision:
     max_matches: int = 50
     veto: bool = False
     pool_size: int | None = None
+    drift: float = 0.0
 
     def __post_init__(self) -> None:
         if self.rule not in list(RULES):
             raise ValueError(f"there is no rule {self.rule!r}; there are: {', '.join(RULES)}")
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"a threshold lies in [0, 1], not at {self.threshold!r}")
+        if not 0 <= self.drift <= 1:
+            raise ValueError(f"a drift lies in [0, 1], not at {self.drift!r}")
+
+    def threshold_in(self, n: int) -> float:
+        """The threshold for a pool of n listings."""
+        if not self.drift or not self.pool_size:
+            return self.threshold
+        return moved(self.threshold, self.drift, n / self.pool_size)
 
     def apply(self, pairs: Pairs, ids: NDArray[Any] | None = None) -> Matches:
-        """Decide on a pool's scored pairs.
+        """Decide on a pool's scored pairs, at the threshold for a pool of that size.
 
         Args:
             pairs: Scored pairs of n listings; for a veto with their feature `VETO`.
@@ -55,7 +66,7 @@ class Decision:
         if ids is not None:
             order = np.argsort(ids, kind="stable")
             return _renumbered(self.apply(_reordered(pairs, np.argsort(order))), order)
-        return decider(self.rule, pairs, self.max_matches, self.veto)(self.threshold)
+        return decider(self.rule, pairs, self.max_matches, self.veto)(self.threshold_in(pairs.n))
 
     def save(self, path: Path) -> None:
         """Write JSON; the threshold comes back exactly."""
@@ -63,7 +74,7 @@ class Decision:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote, also before there were a veto and a pool size.
+        """Read what `save` wrote, also before there were a veto, a pool size and a drift.
 
         Raises:
             ArtefactError: The file is of another making.

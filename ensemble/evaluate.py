@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,8 @@ def evaluate_calibration(run: Run, settings: Settings) -> dict[str, Any]:
 
 def evaluate_branch(run: Run, settings: Settings, name: str, catalog: Catalog) -> dict[str, Any]:
     """Figures of one branch alone on the holdout, at the threshold of its similarity that was best out of fold."""
-    alone = {"rules": ["threshold"], "objective": "row_f1", "veto": False, "pool_size": None, "resamples": 2}
-    rule = settings[TuneConfig].model_copy(update=alone)
+    alone = {"rules": ["threshold"], "objective": "row_f1", "veto": False, "pool_size": None, "drift": 0.0}
+    rule = settings[TuneConfig].model_copy(update=alone | {"resamples": 2})
     folds = [similarity_as_score(run, name, pool) for pool in fold_pools(settings)]
     tuned = tune(list(zip(folds, fold_codes(run, settings), strict=True)), rule)
     pairs = similarity_as_score(run, name, HOLDOUT_POOL)
@@ -104,7 +105,7 @@ def metrics_of(run: Run) -> dict[str, Any]:
     return {
         **evaluation,
         "out_of_fold": {name: curves[name] for name in ("row_f1", "threshold", "pool_sizes")} | calibrated,
-        "decision": {"rule": decision.rule, "threshold": decision.threshold, "pool_size": decision.pool_size},
+        "decision": asdict(decision) | {"holdout_threshold": decision.threshold_in(evaluation["holdout"]["pool_size"])},
         "stages": stages,
         "total": {
             "seconds": round(sum(stage["seconds"] for stage in stages.values()), 3),

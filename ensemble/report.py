@@ -56,11 +56,14 @@ def _missed(figures: Mapping[str, Any]) -> str:
 
 
 def _decided(decision: Mapping[str, Any], out_of_fold: Mapping[str, Any]) -> str:
+    rule, size = decision["rule"], f"a pool of {decision['pool_size']:,} listings"
     best = f"{out_of_fold['threshold']:.3f}, row F1 {out_of_fold['row_f1']:.3f} out of fold"
-    if decision["threshold"] == out_of_fold["threshold"]:
-        return f"  Decision: {decision['rule']} at {best}."
-    size = f"for a pool of {decision['pool_size']:,} listings"
-    return f"  Decision: {decision['rule']} at {decision['threshold']:.3f} {size}; as tuned at {best}."
+    if decision["threshold"] != out_of_fold["threshold"]:
+        return f"  Decision: {rule} at {decision['threshold']:.3f} for {size}; as tuned at {best}."
+    if not decision["drift"]:
+        return f"  Decision: {rule} at {best}."
+    here = f"{decision['holdout_threshold']:.3f} in the holdout"
+    return f"  Decision: {rule} at {best} in {size}; it moves with the pool's size, to {here}."
 
 
 def _row(name: str, figures: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ensemble.candidates import union
 from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
+from ensemble.decide import Decision
 from ensemble.evaluate import figures_of, similarity_as_score
 from ensemble.features import FAMILIES, load_features
 from ensemble.features.neighbourhood import locate
@@ -35,7 +36,7 @@ from shared.settings import Settings, Values
 
 FULL = "the whole system"
 # A baseline is tuned in the plainest way, whatever the run's decision is tuned for.
-PLAIN = TuneConfig().model_dump(mode="json", exclude={"thresholds", "max_matches"}) | {"resamples": 2}
+PLAIN = TuneConfig().model_dump(mode="json", exclude={"thresholds", "max_matches"}) | {"resamples": 2, "drift": 0}
 ONE_THRESHOLD = {"tune": PLAIN | {"rules": ["threshold"]}}
 SWEEPS = 5  # times that the threshold of every branch is tuned with those of the others fixed
 
@@ -156,6 +157,8 @@ def systems(settings: Settings) -> dict[str, System]:
     found += [System(" or ".join(group), partial(by_any, group), ONE_THRESHOLD) for group in united]
     found += [System("mean cosine", by_mean, ONE_THRESHOLD)]
     found += [System(f"scorer, {rule}", by_scorer, {"tune": {"rules": [rule]}}) for rule in settings[TuneConfig].rules]
+    if settings[TuneConfig].drift and settings[TuneConfig].pool_size is None:
+        found += [System("threshold as tuned", by_scorer, {"tune": {"drift": 0}})]
     if not settings[TuneConfig].veto:
         found += [System("with the quantity veto", by_scorer, {"tune": {"veto": True}})]
     for name in names if len(names) > 1 else []:
@@ -181,7 +184,7 @@ def judge_stage(run: Run, settings: Settings, system: System) -> Path:
         catalog = pool_catalog(run, settings, HOLDOUT_POOL)
         codes = label_codes(catalog.labels)
         matches = decision.apply(pairs, catalog.ids)
-        figures = figures_of(matches, pairs, codes) | {"rule": decision.rule, "threshold": decision.threshold}
+        figures = figures_of(matches, pairs, codes) | _decided(decision, pairs, codes, settings[TuneConfig])
         write_json(out / "figures.json", figures)
         columns = {"posting_id": pa.array(catalog.ids, pa.string()), "row_f1": row_scores(matches, codes)[:, 2]}
         pq.write_table(pa.table(columns), out / "row_f1.parquet")
@@ -195,3 +198,10 @@ def judge_stage(run: Run, settings: Settings, system: System) -> Path:
     ]
     keys = {"system": system.name, "tune": settings[TuneConfig].model_dump(mode="json")}
     return run.stage("judged", "ensemble.systems", {name: run.digest_of(name) for name in reads}, keys, work)
+
+
+def _decided(decision: Decision, pairs: Pairs, codes: NDArray[np.integer], tuning: TuneConfig) -> dict[str, Any]:
+    """The rule, its threshold, and the row F1 that its best threshold has on the very pairs that are judged."""
+    plain = {"rules": [decision.rule], "objective": "row_f1", "pool_size": None, "drift": 0.0, "resamples": 2}
+    best = tune([(pairs, codes)], tuning.model_copy(update=plain)).row_f1
+    return {"rule": decision.rule, "threshold": decision.threshold_in(pairs.n), "at_best": best}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from ensemble.certainty import LEVEL, Choice, by_product, choose, resampled
 from ensemble.config import EnsembleConfig, Rule, TuneConfig
 from ensemble.decide import Decision, decider
-from ensemble.drift import Judge, ScoredPool, measured_drift, moved
 from ensemble.objective import FOUND, Figures, Objective, listing_figures, pair_precision, row_f1
 from ensemble.train import load_fold_scores, train_all
 from shared.branch import encoder_digests
@@ -33,6 +32,8 @@ from shared.pools import fold_pools, load_split, pool_rows, train_catalog
 from shared.run import Run, write_json
 from shared.schema import Pairs
 from shared.settings import Settings, merge
+
+ScoredPool = tuple[Pairs, NDArray[np.integer]]  # scored pairs, label codes [n]
 
 LEAST = 0.05  # thresholds below this are not tried
 
@@ -51,7 +52,6 @@ class Tuned:
             is not reached.
         best: The best decision on those pools; another one than the chosen where a simpler rule is as good.
         threshold_as_tuned: The chosen rule's best threshold on those pools.
-        drift: How far the threshold moves with the pool size, see `drift.py`; None where it was not asked for.
         choice: How sure the choice is; its indices count `rules`.
         values: The best value of every rule.
     """
@@ -62,7 +62,6 @@ class Tuned:
     curves: dict[Rule, list[tuple[float, float]]]
     best: Decision
     threshold_as_tuned: float
-    drift: float | None
     choice: Choice
     values: dict[Rule, float]
 
@@ -73,7 +72,7 @@ class Tuned:
         named = {"chosen": self.decision.rule, "best": asdict(self.best)}
         best_values = {rule: _or_none(value) for rule, value in self.values.items()}
         figures = {"row_f1": self.row_f1, "pool_sizes": self.pool_sizes, "threshold": self.threshold_as_tuned}
-        return figures | named | sure | {"drift": self.drift, "values": best_values, "rules": curves}
+        return figures | named | sure | {"values": best_values, "rules": curves}
 
 
 def _or_none(value: float) -> float | None:
@@ -167,16 +166,18 @@ def tune(pools: Sequence[ScoredPool], config: TuneConfig, seed: int = 0) -> Tune
     drawn = resampled([rule.figures for rule in tried], product, objective, config.resamples, seed)
     choice = choose([rule.value for rule in tried], drawn)
     best, chosen = tried[choice.best], tried[choice.chosen]
-    threshold, drift = _for_size(chosen, pools, objective, config, seed)
-    size = _mean_size(pools)
+    size = max(round(sum(pairs.n for pairs, _ in pools) / len(pools)), 1)
+    decision = Decision(chosen.rule, chosen.threshold, config.max_matches, config.veto, size, config.drift)
+    if config.pool_size is not None:
+        there = decision.threshold_in(config.pool_size)
+        decision = replace(decision, threshold=there, pool_size=config.pool_size, drift=0.0)
     return Tuned(
-        decision=Decision(chosen.rule, threshold, config.max_matches, config.veto, config.pool_size or size),
+        decision=decision,
         row_f1=float(row_f1(chosen.figures.sum(axis=0))),
         pool_sizes=[pairs.n for pairs, _ in pools],
         curves={rule.rule: rule.curve for rule in tried},
         best=Decision(best.rule, best.threshold, config.max_matches, config.veto, size),
         threshold_as_tuned=chosen.threshold,
-        drift=drift,
         choice=choice,
         values={rule.rule: rule.value for rule in tried},
     )
@@ -188,24 +189,6 @@ def _unreached(objective: Objective, tried: Sequence[_Tried]) -> str:
         f"no rule and threshold reaches tune.objective={objective.text} out of fold; the highest precision of matched "
         f"pairs is {most.precision:.3f}, by {most.rule}: ask for less, or try other tune.rules"
     )
-
-
-def _mean_size(pools: Sequence[ScoredPool]) -> int:
-    return max(round(sum(pairs.n for pairs, _ in pools) / len(pools)), 1)
-
-
-def _for_size(
-    chosen: _Tried, pools: Sequence[ScoredPool], objective: Objective, config: TuneConfig, seed: int
-) -> tuple[float, float | None]:
-    """The threshold for the pool size that is asked for, and the drift it was moved by."""
-    if config.pool_size is None:
-        return chosen.threshold, None
-
-    def judge(some: Sequence[ScoredPool]) -> Judge:
-        return Trial(chosen.rule, some, config).sums
-
-    drift = measured_drift(pools, judge, chosen.threshold, objective, seed)
-    return moved(chosen.threshold, drift, config.pool_size / _mean_size(pools)), drift
 
 
 def _scores(pairs: Pairs) -> NDArray[np.floating]:
@@ -240,8 +223,10 @@ def tuned_figures(tuned: Tuned, config: TuneConfig) -> dict[str, Any]:
     decision, best, choice = tuned.decision, tuned.best, tuned.choice
     low, high = choice.interval
     said: dict[str, Any] = {"rule": decision.rule, "threshold": decision.threshold}
-    if tuned.drift is not None:
+    if config.pool_size is not None:
         said |= {"for a pool of": decision.pool_size, "moved from": tuned.threshold_as_tuned}
+    elif decision.drift:
+        said |= {"moving with the pool's size by": decision.drift}
     name = f"{Objective.parse(config.objective).name} out of fold"
     said |= {name: f"{tuned.values[decision.rule]:.3f} ({LEVEL:.0%} interval {low:.3f} to {high:.3f})"}
     said |= {"in pools of": " + ".join(f"{size:,}" for size in tuned.pool_sizes)}

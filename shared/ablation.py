@@ -28,7 +28,7 @@ from shared.retrieval import NEIGHBOURS, retrieval_of, row_f1_at
 from shared.run import Run, code_digest, digest, write_json
 from shared.section import Section
 from shared.settings import Settings
-from shared.split import components, halves
+from shared.split import components, parts
 
 FIGURES = {"recall_at_1": "Recall@1", "map_at_20": "mAP@20", "row_f1": "row F1"}
 Variants = Mapping[str, Mapping[str, Any]]  # name of a variant → the settings in which it differs
@@ -80,7 +80,7 @@ class Ablation:
             Two dictionaries with the keys of `FIGURES`.
         """
         config = type(self.config).model_validate(self.config.model_dump() | dict(changes))
-        half = halves(self.catalog, seed)
+        half = parts(self.catalog, seed)
         encoders = [self._encoder(config, half, of, seed) for of in (0, 1)]
         keys = {self.name: config.until("embed"), "seed": seed, "ablation": code_digest("shared.ablation")}
 

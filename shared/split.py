@@ -156,10 +156,10 @@ def make_split(catalog: Catalog, config: SplitConfig, seed: int) -> Split:
     return Split(catalog.ids, component, fold[component])
 
 
-def halves(catalog: Catalog, seed: int) -> NDArray[np.int8]:
-    """Deal whole components out to two halves of about equally many listings, at random: 0 or 1 of each, int8 [n].
+def parts(catalog: Catalog, seed: int, count: int = 2) -> NDArray[np.int8]:
+    """Deal whole components out to parts of about equally many listings, at random: the part of each, int8 [n].
 
-    To train on one half and measure on the other, and the other way round; another seed gives another split.
+    To train on one part and measure on the others, each in turn; another seed gives another split.
 
     Raises:
         MatcherError: The labels do not allow for training and measuring.
@@ -169,23 +169,26 @@ def halves(catalog: Catalog, seed: int) -> NDArray[np.int8]:
     sizes = np.bincount(component)
     codes = _codes(catalog.labels)
     paired = np.bincount(component, weights=np.bincount(codes)[codes] > 1, minlength=len(sizes)) > 0
-    if paired.sum() < 2:
-        raise MatcherError("two halves need two products of two or more listings that share no image, hash or title")
+    if paired.sum() < count:
+        raise MatcherError(
+            f"{count} parts need {count} products of two or more listings that share no image, hash or title with each "
+            f"other; there are {paired.sum()}"
+        )
     order = np.random.default_rng(seed).permutation(len(sizes))
-    half = np.empty(len(sizes), dtype=np.int8)
-    half[order] = _deal(sizes[order], paired[order], 2)
-    return half[component]
+    part = np.empty(len(sizes), dtype=np.int8)
+    part[order] = _deal(sizes[order], paired[order], count)
+    return part[component]
 
 
-def half_split(catalog: Catalog, seed: int, held_out: int) -> Split:
-    """Hold out one of the two `halves`, and deal the other one out to two folds in the same way.
+def part_split(catalog: Catalog, seed: int, part: int, count: int = 2) -> Split:
+    """Keep one of several `parts` to train on, dealt out to two folds in the same way, and hold out all others.
 
     Raises:
         MatcherError: The labels do not allow for training and measuring.
     """
-    rows = np.flatnonzero(halves(catalog, seed) != held_out)
+    rows = np.flatnonzero(parts(catalog, seed, count) == part)
     fold = np.full(len(catalog), HOLDOUT, dtype=np.int8)
-    fold[rows] = halves(catalog.take(rows), seed)
+    fold[rows] = parts(catalog.take(rows), seed)
     return Split(catalog.ids, components(catalog), fold)
 
 

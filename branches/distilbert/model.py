@@ -112,8 +112,9 @@ def packaged_distilbert(folder: Path) -> DistilBertModel:
 
 
 def describe(encoder: TitleEncoder, config: Config) -> dict[str, Any]:
-    """What `restore` needs to build the encoder again, JSON-able."""
+    """What `restore` needs to build the encoder again, JSON-able; not where its pretrained weights came from."""
     architecture: dict[str, Any] = encoder.backbone.config.to_dict()  # type: ignore[union-attr, operator]
+    architecture.pop("_name_or_path", None)
     return {"branch": "distilbert", "architecture": architecture, "max_tokens": config.max_tokens}
 
 

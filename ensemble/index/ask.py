@@ -2,8 +2,8 @@
 
 To match it with the whole index takes as long as growing the index. So it is matched in a pool of its own: with the
 listings nearest to it by each branch and by title, the rest of their groups, and others from all over the index up to
-`POOL` listings, since how rare a word or how near a neighbour is depends on the pool. Its scores differ a little from
-those it would get in the index.
+`POOL` listings, since how rare a word or how near a neighbour is depends on the pool. Its scores differ from those
+it would get in the index; those of all other pairs are the index's own.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 from rapidfuzz import fuzz, process
@@ -19,7 +20,9 @@ from ensemble.index.reasons import reasons
 from ensemble.index.state import State
 from ensemble.matcher import Matcher
 from ensemble.pool import Evidence, PoolEvidence
-from shared.schema import Catalog, Embeddings
+from ensemble.result import Result
+from ensemble.rules import scores
+from shared.schema import Catalog, Embeddings, Pairs
 from shared.titles import normalise, normalise_all
 
 NEAR = 25  # nearest listings by each branch, and by title
@@ -76,14 +79,14 @@ class Questions:
             Those that match first, the best first.
         """
         pool, rows = self._pool(question)
-        result = self.matcher.match_pool(pool)
+        scored = _with_known(self.matcher.match_pool(pool).pairs, self.state.pairs, rows)
+        result = Result.decided(self.matcher.decision, pool.catalog, scored)
         own = len(rows)  # the question is the last listing of its pool
         found = result.matches.listing == own
         score = dict(zip(result.matches.match[found].tolist(), result.matches.score[found].tolist(), strict=True))
         matched = set(score)
-        of_own = result.pairs.right == own
-        assert result.pairs.score is not None
-        score |= dict(zip(result.pairs.left[of_own].tolist(), result.pairs.score[of_own].tolist(), strict=True))
+        of_own = scored.right == own
+        score |= dict(zip(scored.left[of_own].tolist(), scores(scored)[of_own].tolist(), strict=True))
         order = sorted(score, key=lambda row: (row not in matched, -np.nan_to_num(score[row], nan=-1.0), row))
         ids, titles = pool.catalog.ids, pool.catalog.titles
         return [
@@ -130,6 +133,26 @@ class Questions:
             near |= dict.fromkeys(self._members[self.state.group_ids[ids[row]]])
         others = np.linspace(0, len(ids) - 1, POOL).astype(np.int64)
         return np.sort(list(dict.fromkeys([*near, *others.tolist()]))[:POOL])
+
+
+def _with_known(scored: Pairs, known: Pairs, rows: Rows) -> Pairs:
+    """The scored pairs of a question, with those of the index in the place of all others.
+
+    Args:
+        scored: Pairs of a pool, of which the question is the last listing.
+        known: Scored pairs of the index.
+        rows: Of the index, those that the pool has before the question, rising.
+    """
+    place = np.full(known.n, -1, dtype=np.int32)
+    place[rows] = np.arange(len(rows))
+    inside = (place[known.left] >= 0) & (place[known.right] >= 0)
+    of_question = scored.right == len(rows)
+    left = np.concatenate([place[known.left[inside]], scored.left[of_question]])
+    right = np.concatenate([place[known.right[inside]], scored.right[of_question]])
+    order = np.lexsort((right, left))
+    features = pd.concat([known.features[inside], scored.features[of_question]], ignore_index=True)
+    score = np.concatenate([scores(known)[inside], scores(scored)[of_question]])
+    return Pairs(scored.n, left[order], right[order], features.iloc[order], score[order])
 
 
 def _best(similarity: NDArray[np.floating]) -> Rows:

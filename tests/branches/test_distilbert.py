@@ -169,6 +169,9 @@ def test_any_encoder_from_a_local_folder(shop, one_thread, tmp_path):
     train(shop, components(shop), SMALL.model_copy(update={"epochs": 0}), one_thread, packaged)
     found, expected = (embed(shop, folder, config, one_thread).vectors for folder in (out, packaged))
     assert found == pytest.approx(expected, abs=1e-5)
+    texts = [path.read_text() for path in out.rglob("*.json")]
+    assert texts
+    assert not any(str(get_model_path()) in text for text in texts)  # encoders travel to other machines
 
 
 # --- the titles -------------------------------------------------------------------------------------------------------

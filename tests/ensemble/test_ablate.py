@@ -24,7 +24,7 @@ from shared.pools import load_split
 from shared.run import Run
 from shared.schema import Catalog, Embeddings, Matches, Pairs
 from shared.settings import Settings, merge
-from shared.split import HOLDOUT, components, half_split, halves
+from shared.split import HOLDOUT, components, part_split, parts
 
 QUICK = ["--ensemble.branches=tfidf,phash", "--scorer.rounds=15", "--tune.thresholds=20", "--compute.threads=1",
          "--compute.device=cpu"]  # fmt: skip
@@ -81,8 +81,9 @@ def listings(run: Path) -> Catalog:
     return Catalog.load(run / "catalogue" / "train" / "catalogue.parquet")
 
 
-def half_of(run: Path, half: int, split: int = 0) -> Path:
-    return run / NAMED / f"split{split}" / f"half{half}"
+def fit_of(run: Path, part: int, split: int = 0, count: int = 2) -> Path:
+    """The folder of what was trained and tuned on a part."""
+    return run / NAMED / f"split{split}" / f"{part + 1}of{count}"
 
 
 def results(run: Path) -> dict[str, Any]:
@@ -98,35 +99,56 @@ def judged_stages(output: str) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_half_is_held_out_and_the_other_one_folded_without_parting_a_component(finished: Path, seed: int) -> None:
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_part_is_folded_and_the_others_held_out_without_parting_a_component(
+    finished: Path, seed: int, count: int
+) -> None:
     catalog = listings(finished)
-    half, component = halves(catalog, seed), components(catalog)
-    for judged in (0, 1):
-        split = half_split(catalog, seed, judged)
-        assert ((split.fold == HOLDOUT) == (half == judged)).all()
-        assert set(split.fold[half != judged]) == {0, 1}
+    of, component = parts(catalog, seed, count), components(catalog)
+    assert np.ptp(np.bincount(of, minlength=count)) <= 4
+    for part in range(count):
+        split = part_split(catalog, seed, part, count)
+        assert ((split.fold == HOLDOUT) == (of != part)).all()
+        assert set(split.fold[of == part]) == {0, 1}
         assert all(len(set(split.fold[component == c])) == 1 for c in np.unique(component))
-        sizes = np.bincount(split.fold[half != judged])
+        sizes = np.bincount(split.fold[of == part])
         assert np.ptp(sizes) <= 4
         assert (split.component == component).all()
 
 
-def test_both_halves_of_every_split_are_judged(call: Call, tmp_path: Path) -> None:
+def test_every_part_of_every_split_is_trained_on_and_the_rest_judged(call: Call, tmp_path: Path) -> None:
     code, output, _ = call(tmp_path / "run", "--splits", "2", "--only", "phash alone", "--compute.seed=5")
     assert code == 0
     catalog = listings(tmp_path / "run")
     judged = {}
     for split in (5, 6):
         for half in (0, 1):
-            rows = pd.read_parquet(half_of(tmp_path / "run", half, split) / "systems/phash-alone/judged/row_f1.parquet")
+            rows = pd.read_parquet(fit_of(tmp_path / "run", half, split) / "systems/phash-alone/judged/row_f1.parquet")
             judged[split, half] = set(rows.posting_id)
-            assert judged[split, half] == set(catalog.ids[halves(catalog, split) == half])
+            assert judged[split, half] == set(catalog.ids[parts(catalog, split) != half])
     assert judged[5, 0] | judged[5, 1] == set(catalog.ids)
     assert not judged[5, 0] & judged[5, 1]
     assert judged[5, 0] not in (judged[6, 0], judged[6, 1])
     found = results(tmp_path / "run")
-    assert {name: len(system["halves"]) for name, system in found.items()} == {FULL: 4, "phash alone": 4}
-    assert "2 splits into two halves" in output
+    assert {name: len(system["fits"]) for name, system in found.items()} == {FULL: 4, "phash alone": 4}
+    assert "2 splits into 2 parts" in output
+
+
+def test_with_more_parts_a_larger_pool_is_judged_at_a_moved_threshold(call: Call, tmp_path: Path) -> None:
+    code, output, _ = call(tmp_path / "run", "--parts", "3", "--only", "threshold as tuned")
+    assert code == 0
+    assert "1 split into 3 parts" in output
+    found = results(tmp_path / "run")
+    n = len(listings(tmp_path / "run"))
+    for system in found.values():
+        assert sum(fit["pool_size"] for fit in system["fits"]) == 2 * n
+    for part, (moves, stays) in enumerate(zip(found[FULL]["fits"], found["threshold as tuned"]["fits"], strict=True)):
+        base = fit_of(tmp_path / "run", part, count=3)
+        assert set(pd.read_parquet(base / "systems" / "the-whole-system" / "judged" / "row_f1.parquet").posting_id) == (
+            set(listings(tmp_path / "run").ids[parts(listings(tmp_path / "run"), 0, 3) != part])
+        )
+        assert moves["rule"] == stays["rule"]
+        assert moves["threshold"] >= stays["threshold"]
 
 
 def test_no_encoder_scorer_or_threshold_sees_the_half_that_is_judged(
@@ -143,14 +165,14 @@ def test_no_encoder_scorer_or_threshold_sees_the_half_that_is_judged(
     some = ["tfidf or phash", "mean cosine", "without phash", "without the second model"]
     assert call(tmp_path / "run", "--only", *some)[0] == 0
     for half in (0, 1):
-        one, other = half_of(finished, half), half_of(tmp_path / "run", half)
+        one, other = fit_of(finished, half), fit_of(tmp_path / "run", half)
         models = sorted(path.relative_to(other) for path in other.rglob("*.txt"))
         assert len(models) == 2 + 2 + 1
         for path in models:
             assert (one / path).read_bytes() == (other / path).read_bytes()
     found = results(tmp_path / "run")
     assert list(found) == [FULL, *some]
-    assert all(system["halves"] == results(finished)[name]["halves"] for name, system in found.items())
+    assert all(system["fits"] == results(finished)[name]["fits"] for name, system in found.items())
 
 
 def test_an_encoder_embeds_none_of_the_listings_it_was_trained_on(
@@ -177,11 +199,11 @@ def test_an_encoder_embeds_none_of_the_listings_it_was_trained_on(
     code, _, error = call(tmp_path / "run", "--ensemble.branches=distilbert,tfidf", "--only", "distilbert alone")
     assert (code, error) == (0, "")
     catalog = listings(tmp_path / "run")
-    half = halves(catalog, 0)
+    half = parts(catalog, 0)
     assert len(trained) == len(embedded) == 6  # an encoder a fold, and one on all of the half, for each half
     for of in (0, 1):
-        learnt = set(catalog.ids[half != of])
-        judged = set(catalog.ids[half == of])
+        learnt = set(catalog.ids[half == of])
+        judged = set(catalog.ids[half != of])
         first, second, whole = embedded[3 * of : 3 * of + 3]
         assert first == second[::-1]  # each fold by the encoder of the other one
         assert first[0] | first[1] == learnt
@@ -201,7 +223,7 @@ def test_a_decision_is_tuned_on_the_fold_pools_and_applied_to_the_other_half(
     catalog = listings(tmp_path / "run")
     numbers = pd.factorize(catalog.labels)[0]
     for half, pools in enumerate(tuned_on):
-        split = half_split(catalog, 0, half)
+        split = part_split(catalog, 0, half)
         assert [codes.tolist() for codes in pools] == [numbers[split.fold == fold].tolist() for fold in (0, 1)]
 
 
@@ -217,6 +239,7 @@ def test_every_system_is_judged_and_in_the_table(finished: Path) -> None:
     expected = [FULL, "tfidf alone", "phash alone", "tfidf or phash", "mean cosine"]
     expected += [
         *(f"scorer, {rule}" for rule in get_args(Rule)),
+        "threshold as tuned",
         "with the quantity veto",
         "without tfidf",
         "without phash",
@@ -225,25 +248,26 @@ def test_every_system_is_judged_and_in_the_table(finished: Path) -> None:
     expected += ["without the second model", "without row weights"]
     assert list(found) == expected
     for system in found.values():
-        assert sum(half["pool_size"] for half in system["halves"]) == len(listings(finished))
-        assert {"missed_never_proposed", "missed_scored_wrong", "rule", "threshold"} <= system["halves"][0].keys()
+        assert sum(fit["pool_size"] for fit in system["fits"]) == len(listings(finished))
+        assert {"missed_never_proposed", "missed_scored_wrong", "rule", "threshold"} <= system["fits"][0].keys()
+        assert all(fit["at_best"] >= fit["row_f1"] - 0.02 for fit in system["fits"])  # it tries a grid, not everything
         assert system["interval"][0] <= system["difference"] <= system["interval"][1]
 
 
 def test_a_rule_is_tuned_alone_and_the_whole_system_decides_by_one_of_them(finished: Path) -> None:
     found = results(finished)
     for rule in get_args(Rule):
-        assert {half["rule"] for half in found[f"scorer, {rule}"]["halves"]} == {rule}
-    for at, half in enumerate(found[FULL]["halves"]):
-        assert half == found[f"scorer, {half['rule']}"]["halves"][at]
-    assert {half["rule"] for name in ("tfidf alone", "mean cosine") for half in found[name]["halves"]} == {"threshold"}
+        assert {fit["rule"] for fit in found[f"scorer, {rule}"]["fits"]} == {rule}
+    for at, fit in enumerate(found[FULL]["fits"]):
+        assert fit == found[f"scorer, {fit['rule']}"]["fits"][at]
+    assert {fit["rule"] for name in ("tfidf alone", "mean cosine") for fit in found[name]["fits"]} == {"threshold"}
 
 
 @pytest.mark.parametrize("left_out", ["tfidf", "phash"])
 def test_without_a_branch_nothing_comes_from_it(finished: Path, left_out: str) -> None:
     stays = "phash" if left_out == "tfidf" else "tfidf"
     for half in (0, 1):
-        base = half_of(finished, half)
+        base = fit_of(finished, half)
         system = base / "systems" / f"without-{left_out}"
         names = features(system)
         assert not [name for name in names if name.startswith(left_out)]
@@ -261,7 +285,7 @@ def test_without_a_branch_nothing_comes_from_it(finished: Path, left_out: str) -
 @pytest.mark.parametrize("family", get_args(Family))
 def test_without_a_family_the_scorer_has_all_other_features(finished: Path, family: Family) -> None:
     families = feature_names(["tfidf", "phash"])
-    base = half_of(finished, 0)
+    base = fit_of(finished, 0)
     system = base / "systems" / f"without-the-features-of-{family}"
     assert features(base) == {name for names in families.values() for name in names}
     assert features(system) == features(base) - set(families[family])
@@ -269,17 +293,17 @@ def test_without_a_family_the_scorer_has_all_other_features(finished: Path, fami
 
 
 def test_the_second_model_and_row_weights_are_left_out(finished: Path) -> None:
-    systems_of = half_of(finished, 0) / "systems"
+    systems_of = fit_of(finished, 0) / "systems"
     kept = {path.name for path in (systems_of / "without-the-second-model/ensemble/scorer").glob("*.txt")}
     assert kept == {"first.txt"}
     base, bare = (
         json.loads((folder / "ensemble/scorer/manifest.json").read_text())["key"]["settings"]["scorer"]
-        for folder in (half_of(finished, 0), systems_of / "without-row-weights")
+        for folder in (fit_of(finished, 0), systems_of / "without-row-weights")
     )
     assert {name for name in base if base[name] != bare[name]} == {"group_size_power"}
     assert bare["group_size_power"] == 0
     first = (systems_of / "without-the-second-model/ensemble/scorer/first.txt").read_text()
-    assert first == (half_of(finished, 0) / "ensemble/scorer/first.txt").read_text()
+    assert first == (fit_of(finished, 0) / "ensemble/scorer/first.txt").read_text()
 
 
 def test_a_branch_that_learns_is_no_part_of_the_union_without_training() -> None:

@@ -9,6 +9,7 @@ def judged(f1: list[float], start: int = 0, never: float = 0.1, wrong: float = 0
     figures = {
         "pool_size": len(f1),
         "row_f1": float(np.mean(f1)),
+        "at_best": float(np.mean(f1)) + 0.01,
         "missed_never_proposed": never,
         "missed_scored_wrong": wrong,
     }
@@ -68,7 +69,7 @@ def test_differences_are_paired_by_listing_and_means_are_over_listings() -> None
     assert found["b"]["sd"] == pytest.approx(np.std([0.65, 0.5], ddof=1))
     expected = intervals(np.array([[-0.2, 0, 0, 0, 0.3]]), np.arange(5), 1)[0]
     assert found["b"]["interval"] == pytest.approx(expected.tolist())
-    assert [half["pool_size"] for half in found["b"]["halves"]] == [2, 3]
+    assert [half["pool_size"] for half in found["b"]["fits"]] == [2, 3]
 
 
 def test_listings_are_drawn_by_their_label_group(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,8 +86,8 @@ def test_the_table_is_markdown_with_a_line_a_system() -> None:
     worse = [judged([0.9, 0.4], never=0.3), judged([0.1, 0.3, 0.5], start=2, wrong=0.4)]
     lines = table(compare({"whole": first, "part": worse}, label, seed=1)).splitlines()
     assert lines == [
-        "| | pool | row F1 | ± halves | never proposed | decided wrong | difference | 95 % interval |",
-        "|---|---|---|---|---|---|---|---|",
-        "| whole | 2–3 | 0.540 | 0.247 | 10.0% | 20.0% |  |  |",
-        "| part | 2–3 | 0.440 | 0.247 | 20.0% | 30.0% | -0.100 | -0.100 to -0.100 |",
+        "| | pool | row F1 | ± | at its best | never proposed | decided wrong | difference | 95 % interval |",
+        "|---|---|---|---|---|---|---|---|---|",
+        "| whole | 2–3 | 0.540 | 0.247 | 0.585 | 10.0% | 20.0% |  |  |",
+        "| part | 2–3 | 0.440 | 0.247 | 0.485 | 20.0% | 30.0% | -0.100 | -0.100 to -0.100 |",
     ]

@@ -391,10 +391,30 @@ def test_what_is_no_decision_is_refused(text: str, tmp_path: Path) -> None:
         Decision.load(tmp_path / "decision.json")
 
 
+def test_the_threshold_moves_with_the_size_of_the_pool_at_hand() -> None:
+    decision = Decision("threshold", 0.5, pool_size=4, drift=1.0)
+    assert decision.threshold_in(4) == pytest.approx(0.5)
+    assert decision.threshold_in(12) == pytest.approx(0.75)  # odds of 1 become odds of 3
+    assert decision.threshold_in(2) == pytest.approx(1 / 3)
+    assert decision.threshold_in(1) == decision.threshold_in(0) == pytest.approx(0.2)  # no lower than for a quarter
+    edges = {(0, 1): 0.7, (2, 3): 0.4}
+    assert found(decision.apply(scored(4, edges))) == {0: [1], 1: [0], 2: [], 3: []}
+    assert len(decision.apply(scored(12, edges))) == 0
+    assert len(Decision("threshold", 0.5, pool_size=4).apply(scored(12, edges))) == 2
+    assert len(Decision("threshold", 0.5, drift=1.0).apply(scored(12, edges))) == 2  # nobody said for which pool
+
+
+@pytest.mark.parametrize("drift", [-0.1, 1.1, float("nan")])
+def test_no_drift_beyond_a_prior_shift(drift: float) -> None:
+    with pytest.raises(ValueError, match="drift"):
+        Decision("threshold", 0.5, drift=drift)
+
+
 def test_a_decision_is_plain_json(tmp_path: Path) -> None:
-    decision = Decision("min2", 1 / 3, 9, veto=True, pool_size=70_000)
+    decision = Decision("min2", 1 / 3, 9, veto=True, pool_size=70_000, drift=0.35)
     decision.save(tmp_path / "d.json")
     about = {"rule": "min2", "threshold": 1 / 3, "max_matches": 9, "veto": True, "pool_size": 70_000}
+    about |= {"drift": 0.35}
     assert json.loads((tmp_path / "d.json").read_text()) == about
     assert Decision.load(tmp_path / "d.json") == decision
 

@@ -13,25 +13,34 @@ FIGURES = dict.fromkeys(("row_f1", "row_precision", "row_recall", "pair_recall",
 CALIBRATION = {"ece": 0.0061, "pairs": 49_000, "open_ece": 0.0961, "open_pairs": 3_034}
 
 
-def metrics(threshold: float, pool_size: int) -> dict[str, Any]:
+def metrics(threshold: float, pool_size: int, drift: float = 0.0) -> dict[str, Any]:
+    decided = {"rule": "mutual", "threshold": threshold, "pool_size": pool_size, "drift": drift}
     return {
         "holdout": FIGURES | {"pool_size": 215, "missed_scored_wrong": 0.1, "missed_never_proposed": 0.2},
         "branches": {"tfidf": FIGURES},
-        "decision": {"rule": "mutual", "threshold": threshold, "pool_size": pool_size},
+        "decision": decided | {"holdout_threshold": 0.321},
         "out_of_fold": {"row_f1": 0.93, "threshold": 0.405, "pool_sizes": [400, 400], **CALIBRATION},
         "total": {"seconds": 1.0, "peak_memory_mb": 1024},
     }
 
 
 @pytest.mark.parametrize(
-    ("threshold", "line"),
+    ("decided", "line"),
     [
-        (0.405, "Decision: mutual at 0.405, row F1 0.930 out of fold."),
-        (0.61, "Decision: mutual at 0.610 for a pool of 70,000 listings; as tuned at 0.405, row F1 0.930 out of fold."),
+        ((0.405, 400), "Decision: mutual at 0.405, row F1 0.930 out of fold."),
+        (
+            (0.61, 70_000),
+            "Decision: mutual at 0.610 for a pool of 70,000 listings; as tuned at 0.405, row F1 0.930 out of fold.",
+        ),
+        (
+            (0.405, 400, 0.5),
+            "Decision: mutual at 0.405, row F1 0.930 out of fold in a pool of 400 listings; it moves with the pool's "
+            "size, to 0.321 in the holdout.",
+        ),
     ],
 )
-def test_the_summary_names_the_pool_a_threshold_was_moved_to(threshold: float, line: str, tmp_path: Path) -> None:
-    text = summary(Run(tmp_path), metrics(threshold, 70_000))
+def test_the_summary_names_the_pool_a_threshold_is_for(decided: tuple[Any, ...], line: str, tmp_path: Path) -> None:
+    text = summary(Run(tmp_path), metrics(*decided))
     assert re.findall("Decision: .*", text) == [line]
     assert (
         "off by 0.006 over all 49,000 candidate pairs out of fold, by 0.096 over the 3,034 that score .05–.95" in text

@@ -12,9 +12,9 @@ from ensemble import tune as tune_module
 from ensemble.certainty import by_product, choose, resampled
 from ensemble.config import Rule, TuneConfig
 from ensemble.decide import Decision, groups_of
-from ensemble.drift import DRIFTS, ScoredPool, moved, thinned
+from ensemble.drift import LEAST_RATIO, moved
 from ensemble.objective import Objective, listing_figures, pair_f1, pair_precision, pair_recall
-from ensemble.tune import LEAST, Trial, cuts, tune, tuned_figures
+from ensemble.tune import LEAST, ScoredPool, Trial, cuts, tune, tuned_figures
 from shared.errors import MatcherError
 from shared.metrics import measure, row_f1, row_scores
 from shared.schema import Matches, Pairs
@@ -85,7 +85,7 @@ def test_the_threshold_that_separates_is_found() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_no_decision_that_was_tried_is_better(seed: int) -> None:
     pools = [random_pool(40, seed), random_pool(25, seed + 10)]
-    config = TuneConfig(thresholds=25, max_matches=4)
+    config = TuneConfig(thresholds=25, max_matches=4, drift=0)  # the pools differ in size
     tuned = tune(pools, config)
     best = 0.0
     for rule in config.rules:
@@ -364,28 +364,36 @@ def test_the_threshold_for_a_larger_pool_is_near_its_best_and_beats_the_one_that
     assert (line["for a pool of"], line["moved from"]) == (4_000, tuned.threshold_as_tuned)
 
 
-def test_without_wrong_candidates_there_is_no_drift() -> None:
-    pools = [blocks(50, {(0, 1): 0.9}, {}, [0, 0])]
-    tuned = tune(pools, TuneConfig(rules=["threshold"], pool_size=1_000_000))
-    assert tuned.drift == 0
-    assert tuned.decision.threshold == pytest.approx(tuned.threshold_as_tuned)
-
-
 def test_the_size_it_was_tuned_on_moves_nothing() -> None:
     pools = [random_pool(40, 1), random_pool(40, 2)]
     as_tuned, same = (tune(pools, TuneConfig(rules=["threshold"], pool_size=size)) for size in (None, 40))
-    assert as_tuned.drift is None
+    assert as_tuned.decision.threshold == as_tuned.threshold_as_tuned
     assert same.decision.threshold == pytest.approx(as_tuned.decision.threshold)
     assert as_tuned.decision.pool_size == same.decision.pool_size == 40
 
 
-@given(st.floats(0.001, 0.999), st.sampled_from(DRIFTS.tolist()), st.floats(0.01, 100))
+def test_a_decision_moves_with_the_pool_unless_a_size_was_named_or_it_is_to_stay() -> None:
+    pools = [market(300, 0.1, 2)]
+    moving, named, still = (
+        tune(pools, TuneConfig(rules=["threshold"], thresholds=60, **given))  # type: ignore[arg-type]
+        for given in ({}, {"pool_size": 900}, {"drift": 0.0})
+    )
+    at = moving.threshold_as_tuned
+    assert (moving.decision.threshold, moving.decision.pool_size, moving.decision.drift) == (at, 300, 1.0)
+    assert (named.decision.threshold, named.decision.drift) == (moving.decision.threshold_in(900), 0)
+    assert named.decision.threshold_in(7) == named.decision.threshold > at
+    assert still.decision.threshold_in(900) == at
+    assert "moving with the pool's size by" in tuned_figures(moving, TuneConfig())
+
+
+@given(st.floats(0.001, 0.999), st.floats(0, 1), st.floats(LEAST_RATIO, 1 / LEAST_RATIO))
 def test_a_threshold_moves_towards_precision_in_larger_pools_and_back(at: float, drift: float, ratio: float) -> None:
     there = moved(at, drift, ratio)
     assert 0 < there < 1
     assert (there >= at - 1e-12) if ratio >= 1 else (there <= at + 1e-12)
     assert moved(there, drift, 1 / ratio) == pytest.approx(at, rel=1e-3, abs=1e-4)
     assert moved(at, 1, ratio) / (1 - moved(at, 1, ratio)) == pytest.approx(ratio * at / (1 - at), rel=1e-6)
+    assert moved(at, drift, ratio / 100) == moved(at, drift, LEAST_RATIO)
 
 
 @pytest.mark.parametrize(("option", "size"), [(["--pool-size", "70000"], 70_000), ([], None)])
@@ -408,17 +416,3 @@ def test_a_pool_of_nobody_is_refused(
     monkeypatch.setattr(sys, "argv", ["tune", "--run", str(tmp_path), f"--pool-size={size}"])
     assert tune_module.main() == 2
     assert "tune.pool_size" in capsys.readouterr().err
-
-
-def test_thinned_pools_keep_whole_products_and_their_pairs() -> None:
-    pairs, codes = random_pool(60, 4)
-    ((few, kept),) = thinned([(pairs, codes)], 0.5, np.random.default_rng(0))
-    assert few.n == len(kept) < 60
-    sizes = dict(zip(*np.unique(codes, return_counts=True), strict=True))
-    assert all(sizes[code] == count for code, count in zip(*np.unique(kept, return_counts=True), strict=True))
-    assert len(np.unique(kept)) == round(0.5 * len(sizes))
-    rows = np.flatnonzero(np.isin(codes, kept))
-    inside = np.isin(pairs.left, rows) & np.isin(pairs.right, rows)
-    assert rows[few.left].tolist() == pairs.left[inside].tolist()
-    assert rows[few.right].tolist() == pairs.right[inside].tolist()
-    assert few.score.tolist() == pairs.score[inside].tolist()  # type: ignore[union-attr]
