@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -55,6 +55,10 @@ class Decision:
         if not self.drift or not self.pool_size:
             return self.threshold
         return moved(self.threshold, self.drift, n / self.pool_size)
+
+    def fixed(self, n: int) -> Decision:
+        """The decision for a pool of n listings, whatever pool it is applied to."""
+        return replace(self, threshold=self.threshold_in(n), pool_size=n, drift=0.0)
 
     def apply(self, pairs: Pairs, ids: NDArray[Any] | None = None) -> Matches:
         """Decide on a pool's scored pairs, at the threshold for a pool of that size.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ensemble.evaluate import figures_of
+from ensemble.index.command import add_options, use_index, uses_index
 from ensemble.matcher import Matcher
 from ensemble.report import judged
 from ensemble.result import Result
@@ -79,8 +80,12 @@ def main() -> int:
         parser.add_argument("--out", type=Path, help="with --data: folder to write the matches into")
         what = f"with --data: judge the matches by the catalogue's labels, too ({METRICS})"
         parser.add_argument("--evaluate", action="store_true", help=what)
+        add_options(parser)
 
     def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
+        if uses_index(arguments):
+            use_index(run, settings, arguments)
+            return
         if (arguments.data is None) != (arguments.out is None):
             raise MatcherError("--data NEW and --out FOLDER go together: the catalogue to match, and where to write")
         if arguments.out is not None:
@@ -91,10 +96,20 @@ def main() -> int:
         run.force = ("matches",) if arguments.force else ()
         match_all(run, settings)
 
-    about = "Match a new catalogue with a run or a bundle (--data NEW --out FOLDER), or the run's own catalogue."
-    sections = ["data", "ensemble", "compute"]
-    usage = "python -m ensemble.match"
-    return command(body, about, sections, usage=usage, new_data=True, options=options, opened=_opened)
+    about = (
+        "Match a new catalogue with a run or a bundle (--data NEW --out FOLDER), or the run's own catalogue; with "
+        "--index, keep an index of listings, and ask it."
+    )
+    return command(
+        body,
+        about,
+        ["data", "ensemble", "compute"],
+        usage="python -m ensemble.match",
+        new_data=True,
+        only_reads=lambda arguments: arguments.data is not None or uses_index(arguments),
+        options=options,
+        opened=_opened,
+    )
 
 
 if __name__ == "__main__":

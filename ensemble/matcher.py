@@ -22,9 +22,10 @@ from shared.bundle import Bundle
 from shared.catalog import DataConfig, frame_catalog
 from shared.compute import ComputeConfig
 from shared.errors import ArtefactError
+from shared.neighbours import Known
 from shared.pools import ALL
 from shared.run import Run, digest
-from shared.schema import Catalog, Embeddings
+from shared.schema import Candidates, Catalog, Embeddings
 from shared.settings import Settings, merge, portable, remembered
 
 SCORER, DECISION = "ensemble/scorer", "ensemble/decision"
@@ -62,7 +63,7 @@ class Matcher:
     def __init__(self, run: Run, settings: Settings) -> None:
         self.settings, self.branches = settings, settings[EnsembleConfig].branches
         self._run, self._compute = run, settings[ComputeConfig]
-        self._scorer, self._decision = load_scorer(run), load_decision(run)
+        self.scorer, self.decision = load_scorer(run), load_decision(run)
 
     @classmethod
     def load(cls, bundle: str | Path, *, device: Literal["auto", "cpu", "cuda"] = "auto", threads: int = 0) -> Self:
@@ -141,18 +142,23 @@ class Matcher:
             catalog: n listings.
             embeddings: Of every branch, in the order of `branches`, n rows each.
         """
-        views = {
-            name: Evidence(embeddings[name], branch.candidates(self.settings, name, embeddings[name]))
-            for name in self.branches
-        }
-        return self.match_pool(PoolEvidence(catalog, views, self._compute.xp(), self._compute.cpu_threads))
+        views = {name: Evidence(embeddings[name], self.candidates(name, embeddings[name])) for name in self.branches}
+        return self.match_pool(self.pool(catalog, views))
+
+    def candidates(self, name: str, embeddings: Embeddings, known: Known | None = None) -> Candidates:
+        """The pairs that a branch proposes among embedded listings; what it found before saves time."""
+        return branch.candidates(self.settings, name, embeddings, known)
+
+    def pool(self, catalog: Catalog, views: Mapping[str, Evidence]) -> PoolEvidence:
+        """Listings with every branch's view of them, in the order of `branches`."""
+        return PoolEvidence(catalog, views, self._compute.xp(), self._compute.cpu_threads)
 
     def match_pool(self, pool: PoolEvidence) -> Result:
         """Match listings of which every branch's embeddings and candidates are known."""
         proposed = union((view.candidates for view in pool.branches.values()), len(pool))
         pairs = pair_features(pool, proposed, self.settings[EnsembleConfig].features)
-        scored = self._scorer.score(pairs, pool.xp, pool.threads)
-        return Result.decided(self._decision, pool.catalog, scored)
+        scored = self.scorer.score(pairs, pool.xp, pool.threads)
+        return Result.decided(self.decision, pool.catalog, scored)
 
 
 def matching_files(run: Run, names: Sequence[str]) -> dict[str, dict[str, str]]:

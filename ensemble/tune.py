@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -169,8 +169,7 @@ def tune(pools: Sequence[ScoredPool], config: TuneConfig, seed: int = 0) -> Tune
     size = max(round(sum(pairs.n for pairs, _ in pools) / len(pools)), 1)
     decision = Decision(chosen.rule, chosen.threshold, config.max_matches, config.veto, size, config.drift)
     if config.pool_size is not None:
-        there = decision.threshold_in(config.pool_size)
-        decision = replace(decision, threshold=there, pool_size=config.pool_size, drift=0.0)
+        decision = decision.fixed(config.pool_size)
     return Tuned(
         decision=decision,
         row_f1=float(row_f1(chosen.figures.sum(axis=0))),

@@ -3,8 +3,10 @@
 A branch is a folder `branches/<name>/` with
 
 - `config.py`: `Config`, its section of the settings;
-- `embed.py`: `embed(catalog, encoder, config, compute) -> Embeddings`;
-- `candidates.py`: `candidates(embeddings, config, compute) -> Candidates`;
+- `embed.py`: `embed(catalog, encoder, config, compute) -> Embeddings`; with an encoder, what it makes of a listing
+  depends on no other one, to the bit;
+- `candidates.py`: `candidates(embeddings, config, compute, known=None) -> Candidates`, where what is known from an
+  earlier search saves time and changes nothing;
 - `train.py`, only if it learns: `train(catalog, components, config, compute, out) -> figures`, which writes an encoder
   into the folder `out`. It may find there what a killed training left. Under `torchrun` every process calls it, each
   with a folder of its own, of which the first one's is kept.
@@ -31,6 +33,7 @@ from shared.command import command, step_command
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.extra import extra_stage, extras_of, join, load_extra
+from shared.neighbours import Known
 from shared.pools import (
     ALL,
     Pool,
@@ -79,10 +82,10 @@ def embed(run: Run, settings: Settings, name: str, catalog: Catalog, encoder: st
     return embed_with(name, catalog, folder, settings.branch(name), settings[ComputeConfig])
 
 
-def candidates(settings: Settings, name: str, embeddings: Embeddings) -> Candidates:
-    """The pairs a branch proposes among embedded listings."""
+def candidates(settings: Settings, name: str, embeddings: Embeddings, known: Known | None = None) -> Candidates:
+    """The pairs a branch proposes among embedded listings; `known` is what it found among some of them before."""
     module = import_module(f"branches.{name}.candidates")
-    made: Candidates = module.candidates(embeddings, settings.branch(name), settings[ComputeConfig])
+    made: Candidates = module.candidates(embeddings, settings.branch(name), settings[ComputeConfig], known)
     return made
 
 

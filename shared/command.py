@@ -32,6 +32,7 @@ def command(
     *,
     usage: str,
     new_data: bool = False,
+    only_reads: Callable[[argparse.Namespace], bool] = lambda arguments: arguments.data is not None,
     options: Callable[[argparse.ArgumentParser], object] = lambda parser: None,
     opened: Callable[[argparse.Namespace], Run] = lambda arguments: Run(arguments.run),
     follow: Follow | None = None,
@@ -44,10 +45,10 @@ def command(
         description: One sentence for `--help`.
         sections: Sections of the settings that `--help` lists.
         usage: The command as it is typed.
-        new_data: Whether `--data` names a new catalogue, which the run does not take as its own. The run is then only
-            read; otherwise the command holds it alone.
+        new_data: Whether `--data` names a new catalogue, which the run does not take as its own.
+        only_reads: With `new_data`, whether by its options the command only reads the run, and does not hold it alone.
         options: Adds the command's own options.
-        opened: Opens what the parsed options name as the run.
+        opened: Opens what they name as the run.
         follow: What the other processes of `torchrun` do while the first does the work; without it there can be none.
         argv: Arguments; those of the process when None.
 
@@ -69,7 +70,7 @@ def command(
                 if follow is not None and world.rank() > 0:
                     follow(run, settings)
                     return 0
-                with nullcontext() if new_data and arguments.data is not None else run.locked():
+                with nullcontext() if new_data and only_reads(arguments) else run.locked():
                     body(run, settings, arguments)
                 world.dismiss()
     except MatcherError as error:

@@ -6,6 +6,8 @@ Hence two steps:
 1. A fast product picks, for each listing, all that rounding may have kept from being among its k best.
 2. Each picked pair is computed again by `Embeddings.similarity`, in float64 and independent of all else in the pool,
    and rounded to `DECIMALS`. What is kept and how it ranks follows from these values alone.
+
+Where some listings were searched before, step 1 looks for what they cannot know yet, and nothing else changes.
 """
 
 from __future__ import annotations
@@ -29,8 +31,21 @@ COLUMN_GROUPS = 16  # times k: column groups whose maxima bound the k-th best si
 COMMON = 1 / 16  # a sparse column filled in more than this share of the rows is multiplied faster as a dense one
 
 Index = NDArray[np.int64]
-Hits = tuple[Index, Index]  # (listing, neighbour), positions in the pool
-Product = Callable[[int, int], Any]  # rows start to stop times all rows, float32 [stop - start, m]
+Hits = tuple[Index, Index]  # (listing, neighbour), rows
+Product = Callable[[Index], Any]  # b rows times m columns, float32 [b, m]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What was found among earlier listings, some of which are still there with the vectors they had.
+
+    Args:
+        found: Of `nearest` with the same arguments, or made by it from something known.
+        origin: The row that each listing had, int64 [n], rising; -1 for one that is new or has another vector.
+    """
+
+    found: Candidates
+    origin: Index
 
 
 def nearest(
@@ -41,6 +56,7 @@ def nearest(
     minimum: float = 0.0,
     max_ties: int | None = None,
     block: int | None = None,
+    known: Known | None = None,
 ) -> Candidates:
     """The k most similar listings of each listing that has evidence, by cosine.
 
@@ -53,6 +69,7 @@ def nearest(
             with the k-th, or as close to it as rounding is coarse, those in the lowest rows are kept. This is the one
             choice that depends on the order of the rows.
         block: Listings searched at a time; by default as many as make `CELLS` similarities.
+        known: What an earlier search found; it changes the time that this one takes, and nothing in what it finds.
 
     Returns:
         Each unordered pair once, with its similarity rounded to `DECIMALS`. Ranks are competition ranks: 1 + the number
@@ -60,10 +77,9 @@ def nearest(
     """
     pool = np.flatnonzero(embeddings.present)
     limit = max(k, 4 * k if max_ties is None else max_ties)
-    vectors = embeddings.vectors[pool]
-    search = _Search(xp, k, limit, minimum, _slack(vectors))
-    listing, neighbour = _hits(vectors, search, block or max(1, CELLS // max(1, len(pool))))
-    return _ranked(embeddings, pool[listing], pool[neighbour], k, limit, minimum)
+    search = _Search(xp, k, limit, minimum, _slack(embeddings.vectors), block)
+    hits = _grown(embeddings, pool, known, search) if known else _hits(embeddings.vectors, pool, pool, search)
+    return _ranked(embeddings, *hits, k, limit, minimum)
 
 
 # --- step 1: a superset of the neighbours, by float32 products -------------------------------------------------------
@@ -79,6 +95,7 @@ class _Search:
         limit: Hits a listing beyond which ties are thinned out.
         minimum: Least similarity.
         slack: How far below the k-th best similarity a product may lie, its true value being as large.
+        block: Listings searched at a time; None: as many as make `CELLS` similarities.
     """
 
     xp: ModuleType
@@ -86,6 +103,7 @@ class _Search:
     limit: int
     minimum: float
     slack: float
+    block: int | None
 
     @property
     def least(self) -> float:
@@ -103,39 +121,69 @@ def _slack(vectors: Vectors) -> float:
     return float(2 * terms * 2**-24 + 10**-DECIMALS)
 
 
-def _hits(vectors: Vectors, search: _Search, block: int) -> Hits:
-    """Listings with a superset of their neighbours, found `block` listings at a time."""
-    m, xp = vectors.shape[0], search.xp
-    product = _product(vectors, xp)
+def _hits(vectors: Vectors, rows: Index, columns: Index, search: _Search) -> Hits:
+    """Listings `rows` with a superset of their neighbours among the listings `columns`; both are rising."""
+    m, xp = len(columns), search.xp
+    product = _product(vectors, columns, xp)
+    block = search.block or max(1, CELLS // max(1, m))
     listings, neighbours = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-    for start in range(0, m, block):
-        stop = min(start + block, m)
-        similarity = product(start, stop)
-        similarity[xp.arange(stop - start), xp.arange(start, stop)] = -1  # a listing is not its own neighbour
+    for start in range(0, len(rows) if m else 0, block):
+        searched = rows[start : start + block]
+        similarity = product(searched)
+        _, itself, column = np.intersect1d(searched, columns, assume_unique=True, return_indices=True)
+        similarity[xp.asarray(itself), xp.asarray(column)] = -1  # a listing is not its own neighbour
         at = _host(_block_hits(similarity, search))
-        listings.append(start + at // m)
-        neighbours.append(at % m)
+        listings.append(searched[at // m])
+        neighbours.append(columns[at % m])
     return np.concatenate(listings), np.concatenate(neighbours)
 
 
-def _product(vectors: Vectors, xp: ModuleType) -> Product:
-    """Products of some rows with all rows, on `xp`.
+def _grown(embeddings: Embeddings, pool: Index, known: Known, search: _Search) -> Hits:
+    """The same for all of `pool`, of which some were searched before.
+
+    New listings, and those that lost a neighbour, are searched among all. Of the others' neighbours all are known but
+    those among the new listings.
+    """
+    place = np.full(known.found.n + 1, -1, dtype=np.int64)  # earlier row → row, -1 where it is gone
+    kept = np.flatnonzero(known.origin >= 0)
+    place[known.origin[kept]] = kept
+    left, right = place[known.found.left], place[known.found.right]
+    named, found = known.found.rank_left > 0, known.found.rank_right > 0
+    listing = np.concatenate([left[named], right[found]])
+    neighbour = np.concatenate([right[named], left[found]])
+    again = known.origin < 0
+    again[listing[(listing >= 0) & (neighbour < 0)]] = True
+    stays = (listing >= 0) & (neighbour >= 0)
+    stays[stays] = ~again[listing[stays]]
+    hits = [(listing[stays], neighbour[stays])]
+    hits.append(_hits(embeddings.vectors, pool[again[pool]], pool, search))
+    hits.append(_hits(embeddings.vectors, pool[~again[pool]], pool[known.origin[pool] < 0], search))
+    listings, neighbours = zip(*hits, strict=True)
+    return np.concatenate(listings), np.concatenate(neighbours)
+
+
+def _product(vectors: Vectors, columns: Index, xp: ModuleType) -> Product:
+    """Products of some rows with the rows `columns`, on `xp`.
 
     Of a sparse matrix the common columns are taken out and multiplied as a dense one: they are few, and cause most of
     the work of a sparse product, which costs the square of a column's entries.
     """
     if not sparse.issparse(vectors):
-        dense = xp.asarray(vectors)
-        return lambda start, stop: dense[start:stop] @ dense.T
+        return _dense_product(vectors, columns, xp)
     common = np.bincount(vectors.indices, minlength=vectors.shape[1]) > COMMON * vectors.shape[0]
-    dense = xp.asarray(vectors[:, np.flatnonzero(common)].toarray())
+    often = _dense_product(vectors[:, np.flatnonzero(common)].toarray(), columns, xp)
     rest = vectors[:, np.flatnonzero(~common)]
     if rest.nnz == 0:
-        return lambda start, stop: dense[start:stop] @ dense.T
-    if xp is not np:
-        rest = importlib.import_module("cupyx.scipy.sparse").csr_matrix(rest)
-    columns = rest.T.tocsr()
-    return lambda start, stop: rest[start:stop] @ columns + dense[start:stop] @ dense.T
+        return often
+    matrix = (lambda host: host) if xp is np else importlib.import_module("cupyx.scipy.sparse").csr_matrix
+    others = matrix(rest[columns]).T.tocsr()
+    return lambda rows: matrix(rest[rows]) @ others + often(rows)
+
+
+def _dense_product(vectors: Any, columns: Index, xp: ModuleType) -> Product:
+    dense = xp.asarray(vectors)
+    others = dense[xp.asarray(columns)].T
+    return lambda rows: dense[xp.asarray(rows)] @ others
 
 
 def _block_hits(similarity: Any, search: _Search) -> Any:

@@ -175,7 +175,7 @@ class Run:
             manifest = self.manifest(name)
             if manifest is None:
                 raise ArtefactError(f"{self.folder} has no finished stage {name!r}; ./run_all.sh makes it")
-            fault = _damage(self.folder / name, manifest)
+            fault = damage(self.folder / name, manifest["outputs"])
             if fault:
                 raise ArtefactError(f"{self.folder / name}: {fault}; ./run_all.sh makes it again")
             self._checked.add(name)
@@ -244,7 +244,7 @@ class Run:
         manifest = self.manifest(name)
         if manifest is None or digest(manifest["key"]) != digest(key):
             return False
-        fault = None if name in self._checked else _damage(final, manifest)
+        fault = None if name in self._checked else damage(final, manifest["outputs"])
         if fault:
             self._line(name, f"{fault}; doing it again")
             return False
@@ -328,8 +328,14 @@ def _versions() -> dict[str, str]:
     return {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()}
 
 
-def _damage(folder: Path, manifest: Mapping[str, Any]) -> str | None:
-    for name, expected in manifest["outputs"].items():
+def damage(folder: Path, files: Mapping[str, str]) -> str | None:
+    """What is wrong with the first file that is not as it was written, in words; None when all are.
+
+    Args:
+        folder: Where they lie.
+        files: Name below the folder → SHA-256.
+    """
+    for name, expected in files.items():
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"

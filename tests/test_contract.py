@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from shared.branch import learns
 from shared.compute import ComputeConfig
 from shared.errors import ArtefactError
+from shared.neighbours import Known
 from shared.schema import CATALOG_SCHEMA, Candidates, Catalog, Embeddings
 from shared.section import Section
 from shared.settings import branch_names, section_classes
@@ -130,7 +131,7 @@ def by_id(made: Candidates, ids: NDArray[Any]) -> dict[frozenset[tuple[str, int]
 def test_each_step_has_the_signature_of_the_contract(branch: Branch) -> None:
     expected = {
         "embed": ["catalog", "encoder", "config", "compute"],
-        "candidates": ["embeddings", "config", "compute"],
+        "candidates": ["embeddings", "config", "compute", "known"],
         "train": ["catalog", "components", "config", "compute", "out"],
     }
     for step, names in expected.items():
@@ -179,6 +180,25 @@ def test_labels_play_no_part_in_embedding(
     branch: Branch, pool: Catalog, embeddings: Embeddings, tmp_path: Path
 ) -> None:
     assert saved(branch.embed(pool.without_labels()), tmp_path) == saved(embeddings, tmp_path)
+
+
+def test_an_encoder_embeds_a_listing_alone(branch: Branch, pool: Catalog, embeddings: Embeddings) -> None:
+    if branch.encoder is None:
+        return
+    for rows in ([PLAIN[5]], list(PLAIN[3:20:3]), [*BARE, *PLAIN[:9]]):
+        part = branch.embed(pool.take(np.array(rows)))
+        np.testing.assert_array_equal(part.vectors, embeddings.vectors[rows])
+
+
+def test_what_a_branch_knows_of_earlier_listings_changes_nothing(
+    branch: Branch, embeddings: Embeddings, found: Candidates, tmp_path: Path
+) -> None:
+    earlier = np.delete(np.arange(40), [4, 21, 39])
+    origin = np.full(40, -1)
+    origin[earlier] = np.arange(37)
+    before = branch.candidates(Embeddings(embeddings.vectors[earlier], embeddings.present[earlier]))
+    grown = branch.step("candidates")(embeddings, branch.config, branch.compute, Known(before, origin))
+    assert saved(grown, tmp_path) == saved(found, tmp_path)
 
 
 def test_candidates_are_pairs_of_listings_with_evidence_at_the_embeddings_similarity(

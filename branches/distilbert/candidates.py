@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from branches.distilbert.config import Config
 from shared.compute import ComputeConfig
-from shared.neighbours import nearest
+from shared.neighbours import Known, nearest
 from shared.schema import Candidates, Embeddings
 
 
-def candidates(embeddings: Embeddings, config: Config, compute: ComputeConfig) -> Candidates:
+def candidates(
+    embeddings: Embeddings, config: Config, compute: ComputeConfig, known: Known | None = None
+) -> Candidates:
     """The pairs in which one listing is among the other's `neighbours` nearest, or tied with the last of them."""
-    return nearest(embeddings, config.neighbours, compute.xp())
+    return nearest(embeddings, config.neighbours, compute.xp(), known=known)
 
 
 if __name__ == "__main__":

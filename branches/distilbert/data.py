@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from shared.encoder import Inputs
+from shared.encoder import Inputs, full_batches
 from shared.titles import normalise_all
 
 STEP = 8  # batches are padded to a multiple of this many tokens
@@ -42,17 +42,26 @@ class Titles:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def by_length(self) -> NDArray[np.int64]:
-        """The titles from the shortest to the longest, equal lengths by text, so that batches need little padding."""
-        return np.argsort([len(tokens) for tokens in self.tokens], kind="stable").astype(np.int64)
+    def batches(self, size: int) -> list[NDArray[np.int64]]:
+        """Batches of exactly `size` titles that are padded to one length, the shortest first.
+
+        A kernel may round differently for another length, so a title's embedding depends on no other title.
+        """
+        lengths = np.array([self._padded(tokens) for tokens in self.tokens], dtype=np.int64)
+        of_length = [np.flatnonzero(lengths == length) for length in np.unique(lengths)]
+        return [batch for titles in of_length for batch in full_batches(titles, size)]
 
     def inputs(self, titles: NDArray[np.int64]) -> Inputs:
         """A batch of titles: `input_ids` and `attention_mask`, int64 [b, t]."""
         chosen = [self.tokens[at] for at in titles]
-        longest = -(-max(len(tokens) for tokens in chosen) // STEP) * STEP
+        longest = max(self._padded(tokens) for tokens in chosen)
         ids = torch.full((len(chosen), longest), self._padding)
         mask = torch.zeros((len(chosen), longest), dtype=torch.long)
         for row, tokens in enumerate(chosen):
             ids[row, : len(tokens)] = torch.tensor(tokens)
             mask[row, : len(tokens)] = 1
         return {"input_ids": ids, "attention_mask": mask}
+
+    @staticmethod
+    def _padded(tokens: list[int]) -> int:
+        return -(-len(tokens) // STEP) * STEP

@@ -11,7 +11,7 @@ from branches.distilbert.config import Config
 from branches.distilbert.data import Titles
 from branches.distilbert.model import restore
 from shared.compute import ComputeConfig
-from shared.encoder import Inputs, encode, full_batches, read_facts, spread
+from shared.encoder import Inputs, encode, read_facts, spread
 from shared.schema import Catalog, Embeddings, Flags
 
 
@@ -38,8 +38,7 @@ def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: Compu
     def load(positions: NDArray[np.int64]) -> tuple[Inputs, Flags]:
         return titles.inputs(positions), np.ones(len(positions), dtype=bool)
 
-    batches = full_batches(titles.by_length(), config.embed_batch)
-    vectors = encode(model, load, batches, len(titles), config, compute, "distilbert")
+    vectors = encode(model, load, titles.batches(config.embed_batch), len(titles), config, compute, "distilbert")
     return spread(vectors, titles.rows, titles.title, len(catalog))
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 from branches.phash.config import Config
 from branches.phash.embed import BITS
 from shared.compute import ComputeConfig
-from shared.neighbours import nearest
+from shared.neighbours import Known, nearest
 from shared.schema import Candidates, Embeddings
 
 
-def candidates(embeddings: Embeddings, config: Config, compute: ComputeConfig) -> Candidates:
+def candidates(
+    embeddings: Embeddings, config: Config, compute: ComputeConfig, known: Known | None = None
+) -> Candidates:
     """The pairs within `radius` bits, of which each listing proposes its `neighbours` nearest and their ties.
 
     All of this runs as a matrix product of ±1/8, which is exact in float32 and no slower than counting bits.
     """
     minimum = 1 - 2 * config.radius / BITS
-    return nearest(embeddings, config.neighbours, compute.xp(), minimum=minimum)
+    return nearest(embeddings, config.neighbours, compute.xp(), minimum=minimum, known=known)
 
 
 if __name__ == "__main__":

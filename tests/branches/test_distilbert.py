@@ -193,8 +193,10 @@ def test_batches_are_padded_and_masked(tokeniser):
     assert not batch["input_ids"][batch["attention_mask"] == 0].any()
 
 
-def test_titles_are_ordered_by_length(tokeniser):
-    titles = Titles(np.array(["a b c d", "z", "b c", "a"], dtype=object), tokeniser, 16)
-    lengths = [len(titles.tokens[at]) for at in titles.by_length()]
-    assert lengths == sorted(lengths)
-    assert len(set(titles.by_length().tolist())) == 4
+def test_a_batch_holds_titles_that_are_padded_alike(tokeniser):
+    titles = Titles(np.array(["tas " * n for n in (1, 20, 3, 9, 2, 14)], dtype=object), tokeniser, 32)
+    batches = titles.batches(2)
+    assert [len(batch) for batch in batches] == [2] * len(batches)
+    assert np.unique(np.concatenate(batches)).tolist() == list(range(6))
+    for batch in batches:
+        assert {-(-len(titles.tokens[at]) // 8) * 8 for at in batch} == {titles.inputs(batch)["input_ids"].shape[1]}

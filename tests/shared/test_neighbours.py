@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from shared.neighbours import nearest
+from shared import neighbours
+from shared.neighbours import Known, nearest
 from shared.schema import Candidates, Embeddings
 
 EVERYTHING = 10**6  # max_ties that never bites
@@ -281,3 +282,47 @@ def test_memory_stays_far_below_all_similarities(pool: Embeddings) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 0.25 * 4 * n * n
+
+
+# --- what was searched before ----------------------------------------------------------------------------------------
+
+
+@st.composite
+def growing(draw: st.DrawFn) -> tuple[Embeddings, list[int], list[int]]:
+    """Listings of few different vectors, some absent; the rows there were before, and those there are after."""
+    n = draw(st.integers(0, 24))
+    vectors = draw(st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=n, max_size=n))
+    rows = st.lists(st.booleans(), min_size=n, max_size=n).map(lambda kept: [at for at, k in enumerate(kept) if k])
+    return unit(np.array(vectors).reshape(n, 3), as_sparse=draw(st.booleans())), draw(rows), draw(rows)
+
+
+@given(growing(), st.integers(1, 5), st.sampled_from([0.0, 0.8]), st.sampled_from([None, 3, EVERYTHING]))
+@settings(max_examples=300, deadline=None)
+def test_what_is_known_of_earlier_listings_changes_nothing(
+    world: tuple[Embeddings, list[int], list[int]], k: int, minimum: float, max_ties: int | None
+) -> None:
+    whole, before, after = world
+
+    def search(rows: list[int], known: Known | None = None) -> Candidates:
+        pool = Embeddings(whole.vectors[rows], whole.present[rows])
+        return nearest(pool, k, np, minimum=minimum, max_ties=max_ties, known=known)
+
+    origin = np.array([before.index(row) if row in before else -1 for row in after], dtype=np.int64)
+    grown, anew = search(after, Known(search(before), origin)), search(after)
+    for name in ("left", "right", "similarity", "rank_left", "rank_right"):
+        np.testing.assert_array_equal(getattr(grown, name), getattr(anew, name))
+
+
+def test_only_what_is_new_is_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, cells = random_unit(600, 8), []
+    block_hits = neighbours._block_hits
+
+    def counted(similarity: Any, search: Any) -> Any:
+        cells.append(similarity.size)
+        return block_hits(similarity, search)
+
+    known = Known(nearest(Embeddings(whole.vectors[:580], whole.present[:580]), 5, np), np.r_[0:580, [-1] * 20])
+    monkeypatch.setattr(neighbours, "_block_hits", counted)
+    grown = nearest(whole, 5, np, known=known)
+    assert sum(cells) == 20 * 600 + 580 * 20
+    assert as_dict(grown) == as_dict(nearest(whole, 5, np))

@@ -1,0 +1,313 @@
+"""An index that grows in any steps holds what matching all its listings at once gives, and survives what happens."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ensemble.index.command import read_ids
+from ensemble.index.grow import grow, plan
+from ensemble.index.state import State
+from ensemble.matcher import Matcher
+from shared import branch
+from shared.catalog import DataConfig, find_source, read_catalog
+from shared.compute import ComputeConfig
+from shared.errors import MatcherError
+from shared.run import Run
+from shared.schema import Catalog, Embeddings
+from shared.settings import Settings, merge, remembered
+from shared.snapshots import CURRENT, Snapshots
+
+Command = Callable[..., tuple[int, str, str]]
+ONE_CORE = {"compute": {"threads": 1, "device": "cpu"}}
+
+
+@pytest.fixture(scope="module")
+def matcher(first: tuple[Path, str]) -> Matcher:
+    return Matcher.of_run(Run(first[0]), Settings(merge(remembered(first[0]), ONE_CORE)))
+
+
+@pytest.fixture(scope="module")
+def titles_alone(first: tuple[Path, str]) -> Iterator[Matcher]:
+    """A matcher whose encoders say nothing, which takes no time."""
+    made = Matcher.of_run(Run(first[0]), Settings(merge(remembered(first[0]), ONE_CORE)))
+    embed = made.embed
+
+    def quick(catalog: Catalog, names: list[str]) -> dict[str, Embeddings]:
+        nothing = Embeddings(np.zeros((len(catalog), 2), dtype=np.float32), np.zeros(len(catalog), dtype=bool))
+        return {name: nothing if branch.learns(name) else embed(catalog, [name])[name] for name in names}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(made, "embed", quick)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def catalog(data: Path) -> Catalog:
+    config = DataConfig()
+    return read_catalog(find_source(data, config), config, ComputeConfig(**ONE_CORE["compute"]), labelled=False)
+
+
+def step(matcher: Matcher, state: State, given: Catalog | None, removed: list[str] | None = None) -> State:
+    return grow(matcher, state, 1, plan(state.catalog, given, removed or []))[0]
+
+
+def groups(of: State) -> set[frozenset[str]]:
+    members: dict[str, set[str]] = {}
+    for posting_id, group_id in of.group_ids.items():
+        members.setdefault(group_id, set()).add(posting_id)
+    return set(map(frozenset, members.values()))
+
+
+def assert_same(one: State, other: State) -> None:
+    """The same listings, groups and, to the bit, embeddings, candidates and scores; ids of groups may differ."""
+    assert one.catalog.table.drop("image") == other.catalog.table.drop("image")
+    assert groups(one) == groups(other)
+    for name in ("left", "right", "score"):
+        np.testing.assert_array_equal(getattr(one.pairs, name), getattr(other.pairs, name))
+    for name, view in one.views.items():
+        np.testing.assert_array_equal(view.embeddings.vectors, other.views[name].embeddings.vectors)
+        np.testing.assert_array_equal(view.candidates.similarity, other.views[name].candidates.similarity)
+
+
+@pytest.fixture(scope="module")
+def at_once(matcher: Matcher, catalog: Catalog) -> State:
+    return step(matcher, State(), catalog)
+
+
+# --- growing ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_index_holds_what_matching_its_listings_gives(matcher: Matcher, catalog: Catalog, at_once: State) -> None:
+    result = matcher.match_catalog(catalog)
+    scores = zip(catalog.ids[result.pairs.left], catalog.ids[result.pairs.right], result.pairs.score, strict=True)
+    ids, pairs = at_once.catalog.ids, at_once.pairs
+    kept = zip(ids[pairs.left], ids[pairs.right], pairs.score, strict=True)
+    assert {frozenset(pair): score for *pair, score in kept} == {frozenset(pair): score for *pair, score in scores}
+    assert at_once.group_ids == dict(zip(catalog.ids, result.group_ids(), strict=True))
+
+
+def test_ten_parts_in_any_order_give_the_same_as_all_at_once(titles_alone: Matcher, catalog: Catalog) -> None:
+    state = State()
+    for rows in np.array_split(np.random.default_rng(0).permutation(len(catalog)), 10):
+        state = step(titles_alone, state, catalog.take(rows))
+    assert_same(state, step(titles_alone, State(), catalog))
+
+
+def test_embeddings_are_kept_when_listings_are_added_updated_and_removed(
+    matcher: Matcher, catalog: Catalog, at_once: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By way of listings with other titles and of some that go again; only those that are new are embedded."""
+    embedded: list[int] = []
+    embed_with = branch.embed_with
+
+    def noted(name: str, listings: Catalog, *rest: Any) -> Embeddings:
+        if name == "image":
+            embedded.append(len(listings))
+        return embed_with(name, listings, *rest)
+
+    monkeypatch.setattr(branch, "embed_with", noted)
+    titles = catalog.table.column("title").to_pylist()
+    other = catalog.table.set_column(1, catalog.table.schema.field(1), [[*titles[1:], titles[0]]])
+    state = step(matcher, State(), Catalog(other, catalog.image_folder).take(np.arange(20, 100)))
+    state = step(matcher, state, catalog.take(np.r_[0:30, 100:120]))
+    state = step(matcher, state, None, catalog.ids[95:].tolist())
+    state = step(matcher, state, catalog.take(np.arange(30, 120)))
+    assert embedded == [80, 20 + 10 + 20, 65 + 25]
+    assert_same(state, at_once)
+
+
+def test_growth_needs_no_picture_of_a_listing_it_holds(
+    matcher: Matcher, data: Path, at_once: State, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(data, tmp_path / "data"))
+    config = DataConfig()
+    catalog = read_catalog(find_source(folder, config), config, ComputeConfig(**ONE_CORE["compute"]), labelled=False)
+    state = step(matcher, State(), catalog.take(np.arange(90)))
+    kept = {name for name, row in zip(catalog.column("image"), range(len(catalog)), strict=True) if row >= 90}
+    for path in (folder / "train_images").iterdir():
+        if path.name not in kept:
+            path.unlink()
+    state.save(tmp_path)
+    assert_same(step(matcher, State.load(tmp_path), catalog.take(np.arange(90, len(catalog)))), at_once)
+
+
+def test_a_state_comes_back_from_its_files(at_once: State, tmp_path: Path) -> None:
+    at_once.save(tmp_path)
+    again = State.load(tmp_path)
+    assert_same(again, at_once)
+    assert (again.group_ids, again.retired, again.changes) == (at_once.group_ids, at_once.retired, at_once.changes)
+
+
+# --- what cannot be done ---------------------------------------------------------------------------------------------
+
+
+def test_every_fault_of_a_removal_is_named(catalog: Catalog) -> None:
+    ids = catalog.ids.tolist()
+    with pytest.raises(MatcherError, match="2 faults") as error:
+        plan(catalog, catalog.take(np.array([3])), [ids[3], ids[4], "nobody"])
+    assert f"{ids[3]!r} is to be added as well" in str(error.value)
+    assert "'nobody' is not in the index" in str(error.value)
+    with pytest.raises(MatcherError, match="no listing would be left"):
+        plan(catalog, None, ids)
+
+
+@pytest.mark.parametrize("name", ["ids.txt", "ids.csv"])
+def test_ids_are_read_as_written(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(("" if name.endswith("txt") else "posting_id\n") + "001\n1e5\n\n001\nNA\n")
+    assert read_ids(tmp_path / name, "posting_id") == ["001", "1e5", "NA"]
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tables(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The listings in two tables without pictures."""
+    folder = tmp_path_factory.mktemp("tables")
+    listings = pd.read_csv(data / "train.csv", dtype=str).drop(columns=["image", "label_group"])
+    listings[:80].to_csv(folder / "old.csv", index=False)
+    listings[80:].to_csv(folder / "new.csv", index=False)
+    listings[:9].to_csv(folder / "gone.csv", index=False)
+    return folder
+
+
+@pytest.fixture
+def match(first: tuple[Path, str], command: Command, tables: Path, tmp_path: Path) -> Callable[..., tuple[int, str]]:
+    """The command on an index in the test's folder; what it says, whichever way."""
+
+    def call(*arguments: object) -> tuple[int, str]:
+        ours = ["--run", first[0], "--index", tmp_path / "I", "--data.image_column=", "--compute.threads=1"]
+        code, output, error = command("ensemble.match", *ours, "--compute.device=cpu", *arguments)
+        return code, output + error
+
+    return call
+
+
+def test_the_command_adds_removes_and_says_what_became_of_the_groups(
+    match: Callable[..., tuple[int, str]], tables: Path, tmp_path: Path
+) -> None:
+    assert match("--data", tables / "old.csv", "--out", tmp_path / "one")[0] == 0
+    code, output = match("--data", tables / "new.csv", "--remove", tables / "gone.csv", "--out", tmp_path / "two")
+    assert (code, "removed 9" in output) == (0, True)
+    before, after = (pd.read_parquet(tmp_path / out / "groups.parquet") for out in ("one", "two"))
+    gone = set(pd.read_csv(tables / "gone.csv", dtype=str).posting_id)
+    assert set(after.posting_id) == (set(before.posting_id) - gone) | set(pd.read_csv(tables / "new.csv").posting_id)
+    both = before.merge(after, on="posting_id")
+    moved = both[both.group_id_x != both.group_id_y]
+    log = [json.loads(line) for line in (tmp_path / "two" / "changes.jsonl").read_text().splitlines()]
+    told = {(change["group_id"], change["into"]) for change in log}
+    assert set(zip(moved.group_id_x, moved.group_id_y, strict=True)) <= told
+    code, output = match("--data", tables / "new.csv", "--remove", tables / "gone.csv", "--out", tmp_path / "three")
+    assert (code, "already" in output) == (0, True)
+    for name in ("matches", "groups", "pairs"):
+        again = pd.read_parquet(tmp_path / "three" / f"{name}.parquet")
+        pd.testing.assert_frame_equal(again, pd.read_parquet(tmp_path / "two" / f"{name}.parquet"))
+
+
+def test_an_index_answers_by_title_and_by_picture(
+    match: Callable[..., tuple[int, str]], tables: Path, data: Path, tmp_path: Path
+) -> None:
+    assert match("--data", tables / "old.csv", "--out", tmp_path / "out")[0] == 0
+    before = (tmp_path / "I" / CURRENT).read_bytes()
+    wanted = pd.read_csv(tables / "old.csv", dtype=str).iloc[5]
+    code, output = match("--title", wanted.title)
+    lines = output.splitlines()
+    assert code == 0
+    assert lines[0].startswith("match")
+    own = next(at for at, line in enumerate(lines) if f" {wanted.posting_id} " in line)
+    assert "equal titles" in lines[own + 1]
+    assert "answered in" in lines[-1]
+    picture = data / "train_images" / pd.read_csv(data / "train.csv").image[5]
+    code, output = match("--image", picture)
+    assert (code, "bits apart" in output or "bit apart" in output) == (0, True)
+    assert (tmp_path / "I" / CURRENT).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--index takes --data"),
+        (["--data", "x.csv"], "--index takes --data"),
+        (["--title", "tas", "--out", "o"], "change nothing"),
+        (["--title", "tas"], "there is no index"),
+        (["--remove", "nowhere.csv", "--out", "o"], "no such file"),
+        (["--image", "nowhere.jpg"], "there is no index"),
+        (["--data", "x.csv", "--out", "o", "--evaluate"], "leave --index"),
+    ],
+)
+def test_what_the_command_cannot_do_is_one_message(
+    arguments: list[str], message: str, match: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    code, output = match(*arguments)
+    assert (code, message in output) == (2, True)
+    assert not (tmp_path / "I").exists()
+
+
+@pytest.mark.parametrize("option", ["--remove", "--title", "--image"])
+def test_the_options_of_an_index_need_one(option: str, first: tuple[Path, str], command: Command) -> None:
+    code, _, error = command("ensemble.match", "--run", first[0], option, "x")
+    assert (code, f"{option} is for an index" in error) == (2, True)
+
+
+def test_an_index_of_another_matcher_an_altered_and_a_held_one_are_refused(
+    match: Callable[..., tuple[int, str]], tables: Path, tmp_path: Path
+) -> None:
+    add = ["--data", tables / "old.csv", "--out", tmp_path / "out"]
+    assert match(*add)[0] == 0
+    assert "another bundle" in match(*add, "--tfidf.words=2")[1]
+    with Snapshots(tmp_path / "I").locked():
+        assert "in use by process" in match(*add)[1]
+    code, output = match("--remove", tables / "new.csv", "--out", tmp_path / "o")
+    assert (code, "is not in the index" in output) == (2, True)
+    path = tmp_path / "I" / "000001" / "image" / "embeddings.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    code, output = match(*add)
+    assert (code, "checksum" in output) == (3, True)
+
+
+def test_killed_while_it_grows_an_index_is_as_before_or_as_after(
+    titles_alone: Matcher, catalog: Catalog, tmp_path: Path
+) -> None:
+    snapshots = Snapshots(tmp_path / "I")
+    old, new = step(titles_alone, State(), catalog.take(np.arange(80))), catalog.take(np.arange(80, 120))
+    after = step(titles_alone, old, new)
+
+    def save(number: int, state: State) -> None:
+        with snapshots.locked():
+            snapshots.write(number, {}, state.save)
+
+    def killed(delay_s: float) -> None:
+        child = os.fork()
+        if child == 0:
+            save(1, step(titles_alone, old, new))
+            os._exit(0)
+        time.sleep(delay_s)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+    start = time.perf_counter()
+    save(0, old)
+    step(titles_alone, old, new)
+    whole = time.perf_counter() - start
+    ended = set()
+    for _ in range(10):
+        killed(random.uniform(0, 1.3 * whole))
+        present = snapshots.current()
+        assert present is not None
+        ended.add(present.number)
+        assert_same(State.load(present.folder), old if present.number == 1 else after)
+        if present.number == 2:
+            shutil.rmtree(snapshots.folder)
+            save(0, old)
+    save(1, after)
+    assert ended <= {1, 2}
