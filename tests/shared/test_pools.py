@@ -17,6 +17,7 @@ from shared.branch import candidates_all, main_embed, train_all
 from shared.catalog import DataConfig
 from shared.compute import ComputeConfig
 from shared.errors import ArtefactError, MatcherError
+from shared.neighbours import Known
 from shared.pools import (
     ALL,
     CATALOGUE_POOL,
@@ -102,7 +103,9 @@ class Recorder:
         made /= np.linalg.norm(made, axis=1, keepdims=True)
         return Embeddings(made.astype(np.float32), np.ones(len(catalog), dtype=bool))
 
-    def candidates(self, embeddings: Embeddings, config: Section, compute: ComputeConfig) -> Candidates:
+    def candidates(
+        self, embeddings: Embeddings, config: Section, compute: ComputeConfig, known: Known | None = None
+    ) -> Candidates:
         self.calls.append("candidates")
         none = np.zeros(0, dtype=np.int32)
         return Candidates(len(embeddings), none, none, np.zeros(0, dtype=np.float32), none, none)
