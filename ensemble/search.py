@@ -99,11 +99,12 @@ class Search:
     def _kept(self) -> list[Trial]:
         try:
             kept = json.loads(self.path.read_text(encoding="utf-8"))
+            key, trials = kept["key"], kept["trials"]
         except FileNotFoundError:
             return []
-        except ValueError as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise MatcherError(f"{self.path} is damaged ({error}); --force begins a new search") from error
-        return kept["trials"] if kept["key"] == self.key else []
+        return trials if key == self.key else []
 
     def go_on(self, count: int) -> None:
         """Try settings until `count` trials are there."""

@@ -122,8 +122,9 @@ def test_what_cannot_be_searched_is_said(
     assert searched(tmp_path / "run", market, monkeypatch, "--trials", "0") == 2
     assert "--trials=0" in capsys.readouterr().err
     (tmp_path / "run" / FOLDER).mkdir(parents=True)
-    (tmp_path / "run" / FOLDER / "trials.json").write_text("{", encoding="utf-8")
-    assert searched(tmp_path / "run", market, monkeypatch, "--trials", "1") == 2
-    assert "trials.json is damaged" in capsys.readouterr().err
+    for damaged in ("{", "{}", "[]"):
+        (tmp_path / "run" / FOLDER / "trials.json").write_text(damaged, encoding="utf-8")
+        assert searched(tmp_path / "run", market, monkeypatch, "--trials", "1") == 2
+        assert "trials.json is damaged" in capsys.readouterr().err
     assert searched(tmp_path / "run", market, monkeypatch, "--trials", "1", "--force") == 0
     assert len(trials(tmp_path / "run")) == 1
