@@ -25,7 +25,7 @@ from shared.errors import ArtefactError
 from shared.neighbours import Known
 from shared.pools import ALL
 from shared.run import Run, digest
-from shared.schema import Candidates, Catalog, Embeddings
+from shared.schema import Candidates, Catalog, Embeddings, Pairs
 from shared.settings import Settings, merge, portable, remembered
 
 SCORER, DECISION = "ensemble/scorer", "ensemble/decision"
@@ -149,16 +149,22 @@ class Matcher:
         """The pairs that a branch proposes among embedded listings; what it found before saves time."""
         return branch.candidates(self.settings, name, embeddings, known)
 
-    def pool(self, catalog: Catalog, views: Mapping[str, Evidence]) -> PoolEvidence:
-        """Listings with every branch's view of them, in the order of `branches`."""
-        return PoolEvidence(catalog, views, self._compute.xp(), self._compute.cpu_threads)
+    def pool(self, catalog: Catalog, views: Mapping[str, Evidence], described: Pairs | None = None) -> PoolEvidence:
+        """Listings with every branch's view of them, in the order of `branches`, and what is known of their pairs."""
+        return PoolEvidence(catalog, views, self._compute.xp(), self._compute.cpu_threads, described)
 
     def match_pool(self, pool: PoolEvidence) -> Result:
         """Match listings of which every branch's embeddings and candidates are known."""
+        return self.decide(pool, self.describe(pool))
+
+    def describe(self, pool: PoolEvidence) -> Pairs:
+        """The pairs that the branches propose, with their features."""
         proposed = union((view.candidates for view in pool.branches.values()), len(pool))
-        pairs = pair_features(pool, proposed, self.settings[EnsembleConfig].features)
-        scored = self.scorer.score(pairs, pool.xp, pool.threads)
-        return Result.decided(self.decision, pool.catalog, scored)
+        return pair_features(pool, proposed, self.settings[EnsembleConfig].features)
+
+    def decide(self, pool: PoolEvidence, described: Pairs) -> Result:
+        """Match listings whose pairs are described."""
+        return Result.decided(self.decision, pool.catalog, self.scorer.score(described, pool.xp, pool.threads))
 
 
 def matching_files(run: Run, names: Sequence[str]) -> dict[str, dict[str, str]]:

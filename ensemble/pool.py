@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.schema import Candidates, Catalog, Embeddings
+from shared.schema import Candidates, Catalog, Embeddings, Pairs
 from shared.titles import normalise_all
 
 
@@ -32,12 +32,14 @@ class PoolEvidence:
         branches: Branch name → its view.
         xp: numpy or CuPy: where array work runs.
         threads: CPU threads for work that is not array work.
+        described: Pairs of these listings with features that are known from before: those of `titles.OF_TWO`.
     """
 
     catalog: Catalog
     branches: Mapping[str, Evidence]
     xp: ModuleType = field(default=np, repr=False)
     threads: int = 1
+    described: Pairs | None = None
 
     def __len__(self) -> int:
         return len(self.catalog)

@@ -1,8 +1,8 @@
 """The rules that turn scored pairs into matches. Each is one class; all read as `rule.matches(threshold)`.
 
 From simple to complex: `Threshold`, `Min2`, `Mutual`, `NoBridges`, `AverageLink`, `MixedLink`. What does not depend on
-the threshold is done when a rule is made. But for `Min2`, a higher threshold only splits groups. No rule knows the size
-of the pool.
+the threshold is done once. Of several thresholds ask for the lowest one first: clusters are made from the top down to
+it. But for `Min2`, a higher threshold only splits groups. No rule knows the size of the pool.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Mutual(Threshold):
         score, best = scores(pairs).astype(np.float64), np.zeros(pairs.n)
         np.maximum.at(best, pairs.left, score)
         np.maximum.at(best, pairs.right, score)
-        super().__init__(_only(pairs, score >= self.REACH * np.maximum(best[pairs.left], best[pairs.right])))
+        super().__init__(pairs.only(score >= self.REACH * np.maximum(best[pairs.left], best[pairs.right])))
 
 
 class NoBridges(Threshold):
@@ -88,7 +88,7 @@ class NoBridges(Threshold):
     SUPPORT: ClassVar[float] = 0.5
 
     def __init__(self, pairs: Pairs) -> None:
-        super().__init__(_only(pairs, ~self.bridges(pairs)))
+        super().__init__(pairs.only(~self.bridges(pairs)))
 
     @classmethod
     def bridges(cls, pairs: Pairs) -> Flags:
@@ -116,13 +116,19 @@ class AverageLink:
 
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = pairs
-        columns = pairs.left, pairs.right, scores(pairs)
-        self._one, self._other, self._link = agglomerate(pairs.n, *columns, least=self.LEAST, forgiving=self.FORGIVING)
+        self._joins = agglomerate(pairs.n, pairs.left, pairs.right, scores(pairs), least=np.inf)
+        self._known = np.inf  # joins at or above it are known
 
     def groups(self, threshold: float) -> NDArray[np.int64]:
         """Group number of each listing, [n]. A higher threshold only splits groups."""
-        joined = self._link >= max(threshold, self.LEAST)
-        edges = (np.ones(int(joined.sum()), dtype=np.int8), (self._one[joined], self._other[joined]))
+        threshold = max(threshold, self.LEAST)
+        if threshold < self._known:
+            pairs, self._known = self.pairs, threshold
+            columns = pairs.left, pairs.right, scores(pairs)
+            self._joins = agglomerate(pairs.n, *columns, least=threshold, forgiving=self.FORGIVING)
+        one, other, link = self._joins
+        joined = link >= threshold
+        edges = (np.ones(int(joined.sum()), dtype=np.int8), (one[joined], other[joined]))
         graph = coo_array(edges, shape=(self.pairs.n, self.pairs.n))
         return connected_components(graph, directed=False)[1].astype(np.int64)
 
@@ -185,10 +191,6 @@ def capped(matches: Matches, most: int) -> Matches:
 
 def _both_ways(pairs: Pairs) -> Matches:
     return symmetric(pairs.n, pairs.left, pairs.right, scores(pairs))
-
-
-def _only(pairs: Pairs, keep: Flags) -> Pairs:
-    return Pairs(pairs.n, pairs.left[keep], pairs.right[keep], score=scores(pairs)[keep])
 
 
 def _within(group: NDArray[np.int64], pairs: Pairs) -> Matches:

@@ -1,14 +1,16 @@
 """The scorer: two LightGBM models of the probability that a candidate pair sells the same product.
 
-The first judges a pair by its features, the second by the first scores around it (`features/score_graph.py`). Both are
-cross-fitted by pool: a pair's out-of-fold score comes from a model that was trained on the other fold pools, and so saw
-neither of its components. One indirect way remains: the first scores that a second model learns from come, with two
-folds, from a first model trained on the pool that is then scored. The holdout is free of it.
+The first judges a pair by its features. The second judges those that are not hopeless by then, by the first scores
+around them (`features/score_graph.py`). Both are cross-fitted by pool: a pair's out-of-fold score comes from a model
+that was trained on the other fold pools, and so saw neither of its components. One indirect way remains: the first
+scores that a second model learns from come, with two folds, from a first model trained on the pool that is then scored.
+The holdout is free of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 from ensemble.config import VETO, EnsembleConfig, ScorerConfig
 from ensemble.features import feature_names, features_all, load_features
 from ensemble.features.score_graph import of_scores
+from ensemble.rules import scores
 from shared.command import step_command
 from shared.compute import ComputeConfig
 from shared.errors import ArtefactError, MatcherError
@@ -30,6 +33,8 @@ from shared.pools import Pool, fold_pools, load_split, pool_rows, train_catalog
 from shared.run import Run, write_json
 from shared.schema import Flags, Floats, Pairs
 from shared.settings import Settings
+
+HOPELESS = 0.01  # a pair that the first model scores less keeps that score, and the second one does not see it
 
 # Pairs with features, label codes int [n].
 LabelledPool = tuple[Pairs, NDArray[np.integer]]
@@ -101,7 +106,9 @@ class StackedScorer:
         """
         scored = self.first.score(pairs, threads)
         if self.second is not None:
-            scored = self.second.score(with_score_graph(scored, xp), threads)
+            in_doubt = worth_a_second(scored)
+            rescored = self.second.score(with_score_graph(scored.only(in_doubt), xp), threads)
+            scored = _rescored(scored, in_doubt, rescored)
         return _with_veto(scored, pairs)
 
     def models(self) -> dict[str, Scorer]:
@@ -124,6 +131,19 @@ def _with_veto(scored: Pairs, described: Pairs) -> Pairs:
     """Scored pairs with the feature that a veto reads, where they were described by it."""
     kept = described.features[[name for name in described.features if name == VETO]]
     return Pairs(scored.n, scored.left, scored.right, kept, scored.score)
+
+
+def worth_a_second(scored: Pairs) -> Flags:
+    """Which pairs the second model judges, bool [p]: about one in ten, and nearly all that are true."""
+    likely: Flags = scores(scored) >= HOPELESS
+    return likely
+
+
+def _rescored(scored: Pairs, in_doubt: Flags, rescored: Pairs) -> Pairs:
+    """The same pairs, those in doubt with their second scores."""
+    score = scores(scored).copy()
+    score[in_doubt] = scores(rescored)
+    return Pairs(scored.n, scored.left, scored.right, score=score)
 
 
 def with_score_graph(scored: Pairs, xp: ModuleType) -> Pairs:
@@ -223,19 +243,29 @@ def train_scorer(
     Returns:
         The scorer, the out-of-fold scores of every pool, and the rounds of each model.
     """
-    models, rounds = [], []
-    described = [pairs for pairs, _ in pools]
-    pools = [(without(pairs, left_out), codes) for pairs, codes in pools]
-    for _ in range(config.models):
-        pairs = TrainingPairs.of_pools(pools, config.group_size_power)
-        score, best = cross_fit(pairs, config, compute.seed, compute.cpu_threads)
-        models.append(fit(pairs, best, config, compute.seed, compute.cpu_threads))
-        rounds.append(best)
-        parts = np.split(score, np.cumsum([len(pairs) for pairs, _ in pools])[:-1])
-        scored = [Pairs(p.n, p.left, p.right, score=part) for (p, _), part in zip(pools, parts, strict=True)]
-        around = [with_score_graph(of_pool, compute.xp()) for of_pool in scored]
-        pools = [(pairs, codes) for pairs, (_, codes) in zip(around, pools, strict=True)]
-    return StackedScorer(*models), list(map(_with_veto, scored, described)), rounds
+    described, codes = zip(*pools, strict=True)
+    first, scored, rounds = _train([(without(pairs, left_out), known) for pairs, known in pools], config, compute)
+    models, all_rounds = [first], [rounds]
+    if config.models == 2:
+        in_doubt = [worth_a_second(pairs) for pairs in scored]
+        kept = [pairs.only(some) for pairs, some in zip(scored, in_doubt, strict=True)]
+        around = [with_score_graph(pairs, compute.xp()) for pairs in kept]
+        with suppress(NothingToLearnError):  # the first one left nothing in doubt
+            second, rescored, rounds = _train(list(zip(around, codes, strict=True)), config, compute)
+            models, all_rounds = [first, second], [*all_rounds, rounds]
+            scored = list(map(_rescored, scored, in_doubt, rescored))
+    return StackedScorer(*models), list(map(_with_veto, scored, described)), all_rounds
+
+
+def _train(
+    pools: Sequence[LabelledPool], config: ScorerConfig, compute: ComputeConfig
+) -> tuple[Scorer, list[Pairs], int]:
+    """One model: trained on all pools, with the out-of-fold scores of each, and its number of rounds."""
+    pairs = TrainingPairs.of_pools(pools, config.group_size_power)
+    score, rounds = cross_fit(pairs, config, compute.seed, compute.cpu_threads)
+    parts = np.split(score, np.cumsum([len(of_pool) for of_pool, _ in pools])[:-1])
+    scored = [Pairs(p.n, p.left, p.right, score=part) for (p, _), part in zip(pools, parts, strict=True)]
+    return fit(pairs, rounds, config, compute.seed, compute.cpu_threads), scored, rounds
 
 
 def _fit(

@@ -304,6 +304,12 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.left)
 
+    def only(self, keep: Flags) -> Pairs:
+        """Some of the pairs, with all that is known of them; `keep` is bool [p]."""
+        features = self.features[keep].reset_index(drop=True) if self.features.shape[1] else self.features
+        score = None if self.score is None else self.score[keep]
+        return Pairs(self.n, self.left[keep], self.right[keep], features, score)
+
     def save(self, path: Path) -> None:
         """Write one Parquet file; feature columns are prefixed with "f:"."""
         columns: dict[str, Any] = {"left": self.left, "right": self.right}

@@ -10,6 +10,7 @@ from rapidfuzz import fuzz, process
 from rapidfuzz.distance import JaroWinkler
 from scipy import sparse
 
+from ensemble.features.neighbourhood import locate
 from ensemble.features.overlap import incidence
 from ensemble.pool import PoolEvidence
 from shared.schema import Flags, Floats, Pairs
@@ -21,6 +22,7 @@ SCORERS: dict[str, Any] = {
     "token_set_ratio": fuzz.token_set_ratio,
     "jaro_winkler": JaroWinkler.normalized_similarity,
 }
+OF_TWO = [f"title_{name}" for name in SCORERS]  # features that depend on the two titles alone, and take the most time
 LONGEST = 500  # characters of a title that are compared; the time of some scorers grows with their square
 
 
@@ -28,11 +30,24 @@ def of_titles(pool: PoolEvidence, pairs: Pairs) -> dict[str, Floats]:
     """The features of the titles, named `title_<feature>`, float32 [p]; NaN where a title is missing."""
     titles = pool.titles
     known = (titles[pairs.left] != "") & (titles[pairs.right] != "")
-    features = _fuzzy(titles, pairs, pool.threads) | _lengths(titles, pairs) | _words(titles, pairs)
+    features = _fuzzy(pool, pairs) | _lengths(titles, pairs) | _words(titles, pairs)
     return {f"title_{name}": np.where(known, column, np.nan).astype(np.float32) for name, column in features.items()}
 
 
-def _fuzzy(titles: NDArray[Any], pairs: Pairs, threads: int) -> dict[str, Any]:
+def _fuzzy(pool: PoolEvidence, pairs: Pairs) -> dict[str, Floats]:
+    before = pool.described
+    if before is None:
+        return _compared(pool.titles, pairs, pool.threads)
+    at, known = locate(pairs, before.left, before.right, np)
+    compared = _compared(pool.titles, pairs.only(~known), pool.threads)
+    columns = {name: np.zeros(len(pairs), dtype=np.float32) for name in SCORERS}
+    for name, column in columns.items():
+        column[known] = before.features[f"title_{name}"].to_numpy()[at[known]]
+        column[~known] = compared[name]
+    return columns
+
+
+def _compared(titles: NDArray[Any], pairs: Pairs, threads: int) -> dict[str, Floats]:
     low, high = _by_text(np.array([*(title[:LONGEST] for title in titles), None], dtype=object)[:-1], pairs)
     return {
         name: process.cpdist(low, high, scorer=scorer, dtype=np.float32, workers=threads)

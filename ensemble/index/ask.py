@@ -151,7 +151,7 @@ def _with_known(scored: Pairs, known: Pairs, rows: Rows) -> Pairs:
     left = np.concatenate([place[known.left[inside]], scored.left[of_question]])
     right = np.concatenate([place[known.right[inside]], scored.right[of_question]])
     order = np.lexsort((right, left))
-    features = pd.concat([known.features[inside], scored.features[of_question]], ignore_index=True)
+    features = pd.concat([part.features[[*scored.features]] for part in (known.only(inside), scored.only(of_question))])
     score = np.concatenate([scores(known)[inside], scores(scored)[of_question]])
     return Pairs(scored.n, left[order], right[order], features.iloc[order], score[order])
 

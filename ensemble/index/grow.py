@@ -1,20 +1,23 @@
 """Adds, updates and removes listings of an index, and groups all that it then holds.
 
-An encoder embeds a listing by itself, so what it made of the listings there were is kept. Everything else about a pair
-depends on the whole pool (how rare a word is, who else is near), and is worked out again by the way that any catalogue
-goes. So the groups are those of matching all listings at once, however many steps it took to add them.
+An encoder embeds a listing by itself, and two titles are compared letter by letter whatever else there is, so what
+came of that is kept. Everything else about a pair depends on the whole pool (how rare a word is, who else is near),
+and is worked out again by the way that any catalogue goes. So the groups are those of matching all listings at once,
+however many steps it took to add them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ensemble.config import VETO
+from ensemble.features.titles import OF_TWO
 from ensemble.index.group_ids import changes, inherited
 from ensemble.index.state import State
 from ensemble.matcher import Matcher
@@ -23,7 +26,7 @@ from ensemble.result import Result
 from shared.branch import learns
 from shared.errors import MatcherError, raise_faults
 from shared.neighbours import Known
-from shared.schema import Catalog, Embeddings, Floats
+from shared.schema import Catalog, Embeddings, Floats, Pairs
 
 EVIDENCE = (
     "title",
@@ -33,6 +36,8 @@ EVIDENCE = (
     "height",
     "bytes",
 )  # what the branches and features see of a listing
+
+KEPT = [VETO, *OF_TWO]  # features of pairs that are kept
 
 Rows = NDArray[np.int64]
 
@@ -112,18 +117,30 @@ def grow(matcher: Matcher, state: State, snapshot: int, planned: Plan) -> tuple[
         The new state, and what matching all its listings at once gives.
     """
     views = {name: _view(matcher, name, state.views.get(name), planned) for name in matcher.branches}
-    result = matcher.match_pool(matcher.pool(planned.catalog, views))
+    pool = matcher.pool(planned.catalog, views, _of_kept_pairs(state.pairs, planned.origin))
+    described = matcher.describe(pool)
+    result = matcher.decide(pool, described)
     numbers = dict(zip(planned.catalog.ids.tolist(), result.groups.tolist(), strict=True))
     group_ids = inherited(numbers, state.group_ids, state.retired)
     new = State(
         planned.catalog,
         {name: view for name, view in views.items() if isinstance(view.embeddings.vectors, np.ndarray)},
-        result.pairs,
+        replace(result.pairs, features=described.features[[name for name in KEPT if name in described.features]]),
         group_ids,
         (state.retired | set(state.group_ids.values())) - set(group_ids.values()),
         (*state.changes, *changes(snapshot, state.group_ids, group_ids)),
     )
     return new, result
+
+
+def _of_kept_pairs(before: Pairs, origin: Rows) -> Pairs | None:
+    """The pairs of kept listings, in the rows these have now; None where their titles were not compared."""
+    if not set(OF_TWO) <= set(before.features):
+        return None
+    place = np.full(before.n, -1, dtype=np.int32)
+    place[origin[origin >= 0]] = np.flatnonzero(origin >= 0)
+    kept = before.only((place[before.left] >= 0) & (place[before.right] >= 0))
+    return Pairs(len(origin), place[kept.left], place[kept.right], kept.features)
 
 
 def _view(matcher: Matcher, name: str, before: Evidence | None, planned: Plan) -> Evidence:

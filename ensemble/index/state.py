@@ -27,7 +27,7 @@ class State:
         catalog: n listings in the order of their posting ids. Their pictures need not be there any more.
         views: Branch → its embeddings and candidates, of the branches with dense vectors. Those of the others change
             with every listing, so nothing of them is kept.
-        pairs: All candidate pairs with their scores.
+        pairs: All candidate pairs with their scores, and of their features those of `grow.KEPT`.
         group_ids: Posting id → id of its group.
         retired: Group ids that were given once and are no longer.
         changes: Every split and merge there ever was, the oldest first.
