@@ -119,6 +119,17 @@ def test_average_link_is_scipys_on_hundreds_of_listings(seed: int) -> None:
 
 
 @pytest.mark.parametrize("link", [AverageLink, MixedLink])
+@given(graph=tied())
+def test_groups_do_not_depend_on_which_thresholds_were_asked_before(
+    link: type[AverageLink], graph: tuple[int, Edges]
+) -> None:
+    pairs = scored(*graph)
+    falling, rising = link(pairs), link(pairs)
+    found = [falling.groups(threshold).tolist() for threshold in (0.9, 0.5, 0.26, 0.1)]
+    assert found == [rising.groups(threshold).tolist() for threshold in (0.1, 0.26, 0.5, 0.9)][::-1]
+
+
+@pytest.mark.parametrize("link", [AverageLink, MixedLink])
 def test_groups_of_distinct_scores_do_not_depend_on_the_order_of_the_listings(link: type[AverageLink]) -> None:
     n, edges = 60, random_edges(60, 3)
     order = np.random.default_rng(0).permutation(n)

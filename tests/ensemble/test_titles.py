@@ -1,19 +1,22 @@
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from math import log
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from rapidfuzz import fuzz
 from rapidfuzz.distance import JaroWinkler
 
 from ensemble.features import titles
-from ensemble.features.titles import of_titles
+from ensemble.features.titles import OF_TWO, of_titles
 from ensemble.pool import PoolEvidence
 from shared.schema import Pairs
 
 Make = Callable[..., Any]
+original = titles._compared
 
 
 def naive(titles: list[str], i: int, j: int) -> dict[str, float]:
@@ -48,6 +51,21 @@ def naive(titles: list[str], i: int, j: int) -> dict[str, float]:
         "idf_odd_low": odd[0],
         "idf_odd_high": odd[1],
     }
+
+
+def test_titles_that_were_compared_before_are_not_compared_again(
+    make_random_catalog: Make, every_pair: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog, pairs = make_random_catalog(20, 0), every_pair(20)
+    expected = of_titles(PoolEvidence(catalog, {}), pairs)
+    known = np.arange(len(pairs)) % 3 != 0
+    columns = pd.DataFrame({name: expected[name] for name in OF_TWO})
+    compared = []
+    monkeypatch.setattr(titles, "_compared", lambda *given: compared.append(len(given[1])) or original(*given))
+    found = of_titles(PoolEvidence(catalog, {}, described=replace(pairs, features=columns).only(known)), pairs)
+    assert compared == [int((~known).sum())]
+    for name, column in expected.items():
+        np.testing.assert_array_equal(found[name], column)
 
 
 @pytest.mark.parametrize("seed", range(3))

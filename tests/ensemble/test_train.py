@@ -258,6 +258,31 @@ def test_the_second_model_sees_nothing_but_first_scores(stacked: Stacked) -> Non
         assert roc_auc_score(is_match(pairs, codes), of_pool.score) > 0.95
 
 
+def test_a_hopeless_pair_keeps_its_first_score_and_the_second_model_does_not_see_it(
+    stacked: Stacked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer, _, _ = stacked
+    pairs, _ = labelled_pool(30, 5)
+    first = scorer.first.score(pairs, 1).score
+    middle = np.median(first)  # type: ignore[arg-type]
+    monkeypatch.setattr("ensemble.train.HOPELESS", middle)
+    both, hopeless = scorer.score(pairs, threads=1).score, first < middle  # type: ignore[operator]
+    assert 0 < hopeless.sum() < len(pairs)
+    assert not np.array_equal(both, first)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(both[hopeless], first[hopeless])  # type: ignore[index]
+    alone = scorer.score(pairs.only(~hopeless), threads=1).score
+    np.testing.assert_array_equal(both[~hopeless], alone)  # type: ignore[index]
+
+
+def test_where_the_first_model_leaves_nothing_in_doubt_there_is_no_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ensemble.train.HOPELESS", 1.0)
+    pools = [labelled_pool(40, 0), labelled_pool(40, 1)]
+    scorer, scored, rounds = train_scorer(pools, QUICK, CPU)
+    assert scorer.second is None
+    assert len(rounds) == 1
+    assert [len(pairs) for pairs in scored] == [len(pairs) for pairs, _ in pools]
+
+
 def test_scores_do_not_depend_on_the_order_of_the_listings(stacked: Stacked) -> None:
     scorer, _, _ = stacked
     pairs, _ = labelled_pool(30, 5)
