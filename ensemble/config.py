@@ -69,6 +69,11 @@ class TuneConfig(Section):
     )
     objective: str = Field("row_f1", description="what is to be best: row_f1, pair_f1, or recall at precision>=0.95")
     thresholds: int = Field(200, ge=2, description="thresholds tried for each rule, at quantiles of the scores")
+    smoothing: float = Field(
+        0.4,
+        ge=0,
+        description="a threshold counts for as good as those around it; how far these lie, in logits; 0: none",
+    )
     max_matches: int = Field(50, ge=1, description="most matches of a listing, itself not counted")
     veto: bool = Field(False, description="titles that state different quantities never match, whatever the rule")
     pool_size: int | None = Field(

@@ -77,7 +77,7 @@ def evaluate_calibration(run: Run, settings: Settings) -> dict[str, Any]:
 def evaluate_branch(run: Run, settings: Settings, name: str, catalog: Catalog) -> dict[str, Any]:
     """Figures of one branch alone on the holdout, at the threshold of its similarity that was best out of fold."""
     alone = {"rules": ["threshold"], "objective": "row_f1", "veto": False, "pool_size": None, "drift": 0.0}
-    rule = settings[TuneConfig].model_copy(update=alone | {"resamples": 2})
+    rule = settings[TuneConfig].model_copy(update=alone | {"resamples": 2, "smoothing": 0.0})
     folds = [similarity_as_score(run, name, pool) for pool in fold_pools(settings)]
     tuned = tune(list(zip(folds, fold_codes(run, settings), strict=True)), rule)
     pairs = similarity_as_score(run, name, HOLDOUT_POOL)

@@ -36,7 +36,8 @@ from shared.settings import Settings, Values
 
 FULL = "the whole system"
 # A baseline is tuned in the plainest way, whatever the run's decision is tuned for.
-PLAIN = TuneConfig().model_dump(mode="json", exclude={"thresholds", "max_matches"}) | {"resamples": 2, "drift": 0}
+SIMPLY = {"resamples": 2, "drift": 0, "smoothing": 0}
+PLAIN = TuneConfig().model_dump(mode="json", exclude={"thresholds", "max_matches"}) | SIMPLY
 ONE_THRESHOLD = {"tune": PLAIN | {"rules": ["threshold"]}}
 SWEEPS = 5  # times that the threshold of every branch is tuned with those of the others fixed
 
@@ -159,6 +160,8 @@ def systems(settings: Settings) -> dict[str, System]:
     found += [System(f"scorer, {rule}", by_scorer, {"tune": {"rules": [rule]}}) for rule in settings[TuneConfig].rules]
     if settings[TuneConfig].drift and settings[TuneConfig].pool_size is None:
         found += [System("threshold as tuned", by_scorer, {"tune": {"drift": 0}})]
+    if settings[TuneConfig].smoothing:
+        found += [System("the highest point of the curve", by_scorer, {"tune": {"smoothing": 0}})]
     if not settings[TuneConfig].veto:
         found += [System("with the quantity veto", by_scorer, {"tune": {"veto": True}})]
     for name in names if len(names) > 1 else []:
@@ -208,5 +211,5 @@ def judge_stage(run: Run, settings: Settings, system: System) -> Path:
 
 def _best(decision: Decision, pairs: Pairs, codes: NDArray[np.integer], tuning: TuneConfig) -> float:
     """The row F1 that the decision's rule has at the best threshold on the very pairs that are judged."""
-    plain = {"rules": [decision.rule], "objective": "row_f1", "pool_size": None, "drift": 0.0, "resamples": 2}
-    return tune([(pairs, codes)], tuning.model_copy(update=plain)).row_f1
+    plain = {"rules": [decision.rule], "objective": "row_f1", "pool_size": None}
+    return tune([(pairs, codes)], tuning.model_copy(update=plain | SIMPLY)).row_f1

@@ -1,6 +1,7 @@
 """Tunes the decision on the out-of-fold scores of the fold pools.
 
-1. Every rule is tried at every threshold, exactly; its best threshold is the one with the best objective.
+1. Every rule is tried at every threshold, exactly. Its best threshold is the one around which the objective is best:
+   the curve is flat near its top and rugged by chance, so its very highest point says little.
 2. Of the rules, each at its best threshold, the simplest that is as good as the best one within one standard error is
    chosen (`certainty.py`).
 3. For a pool of another size, the threshold of the chosen rule is moved (`drift.py`).
@@ -120,7 +121,7 @@ class _Tried:
     Args:
         rule: Its name.
         curve: (threshold, value of the objective), NaN where a demanded precision is not reached.
-        threshold: The best one; of equals the lowest.
+        threshold: The best one, as its surroundings say; of equals the lowest.
         value: The objective there.
         figures: `listing_figures` there, of every listing of all pools, [n, 5].
         precision: The highest pair precision at any threshold; 0 if there is never a match.
@@ -140,10 +141,26 @@ def _try(
     trial = Trial(rule, pools, config)
     sums = np.stack([trial.sums(threshold) for threshold in thresholds])
     values = np.where(objective.reached(sums), objective.values(sums), np.nan)
-    at = int(np.argmax(np.nan_to_num(values, nan=-1)))
+    around = values if objective.least_precision else smoothed(thresholds, values, config.smoothing)
+    at = int(np.argmax(np.nan_to_num(around, nan=-1)))
     curve = list(zip(thresholds, values.tolist(), strict=True))
     precision = float(np.where(sums[:, FOUND] > 0, pair_precision(sums), 0).max())
     return _Tried(rule, curve, *curve[at], trial.figures(thresholds[at]), precision)
+
+
+def smoothed(thresholds: Sequence[float], values: Figures, spread: float) -> Figures:
+    """A curve averaged around each threshold by a Gaussian kernel (Nadaraya-Watson), rounded to 12 digits.
+
+    Args:
+        thresholds: In (0, 1), rising, [t].
+        values: The curve, [t].
+        spread: Standard deviation of the kernel, in logits of thresholds; 0 leaves the curve as it is.
+    """
+    if len(thresholds) < 2 or spread == 0:
+        return values
+    at = np.log(thresholds) - np.log1p(-np.asarray(thresholds))
+    weight = np.exp(-0.5 * ((at[:, None] - at) / spread) ** 2) * np.gradient(at)
+    return np.round(weight @ values / weight.sum(axis=1), 12)
 
 
 def tune(pools: Sequence[ScoredPool], config: TuneConfig, seed: int = 0) -> Tuned:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from ensemble import tune as tune_module
 from ensemble.certainty import by_product, choose, resampled
@@ -14,7 +15,7 @@ from ensemble.config import Rule, TuneConfig
 from ensemble.decide import Decision, groups_of
 from ensemble.drift import LEAST_RATIO, moved
 from ensemble.objective import Objective, listing_figures, pair_f1, pair_precision, pair_recall
-from ensemble.tune import LEAST, ScoredPool, Trial, cuts, tune, tuned_figures
+from ensemble.tune import LEAST, ScoredPool, Trial, cuts, smoothed, tune, tuned_figures
 from shared.errors import MatcherError
 from shared.metrics import measure, row_f1, row_scores
 from shared.schema import Matches, Pairs
@@ -165,6 +166,29 @@ def test_the_cap_on_matches_takes_part() -> None:
     assert tight.decision.max_matches == 1
 
 
+@pytest.mark.parametrize("spread", [0.1, 0.4, 1.5])
+def test_a_smoothed_curve_is_a_mean_around_each_threshold(spread: float) -> None:
+    at = np.sort(np.random.default_rng(0).uniform(0.05, 0.95, 30))
+    logit = np.log(at / (1 - at))
+    rugged = np.random.default_rng(1).random(30)
+    weight = norm.pdf(logit[:, None], logit, spread) * np.gradient(logit)
+    assert smoothed(at.tolist(), rugged, spread) == pytest.approx((weight * rugged).sum(axis=1) / weight.sum(axis=1))
+    assert smoothed(at.tolist(), np.full(30, 0.7), spread) == pytest.approx(0.7)
+    assert smoothed(at.tolist(), rugged, 0).tolist() == rugged.tolist()
+    assert smoothed([0.3], rugged[:1], spread).tolist() == rugged[:1].tolist()
+
+
+def test_a_lone_peak_is_not_taken_for_the_best_threshold() -> None:
+    right = {(2 * k, 2 * k + 1): 0.6 + k / 100 for k in range(20)}
+    lucky = {(40, 41): 0.25, (42, 43): 0.26, (44, 45): 0.27}  # true pairs just above a host of wrong ones
+    wrong = {(2 * k, 2 * k + 3): 0.2 + k / 1000 for k in range(18)} | {(46, 48): 0.28}
+    pools = [pool(50, right | wrong | lucky, [at // 2 for at in range(46)] + [23, 24, 25, 26])]
+    plain, smooth = (tune(pools, TuneConfig(rules=["threshold"], smoothing=by)) for by in (0, 0.4))
+    assert plain.row_f1 > smooth.row_f1
+    assert 0.21 < plain.decision.threshold < 0.25
+    assert 0.28 < smooth.decision.threshold < 0.6
+
+
 # --- what it is tuned for --------------------------------------------------------------------------------------------
 
 
@@ -194,7 +218,7 @@ def test_without_pairs_nothing_is_wrong_and_nothing_missed() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_pair_f1_can_be_the_aim(seed: int) -> None:
     pools = [random_pool(40, seed), random_pool(30, seed + 5)]
-    config = TuneConfig(objective="pair_f1", rules=["threshold"], thresholds=500)
+    config = TuneConfig(objective="pair_f1", rules=["threshold"], thresholds=500, smoothing=0)
     tuned = tune(pools, config)
     figures = []
     for threshold in np.unique(np.concatenate([pairs.score for pairs, _ in pools])):
