@@ -6,16 +6,19 @@ odds rises (a prior shift: Saerens, Latinne and Decaestecker 2002, Neural Comput
 
     logit(threshold at N) = logit(threshold at n) + drift · log(N / n)
 
-With drift 1 this is the whole shift; less, where what the scorer knows adapts to the pool by itself.
+With drift 1 this is the whole shift; less, where what the scorer knows adapts to the pool by itself. It goes no further
+than for a pool `FURTHEST` times as large or small. In a much larger one a product's siblings have long been there, and
+no score of a scorer that saw a few hundred listings stands for such odds: nothing would match any more. In tiny pools
+everybody is somebody's nearest neighbour, and scores stand for less.
 """
 
 from __future__ import annotations
 
-LEAST_RATIO = 0.25  # in tiny pools everybody is somebody's nearest neighbour, and scores stand for less
+FURTHEST = 4.0
 
 
 def moved(threshold: float, drift: float, ratio: float) -> float:
-    """The threshold for a pool `ratio` times as large, in (0, 1); it falls no further than for `LEAST_RATIO`."""
+    """The threshold for a pool `ratio` times as large, in (0, 1)."""
     threshold = min(max(threshold, 1e-6), 1 - 1e-6)
-    odds = threshold / (1 - threshold) * max(ratio, LEAST_RATIO) ** drift
+    odds = threshold / (1 - threshold) * min(max(ratio, 1 / FURTHEST), FURTHEST) ** drift
     return float(odds / (1 + odds))

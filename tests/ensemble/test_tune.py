@@ -13,7 +13,7 @@ from ensemble import tune as tune_module
 from ensemble.certainty import by_product, choose, resampled
 from ensemble.config import Rule, TuneConfig
 from ensemble.decide import Decision, groups_of
-from ensemble.drift import LEAST_RATIO, moved
+from ensemble.drift import FURTHEST, moved
 from ensemble.objective import Objective, listing_figures, pair_f1, pair_precision, pair_recall
 from ensemble.tune import LEAST, ScoredPool, Trial, cuts, smoothed, tune, tuned_figures
 from shared.errors import MatcherError
@@ -371,8 +371,8 @@ def market(n: int, density: float, seed: int) -> ScoredPool:
 
 @pytest.mark.parametrize("rule", ["threshold", "average_link"])
 def test_the_threshold_for_a_larger_pool_is_near_its_best_and_beats_the_one_that_was_tuned(rule: Rule) -> None:
-    large = [market(4_000, 0.016, 1)]
-    config = TuneConfig(rules=[rule], thresholds=60, pool_size=4_000)
+    large = [market(2_000, 0.016, 1)]
+    config = TuneConfig(rules=[rule], thresholds=60, pool_size=2_000)
     tuned = tune([market(500, 0.016, 2), market(500, 0.016, 3)], config)
     there = Trial(rule, large, config)
     thresholds = np.linspace(0.05, 0.99, 20)
@@ -381,11 +381,11 @@ def test_the_threshold_for_a_larger_pool_is_near_its_best_and_beats_the_one_that
         for tried in (thresholds, [tuned.threshold_as_tuned], [tuned.decision.threshold])
     )
     assert tuned.decision.threshold > tuned.threshold_as_tuned
-    assert moved_there > unmoved + 0.02
+    assert moved_there > unmoved + 0.005
     assert moved_there > best - 0.02
-    assert tuned.decision.pool_size == 4_000
+    assert tuned.decision.pool_size == 2_000
     line = tuned_figures(tuned, config)
-    assert (line["for a pool of"], line["moved from"]) == (4_000, tuned.threshold_as_tuned)
+    assert (line["for a pool of"], line["moved from"]) == (2_000, tuned.threshold_as_tuned)
 
 
 def test_the_size_it_was_tuned_on_moves_nothing() -> None:
@@ -410,14 +410,15 @@ def test_a_decision_moves_with_the_pool_unless_a_size_was_named_or_it_is_to_stay
     assert "moving with the pool's size by" in tuned_figures(moving, TuneConfig())
 
 
-@given(st.floats(0.001, 0.999), st.floats(0, 1), st.floats(LEAST_RATIO, 1 / LEAST_RATIO))
+@given(st.floats(0.001, 0.999), st.floats(0, 1), st.floats(1 / FURTHEST, FURTHEST))
 def test_a_threshold_moves_towards_precision_in_larger_pools_and_back(at: float, drift: float, ratio: float) -> None:
     there = moved(at, drift, ratio)
     assert 0 < there < 1
     assert (there >= at - 1e-12) if ratio >= 1 else (there <= at + 1e-12)
     assert moved(there, drift, 1 / ratio) == pytest.approx(at, rel=1e-3, abs=1e-4)
     assert moved(at, 1, ratio) / (1 - moved(at, 1, ratio)) == pytest.approx(ratio * at / (1 - at), rel=1e-6)
-    assert moved(at, drift, ratio / 100) == moved(at, drift, LEAST_RATIO)
+    assert moved(at, drift, ratio / 100) == moved(at, drift, 1 / FURTHEST)
+    assert moved(at, drift, ratio * 100) == moved(at, drift, FURTHEST)
 
 
 @pytest.mark.parametrize(("option", "size"), [(["--pool-size", "70000"], 70_000), ([], None)])
