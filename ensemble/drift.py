@@ -14,7 +14,7 @@ everybody is somebody's nearest neighbour, and scores stand for less.
 
 from __future__ import annotations
 
-FURTHEST = 4.0
+FURTHEST = 8.0
 
 
 def moved(threshold: float, drift: float, ratio: float) -> float:
