@@ -96,9 +96,7 @@ class Matcher:
     @property
     def digest(self) -> str:
         """Digest of all that its scores and matches depend on; the same for a run and for the bundle made of it."""
-        settings = Settings(portable(self.settings.values))
-        read = {name: settings.branch(name).until("candidates") for name in self.branches}
-        return digest([matching_files(self._run, self.branches), self.branches, read])
+        return matcher_digest(self._run, self.settings)
 
     def match(self, listings: pd.DataFrame, images: str | Path | None = None) -> Matched:
         """Match the listings of a frame.
@@ -165,6 +163,17 @@ class Matcher:
     def decide(self, pool: PoolEvidence, described: Pairs) -> Result:
         """Match listings whose pairs are described."""
         return Result.decided(self.decision, pool.catalog, self.scorer.score(described, pool.xp, pool.threads))
+
+
+def matcher_digest(run: Run, settings: Settings) -> str:
+    """`Matcher.digest` of a run or a bundle that is not opened yet.
+
+    Raises:
+        ArtefactError: A part of it is missing or altered.
+    """
+    names, plain = settings[EnsembleConfig].branches, Settings(portable(settings.values))
+    read = {name: plain.branch(name).until("candidates") for name in names}
+    return digest([matching_files(run, names), names, read])
 
 
 def matching_files(run: Run, names: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -160,7 +160,8 @@ def smoothed(thresholds: Sequence[float], values: Figures, spread: float) -> Fig
         return values
     at = np.log(thresholds) - np.log1p(-np.asarray(thresholds))
     weight = np.exp(-0.5 * ((at[:, None] - at) / spread) ** 2) * np.gradient(at)
-    return np.round(weight @ values / weight.sum(axis=1), 12)
+    around: Figures = np.round(weight @ values / weight.sum(axis=1), 12)
+    return around
 
 
 def tune(pools: Sequence[ScoredPool], config: TuneConfig, seed: int = 0) -> Tuned:

@@ -13,7 +13,7 @@ from ensemble.config import EnsembleConfig
 from ensemble.index.ask import Questions
 from ensemble.index.grow import grow, plan
 from ensemble.index.state import CHANGES, State, write_changes
-from ensemble.matcher import Matcher
+from ensemble.matcher import Matcher, matcher_digest
 from ensemble.result import Result
 from shared.branch import learns
 from shared.catalog import DataConfig, Source, catalog_of
@@ -83,7 +83,7 @@ def change_index(run: Run, settings: Settings, arguments: argparse.Namespace) ->
     matcher, snapshots = Matcher.of_run(run, settings), Snapshots(arguments.index)
     removed = read_ids(arguments.remove, settings[DataConfig].id_column) if arguments.remove else []
     with snapshots.locked():
-        present = opened(snapshots, matcher)
+        present = opened(snapshots, matcher.digest)
         given = None if arguments.data is None else new_catalog(settings)
         asked = _digest(given, removed)
         state, number = (State.load(present.folder), present.number) if present else (State(), 0)
@@ -109,7 +109,7 @@ def ask_index(run: Run, settings: Settings, arguments: argparse.Namespace) -> No
         ArtefactError: The run or the index is damaged.
     """
     start = perf_counter()
-    present = opened(Snapshots(arguments.index), Matcher.of_run(run, settings))
+    present = opened(Snapshots(arguments.index), matcher_digest(run, settings))
     if present is None:
         raise MatcherError(f"there is no index {arguments.index}; --data NEW --out FOLDER makes one")
     one_by_one = {name: {"embed_batch": 1} for name in settings[EnsembleConfig].branches if learns(name)}
@@ -147,15 +147,19 @@ def question(settings: Settings, title: str | None, image: Path | None) -> Catal
     return catalog
 
 
-def opened(snapshots: Snapshots, matcher: Matcher) -> Snapshot | None:
+def opened(snapshots: Snapshots, matcher: str) -> Snapshot | None:
     """The present snapshot of an index; None where there is none yet.
+
+    Args:
+        snapshots: The index.
+        matcher: Digest of the matcher that it is to be used with.
 
     Raises:
         MatcherError: It was made with another matcher.
         ArtefactError: It is damaged.
     """
     present = snapshots.current()
-    if present and present.about["matcher"] != matcher.digest:
+    if present and present.about["matcher"] != matcher:
         raise MatcherError(
             f"{snapshots.folder} was made with another bundle or run, or other settings: its embeddings and groups are "
             "not comparable; use what it was made with, or make a new index of all listings"
