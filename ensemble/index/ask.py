@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from rapidfuzz import fuzz, process
 
+from ensemble.index.grow import described_before
 from ensemble.index.reasons import reasons
 from ensemble.index.state import State
 from ensemble.matcher import Matcher
@@ -26,7 +27,7 @@ from shared.schema import Catalog, Embeddings, Pairs
 from shared.titles import normalise, normalise_all
 
 NEAR = 25  # nearest listings by each branch, and by title
-POOL = 300  # listings of the index that the question is matched with
+POOL = 600  # listings of the index that the question is matched with
 
 Rows = NDArray[np.int64]
 
@@ -117,7 +118,15 @@ class Questions:
             else:
                 embeddings = self.matcher.embed(catalog, [name])[name]
             views[name] = Evidence(embeddings, self.matcher.candidates(name, embeddings))
-        return self.matcher.pool(catalog, views), rows
+        return self.matcher.pool(
+            catalog, views, described_before(self.state.pairs, self._place(rows), len(catalog))
+        ), rows
+
+    def _place(self, rows: Rows) -> Rows:
+        """Where each listing of the index stands among some of its rows, [n]; -1 where it is not one of them."""
+        place = np.full(len(self.state), -1, dtype=np.int64)
+        place[rows] = np.arange(len(rows))
+        return place
 
     def _around(self, alone: dict[str, Embeddings], title: str) -> Rows:
         """Rows of the index that are near to a question, their groups, and others, rising."""

@@ -117,7 +117,10 @@ def grow(matcher: Matcher, state: State, snapshot: int, planned: Plan) -> tuple[
         The new state, and what matching all its listings at once gives.
     """
     views = {name: _view(matcher, name, state.views.get(name), planned) for name in matcher.branches}
-    pool = matcher.pool(planned.catalog, views, _of_kept_pairs(state.pairs, planned.origin))
+    place = np.full(len(state), -1, dtype=np.int64)
+    kept = planned.origin >= 0
+    place[planned.origin[kept]] = np.flatnonzero(kept)
+    pool = matcher.pool(planned.catalog, views, described_before(state.pairs, place, len(planned.catalog)))
     described = matcher.describe(pool)
     result = matcher.decide(pool, described)
     numbers = dict(zip(planned.catalog.ids.tolist(), result.groups.tolist(), strict=True))
@@ -133,14 +136,22 @@ def grow(matcher: Matcher, state: State, snapshot: int, planned: Plan) -> tuple[
     return new, result
 
 
-def _of_kept_pairs(before: Pairs, origin: Rows) -> Pairs | None:
-    """The pairs of kept listings, in the rows these have now; None where their titles were not compared."""
-    if not set(OF_TWO) <= set(before.features):
+def described_before(pairs: Pairs, place: Rows, n: int) -> Pairs | None:
+    """The pairs of an index whose listings are in another pool, too, with the features that stay the same there.
+
+    Args:
+        pairs: Of an index.
+        place: The row that each listing of the index has in the pool, rising; -1 where it is not in it.
+        n: Listings of the pool.
+
+    Returns:
+        None where the titles of the index were not compared.
+    """
+    if not set(OF_TWO) <= set(pairs.features):
         return None
-    place = np.full(before.n, -1, dtype=np.int32)
-    place[origin[origin >= 0]] = np.flatnonzero(origin >= 0)
-    kept = before.only((place[before.left] >= 0) & (place[before.right] >= 0))
-    return Pairs(len(origin), place[kept.left], place[kept.right], kept.features)
+    both = pairs.only((place[pairs.left] >= 0) & (place[pairs.right] >= 0))
+    left, right = (place[rows].astype(np.int32) for rows in (both.left, both.right))
+    return Pairs(n, left, right, both.features)
 
 
 def _view(matcher: Matcher, name: str, before: Evidence | None, planned: Plan) -> Evidence:
