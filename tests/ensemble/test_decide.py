@@ -396,7 +396,9 @@ def test_the_threshold_moves_with_the_size_of_the_pool_at_hand() -> None:
     assert decision.threshold_in(4) == pytest.approx(0.5)
     assert decision.threshold_in(12) == pytest.approx(0.75)  # odds of 1 become odds of 3
     assert decision.threshold_in(2) == pytest.approx(1 / 3)
-    assert decision.threshold_in(1) == decision.threshold_in(0) == pytest.approx(0.2)  # no lower than for a quarter
+    assert decision.threshold_in(1) == pytest.approx(0.2)
+    assert decision.threshold_in(0) == pytest.approx(1 / 9)  # no lower than for an eighth
+    assert decision.threshold_in(32) == decision.threshold_in(400) == pytest.approx(8 / 9)  # nor higher than for eight
     fixed = decision.fixed(12)
     assert fixed.threshold_in(4) == fixed.threshold_in(12) == decision.threshold_in(12)
     edges = {(0, 1): 0.7, (2, 3): 0.4}
