@@ -27,7 +27,7 @@ from shared.schema import Catalog, Embeddings, Pairs
 from shared.titles import normalise, normalise_all
 
 NEAR = 25  # nearest listings by each branch, and by title
-POOL = 600  # listings of the index that the question is matched with
+POOL = 300  # listings of the index that the question is matched with
 
 Rows = NDArray[np.int64]
 
