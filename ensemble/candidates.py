@@ -68,8 +68,7 @@ def recall_by_rank(pool: PoolEvidence) -> dict[str, list[Any]]:
 def nearest_of(found: Candidates, k: int) -> Candidates:
     """The candidates of which one listing is among the k nearest of the other, or tied with the k-th."""
     sides = (found.rank_left, found.rank_right)
-    kept = np.any([(rank > 0) & (rank <= k) for rank in sides], axis=0)
-    return Candidates(found.n, found.left[kept], found.right[kept], found.similarity[kept], *(r[kept] for r in sides))
+    return found.only(np.any([(rank > 0) & (rank <= k) for rank in sides], axis=0))
 
 
 def missed(proposed: float, found: float) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from ensemble.candidates import union
 from ensemble.config import EnsembleConfig
 from ensemble.features import pair_features
-from ensemble.pool import Evidence, PoolEvidence
+from ensemble.pool import Evidence, PoolEvidence, Words
 from ensemble.result import Result
 from ensemble.train import load_scorer
 from ensemble.tune import load_decision
@@ -133,6 +133,10 @@ class Matcher:
         chosen = self.branches if names is None else names
         return {name: branch.embed(self._run, self.settings, name, catalog, ALL) for name in chosen}
 
+    def embedder(self, name: str, pool: Catalog) -> Callable[[Catalog], Embeddings]:
+        """What embeds other listings by one branch, to be compared with those of a pool."""
+        return branch.embedder(self._run, self.settings, name, pool)
+
     def match_embedded(self, catalog: Catalog, embeddings: Mapping[str, Embeddings]) -> Result:
         """Match listings that are embedded already.
 
@@ -147,9 +151,15 @@ class Matcher:
         """The pairs that a branch proposes among embedded listings; what it found before saves time."""
         return branch.candidates(self.settings, name, embeddings, known)
 
-    def pool(self, catalog: Catalog, views: Mapping[str, Evidence], described: Pairs | None = None) -> PoolEvidence:
-        """Listings with every branch's view of them, in the order of `branches`, and what is known of their pairs."""
-        return PoolEvidence(catalog, views, self._compute.xp(), self._compute.cpu_threads, described)
+    def pool(
+        self,
+        catalog: Catalog,
+        views: Mapping[str, Evidence],
+        described: Pairs | None = None,
+        words: Words | None = None,
+    ) -> PoolEvidence:
+        """Listings with every branch's view of them, in the order of `branches`, and what is known of them besides."""
+        return PoolEvidence(catalog, views, self._compute.xp(), self._compute.cpu_threads, described, words)
 
     def match_pool(self, pool: PoolEvidence) -> Result:
         """Match listings of which every branch's embeddings and candidates are known."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.schema import Candidates, Catalog, Embeddings, Pairs
+from shared.schema import Candidates, Catalog, Embeddings, Floats, Pairs
 from shared.titles import normalise_all
 
 
@@ -24,6 +25,35 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Words:
+    """How many of a pool's listings hold each word of its titles.
+
+    Args:
+        listings: Of the pool, with and without a title.
+        holding: Word → listings.
+    """
+
+    listings: int
+    holding: Mapping[str, int]
+
+    @classmethod
+    def of(cls, titles: Iterable[str]) -> Self:
+        """Count the words of normalised titles, one a listing."""
+        words = [set(title.split()) for title in titles]
+        return cls(len(words), Counter(word for of_title in words for word in of_title))
+
+    def and_of(self, title: str) -> Words:
+        """The same with one more listing."""
+        more = dict.fromkeys(title.split(), 1)
+        return Words(self.listings + 1, {**self.holding, **{word: 1 + self.holding.get(word, 0) for word in more}})
+
+    def idf(self, words: Iterable[str]) -> NDArray[np.float64]:
+        """ln((1 + listings) / (1 + listings that hold it)) of each word, float64 [words]."""
+        holding = np.array([self.holding.get(word, 0) for word in words], dtype=np.float64)
+        return np.log((1 + self.listings) / (1 + holding))
+
+
+@dataclass(frozen=True)
 class PoolEvidence:
     """A pool's listings and every branch's view of them.
 
@@ -32,7 +62,8 @@ class PoolEvidence:
         branches: Branch name → its view.
         xp: numpy or CuPy: where array work runs.
         threads: CPU threads for work that is not array work.
-        described: Pairs of these listings with features that are known from before: those of `titles.OF_TWO`.
+        described: Pairs of these listings with features that are known from before, such as do not depend on the pool.
+        words: Of the larger pool that this one is a part of; None: it is whole.
     """
 
     catalog: Catalog
@@ -40,6 +71,7 @@ class PoolEvidence:
     xp: ModuleType = field(default=np, repr=False)
     threads: int = 1
     described: Pairs | None = None
+    words: Words | None = None
 
     def __len__(self) -> int:
         return len(self.catalog)
@@ -48,3 +80,29 @@ class PoolEvidence:
     def titles(self) -> NDArray[Any]:
         """Normalised titles, str [n]; "" where there is none."""
         return normalise_all(self.catalog.titles)
+
+    def known_or(
+        self, pairs: Pairs, names: Sequence[str], worked_out: Callable[[Pairs], Mapping[str, Floats]]
+    ) -> dict[str, Floats]:
+        """Features of pairs, float32 [p] by name: those known from before, and what is worked out of other pairs."""
+        before = self.described
+        if before is None or not set(names) <= set(before.features):
+            return dict(worked_out(pairs))
+        at, known = locate(pairs, before.left, before.right, np)
+        new = worked_out(pairs.only(~known))
+        columns = {}
+        for name in names:
+            columns[name] = np.zeros(len(pairs), dtype=np.float32)
+            columns[name][known] = before.features[name].to_numpy()[at[known]]
+            columns[name][~known] = new[name]
+        return columns
+
+
+def locate(pairs: Pairs, left: Any, right: Any, xp: ModuleType) -> tuple[Any, Any]:
+    """Where each pair stands among sorted pairs (left, right): position [p], and whether it is there, bool [p]."""
+    if len(left) == 0:
+        return xp.zeros(len(pairs), dtype=np.int64), xp.zeros(len(pairs), dtype=bool)
+    among = xp.asarray(left).astype(np.int64) * pairs.n + xp.asarray(right)
+    wanted = xp.asarray(pairs.left).astype(np.int64) * pairs.n + xp.asarray(pairs.right)
+    at = xp.minimum(xp.searchsorted(among, wanted), len(among) - 1)
+    return at, among[at] == wanted

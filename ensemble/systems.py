@@ -23,7 +23,7 @@ from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.decide import Decision
 from ensemble.evaluate import figures_of, similarity_as_score
 from ensemble.features import FAMILIES, load_features
-from ensemble.features.neighbourhood import locate
+from ensemble.pool import locate
 from ensemble.scores import load_scores
 from ensemble.train import load_fold_scores
 from ensemble.tune import fold_codes, tune

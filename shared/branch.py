@@ -4,7 +4,8 @@ A branch is a folder `branches/<name>/` with
 
 - `config.py`: `Config`, its section of the settings;
 - `embed.py`: `embed(catalog, encoder, config, compute) -> Embeddings`; with an encoder, what it makes of a listing
-  depends on no other one, to the bit;
+  depends on no other one, to the bit. Where it depends on the pool, also `embedder(catalog, config, compute)`: what
+  embeds other listings, `Catalog -> Embeddings`, as if they were in that pool, without another look at it;
 - `candidates.py`: `candidates(embeddings, config, compute, known=None) -> Candidates`, where what is known from an
   earlier search saves time and changes nothing;
 - `train.py`, only if it learns: `train(catalog, components, config, compute, out) -> figures`, which writes an encoder
@@ -17,7 +18,7 @@ Nothing else is known about it: not here, and not in the ensemble.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -80,6 +81,15 @@ def embed(run: Run, settings: Settings, name: str, catalog: Catalog, encoder: st
     """Embed listings with one of a run's encoders (`fold0`, …, `all`)."""
     folder = run.open(f"{name}/encoder/{encoder}") if learns(name) else None
     return embed_with(name, catalog, folder, settings.branch(name), settings[ComputeConfig])
+
+
+def embedder(run: Run, settings: Settings, name: str, pool: Catalog) -> Callable[[Catalog], Embeddings]:
+    """What embeds other listings, to be compared with those of a pool."""
+    module = import_module(f"branches.{name}.embed")
+    if hasattr(module, "embedder"):
+        made: Callable[[Catalog], Embeddings] = module.embedder(pool, settings.branch(name), settings[ComputeConfig])
+        return made
+    return lambda catalog: embed(run, settings, name, catalog, ALL)
 
 
 def candidates(settings: Settings, name: str, embeddings: Embeddings, known: Known | None = None) -> Candidates:

@@ -7,7 +7,8 @@ Hence two steps:
 2. Each picked pair is computed again by `Embeddings.similarity`, in float64 and independent of all else in the pool,
    and rounded to `DECIMALS`. What is kept and how it ranks follows from these values alone.
 
-Where some listings were searched before, step 1 looks for what they cannot know yet, and nothing else changes.
+Where some listings were searched before, step 1 looks for what they cannot know yet, step 2 takes the similarities that
+are known, and nothing else changes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from shared.schema import Candidates, Embeddings, Vectors
+from shared.schema import Candidates, Embeddings, Rows, Vectors
 
 DECIMALS = 6  # similarities that agree to this many decimals are tied
 CELLS = 1 << 23  # similarities in memory at a time, unless `block` says otherwise: 32 MiB
@@ -78,8 +79,10 @@ def nearest(
     pool = np.flatnonzero(embeddings.present)
     limit = max(k, 4 * k if max_ties is None else max_ties)
     search = _Search(xp, k, limit, minimum, _slack(embeddings.vectors), block)
-    hits = _grown(embeddings, pool, known, search) if known else _hits(embeddings.vectors, pool, pool, search)
-    return _ranked(embeddings, *hits, k, limit, minimum)
+    if known is None:
+        return _ranked(embeddings, *_hits(embeddings.vectors, pool, pool, search), k, limit, minimum)
+    place = _places(known)
+    return _ranked(embeddings, *_grown(embeddings, pool, known, place, search), k, limit, minimum, _kept(known, place))
 
 
 # --- step 1: a superset of the neighbours, by float32 products -------------------------------------------------------
@@ -138,15 +141,20 @@ def _hits(vectors: Vectors, rows: Index, columns: Index, search: _Search) -> Hit
     return np.concatenate(listings), np.concatenate(neighbours)
 
 
-def _grown(embeddings: Embeddings, pool: Index, known: Known, search: _Search) -> Hits:
+def _places(known: Known) -> Index:
+    """The row that each earlier row has now; -1 where its listing is gone."""
+    place = np.full(known.found.n + 1, -1, dtype=np.int64)
+    kept = np.flatnonzero(known.origin >= 0)
+    place[known.origin[kept]] = kept
+    return place
+
+
+def _grown(embeddings: Embeddings, pool: Index, known: Known, place: Index, search: _Search) -> Hits:
     """The same for all of `pool`, of which some were searched before.
 
     New listings, and those that lost a neighbour, are searched among all. Of the others' neighbours all are known but
     those among the new listings.
     """
-    place = np.full(known.found.n + 1, -1, dtype=np.int64)  # earlier row → row, -1 where it is gone
-    kept = np.flatnonzero(known.origin >= 0)
-    place[known.origin[kept]] = kept
     left, right = place[known.found.left], place[known.found.right]
     named, found = known.found.rank_left > 0, known.found.rank_right > 0
     listing = np.concatenate([left[named], right[found]])
@@ -229,24 +237,56 @@ def _host(array: Any) -> Any:
 # --- step 2: exact similarities, ties and ranks ----------------------------------------------------------------------
 
 
-def _ranked(embeddings: Embeddings, listing: Index, neighbour: Index, k: int, limit: int, minimum: float) -> Candidates:
-    """Candidates from a superset of each listing's neighbours."""
+Kept = tuple[Index, NDArray[np.float32]]  # pairs as left · n + right, rising, and their similarities
+
+
+def _kept(known: Known, place: Index) -> Kept:
+    """The earlier pairs whose listings are both still there."""
+    left, right = place[known.found.left], place[known.found.right]
+    both = (left >= 0) & (right >= 0)
+    return left[both] * len(known.origin) + right[both], known.found.similarity[both]
+
+
+def _ranked(
+    embeddings: Embeddings,
+    listing: Index,
+    neighbour: Index,
+    k: int,
+    limit: int,
+    minimum: float,
+    kept: Kept | None = None,
+) -> Candidates:
+    """Candidates from a superset of each listing's neighbours; of pairs that are `kept`, the similarity is known."""
     n = len(embeddings)
     key = np.minimum(listing, neighbour) * n + np.maximum(listing, neighbour)
     pairs, pair = np.unique(key, return_inverse=True)
     left, right = (pairs // n).astype(np.int32), (pairs % n).astype(np.int32)
-    similarity = np.round(embeddings.similarity(left, right, block=PAIRS), DECIMALS)
+    similarity = _similarities(embeddings, left, right, pairs, kept)
     wanted = (similarity > 0) & (similarity >= np.float32(round(minimum, DECIMALS)))
-    kept = wanted[pair]
-    listing, neighbour, pair = listing[kept], neighbour[kept], pair[kept]
+    some = wanted[pair]
+    listing, neighbour, pair = listing[some], neighbour[some], pair[some]
     order = np.lexsort((neighbour, -similarity[pair], listing))
     listing, neighbour, pair = listing[order], neighbour[order], pair[order]
     rank, place = _ranks(listing, similarity[pair])
-    kept = (rank <= k) & (place < limit)
+    some = (rank <= k) & (place < limit)
     ranks = np.zeros((2, len(pairs)), dtype=np.int32)
-    ranks[(listing > neighbour).astype(np.int8)[kept], pair[kept]] = rank[kept]
+    ranks[(listing > neighbour).astype(np.int8)[some], pair[some]] = rank[some]
     found = ranks.any(axis=0)
     return Candidates(n, left[found], right[found], similarity[found], ranks[0, found], ranks[1, found])
+
+
+def _similarities(
+    embeddings: Embeddings, left: Rows, right: Rows, pairs: Index, kept: Kept | None
+) -> NDArray[np.float32]:
+    """The similarity of each pair, rounded."""
+    similarity = np.zeros(len(pairs), dtype=np.float32)
+    new = np.ones(len(pairs), dtype=bool)
+    if kept is not None and len(kept[0]):
+        at = np.minimum(np.searchsorted(kept[0], pairs), len(kept[0]) - 1)
+        new = kept[0][at] != pairs
+        similarity[~new] = kept[1][at[~new]]
+    similarity[new] = np.round(embeddings.similarity(left[new], right[new], block=PAIRS), DECIMALS)
+    return similarity
 
 
 def _ranks(listing: Index, similarity: NDArray[np.float32]) -> tuple[Index, Index]:

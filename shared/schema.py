@@ -264,6 +264,11 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.left)
 
+    def only(self, keep: Flags) -> Candidates:
+        """Some of the pairs; `keep` is bool [p]."""
+        ranks = self.rank_left[keep], self.rank_right[keep]
+        return Candidates(self.n, self.left[keep], self.right[keep], self.similarity[keep], *ranks)
+
     def save(self, path: Path) -> None:
         """Write one Parquet file."""
         columns = {name: getattr(self, name) for name in ("left", "right", "similarity", "rank_left", "rank_right")}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,30 +32,85 @@ def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: Compu
         compute: Unused; counting runs on one CPU thread.
     """
     titles = normalise_all(catalog.titles)
+    return _joined([_fitted(titles, kind, config)[1] for kind in _kinds(config)], config)
+
+
+def embedder(catalog: Catalog, config: Config, compute: ComputeConfig) -> Callable[[Catalog], Embeddings]:
+    """What embeds other listings with the terms of a pool, weighted by how rare they are there.
+
+    Args:
+        catalog: The pool; its own listings are embedded as by `embed`.
+        config: The branch's settings.
+        compute: Unused.
+    """
+    titles = normalise_all(catalog.titles)
+    kinds = [_fitted(titles, kind, config)[0] for kind in _kinds(config)]
+
+    def embed_others(others: Catalog) -> Embeddings:
+        texts = normalise_all(others.titles)
+        return _joined([kind.vectors(texts) for kind in kinds], config)
+
+    return embed_others
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of one kind that a pool's titles hold.
+
+    Args:
+        counter: Knows all of them.
+        common: Columns of those in enough listings, int64; empty where there is none.
+        weights: Knows how rare they are.
+    """
+
+    counter: CountVectorizer
+    common: NDArray[np.int64]
+    weights: TfidfTransformer
+
+    def vectors(self, titles: NDArray[Any]) -> sparse.csr_array:
+        """TF-IDF of normalised titles, float64 [n, terms]; rows have unit norm, or are zero without a term."""
+        if len(self.common) == 0:
+            return _nothing(len(titles))
+        return self.weighted(self.counter.transform(titles))
+
+    def weighted(self, counts: Any) -> sparse.csr_array:
+        """The same of titles whose terms are counted already."""
+        chosen = counts[:, self.common]
+        chosen.sort_indices()  # sums run in the order of the terms, whatever the order of the listings
+        return sparse.csr_array(self.weights.transform(chosen))
+
+
+def _kinds(config: Config) -> list[CountVectorizer]:
     words = CountVectorizer(token_pattern=r"\S+", ngram_range=(1, config.words), lowercase=False)
     chars = CountVectorizer(analyzer="char_wb", ngram_range=(config.min_chars, config.max_chars), lowercase=False)
-    vectors = sparse.hstack(
-        [
-            _tfidf(titles, words, config) * np.sqrt(config.word_weight),
-            _tfidf(titles, chars, config) * np.sqrt(1 - config.word_weight),
-        ],
-        format="csr",
-    )
-    return _unit_rows(sparse.csr_array(vectors))
+    return [words, chars]
 
 
-def _tfidf(titles: NDArray[Any], vectorizer: CountVectorizer, config: Config) -> sparse.csr_array:
-    """TF-IDF of one kind of term, float64 [n, terms]; rows have unit norm, or are zero without a term."""
+def _fitted(titles: NDArray[Any], counter: CountVectorizer, config: Config) -> tuple[Terms, sparse.csr_array]:
+    """The terms of one kind that titles hold, and the vectors of these titles."""
+    weights = TfidfTransformer(sublinear_tf=config.sublinear)
     try:
-        counts = vectorizer.fit_transform(titles)
+        counts = counter.fit_transform(titles)
     except ValueError:  # no title holds a term
-        return sparse.csr_array((len(titles), 0), dtype=np.float64)
+        return Terms(counter, np.zeros(0, dtype=np.int64), weights), _nothing(len(titles))
     listings = np.bincount(counts.indices, minlength=counts.shape[1])
-    counts = counts[:, listings >= config.min_listings]
-    counts.sort_indices()  # sums run in the order of the terms, whatever the order of the listings
-    if counts.nnz == 0:
-        return sparse.csr_array((len(titles), 0), dtype=np.float64)
-    return sparse.csr_array(TfidfTransformer(sublinear_tf=config.sublinear).fit_transform(counts))
+    common = np.flatnonzero(listings >= config.min_listings)
+    terms = Terms(counter, common, weights)
+    if len(common) == 0:
+        return terms, _nothing(len(titles))
+    weights.fit(counts[:, common])
+    return terms, terms.weighted(counts)
+
+
+def _nothing(titles: int) -> sparse.csr_array:
+    return sparse.csr_array((titles, 0), dtype=np.float64)
+
+
+def _joined(kinds: Sequence[sparse.csr_array], config: Config) -> Embeddings:
+    """Words and characters side by side, each as heavy as the settings say."""
+    words, chars = kinds
+    parts = [words * np.sqrt(config.word_weight), chars * np.sqrt(1 - config.word_weight)]
+    return _unit_rows(sparse.csr_array(sparse.hstack(parts, format="csr")))
 
 
 def _unit_rows(vectors: sparse.csr_array) -> Embeddings:

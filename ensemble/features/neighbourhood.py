@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ensemble.pool import Evidence, PoolEvidence
+from ensemble.pool import Evidence, PoolEvidence, locate
 from shared.schema import Floats, Pairs
 
 DEPTHS = (5, 15)  # neighbours over which density is taken
@@ -23,12 +23,24 @@ def of_branches(pool: PoolEvidence, pairs: Pairs) -> dict[str, Any]:
     features: dict[str, Any] = {}
     cosines = []
     for name, view in pool.branches.items():
-        cosine = view.embeddings.similarity(pairs.left, pairs.right)
+        cosine = _cosine(pool, pairs, name)
         cosines.append(cosine)
-        features |= {f"{name}_cosine": cosine} | _prefixed(name, _of_branch(view, pairs, cosine, pool.xp))
+        features |= {cosine_of(name): cosine} | _prefixed(name, _of_branch(view, pairs, cosine, pool.xp))
     mean = mean_of_known(cosines, pool.xp)
     graph = EdgeGraph(len(pool), pairs.left, pairs.right, np.nan_to_num(mean, nan=-1.0), pool.xp)
     return features | {"all_cosine": mean} | _prefixed("all", graph_features(graph, pairs, mean, graph.ranks()))
+
+
+def cosine_of(branch: str) -> str:
+    """The name of the feature that is a branch's cosine."""
+    return f"{branch}_cosine"
+
+
+def _cosine(pool: PoolEvidence, pairs: Pairs, branch: str) -> Floats:
+    def worked_out(some: Pairs) -> dict[str, Floats]:
+        return {cosine_of(branch): pool.branches[branch].embeddings.similarity(some.left, some.right)}
+
+    return pool.known_or(pairs, [cosine_of(branch)], worked_out)[cosine_of(branch)]
 
 
 def mean_of_known(columns: list[Floats], xp: ModuleType) -> Floats:
@@ -128,16 +140,6 @@ class EdgeGraph:
         total = xp.bincount(self.end[near], weights=self.similarity[near].astype(np.float64) ** power, minlength=self.n)
         count = xp.bincount(self.end[near], minlength=self.n)
         return xp.where(count > 0, total / xp.maximum(count, 1), np.nan)
-
-
-def locate(pairs: Pairs, left: Any, right: Any, xp: ModuleType) -> tuple[Any, Any]:
-    """Where each pair stands among sorted pairs (left, right): position [p], and whether it is there, bool [p]."""
-    if len(left) == 0:
-        return xp.zeros(len(pairs), dtype=np.int64), xp.zeros(len(pairs), dtype=bool)
-    among = xp.asarray(left).astype(np.int64) * pairs.n + xp.asarray(right)
-    wanted = xp.asarray(pairs.left).astype(np.int64) * pairs.n + xp.asarray(pairs.right)
-    at = xp.minimum(xp.searchsorted(among, wanted), len(among) - 1)
-    return at, among[at] == wanted
 
 
 def to_host(array: Any) -> Any:

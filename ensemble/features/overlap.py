@@ -13,11 +13,16 @@ from shared.schema import Floats, Pairs
 
 def incidence(has: Sequence[Collection[str]]) -> Any:
     """Who has what: float32 CSR [n, things], 1 where a listing has a thing; things in alphabetical order."""
-    column = {thing: at for at, thing in enumerate(sorted(set().union(*has)))}
-    columns = [column[thing] for things in has for thing in sorted(things)]
-    indptr = np.cumsum([0, *(len(things) for things in has)])
+    column = {thing: at for at, thing in enumerate(things(has))}
+    columns = [column[thing] for own in has for thing in sorted(own)]
+    indptr = np.cumsum([0, *(len(own) for own in has)])
     ones = np.ones(len(columns), dtype=np.float32)
-    return sparse.csr_array((ones, columns, indptr), shape=(len(has), max(len(column), 1)))
+    return sparse.csr_array((ones, columns, indptr), shape=(len(has), len(column)))
+
+
+def things(has: Sequence[Collection[str]]) -> list[str]:
+    """Everything that anyone has, in alphabetical order; the empty string where nobody has anything."""
+    return sorted(set().union(*has)) or [""]
 
 
 def shared_weight(rows: Any, others: Any, pairs: Pairs, block: int = 1 << 17) -> Floats:

@@ -10,9 +10,8 @@ from rapidfuzz import fuzz, process
 from rapidfuzz.distance import JaroWinkler
 from scipy import sparse
 
-from ensemble.features.neighbourhood import locate
-from ensemble.features.overlap import incidence
-from ensemble.pool import PoolEvidence
+from ensemble.features.overlap import incidence, things
+from ensemble.pool import PoolEvidence, Words
 from shared.schema import Flags, Floats, Pairs
 
 SCORERS: dict[str, Any] = {
@@ -30,27 +29,18 @@ def of_titles(pool: PoolEvidence, pairs: Pairs) -> dict[str, Floats]:
     """The features of the titles, named `title_<feature>`, float32 [p]; NaN where a title is missing."""
     titles = pool.titles
     known = (titles[pairs.left] != "") & (titles[pairs.right] != "")
-    features = _fuzzy(pool, pairs) | _lengths(titles, pairs) | _words(titles, pairs)
-    return {f"title_{name}": np.where(known, column, np.nan).astype(np.float32) for name, column in features.items()}
+    features = _fuzzy(pool, pairs) | _lengths(titles, pairs) | _words(pool, pairs)
+    return {name: np.where(known, column, np.nan).astype(np.float32) for name, column in features.items()}
 
 
 def _fuzzy(pool: PoolEvidence, pairs: Pairs) -> dict[str, Floats]:
-    before = pool.described
-    if before is None:
-        return _compared(pool.titles, pairs, pool.threads)
-    at, known = locate(pairs, before.left, before.right, np)
-    compared = _compared(pool.titles, pairs.only(~known), pool.threads)
-    columns = {name: np.zeros(len(pairs), dtype=np.float32) for name in SCORERS}
-    for name, column in columns.items():
-        column[known] = before.features[f"title_{name}"].to_numpy()[at[known]]
-        column[~known] = compared[name]
-    return columns
+    return pool.known_or(pairs, OF_TWO, lambda some: _compared(pool.titles, some, pool.threads))
 
 
 def _compared(titles: NDArray[Any], pairs: Pairs, threads: int) -> dict[str, Floats]:
     low, high = _by_text(np.array([*(title[:LONGEST] for title in titles), None], dtype=object)[:-1], pairs)
     return {
-        name: process.cpdist(low, high, scorer=scorer, dtype=np.float32, workers=threads)
+        f"title_{name}": process.cpdist(low, high, scorer=scorer, dtype=np.float32, workers=threads)
         for name, scorer in SCORERS.items()
     }
 
@@ -69,26 +59,26 @@ def _lengths(titles: NDArray[Any], pairs: Pairs) -> dict[str, Any]:
         ("words", np.array([len(t.split()) for t in titles], dtype=np.float32)),
     ):
         a, b = of_listing[pairs.left], of_listing[pairs.right]
-        features |= {f"{name}_low": np.minimum(a, b), f"{name}_high": np.maximum(a, b)}
+        features |= {f"title_{name}_low": np.minimum(a, b), f"title_{name}_high": np.maximum(a, b)}
     return features
 
 
-def _words(titles: NDArray[Any], pairs: Pairs) -> dict[str, Any]:
+def _words(pool: PoolEvidence, pairs: Pairs) -> dict[str, Any]:
     """How much of the titles' words is shared, each word weighing its idf; and the rarest word only one title has."""
-    has = incidence([set(title.split()) for title in titles])
-    idf = np.log((1 + len(titles)) / (1 + np.asarray(has.sum(axis=0)).ravel()))
+    words = [set(title.split()) for title in pool.titles]
+    has, idf = incidence(words), (pool.words or Words.of(pool.titles)).idf(things(words))
     weighted = sparse.csr_array(has.multiply(idf[None, :]).astype(np.float32))
     total = np.asarray(weighted.sum(axis=1)).ravel()
     a, b = total[pairs.left], total[pairs.right]
     shared, odd_left, odd_right = _overlap(has, weighted, pairs)
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
-            "idf_jaccard": shared / (a + b - shared),
-            "idf_low_share": shared / np.maximum(a, b),
-            "idf_high_share": shared / np.minimum(a, b),
-            "idf_shared": shared,
-            "idf_odd_low": np.minimum(odd_left, odd_right),
-            "idf_odd_high": np.maximum(odd_left, odd_right),
+            "title_idf_jaccard": shared / (a + b - shared),
+            "title_idf_low_share": shared / np.maximum(a, b),
+            "title_idf_high_share": shared / np.minimum(a, b),
+            "title_idf_shared": shared,
+            "title_idf_odd_low": np.minimum(odd_left, odd_right),
+            "title_idf_odd_high": np.maximum(odd_left, odd_right),
         }
 
 

@@ -1,35 +1,25 @@
 """Which listings of an index sell the product of one listing that is not in it, within a second or two.
 
-To match it with the whole index takes as long as growing the index. So it is matched in a pool of its own: with the
-listings nearest to it by each branch and by title, the rest of their groups, and others from all over the index up to
-`POOL` listings, since how rare a word or how near a neighbour is depends on the pool. Its scores differ from those
-it would get in the index; those of all other pairs are the index's own.
+The question is scored as growing the index by it would score it, but only what it touches is looked at (`around.py`).
+The scores of all other pairs stay the index's own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-from numpy.typing import NDArray
-from rapidfuzz import fuzz, process
 
-from ensemble.index.grow import described_before
+from ensemble.index.around import Around
 from ensemble.index.reasons import reasons
 from ensemble.index.state import State
 from ensemble.matcher import Matcher
-from ensemble.pool import Evidence, PoolEvidence
+from ensemble.pool import PoolEvidence
 from ensemble.result import Result
 from ensemble.rules import scores
-from shared.schema import Catalog, Embeddings, Pairs
-from shared.titles import normalise, normalise_all
-
-NEAR = 25  # nearest listings by each branch, and by title
-POOL = 300  # listings of the index that the question is matched with
-
-Rows = NDArray[np.int64]
+from ensemble.train import FIRST
+from shared.schema import Catalog, Pairs
 
 
 @dataclass(frozen=True)
@@ -63,10 +53,7 @@ class Questions:
 
     def __init__(self, matcher: Matcher, state: State) -> None:
         self.matcher, self.state = matcher, state
-        self._titles = normalise_all(state.catalog.titles)
-        self._members: dict[str, list[int]] = {}
-        for row, posting_id in enumerate(state.catalog.ids):
-            self._members.setdefault(state.group_ids[posting_id], []).append(row)
+        self._around = Around(matcher, state)
         matcher.embed(state.catalog.take(np.zeros(0, dtype=np.int64)))  # so that all libraries are loaded
 
     def ask(self, question: Catalog, most: int = 5) -> list[Answer]:
@@ -79,15 +66,14 @@ class Questions:
         Returns:
             Those that match first, the best first.
         """
-        pool, rows = self._pool(question)
-        scored = _with_known(self.matcher.match_pool(pool).pairs, self.state.pairs, rows)
+        pool = self._around.pool(question)
+        scored = self._scored(pool)
         decision = self.matcher.decision.fixed(len(self.state) + 1)  # the pool stands for the whole index
         result = Result.decided(decision, pool.catalog, scored)
-        own = len(rows)  # the question is the last listing of its pool
+        own = len(pool) - 1
         found = result.matches.listing == own
         score = dict(zip(result.matches.match[found].tolist(), result.matches.score[found].tolist(), strict=True))
-        matched = set(score)
-        of_own = scored.right == own
+        matched, of_own = set(score), scored.right == own
         score |= dict(zip(scored.left[of_own].tolist(), scores(scored)[of_own].tolist(), strict=True))
         order = sorted(score, key=lambda row: (row not in matched, -np.nan_to_num(score[row], nan=-1.0), row))
         ids, titles = pool.catalog.ids, pool.catalog.titles
@@ -103,67 +89,24 @@ class Questions:
             for row in order[: len(matched) + most]
         ]
 
-    def _pool(self, question: Catalog) -> tuple[PoolEvidence, Rows]:
-        """The pool that a question is matched in, the question last, and the rows of the index in it."""
-        alone = self.matcher.embed(question, list(self.state.views))
-        rows = self._around(alone, normalise(question.titles[0]))
-        catalog = Catalog(pa.concat_tables([self.state.catalog.take(rows).table, question.table]))
-        views = {}
-        for name in self.matcher.branches:
-            if name in alone:
-                known = self.state.views[name].embeddings
-                both = [Embeddings(known.vectors[rows], known.present[rows]), alone[name]]
-                vectors = np.concatenate([part.vectors for part in both])
-                embeddings = Embeddings(vectors, np.concatenate([part.present for part in both]))
-            else:
-                embeddings = self.matcher.embed(catalog, [name])[name]
-            views[name] = Evidence(embeddings, self.matcher.candidates(name, embeddings))
-        return self.matcher.pool(
-            catalog, views, described_before(self.state.pairs, self._place(rows), len(catalog))
-        ), rows
-
-    def _place(self, rows: Rows) -> Rows:
-        """Where each listing of the index stands among some of its rows, [n]; -1 where it is not one of them."""
-        place = np.full(len(self.state), -1, dtype=np.int64)
-        place[rows] = np.arange(len(rows))
-        return place
-
-    def _around(self, alone: dict[str, Embeddings], title: str) -> Rows:
-        """Rows of the index that are near to a question, their groups, and others, rising."""
-        nearest = [
-            _best(self.state.views[name].embeddings.vectors @ of_branch.vectors[0])
-            for name, of_branch in alone.items()
-            if of_branch.present[0]
-        ]
-        if title:
-            nearest.append(_best(process.cdist([title], self._titles, scorer=fuzz.token_sort_ratio)[0]))
-        near = dict.fromkeys(np.stack(nearest, axis=1).ravel().tolist() if nearest else [])  # the nearest first
-        ids = self.state.catalog.ids
-        for row in list(near):
-            near |= dict.fromkeys(self._members[self.state.group_ids[ids[row]]])
-        others = np.linspace(0, len(ids) - 1, POOL).astype(np.int64)
-        return np.sort(list(dict.fromkeys([*near, *others.tolist()]))[:POOL])
+    def _scored(self, pool: PoolEvidence) -> Pairs:
+        """The pairs of a question's pool: those of the index with their scores there, and the question's."""
+        known, described, scorer = pool.described, self.matcher.describe(pool), self.matcher.scorer
+        assert known is not None
+        own = described.only(described.right == len(pool) - 1)
+        first = _joined(
+            replace(known, score=known.features[FIRST].to_numpy()),
+            replace(own, score=scores(scorer.first.score(own, pool.threads))),
+        )
+        final = scorer.reconsidered(first, pool.xp, pool.threads)
+        return _joined(known, replace(own, score=scores(final)[final.right == len(pool) - 1]))
 
 
-def _with_known(scored: Pairs, known: Pairs, rows: Rows) -> Pairs:
-    """The scored pairs of a question, with those of the index in the place of all others.
-
-    Args:
-        scored: Pairs of a pool, of which the question is the last listing.
-        known: Scored pairs of the index.
-        rows: Of the index, those that the pool has before the question, rising.
-    """
-    place = np.full(known.n, -1, dtype=np.int32)
-    place[rows] = np.arange(len(rows))
-    inside = (place[known.left] >= 0) & (place[known.right] >= 0)
-    of_question = scored.right == len(rows)
-    left = np.concatenate([place[known.left[inside]], scored.left[of_question]])
-    right = np.concatenate([place[known.right[inside]], scored.right[of_question]])
+def _joined(known: Pairs, own: Pairs) -> Pairs:
+    """The scored pairs of an index and of a question, with the features that both have."""
+    left, right = (np.concatenate([getattr(part, end) for part in (known, own)]) for end in ("left", "right"))
     order = np.lexsort((right, left))
-    features = pd.concat([part.features[[*scored.features]] for part in (known.only(inside), scored.only(of_question))])
-    score = np.concatenate([scores(known)[inside], scores(scored)[of_question]])
-    return Pairs(scored.n, left[order], right[order], features.iloc[order], score[order])
-
-
-def _best(similarity: NDArray[np.floating]) -> Rows:
-    return np.argsort(-similarity, kind="stable")[:NEAR]
+    both = [name for name in known.features if name in own.features]
+    features = pd.concat([part.features[both] for part in (known, own)], ignore_index=True).iloc[order]
+    score = np.concatenate([scores(known), scores(own)])[order]
+    return Pairs(known.n, left[order], right[order], features.reset_index(drop=True), score)

@@ -1,6 +1,6 @@
 """Adds, updates and removes listings of an index, and groups all that it then holds.
 
-An encoder embeds a listing by itself, and two titles are compared letter by letter whatever else there is, so what
+An encoder embeds a listing by itself, and two titles or two embeddings are compared whatever else there is, so what
 came of that is kept. Everything else about a pair depends on the whole pool (how rare a word is, who else is near),
 and is worked out again by the way that any catalogue goes. So the groups are those of matching all listings at once,
 however many steps it took to add them.
@@ -8,7 +8,7 @@ however many steps it took to add them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ensemble.config import VETO
+from ensemble.features.neighbourhood import cosine_of
 from ensemble.features.titles import OF_TWO
 from ensemble.index.group_ids import changes, inherited
 from ensemble.index.state import State
@@ -26,7 +26,7 @@ from ensemble.result import Result
 from shared.branch import learns
 from shared.errors import MatcherError, raise_faults
 from shared.neighbours import Known
-from shared.schema import Catalog, Embeddings, Floats, Pairs
+from shared.schema import Catalog, Embeddings, Floats, Pairs, Vectors
 
 EVIDENCE = (
     "title",
@@ -36,8 +36,6 @@ EVIDENCE = (
     "height",
     "bytes",
 )  # what the branches and features see of a listing
-
-KEPT = [VETO, *OF_TWO]  # features of pairs that are kept
 
 Rows = NDArray[np.int64]
 
@@ -120,15 +118,16 @@ def grow(matcher: Matcher, state: State, snapshot: int, planned: Plan) -> tuple[
     place = np.full(len(state), -1, dtype=np.int64)
     kept = planned.origin >= 0
     place[planned.origin[kept]] = np.flatnonzero(kept)
-    pool = matcher.pool(planned.catalog, views, described_before(state.pairs, place, len(planned.catalog)))
+    pool = matcher.pool(planned.catalog, views, among(state.pairs, place, len(planned.catalog)))
     described = matcher.describe(pool)
     result = matcher.decide(pool, described)
     numbers = dict(zip(planned.catalog.ids.tolist(), result.groups.tolist(), strict=True))
     group_ids = inherited(numbers, state.group_ids, state.retired)
+    kept_before = described.features[[name for name in kept_features(views) if name in described.features]]
     new = State(
         planned.catalog,
-        {name: view for name, view in views.items() if isinstance(view.embeddings.vectors, np.ndarray)},
-        replace(result.pairs, features=described.features[[name for name in KEPT if name in described.features]]),
+        views,
+        replace(result.pairs, features=result.pairs.features.join(kept_before)),
         group_ids,
         (state.retired | set(state.group_ids.values())) - set(group_ids.values()),
         (*state.changes, *changes(snapshot, state.group_ids, group_ids)),
@@ -136,22 +135,22 @@ def grow(matcher: Matcher, state: State, snapshot: int, planned: Plan) -> tuple[
     return new, result
 
 
-def described_before(pairs: Pairs, place: Rows, n: int) -> Pairs | None:
-    """The pairs of an index whose listings are in another pool, too, with the features that stay the same there.
+def kept_features(branches: Iterable[str]) -> list[str]:
+    """The features of a pair that depend on its two listings alone and take time, where these branches take part."""
+    return [*OF_TWO, *(cosine_of(name) for name in branches if learns(name))]
+
+
+def among(pairs: Pairs, place: Rows, n: int) -> Pairs:
+    """The pairs of an index whose listings are in another pool, too, with all that is known of them.
 
     Args:
         pairs: Of an index.
         place: The row that each listing of the index has in the pool, rising; -1 where it is not in it.
         n: Listings of the pool.
-
-    Returns:
-        None where the titles of the index were not compared.
     """
-    if not set(OF_TWO) <= set(pairs.features):
-        return None
     both = pairs.only((place[pairs.left] >= 0) & (place[pairs.right] >= 0))
     left, right = (place[rows].astype(np.int32) for rows in (both.left, both.right))
-    return Pairs(n, left, right, both.features)
+    return Pairs(n, left, right, both.features, both.score)
 
 
 def _view(matcher: Matcher, name: str, before: Evidence | None, planned: Plan) -> Evidence:
@@ -161,7 +160,7 @@ def _view(matcher: Matcher, name: str, before: Evidence | None, planned: Plan) -
         embeddings = _embeddings(matcher, name, before, planned)
     else:
         embeddings = matcher.embed(planned.catalog, [name])[name]
-    if before is not None and np.array_equal(*_of_kept(embeddings, before.embeddings, planned.origin)):
+    if before is not None and _stayed(embeddings.vectors, before.embeddings.vectors, planned.origin):
         known = Known(before.candidates, planned.origin)
     return Evidence(embeddings, matcher.candidates(name, embeddings, known))
 
@@ -179,10 +178,13 @@ def _embeddings(matcher: Matcher, name: str, before: Evidence | None, planned: P
     return Embeddings(vectors, np.any(vectors, axis=1))
 
 
-def _of_kept(embeddings: Embeddings, before: Embeddings, origin: Rows) -> tuple[Floats, Floats]:
-    """The vectors of the kept listings, now and before."""
+def _stayed(vectors: Vectors, before: Vectors, origin: Rows) -> bool:
+    """Whether the kept listings have the vectors that they had."""
     kept = origin >= 0
-    return _dense(embeddings)[kept], _dense(before)[origin[kept]]
+    if vectors.shape[1] != before.shape[1]:
+        return False
+    now: Any = vectors[kept]
+    return not np.any((now != before[origin[kept]]).sum())
 
 
 def _dense(embeddings: Embeddings) -> Floats:

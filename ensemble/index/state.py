@@ -25,9 +25,8 @@ class State:
 
     Args:
         catalog: n listings in the order of their posting ids. Their pictures need not be there any more.
-        views: Branch → its embeddings and candidates, of the branches with dense vectors. Those of the others change
-            with every listing, so nothing of them is kept.
-        pairs: All candidate pairs with their scores, and of their features those of `grow.KEPT`.
+        views: Branch → its embeddings and candidates.
+        pairs: All candidate pairs with their scores, and of their features what `grow.kept_features` names.
         group_ids: Posting id → id of its group.
         retired: Group ids that were given once and are no longer.
         changes: Every split and merge there ever was, the oldest first.

@@ -18,6 +18,7 @@ from ensemble.index.command import read_ids
 from ensemble.index.grow import grow, plan
 from ensemble.index.state import State
 from ensemble.matcher import Matcher
+from ensemble.pool import Evidence
 from shared import branch
 from shared.catalog import DataConfig, find_source, read_catalog
 from shared.compute import ComputeConfig
@@ -75,8 +76,13 @@ def assert_same(one: State, other: State) -> None:
     for name in ("left", "right", "score"):
         np.testing.assert_array_equal(getattr(one.pairs, name), getattr(other.pairs, name))
     for name, view in one.views.items():
-        np.testing.assert_array_equal(view.embeddings.vectors, other.views[name].embeddings.vectors)
+        np.testing.assert_array_equal(dense(view), dense(other.views[name]))
         np.testing.assert_array_equal(view.candidates.similarity, other.views[name].candidates.similarity)
+
+
+def dense(view: Evidence) -> np.ndarray:
+    vectors = view.embeddings.vectors
+    return vectors if isinstance(vectors, np.ndarray) else vectors.toarray()
 
 
 @pytest.fixture(scope="module")

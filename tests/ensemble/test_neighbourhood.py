@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ensemble.features.neighbourhood import DEPTHS, FEW, EdgeGraph, graph_features, locate, mean_of_known, of_branches
-from ensemble.pool import Evidence, PoolEvidence
+from ensemble.features.neighbourhood import DEPTHS, FEW, EdgeGraph, graph_features, mean_of_known, of_branches
+from ensemble.pool import Evidence, PoolEvidence, locate
 from shared.schema import Candidates, Pairs
 
 Make = Callable[..., Any]
