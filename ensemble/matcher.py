@@ -163,16 +163,16 @@ class Matcher:
 
     def match_pool(self, pool: PoolEvidence) -> Result:
         """Match listings of which every branch's embeddings and candidates are known."""
-        return self.decide(pool, self.describe(pool))
-
-    def describe(self, pool: PoolEvidence) -> Pairs:
-        """The pairs that the branches propose, with their features."""
-        proposed = union((view.candidates for view in pool.branches.values()), len(pool))
-        return pair_features(pool, proposed, self.settings[EnsembleConfig].features)
-
-    def decide(self, pool: PoolEvidence, described: Pairs) -> Result:
-        """Match listings whose pairs are described."""
+        described = self.describe(pool, self.proposed(pool))
         return Result.decided(self.decision, pool.catalog, self.scorer.score(described, pool.xp, pool.threads))
+
+    def proposed(self, pool: PoolEvidence) -> Pairs:
+        """The pairs that the branches propose."""
+        return union((view.candidates for view in pool.branches.values()), len(pool))
+
+    def describe(self, pool: PoolEvidence, pairs: Pairs) -> Pairs:
+        """Pairs of a pool with their features; where they are not all that are proposed, the pool says which are."""
+        return pair_features(pool, pairs, self.settings[EnsembleConfig].features)
 
 
 def matcher_digest(run: Run, settings: Settings) -> str:

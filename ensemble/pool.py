@@ -64,6 +64,7 @@ class PoolEvidence:
         threads: CPU threads for work that is not array work.
         described: Pairs of these listings with features that are known from before, such as do not depend on the pool.
         words: Of the larger pool that this one is a part of; None: it is whole.
+        proposed: All pairs that the branches propose, where features are wanted of some of them; None: of all.
     """
 
     catalog: Catalog
@@ -72,6 +73,7 @@ class PoolEvidence:
     threads: int = 1
     described: Pairs | None = None
     words: Words | None = None
+    proposed: Pairs | None = None
 
     def __len__(self) -> int:
         return len(self.catalog)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
@@ -34,7 +34,6 @@ from shared.run import Run, write_json
 from shared.schema import Flags, Floats, Pairs
 from shared.settings import Settings
 
-FIRST = "first_score"  # what the first model said of a scored pair
 HOPELESS = 0.01  # a pair that the first model scores less keeps that score, and the second one does not see it
 
 # Pairs with features, label codes int [n].
@@ -95,7 +94,7 @@ class StackedScorer:
     second: Scorer | None = None
 
     def score(self, pairs: Pairs, xp: ModuleType = np, threads: int = 0) -> Pairs:
-        """The same pairs with scores; of their features only what a veto reads, and `FIRST`.
+        """The same pairs with scores, and of their features only what a veto reads.
 
         Args:
             pairs: All candidates of a pool, described.
@@ -105,9 +104,7 @@ class StackedScorer:
         Raises:
             ArtefactError: A feature the first model was trained on is missing.
         """
-        first = self.first.score(pairs, threads)
-        scored = _with_veto(self.reconsidered(first, xp, threads), pairs)
-        return replace(scored, features=scored.features.assign(**{FIRST: scores(first)}))
+        return _with_veto(self.reconsidered(self.first.score(pairs, threads), xp, threads), pairs)
 
     def reconsidered(self, first: Pairs, xp: ModuleType = np, threads: int = 0) -> Pairs:
         """Pairs with their first scores → the same with their final ones; all pairs around a pair must be there."""

@@ -32,6 +32,7 @@ COLUMN_GROUPS = 16  # times k: column groups whose maxima bound the k-th best si
 COMMON = 1 / 16  # a sparse column filled in more than this share of the rows is multiplied faster as a dense one
 
 Index = NDArray[np.int64]
+Similarities = NDArray[np.float32]
 Hits = tuple[Index, Index]  # (listing, neighbour), rows
 Product = Callable[[Index], Any]  # b rows times m columns, float32 [b, m]
 
@@ -124,8 +125,16 @@ def _slack(vectors: Vectors) -> float:
     return float(2 * terms * 2**-24 + 10**-DECIMALS)
 
 
-def _hits(vectors: Vectors, rows: Index, columns: Index, search: _Search) -> Hits:
-    """Listings `rows` with a superset of their neighbours among the listings `columns`; both are rising."""
+def _hits(vectors: Vectors, rows: Index, columns: Index, search: _Search, reach: Similarities | None = None) -> Hits:
+    """Listings `rows` with a superset of their neighbours among the listings `columns`; both are rising.
+
+    Args:
+        vectors: Of all listings.
+        rows: Listings to search neighbours of.
+        columns: Listings to search.
+        search: What to look for.
+        reach: What each of `rows` has k neighbours with already, or more, elsewhere.
+    """
     m, xp = len(columns), search.xp
     product = _product(vectors, columns, xp)
     block = search.block or max(1, CELLS // max(1, m))
@@ -135,7 +144,8 @@ def _hits(vectors: Vectors, rows: Index, columns: Index, search: _Search) -> Hit
         similarity = product(searched)
         _, itself, column = np.intersect1d(searched, columns, assume_unique=True, return_indices=True)
         similarity[xp.asarray(itself), xp.asarray(column)] = -1  # a listing is not its own neighbour
-        at = _host(_block_hits(similarity, search))
+        least = None if reach is None else xp.asarray(reach[start : start + block])
+        at = _host(_block_hits(similarity, search, least))
         listings.append(searched[at // m])
         neighbours.append(columns[at % m])
     return np.concatenate(listings), np.concatenate(neighbours)
@@ -153,21 +163,32 @@ def _grown(embeddings: Embeddings, pool: Index, known: Known, place: Index, sear
     """The same for all of `pool`, of which some were searched before.
 
     New listings, and those that lost a neighbour, are searched among all. Of the others' neighbours all are known but
-    those among the new listings.
+    those among the new listings that are nearer than the last of them.
     """
     left, right = place[known.found.left], place[known.found.right]
     named, found = known.found.rank_left > 0, known.found.rank_right > 0
     listing = np.concatenate([left[named], right[found]])
     neighbour = np.concatenate([right[named], left[found]])
+    similarity = np.concatenate([known.found.similarity[named], known.found.similarity[found]])
     again = known.origin < 0
     again[listing[(listing >= 0) & (neighbour < 0)]] = True
     stays = (listing >= 0) & (neighbour >= 0)
     stays[stays] = ~again[listing[stays]]
     hits = [(listing[stays], neighbour[stays])]
     hits.append(_hits(embeddings.vectors, pool[again[pool]], pool, search))
-    hits.append(_hits(embeddings.vectors, pool[~again[pool]], pool[known.origin[pool] < 0], search))
+    reach = _reach(listing[stays], similarity[stays], len(embeddings), search.k)
+    rest = pool[~again[pool]]
+    hits.append(_hits(embeddings.vectors, rest, pool[known.origin[pool] < 0], search, reach[rest]))
     listings, neighbours = zip(*hits, strict=True)
     return np.concatenate(listings), np.concatenate(neighbours)
+
+
+def _reach(listing: Index, similarity: Similarities, n: int, k: int) -> Similarities:
+    """The least similarity among the neighbours of each listing that has k of them, [n]; -1 for all others."""
+    reach = np.full(n, 2, dtype=np.float32)
+    np.minimum.at(reach, listing, similarity)
+    reach[np.bincount(listing, minlength=n) < k] = -1
+    return reach
 
 
 def _product(vectors: Vectors, columns: Index, xp: ModuleType) -> Product:
@@ -194,16 +215,22 @@ def _dense_product(vectors: Any, columns: Index, xp: ModuleType) -> Product:
     return lambda rows: dense[xp.asarray(rows)] @ others
 
 
-def _block_hits(similarity: Any, search: _Search) -> Any:
-    """Flat positions of at least the k best of each row and what is tied with the k-th (or `limit` of those)."""
+def _block_hits(similarity: Any, search: _Search, reach: Any = None) -> Any:
+    """Flat positions of at least the k best of each row and what is tied with the k-th (or `limit` of those).
+
+    Where a row has `reach`, [b], what lies below it is left out.
+    """
     xp, m = search.xp, similarity.shape[1]
-    bound = xp.maximum(_kth_bound(similarity, search.k, xp) - search.slack, search.least)
+    bound = _kth_bound(similarity, search.k, xp)
+    if reach is not None:
+        bound = xp.maximum(bound, reach)
+    bound = xp.maximum(bound - search.slack, search.least)
     hit = similarity >= bound[:, None]
     at = xp.flatnonzero(hit)
     crowded = xp.flatnonzero(xp.bincount(at // m, minlength=len(hit)) > search.limit)
     if len(crowded) == 0:
         return at
-    hit[crowded] = _thinned(similarity[crowded], search)
+    hit[crowded] &= _thinned(similarity[crowded], search)
     return xp.flatnonzero(hit)
 
 
@@ -237,7 +264,7 @@ def _host(array: Any) -> Any:
 # --- step 2: exact similarities, ties and ranks ----------------------------------------------------------------------
 
 
-Kept = tuple[Index, NDArray[np.float32]]  # pairs as left · n + right, rising, and their similarities
+Kept = tuple[Index, Similarities]  # pairs as left · n + right, rising, and their similarities
 
 
 def _kept(known: Known, place: Index) -> Kept:
@@ -275,9 +302,7 @@ def _ranked(
     return Candidates(n, left[found], right[found], similarity[found], ranks[0, found], ranks[1, found])
 
 
-def _similarities(
-    embeddings: Embeddings, left: Rows, right: Rows, pairs: Index, kept: Kept | None
-) -> NDArray[np.float32]:
+def _similarities(embeddings: Embeddings, left: Rows, right: Rows, pairs: Index, kept: Kept | None) -> Similarities:
     """The similarity of each pair, rounded."""
     similarity = np.zeros(len(pairs), dtype=np.float32)
     new = np.ones(len(pairs), dtype=bool)
@@ -289,7 +314,7 @@ def _similarities(
     return similarity
 
 
-def _ranks(listing: Index, similarity: NDArray[np.float32]) -> tuple[Index, Index]:
+def _ranks(listing: Index, similarity: Similarities) -> tuple[Index, Index]:
     """Competition rank (from 1) and place (from 0) of each entry; entries come by listing, then falling similarity."""
     at = np.arange(len(listing))
     new_listing = np.diff(listing, prepend=-1) != 0

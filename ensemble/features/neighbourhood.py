@@ -20,15 +20,18 @@ FEW = 1e-3  # least standard deviation in a z-score
 
 def of_branches(pool: PoolEvidence, pairs: Pairs) -> dict[str, Any]:
     """The features of every branch, named `<branch>_<feature>`, float32 [p]; NaN where a branch says nothing."""
+    every = pairs if pool.proposed is None else pool.proposed
+    at = slice(None) if every is pairs else locate(pairs, every.left, every.right, np)[0]
     features: dict[str, Any] = {}
     cosines = []
     for name, view in pool.branches.items():
-        cosine = _cosine(pool, pairs, name)
+        cosine = _cosine(pool, every, name)
         cosines.append(cosine)
-        features |= {cosine_of(name): cosine} | _prefixed(name, _of_branch(view, pairs, cosine, pool.xp))
+        features |= {cosine_of(name): cosine[at]} | _prefixed(name, _of_branch(view, pairs, cosine[at], pool.xp))
     mean = mean_of_known(cosines, pool.xp)
-    graph = EdgeGraph(len(pool), pairs.left, pairs.right, np.nan_to_num(mean, nan=-1.0), pool.xp)
-    return features | {"all_cosine": mean} | _prefixed("all", graph_features(graph, pairs, mean, graph.ranks()))
+    graph = EdgeGraph(len(pool), every.left, every.right, np.nan_to_num(mean, nan=-1.0), pool.xp)
+    left, right = (pool.xp.asarray(to_host(rank)[at]) for rank in graph.ranks())
+    return features | {"all_cosine": mean[at]} | _prefixed("all", graph_features(graph, pairs, mean[at], (left, right)))
 
 
 def cosine_of(branch: str) -> str:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ensemble.index.grow import among
+from ensemble.index.kept import among
 from ensemble.index.state import State
 from ensemble.matcher import Matcher
 from ensemble.pool import Evidence, PoolEvidence, Words

@@ -9,16 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
 from ensemble.index.around import Around
+from ensemble.index.kept import joined, with_first
 from ensemble.index.reasons import reasons
 from ensemble.index.state import State
 from ensemble.matcher import Matcher
 from ensemble.pool import PoolEvidence
 from ensemble.result import Result
 from ensemble.rules import scores
-from ensemble.train import FIRST
 from shared.schema import Catalog, Pairs
 
 
@@ -91,22 +90,10 @@ class Questions:
 
     def _scored(self, pool: PoolEvidence) -> Pairs:
         """The pairs of a question's pool: those of the index with their scores there, and the question's."""
-        known, described, scorer = pool.described, self.matcher.describe(pool), self.matcher.scorer
+        proposed, known, scorer = self.matcher.proposed(pool), pool.described, self.matcher.scorer
         assert known is not None
-        own = described.only(described.right == len(pool) - 1)
-        first = _joined(
-            replace(known, score=known.features[FIRST].to_numpy()),
-            replace(own, score=scores(scorer.first.score(own, pool.threads))),
-        )
+        of_own = proposed.right == len(pool) - 1
+        own = self.matcher.describe(replace(pool, proposed=proposed), proposed.only(of_own))
+        first = joined(with_first(known), replace(own, score=scores(scorer.first.score(own, pool.threads))))
         final = scorer.reconsidered(first, pool.xp, pool.threads)
-        return _joined(known, replace(own, score=scores(final)[final.right == len(pool) - 1]))
-
-
-def _joined(known: Pairs, own: Pairs) -> Pairs:
-    """The scored pairs of an index and of a question, with the features that both have."""
-    left, right = (np.concatenate([getattr(part, end) for part in (known, own)]) for end in ("left", "right"))
-    order = np.lexsort((right, left))
-    both = [name for name in known.features if name in own.features]
-    features = pd.concat([part.features[both] for part in (known, own)], ignore_index=True).iloc[order]
-    score = np.concatenate([scores(known), scores(own)])[order]
-    return Pairs(known.n, left[order], right[order], features.reset_index(drop=True), score)
+        return joined(known, replace(own, score=scores(final)[final.right == len(pool) - 1]))

@@ -1,14 +1,14 @@
 """Adds, updates and removes listings of an index, and groups all that it then holds.
 
-An encoder embeds a listing by itself, and two titles or two embeddings are compared whatever else there is, so what
-came of that is kept. Everything else about a pair depends on the whole pool (how rare a word is, who else is near),
-and is worked out again by the way that any catalogue goes. So the groups are those of matching all listings at once,
+An encoder embeds a listing by itself, so what came of that is kept. What is said of a pair depends on the whole pool
+(how rare a word is, who else is near), and is worked out again by the way that any catalogue goes; only pairs that were
+all but ruled out keep their scores for a while (`kept.py`). So the groups are those of matching all listings at once,
 however many steps it took to add them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,17 +16,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ensemble.features.neighbourhood import cosine_of
-from ensemble.features.titles import OF_TWO
+from ensemble.config import VETO
 from ensemble.index.group_ids import changes, inherited
+from ensemble.index.kept import FIRST, SCORED_IN, among, bereft_of, joined, kept_features, ruled_out, with_first
 from ensemble.index.state import State
 from ensemble.matcher import Matcher
-from ensemble.pool import Evidence
+from ensemble.pool import Evidence, PoolEvidence, locate
 from ensemble.result import Result
+from ensemble.rules import scores
 from shared.branch import learns
 from shared.errors import MatcherError, raise_faults
 from shared.neighbours import Known
-from shared.schema import Catalog, Embeddings, Floats, Pairs, Vectors
+from shared.schema import Catalog, Embeddings, Flags, Floats, Pairs, Vectors
 
 EVIDENCE = (
     "title",
@@ -114,20 +115,21 @@ def grow(matcher: Matcher, state: State, snapshot: int, planned: Plan) -> tuple[
     Returns:
         The new state, and what matching all its listings at once gives.
     """
+    n = len(planned.catalog)
     views = {name: _view(matcher, name, state.views.get(name), planned) for name in matcher.branches}
     place = np.full(len(state), -1, dtype=np.int64)
     kept = planned.origin >= 0
     place[planned.origin[kept]] = np.flatnonzero(kept)
-    pool = matcher.pool(planned.catalog, views, among(state.pairs, place, len(planned.catalog)))
-    described = matcher.describe(pool)
-    result = matcher.decide(pool, described)
+    pool = matcher.pool(planned.catalog, views, among(state.pairs, place, n))
+    pairs = _scored(matcher, pool, bereft_of(state.pairs, place, n))
+    decided_by = pairs.features[[name for name in pairs.features if name == VETO]]
+    result = Result.decided(matcher.decision, planned.catalog, replace(pairs, features=decided_by))
     numbers = dict(zip(planned.catalog.ids.tolist(), result.groups.tolist(), strict=True))
     group_ids = inherited(numbers, state.group_ids, state.retired)
-    kept_before = described.features[[name for name in kept_features(views) if name in described.features]]
     new = State(
         planned.catalog,
         views,
-        replace(result.pairs, features=result.pairs.features.join(kept_before)),
+        pairs,
         group_ids,
         (state.retired | set(state.group_ids.values())) - set(group_ids.values()),
         (*state.changes, *changes(snapshot, state.group_ids, group_ids)),
@@ -135,22 +137,26 @@ def grow(matcher: Matcher, state: State, snapshot: int, planned: Plan) -> tuple[
     return new, result
 
 
-def kept_features(branches: Iterable[str]) -> list[str]:
-    """The features of a pair that depend on its two listings alone and take time, where these branches take part."""
-    return [*OF_TWO, *(cosine_of(name) for name in branches if learns(name))]
-
-
-def among(pairs: Pairs, place: Rows, n: int) -> Pairs:
-    """The pairs of an index whose listings are in another pool, too, with all that is known of them.
+def _scored(matcher: Matcher, pool: PoolEvidence, bereft: Flags) -> Pairs:
+    """All pairs that the branches propose, with their scores and all that an index keeps of them.
 
     Args:
-        pairs: Of an index.
-        place: The row that each listing of the index has in the pool, rising; -1 where it is not in it.
-        n: Listings of the pool.
+        matcher: Scores the pairs, all but those that are ruled out.
+        pool: The listings that an index is to hold; described before are the pairs that it has.
+        bereft: Listings that lost a neighbour, bool [n].
     """
-    both = pairs.only((place[pairs.left] >= 0) & (place[pairs.right] >= 0))
-    left, right = (place[rows].astype(np.int32) for rows in (both.left, both.right))
-    return Pairs(n, left, right, both.features, both.score)
+    proposed, known = matcher.proposed(pool), pool.described
+    assert known is not None
+    known = known.only(ruled_out(known, bereft) & locate(known, proposed.left, proposed.right, np)[1])
+    new = proposed.only(~locate(proposed, known.left, known.right, np)[1])
+    described = matcher.describe(replace(pool, proposed=proposed), new)
+    first = scores(matcher.scorer.first.score(described, pool.threads))
+    columns = [name for name in (VETO, *kept_features(pool.branches)) if name in described.features]
+    features = described.features[columns].copy()
+    features[FIRST], features[SCORED_IN] = first, np.full(len(new), len(pool), dtype=np.float32)
+    own = replace(described, features=features, score=first)
+    together = joined(with_first(known), own)
+    return replace(together, score=scores(matcher.scorer.reconsidered(together, pool.xp, pool.threads)))
 
 
 def _view(matcher: Matcher, name: str, before: Evidence | None, planned: Plan) -> Evidence:

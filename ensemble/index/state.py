@@ -26,7 +26,8 @@ class State:
     Args:
         catalog: n listings in the order of their posting ids. Their pictures need not be there any more.
         views: Branch → its embeddings and candidates.
-        pairs: All candidate pairs with their scores, and of their features what `grow.kept_features` names.
+        pairs: All candidate pairs with their scores, and of their features `FIRST`, `SCORED_IN` and
+            what `kept_features` names (`kept.py`), and what a veto reads.
         group_ids: Posting id → id of its group.
         retired: Group ids that were given once and are no longer.
         changes: Every split and merge there ever was, the oldest first.

@@ -317,9 +317,9 @@ def test_only_what_is_new_is_multiplied(monkeypatch: pytest.MonkeyPatch) -> None
     whole, cells = random_unit(600, 8), []
     block_hits = neighbours._block_hits
 
-    def counted(similarity: Any, search: Any) -> Any:
+    def counted(similarity: Any, *rest: Any) -> Any:
         cells.append(similarity.size)
-        return block_hits(similarity, search)
+        return block_hits(similarity, *rest)
 
     known = Known(nearest(Embeddings(whole.vectors[:580], whole.present[:580]), 5, np), np.r_[0:580, [-1] * 20])
     monkeypatch.setattr(neighbours, "_block_hits", counted)
