@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -224,8 +225,8 @@ def _sparse_products(vectors: sparse.csr_array, left: Rows, right: Rows) -> NDAr
     """Dot products of pairs of rows, each summed in the order of the columns, float64 [p]; fast where left repeats."""
     wide = vectors.astype(np.float64)
     out, row = np.zeros(len(left)), np.zeros(wide.shape[1])
-    starts = np.flatnonzero(np.diff(left, prepend=-1))
-    for start, end in zip(starts, [*starts[1:], len(left)], strict=True):
+    borders = [*np.flatnonzero(np.diff(left, prepend=-1)), len(left)]
+    for start, end in pairwise(borders):
         own = slice(*wide.indptr[left[start] : left[start] + 2])
         row[wide.indices[own]] = wide.data[own]
         out[start:end] = wide[right[start:end]] @ row
