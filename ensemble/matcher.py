@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -25,7 +25,7 @@ from shared.errors import ArtefactError
 from shared.neighbours import Known
 from shared.pools import ALL
 from shared.run import Run, digest
-from shared.schema import Candidates, Catalog, Embeddings, Pairs
+from shared.schema import Candidates, Catalog, Embedder, Embeddings, Pairs
 from shared.settings import Settings, merge, portable, remembered
 
 SCORER, DECISION = "ensemble/scorer", "ensemble/decision"
@@ -133,7 +133,7 @@ class Matcher:
         chosen = self.branches if names is None else names
         return {name: branch.embed(self._run, self.settings, name, catalog, ALL) for name in chosen}
 
-    def embedder(self, name: str, pool: Catalog) -> Callable[[Catalog], Embeddings]:
+    def embedder(self, name: str, pool: Catalog) -> Embedder:
         """What embeds other listings by one branch, to be compared with those of a pool."""
         return branch.embedder(self._run, self.settings, name, pool)
 

@@ -4,8 +4,9 @@ A branch is a folder `branches/<name>/` with
 
 - `config.py`: `Config`, its section of the settings;
 - `embed.py`: `embed(catalog, encoder, config, compute) -> Embeddings`; with an encoder, what it makes of a listing
-  depends on no other one, to the bit. Where it depends on the pool, also `embedder(catalog, config, compute)`: what
-  embeds other listings, `Catalog -> Embeddings`, as if they were in that pool, without another look at it;
+  depends on no other one, to the bit. Also, where there is something to load or what it makes of a listing depends on
+  the pool, `embedder(pool, encoder, config, compute)`: what embeds listings to be compared with those of the
+  pool;
 - `candidates.py`: `candidates(embeddings, config, compute, known=None) -> Candidates`, where what is known from an
   earlier search saves time and changes nothing;
 - `train.py`, only if it learns: `train(catalog, components, config, compute, out) -> figures`, which writes an encoder
@@ -18,7 +19,7 @@ Nothing else is known about it: not here, and not in the ensemble.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,7 +52,7 @@ from shared.pools import (
     unseen_inputs,
 )
 from shared.run import ROOT, Run, code_digest, digest, file_digest, replaced_folder
-from shared.schema import Candidates, Catalog, Embeddings
+from shared.schema import Candidates, Catalog, Embedder, Embeddings
 from shared.section import Section
 from shared.settings import Settings
 
@@ -83,13 +84,14 @@ def embed(run: Run, settings: Settings, name: str, catalog: Catalog, encoder: st
     return embed_with(name, catalog, folder, settings.branch(name), settings[ComputeConfig])
 
 
-def embedder(run: Run, settings: Settings, name: str, pool: Catalog) -> Callable[[Catalog], Embeddings]:
-    """What embeds other listings, to be compared with those of a pool."""
+def embedder(run: Run, settings: Settings, name: str, pool: Catalog) -> Embedder:
+    """What embeds listings with the encoder for new catalogues, to be compared with those of a pool."""
     module = import_module(f"branches.{name}.embed")
-    if hasattr(module, "embedder"):
-        made: Callable[[Catalog], Embeddings] = module.embedder(pool, settings.branch(name), settings[ComputeConfig])
-        return made
-    return lambda catalog: embed(run, settings, name, catalog, ALL)
+    if not hasattr(module, "embedder"):
+        return lambda catalog: embed(run, settings, name, catalog, ALL)
+    folder = run.open(f"{name}/encoder/{ALL}") if learns(name) else None
+    made: Embedder = module.embedder(pool, folder, settings.branch(name), settings[ComputeConfig])
+    return made
 
 
 def candidates(settings: Settings, name: str, embeddings: Embeddings, known: Known | None = None) -> Candidates:

@@ -8,7 +8,7 @@ Every type speaks of listings by their **row** in the catalogue (or pool) it bel
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -219,6 +219,9 @@ class Embeddings:
         if "vectors" in t:
             return cls(t["vectors"], present)
         return cls(sparse.csr_array((t["data"], t["indices"], t["indptr"]), shape=tuple(t["shape"])), present)
+
+
+Embedder = Callable[[Catalog], Embeddings]
 
 
 def _sparse_products(vectors: sparse.csr_array, left: Rows, right: Rows) -> NDArray[np.float64]:

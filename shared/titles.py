@@ -131,4 +131,4 @@ def normalise_all(titles: Iterable[str]) -> NDArray[Any]:
     Returns:
         str [n] as an object array, in the order given.
     """
-    return np.array([*(normalise(title) for title in titles), None], dtype=object)[:-1]
+    return np.array([*(normalise(title) if title else "" for title in titles), None], dtype=object)[:-1]

@@ -190,6 +190,25 @@ def test_an_encoder_embeds_a_listing_alone(branch: Branch, pool: Catalog, embedd
         np.testing.assert_array_equal(part.vectors, embeddings.vectors[rows])
 
 
+def test_an_embedder_embeds_a_listing_of_its_pool_as_the_pool(
+    branch: Branch, pool: Catalog, embeddings: Embeddings
+) -> None:
+    module = import_module(f"branches.{branch.name}.embed")
+    if not hasattr(module, "embedder"):
+        assert not learns(branch.name)
+        return
+    assert list(inspect.signature(module.embedder).parameters) == ["pool", "encoder", "config", "compute"]
+    embed = module.embedder(pool, branch.encoder, branch.config, branch.compute)
+    for rows in ([PLAIN[5]], [*BARE, *PLAIN[3:20:3]]):
+        part = embed(pool.take(np.array(rows)))
+        np.testing.assert_array_equal(part.present, embeddings.present[rows])
+        np.testing.assert_array_equal(dense(part), dense(embeddings)[rows])
+
+
+def dense(made: Embeddings) -> np.ndarray:
+    return made.vectors if isinstance(made.vectors, np.ndarray) else made.vectors.toarray()
+
+
 def test_what_a_branch_knows_of_earlier_listings_changes_nothing(
     branch: Branch, embeddings: Embeddings, found: Candidates, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from branches.distilbert.data import Titles
 from branches.distilbert.model import restore
 from shared.compute import ComputeConfig
 from shared.encoder import Inputs, encode, read_facts, spread
-from shared.schema import Catalog, Embeddings, Flags
+from shared.schema import Catalog, Embedder, Embeddings, Flags
 
 
 def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embeddings:
@@ -30,16 +30,25 @@ def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: Compu
     Raises:
         ArtefactError: There is no encoder, or it cannot be used.
     """
+    return embedder(catalog, encoder, config, compute)(catalog)
+
+
+def embedder(pool: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embedder:
+    """What embeds listings as `embed` does, the encoder being loaded once; the pool plays no part."""
     facts = read_facts(encoder, "distilbert")
     assert encoder is not None
     model, tokeniser = restore(facts, encoder)
-    titles = Titles(catalog.titles, tokeniser, facts["max_tokens"])
 
-    def load(positions: NDArray[np.int64]) -> tuple[Inputs, Flags]:
-        return titles.inputs(positions), np.ones(len(positions), dtype=bool)
+    def embed_listings(catalog: Catalog) -> Embeddings:
+        titles = Titles(catalog.titles, tokeniser, facts["max_tokens"])
 
-    vectors = encode(model, load, titles.batches(config.embed_batch), len(titles), config, compute, "distilbert")
-    return spread(vectors, titles.rows, titles.title, len(catalog))
+        def load(positions: NDArray[np.int64]) -> tuple[Inputs, Flags]:
+            return titles.inputs(positions), np.ones(len(positions), dtype=bool)
+
+        vectors = encode(model, load, titles.batches(config.embed_batch), len(titles), config, compute, "distilbert")
+        return spread(vectors, titles.rows, titles.title, len(catalog))
+
+    return embed_listings
 
 
 if __name__ == "__main__":

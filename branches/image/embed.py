@@ -12,7 +12,7 @@ from branches.image.data import distinct_pictures, read_batch
 from branches.image.model import check_size, restore
 from shared.compute import ComputeConfig
 from shared.encoder import Inputs, encode, full_batches, read_facts, spread
-from shared.schema import Catalog, Embeddings, Flags
+from shared.schema import Catalog, Embedder, Embeddings, Flags
 
 
 def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embeddings:
@@ -31,21 +31,31 @@ def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: Compu
         ArtefactError: There is no encoder, or it cannot be used.
         MatcherError: The network takes no pictures of the size asked for.
     """
+    return embedder(catalog, encoder, config, compute)(catalog)
+
+
+def embedder(pool: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embedder:
+    """What embeds listings as `embed` does, the encoder being loaded once; the pool plays no part."""
     facts = read_facts(encoder, "image")
     assert encoder is not None
     model, preprocessing = restore(facts, encoder)
     check_size(model, facts, config.embed_size)
     model.mirror = config.mirror
-    rows = np.flatnonzero(catalog.has_image)
-    paths, picture = distinct_pictures(catalog, rows)
 
-    def load(positions: NDArray[np.int64]) -> tuple[Inputs, Flags]:
-        pictures, usable = read_batch([paths[at] for at in positions], config.embed_size, preprocessing.interpolation)
-        return {"pictures": preprocessing(pictures)}, usable
+    def embed_listings(catalog: Catalog) -> Embeddings:
+        rows = np.flatnonzero(catalog.has_image)
+        paths, picture = distinct_pictures(catalog, rows)
 
-    batches = full_batches(np.arange(len(paths)), config.embed_batch)
-    vectors = encode(model, load, batches, len(paths), config, compute, "image")
-    return spread(vectors, rows, picture, len(catalog))
+        def load(positions: NDArray[np.int64]) -> tuple[Inputs, Flags]:
+            chosen = [paths[at] for at in positions]
+            pictures, usable = read_batch(chosen, config.embed_size, preprocessing.interpolation)
+            return {"pictures": preprocessing(pictures)}, usable
+
+        batches = full_batches(np.arange(len(paths)), config.embed_batch)
+        vectors = encode(model, load, batches, len(paths), config, compute, "image")
+        return spread(vectors, rows, picture, len(catalog))
+
+    return embed_listings
 
 
 if __name__ == "__main__":

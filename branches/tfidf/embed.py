@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
 from branches.tfidf.config import Config
 from shared.compute import ComputeConfig
-from shared.schema import Catalog, Embeddings
+from shared.schema import Catalog, Embedder, Embeddings
 from shared.titles import normalise_all
 
 
@@ -35,22 +35,23 @@ def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: Compu
     return _joined([_fitted(titles, kind, config)[1] for kind in _kinds(config)], config)
 
 
-def embedder(catalog: Catalog, config: Config, compute: ComputeConfig) -> Callable[[Catalog], Embeddings]:
-    """What embeds other listings with the terms of a pool, weighted by how rare they are there.
+def embedder(pool: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embedder:
+    """What embeds listings with the terms of a pool, weighted by how rare they are there.
 
     Args:
-        catalog: The pool; its own listings are embedded as by `embed`.
+        pool: Its own listings are embedded as by `embed`.
+        encoder: Unused.
         config: The branch's settings.
         compute: Unused.
     """
-    titles = normalise_all(catalog.titles)
+    titles = normalise_all(pool.titles)
     kinds = [_fitted(titles, kind, config)[0] for kind in _kinds(config)]
 
-    def embed_others(others: Catalog) -> Embeddings:
-        texts = normalise_all(others.titles)
+    def embed_listings(catalog: Catalog) -> Embeddings:
+        texts = normalise_all(catalog.titles)
         return _joined([kind.vectors(texts) for kind in kinds], config)
 
-    return embed_others
+    return embed_listings
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def of_attributes(pool: PoolEvidence, pairs: Pairs) -> dict[str, Floats]:
     """
     features: dict[str, Floats] = {}
     for kind, parse in PARSERS.items():
-        has = incidence([parse(title) for title in pool.titles])
+        has = incidence([parse(title) if title else frozenset() for title in pool.titles])
         count = np.asarray(has.sum(axis=1)).ravel()
         shared = shared_weight(has, has, pairs)
         left_odd, right_odd = count[pairs.left] - shared, count[pairs.right] - shared
@@ -138,7 +138,7 @@ def quantity_conflict(pool: PoolEvidence, pairs: Pairs) -> Floats:
     comparable = np.zeros(len(pairs), dtype=bool)
     conflict = np.zeros(len(pairs), dtype=bool)
     for dimension in sorted({dimension for dimension, _ in UNITS.values()}):
-        has = incidence([[q for q in of_title if q.startswith(dimension)] for of_title in stated])
+        has = incidence([[q for q in some if q.startswith(dimension)] if some else () for some in stated])
         states = np.asarray(has.sum(axis=1)).ravel() > 0
         both = states[pairs.left] & states[pairs.right]
         comparable |= both

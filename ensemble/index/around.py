@@ -1,9 +1,13 @@
 """The part of an index that one more listing touches, made ready to be matched with it.
 
-What is said of a pair depends on who else is near to both of its listings. So the pool of a question holds the listings
-that have it among their nearest or are among its own, all that these are linked to, and the rest of their groups. Links
-are those of the whole index, with the question in its place among them; which words are rare is known from the whole
-index, too. Only how rare the question's own terms have become by it is not seen by the TF-IDF branch.
+What is said of a pair depends on who else is near to both of its listings. So a question's pool holds
+
+- the listings that are **near** it, by having it among their nearest or being among its own, in any branch;
+- the rest of their groups, for the decision;
+- all that the near ones are paired with. Of these only the links are needed: titles, pictures and vectors are left out.
+
+Links and what is known of them are those of the index, with the question in its place among them, and which words are
+rare is known from all of it. Only how rare the question's own terms become by it is not seen by the TF-IDF branch.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -45,41 +50,37 @@ class Around:
         self._group = np.unique(groups, return_inverse=True)[1]
 
     def pool(self, question: Catalog) -> PoolEvidence:
-        """The pool of a question, which is its last listing; the pairs of the index in it are described before."""
+        """The pool of a question, which is its last listing, with what is proposed in it and known of the index."""
         alone = {name: embed(question) for name, embed in self._embedders.items()}
         near = np.zeros(len(self.state), dtype=np.bool_)
         for name, embeddings in alone.items():
             if embeddings.present[0]:
                 near |= self._reach[name].linked(embeddings.vectors)
-        rows = self._rows(near)
+        seen: Flags = np.isin(self._group, self._group[near])
+        left, right = self.state.pairs.left, self.state.pairs.right
+        linked = self.state.pairs.only(near[left] | near[right] | (seen[left] & seen[right]))
+        rows = np.unique(np.concatenate([np.flatnonzero(seen), linked.left, linked.right]))
         place = np.full(len(self.state), -1, dtype=np.int64)
         place[rows] = np.arange(len(rows))
-        catalog = Catalog(pa.concat_tables([self.state.catalog.take(rows).table, question.table]))
+        listings = _without_content(self.state.catalog.take(rows), ~seen[rows])
+        catalog = Catalog(pa.concat_tables([listings.table, question.table]))
         views = {name: self._view(name, embeddings, near, rows, place) for name, embeddings in alone.items()}
         words = self._words.and_of(normalise(question.titles[0]))
-        return self.matcher.pool(catalog, views, among(self.state.pairs, place, len(catalog)), words)
-
-    def _rows(self, near: Flags) -> Rows:
-        """The listings that are near, those that they are paired with, and all of the groups of both; rising."""
-        left, right = self.state.pairs.left, self.state.pairs.right
-        of_near = near[left] | near[right]
-        inside = near.copy()
-        inside[left[of_near]] = inside[right[of_near]] = True
-        return np.flatnonzero(np.isin(self._group, self._group[inside]))
+        pool = self.matcher.pool(catalog, views, among(linked, place, len(catalog)), words)
+        return replace(pool, proposed=self.matcher.proposed(pool))
 
     def _view(self, name: str, alone: Embeddings, near: Flags, rows: Rows, place: Rows) -> Evidence:
-        """A branch's view of a question's pool; what links two listings that are not near is left out."""
+        """A branch's view of a question's pool: vectors of listings that are near, and what links them."""
         whole = self.state.views[name]
-        vectors = _stacked(whole.embeddings.vectors[rows], alone.vectors)
-        embeddings = Embeddings(vectors, np.concatenate([whole.embeddings.present[rows], alone.present]))
+        present = whole.embeddings.present[rows] & near[rows]
+        embeddings = Embeddings(
+            _stacked(whole.embeddings.vectors[rows], present, alone.vectors), np.append(present, alone.present)
+        )
         found = whole.candidates
         linked = found.only(near[found.left] | near[found.right])
         left, right = (place[ends].astype(np.int32) for ends in (linked.left, linked.right))
-        known = replace(linked, n=len(rows), left=left, right=right)
-        grown = self.matcher.candidates(name, embeddings, Known(known, np.append(np.arange(len(rows)), -1)))
-        # Of listings that are not near not all neighbours are there: the question seems nearer to them than it is.
-        may_be = np.append(near[rows], True)
-        return Evidence(embeddings, grown.only(may_be[grown.left] | (grown.right < len(rows))))
+        known = Known(replace(linked, n=len(rows), left=left, right=right), np.append(np.arange(len(rows)), -1))
+        return Evidence(embeddings, self.matcher.candidates(name, embeddings, known))
 
 
 class Reach:
@@ -117,7 +118,20 @@ def _nth(values: NDArray[np.float32], n: int) -> float:
     return float(np.partition(values, at)[at])
 
 
-def _stacked(above: Vectors, below: Vectors) -> Vectors:
-    if isinstance(above, sparse.csr_array):
-        return sparse.csr_array(sparse.vstack([above, sparse.csr_array(below)], format="csr"))
-    return np.concatenate([above, below])
+def _stacked(rows: Vectors, keep: Flags, last: Vectors) -> Vectors:
+    """Vectors, zero where they are not kept, and one more."""
+    if isinstance(rows, sparse.csr_array):
+        kept = sparse.diags_array(keep.astype(np.float32)) @ rows
+        return sparse.csr_array(sparse.vstack([kept, sparse.csr_array(last)], format="csr"))
+    return np.concatenate([rows * keep[:, None], last])
+
+
+def _without_content(catalog: Catalog, bare: Flags) -> Catalog:
+    """The same listings, some of which have nothing but their posting id."""
+    mask = pa.array(bare)
+    table = catalog.table
+    for at, name in enumerate(table.column_names):
+        if name != "posting_id":
+            column = pc.if_else(mask, pa.scalar(None, table.schema.field(at).type), table.column(at))
+            table = table.set_column(at, table.schema.field(at), column)
+    return Catalog(table)

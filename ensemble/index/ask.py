@@ -53,7 +53,6 @@ class Questions:
     def __init__(self, matcher: Matcher, state: State) -> None:
         self.matcher, self.state = matcher, state
         self._around = Around(matcher, state)
-        matcher.embed(state.catalog.take(np.zeros(0, dtype=np.int64)))  # so that all libraries are loaded
 
     def ask(self, question: Catalog, most: int = 5) -> list[Answer]:
         """The listings that most likely sell the same product.
@@ -90,10 +89,10 @@ class Questions:
 
     def _scored(self, pool: PoolEvidence) -> Pairs:
         """The pairs of a question's pool: those of the index with their scores there, and the question's."""
-        proposed, known, scorer = self.matcher.proposed(pool), pool.described, self.matcher.scorer
+        proposed, known, scorer = pool.proposed, pool.described, self.matcher.scorer
+        assert proposed is not None
         assert known is not None
-        of_own = proposed.right == len(pool) - 1
-        own = self.matcher.describe(replace(pool, proposed=proposed), proposed.only(of_own))
+        own = self.matcher.describe(pool, proposed.only(proposed.right == len(pool) - 1))
         first = joined(with_first(known), replace(own, score=scores(scorer.first.score(own, pool.threads))))
         final = scorer.reconsidered(first, pool.xp, pool.threads)
         return joined(known, replace(own, score=scores(final)[final.right == len(pool) - 1]))

@@ -18,7 +18,17 @@ from numpy.typing import NDArray
 
 from ensemble.config import VETO
 from ensemble.index.group_ids import changes, inherited
-from ensemble.index.kept import FIRST, SCORED_IN, among, bereft_of, joined, kept_features, ruled_out, with_first
+from ensemble.index.kept import (
+    FIRST,
+    SCORED_IN,
+    among,
+    bereft_of,
+    joined,
+    kept_features,
+    lasting,
+    ruled_out,
+    with_first,
+)
 from ensemble.index.state import State
 from ensemble.matcher import Matcher
 from ensemble.pool import Evidence, PoolEvidence, locate
@@ -120,7 +130,7 @@ def grow(matcher: Matcher, state: State, snapshot: int, planned: Plan) -> tuple[
     place = np.full(len(state), -1, dtype=np.int64)
     kept = planned.origin >= 0
     place[planned.origin[kept]] = np.flatnonzero(kept)
-    pool = matcher.pool(planned.catalog, views, among(state.pairs, place, n))
+    pool = matcher.pool(planned.catalog, views, lasting(among(state.pairs, place, n), views))
     pairs = _scored(matcher, pool, bereft_of(state.pairs, place, n))
     decided_by = pairs.features[[name for name in pairs.features if name == VETO]]
     result = Result.decided(matcher.decision, planned.catalog, replace(pairs, features=decided_by))

@@ -30,8 +30,14 @@ Rows = NDArray[np.int64]
 
 
 def kept_features(branches: Iterable[str]) -> list[str]:
-    """The features of a pair that depend on its two listings alone and take time, where these branches take part."""
-    return [*OF_TWO, *(cosine_of(name) for name in branches if learns(name))]
+    """The features of a pair that are kept, where these branches take part: how alike titles and embeddings are."""
+    return [*OF_TWO, *map(cosine_of, branches)]
+
+
+def lasting(known: Pairs, branches: Iterable[str]) -> Pairs:
+    """The same pairs without what another pool changes: the cosines of branches that do not learn, but count."""
+    stale = {cosine_of(name) for name in branches if not learns(name)}
+    return replace(known, features=known.features[[name for name in known.features if name not in stale]])
 
 
 def among(pairs: Pairs, place: Rows, n: int) -> Pairs:
