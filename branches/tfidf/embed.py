@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from branches.tfidf.config import Config
 from shared.compute import ComputeConfig
 from shared.schema import Catalog, Embedder, Embeddings
 from shared.titles import normalise_all
+
+Vectors = sparse.csr_array
 
 
 def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embeddings:
@@ -32,11 +35,14 @@ def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: Compu
         compute: Unused; counting runs on one CPU thread.
     """
     titles = normalise_all(catalog.titles)
-    return _joined([_fitted(titles, kind, config)[1] for kind in _kinds(config)], config)
+    return _joined([(_fitted(titles, kind, config)[1], _nothing(len(titles))) for kind in _kinds(config)], config)
 
 
 def embedder(pool: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embedder:
-    """What embeds listings with the terms of a pool, weighted by how rare they are there.
+    """What embeds listings of a pool, and others as if they were in it.
+
+    Listings that are not in the pool, by their posting ids, count when it is said how rare a term is; terms that the
+    pool has not come after all others in the vectors.
 
     Args:
         pool: Its own listings are embedded as by `embed`.
@@ -44,12 +50,12 @@ def embedder(pool: Catalog, encoder: Path | None, config: Config, compute: Compu
         config: The branch's settings.
         compute: Unused.
     """
-    titles = normalise_all(pool.titles)
+    titles, ids = normalise_all(pool.titles), set(pool.ids)
     kinds = [_fitted(titles, kind, config)[0] for kind in _kinds(config)]
 
     def embed_listings(catalog: Catalog) -> Embeddings:
-        texts = normalise_all(catalog.titles)
-        return _joined([kind.vectors(texts) for kind in kinds], config)
+        texts, new = normalise_all(catalog.titles), np.array([one not in ids for one in catalog.ids], dtype=np.bool_)
+        return _joined([kind.vectors(texts, new, config) for kind in kinds], config)
 
     return embed_listings
 
@@ -61,24 +67,44 @@ class Terms:
     Args:
         counter: Knows all of them.
         common: Columns of those in enough listings, int64; empty where there is none.
-        weights: Knows how rare they are.
+        holding: Listings that hold each of these, int64.
+        listings: Of the pool.
     """
 
     counter: CountVectorizer
     common: NDArray[np.int64]
-    weights: TfidfTransformer
+    holding: NDArray[np.int64]
+    listings: int
 
-    def vectors(self, titles: NDArray[Any]) -> sparse.csr_array:
-        """TF-IDF of normalised titles, float64 [n, terms]; rows have unit norm, or are zero without a term."""
+    def vectors(self, titles: NDArray[Any], new: NDArray[np.bool_], config: Config) -> tuple[Vectors, Vectors]:
+        """TF-IDF of normalised titles, float64 [n, terms] of the pool's terms and [n, more] of others.
+
+        Both together, rows have unit norm, or are zero without a term. `new` says which titles are not of the pool.
+        """
+        known, others = self._known(titles), self._others(titles, new, config)
+        counts = sparse.csr_array(sparse.hstack([known, others], format="csr"))
+        held = np.append(self.holding, np.zeros(others.shape[1], dtype=np.int64)) + _holding(counts[new])
+        weighted = _weighted(counts, held, self.listings + int(new.sum()), config)
+        at = known.shape[1]
+        return weighted[:, :at], weighted[:, at:]
+
+    def _known(self, titles: NDArray[Any]) -> Vectors:
         if len(self.common) == 0:
             return _nothing(len(titles))
-        return self.weighted(self.counter.transform(titles))
+        return sparse.csr_array(self.counter.transform(titles)[:, self.common], dtype=np.float64)
 
-    def weighted(self, counts: Any) -> sparse.csr_array:
-        """The same of titles whose terms are counted already."""
-        chosen = counts[:, self.common]
-        chosen.sort_indices()  # sums run in the order of the terms, whatever the order of the listings
-        return sparse.csr_array(self.weights.transform(chosen))
+    def _others(self, titles: NDArray[Any], new: NDArray[np.bool_], config: Config) -> Vectors:
+        """Counts of the terms that only new titles have; none where a single listing does not make a term."""
+        if config.min_listings > 1:
+            return _nothing(len(titles))
+        vocabulary = getattr(self.counter, "vocabulary_", {})
+        analyse: Callable[[str], list[str]] = self.counter.build_analyzer()
+        found = [Counter(term for term in analyse(title) if term not in vocabulary) for title in titles[new]]
+        column = {term: at for at, term in enumerate(sorted(set().union(*found)))}
+        row = np.repeat(np.flatnonzero(new), [len(of_title) for of_title in found])
+        at = [column[term] for of_title in found for term in of_title]
+        count = np.array([times for of_title in found for times in of_title.values()], dtype=np.float64)
+        return sparse.csr_array((count, (row, at)), shape=(len(titles), len(column)))
 
 
 def _kinds(config: Config) -> list[CountVectorizer]:
@@ -87,30 +113,42 @@ def _kinds(config: Config) -> list[CountVectorizer]:
     return [words, chars]
 
 
-def _fitted(titles: NDArray[Any], counter: CountVectorizer, config: Config) -> tuple[Terms, sparse.csr_array]:
+def _fitted(titles: NDArray[Any], counter: CountVectorizer, config: Config) -> tuple[Terms, Vectors]:
     """The terms of one kind that titles hold, and the vectors of these titles."""
-    weights = TfidfTransformer(sublinear_tf=config.sublinear)
     try:
-        counts = counter.fit_transform(titles)
+        counts = sparse.csr_array(counter.fit_transform(titles), dtype=np.float64)
     except ValueError:  # no title holds a term
-        return Terms(counter, np.zeros(0, dtype=np.int64), weights), _nothing(len(titles))
-    listings = np.bincount(counts.indices, minlength=counts.shape[1])
-    common = np.flatnonzero(listings >= config.min_listings)
-    terms = Terms(counter, common, weights)
-    if len(common) == 0:
-        return terms, _nothing(len(titles))
-    weights.fit(counts[:, common])
-    return terms, terms.weighted(counts)
+        counts = _nothing(len(titles))
+    holding = _holding(counts)
+    common = np.flatnonzero(holding >= config.min_listings)
+    terms = Terms(counter, common, holding[common], len(titles))
+    return terms, _weighted(counts[:, common], terms.holding, terms.listings, config)
 
 
-def _nothing(titles: int) -> sparse.csr_array:
+def _holding(counts: Vectors) -> NDArray[np.int64]:
+    """The listings that hold each term."""
+    return np.bincount(counts.indices, minlength=counts.shape[1])
+
+
+def _weighted(counts: Vectors, holding: NDArray[np.int64], listings: int, config: Config) -> Vectors:
+    """Counts as TF-IDF, rows of unit norm; idf is 1 + ln((1 + listings) / (1 + listings that hold the term))."""
+    if counts.nnz == 0:
+        return counts
+    counts.sort_indices()  # sums run in the order of the terms, whatever the order of the listings
+    weights = TfidfTransformer(sublinear_tf=config.sublinear)
+    weights.idf_ = 1 + np.log((1 + listings) / (1 + holding))
+    return sparse.csr_array(weights.transform(counts))
+
+
+def _nothing(titles: int) -> Vectors:
     return sparse.csr_array((titles, 0), dtype=np.float64)
 
 
-def _joined(kinds: Sequence[sparse.csr_array], config: Config) -> Embeddings:
-    """Words and characters side by side, each as heavy as the settings say."""
-    words, chars = kinds
-    parts = [words * np.sqrt(config.word_weight), chars * np.sqrt(1 - config.word_weight)]
+def _joined(kinds: Sequence[tuple[Vectors, Vectors]], config: Config) -> Embeddings:
+    """Words and characters side by side, each as heavy as the settings say; terms that a pool has not are the last."""
+    (words, other_words), (chars, other_chars) = kinds
+    by_word, by_char = np.sqrt(config.word_weight), np.sqrt(1 - config.word_weight)
+    parts = [words * by_word, chars * by_char, other_words * by_word, other_chars * by_char]
     return _unit_rows(sparse.csr_array(sparse.hstack(parts, format="csr")))
 
 

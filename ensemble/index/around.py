@@ -6,8 +6,8 @@ What is said of a pair depends on who else is near to both of its listings. So a
 - the rest of their groups, for the decision;
 - all that the near ones are paired with. Of these only the links are needed: titles, pictures and vectors are left out.
 
-Links and what is known of them are those of the index, with the question in its place among them, and which words are
-rare is known from all of it. Only how rare the question's own terms become by it is not seen by the TF-IDF branch.
+Links and what is known of them are those of the index, with the question in its place among them, and what is rare is
+known from all of it. Only how a TF-IDF link between two listings of the index changes by the question is not seen.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from ensemble.index.kept import among
 from ensemble.index.state import State
 from ensemble.matcher import Matcher
 from ensemble.pool import Evidence, PoolEvidence, Words
+from shared.branch import learns
 from shared.neighbours import Known
-from shared.schema import Catalog, Embeddings, Flags, Vectors
+from shared.schema import Catalog, Embeddings, Flags, Floats, Vectors
 from shared.titles import normalise, normalise_all
 
 ROUNDING = 1e-5  # more than a float32 product and a kept similarity differ by
+SHIFT = 0.03  # more than most cosines move by when one more listing changes how rare its terms are
 
 Rows = NDArray[np.int64]
 
@@ -55,7 +57,7 @@ class Around:
         near = np.zeros(len(self.state), dtype=np.bool_)
         for name, embeddings in alone.items():
             if embeddings.present[0]:
-                near |= self._reach[name].linked(embeddings.vectors)
+                near |= self._reach[name].linked(embeddings.vectors, ROUNDING if learns(name) else SHIFT)
         seen: Flags = np.isin(self._group, self._group[near])
         left, right = self.state.pairs.left, self.state.pairs.right
         linked = self.state.pairs.only(near[left] | near[right] | (seen[left] & seen[right]))
@@ -64,22 +66,25 @@ class Around:
         place[rows] = np.arange(len(rows))
         listings = _without_content(self.state.catalog.take(rows), ~seen[rows])
         catalog = Catalog(pa.concat_tables([listings.table, question.table]))
-        views = {name: self._view(name, embeddings, near, rows, place) for name, embeddings in alone.items()}
+        views = {name: self._view(name, alone[name], catalog, near, place) for name in alone}
         words = self._words.and_of(normalise(question.titles[0]))
         pool = self.matcher.pool(catalog, views, among(linked, place, len(catalog)), words)
         return replace(pool, proposed=self.matcher.proposed(pool))
 
-    def _view(self, name: str, alone: Embeddings, near: Flags, rows: Rows, place: Rows) -> Evidence:
-        """A branch's view of a question's pool: vectors of listings that are near, and what links them."""
-        whole = self.state.views[name]
-        present = whole.embeddings.present[rows] & near[rows]
-        embeddings = Embeddings(
-            _stacked(whole.embeddings.vectors[rows], present, alone.vectors), np.append(present, alone.present)
-        )
+    def _view(self, name: str, alone: Embeddings, catalog: Catalog, near: Flags, place: Rows) -> Evidence:
+        """A branch's view of a question's pool: vectors of the listings that are near, and what links them."""
+        whole, last = self.state.views[name], len(catalog) - 1
+        rows = np.append(place[near], last)
+        if learns(name):
+            vectors = np.concatenate([_dense(whole.embeddings)[near], _dense(alone)])
+            embedded = Embeddings(vectors, np.append(whole.embeddings.present[near], alone.present))
+        else:
+            embedded = self._embedders[name](catalog.take(rows))
         found = whole.candidates
         linked = found.only(near[found.left] | near[found.right])
         left, right = (place[ends].astype(np.int32) for ends in (linked.left, linked.right))
-        known = Known(replace(linked, n=len(rows), left=left, right=right), np.append(np.arange(len(rows)), -1))
+        known = Known(replace(linked, n=last, left=left, right=right), np.append(np.arange(last), -1))
+        embeddings = _among_others(embedded, rows, len(catalog))
         return Evidence(embeddings, self.matcher.candidates(name, embeddings, known))
 
 
@@ -103,12 +108,17 @@ class Reach:
         fullest = max(int(rank.max(initial=0)) for rank in ranks)
         self._last[neighbours < fullest] = self._least  # there is room for whatever the branch proposes at all
 
-    def linked(self, vector: Vectors) -> Flags:
-        """The listings that may have one with this vector, [1, d], among their nearest or be among its; bool [n]."""
+    def linked(self, vector: Vectors, slack: float) -> Flags:
+        """The listings that may have another one among their nearest or be among its own, bool [n].
+
+        Args:
+            vector: Of the other one, [1, d]; beyond the columns of the index there may be more.
+            slack: How far a similarity may be from what it would be in the index.
+        """
         dense = vector.toarray()[0] if isinstance(vector, sparse.csr_array) else vector[0]
-        similarity: NDArray[np.float32] = self._vectors @ dense
-        least = similarity >= np.minimum(self._last, _nth(similarity, self._most)) - ROUNDING
-        possible: Flags = least & (similarity >= max(self._least - ROUNDING, ROUNDING))
+        similarity: NDArray[np.float32] = self._vectors @ dense[: self._vectors.shape[1]]
+        least = similarity >= np.minimum(self._last, _nth(similarity, self._most)) - slack
+        possible: Flags = least & (similarity >= max(self._least - slack, ROUNDING))
         return possible
 
 
@@ -118,12 +128,17 @@ def _nth(values: NDArray[np.float32], n: int) -> float:
     return float(np.partition(values, at)[at])
 
 
-def _stacked(rows: Vectors, keep: Flags, last: Vectors) -> Vectors:
-    """Vectors, zero where they are not kept, and one more."""
-    if isinstance(rows, sparse.csr_array):
-        kept = sparse.diags_array(keep.astype(np.float32)) @ rows
-        return sparse.csr_array(sparse.vstack([kept, sparse.csr_array(last)], format="csr"))
-    return np.concatenate([rows * keep[:, None], last])
+def _among_others(embeddings: Embeddings, rows: Rows, n: int) -> Embeddings:
+    """Embeddings of some listings of a pool as those of the whole pool; of the others nothing is known."""
+    spread = sparse.csr_array((np.ones(len(rows), np.float32), (rows, np.arange(len(rows)))), shape=(n, len(rows)))
+    present = np.zeros(n, dtype=np.bool_)
+    present[rows] = embeddings.present
+    return Embeddings(spread @ embeddings.vectors, present)
+
+
+def _dense(embeddings: Embeddings) -> Floats:
+    assert isinstance(embeddings.vectors, np.ndarray)
+    return embeddings.vectors
 
 
 def _without_content(catalog: Catalog, bare: Flags) -> Catalog:

@@ -1,7 +1,7 @@
 """Which listings of an index sell the product of one listing that is not in it, within a second or two.
 
-The question is scored as growing the index by it would score it, but only what it touches is looked at (`around.py`).
-The scores of all other pairs stay the index's own.
+The question is matched as growing the index by it would match it, but only what it touches is looked at (`around.py`):
+its pairs and those between the listings near it are scored anew, and all others keep their scores.
 """
 
 from __future__ import annotations
@@ -88,11 +88,13 @@ class Questions:
         ]
 
     def _scored(self, pool: PoolEvidence) -> Pairs:
-        """The pairs of a question's pool: those of the index with their scores there, and the question's."""
+        """The pairs of a question's pool, scored anew where both listings are near it or one is the question."""
         proposed, known, scorer = pool.proposed, pool.described, self.matcher.scorer
         assert proposed is not None
         assert known is not None
-        own = self.matcher.describe(pool, proposed.only(proposed.right == len(pool) - 1))
-        first = joined(with_first(known), replace(own, score=scores(scorer.first.score(own, pool.threads))))
+        near = np.any([view.embeddings.present for view in pool.branches.values()], axis=0)
+        own = self.matcher.describe(pool, proposed.only(near[proposed.left] & near[proposed.right]))
+        rest = known.only(~(near[known.left] & near[known.right]))
+        first = joined(with_first(rest), replace(own, score=scores(scorer.first.score(own, pool.threads))))
         final = scorer.reconsidered(first, pool.xp, pool.threads)
-        return joined(known, replace(own, score=scores(final)[final.right == len(pool) - 1]))
+        return joined(rest, replace(own, score=scores(final)[near[final.left] & near[final.right]]))
