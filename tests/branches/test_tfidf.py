@@ -11,7 +11,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from branches.tfidf.candidates import candidates
 from branches.tfidf.config import Config
-from branches.tfidf.embed import embed
+from branches.tfidf.embed import embed, embedder
 from shared.compute import ComputeConfig
 from shared.schema import CATALOG_SCHEMA, Candidates, Catalog, Embeddings
 
@@ -149,3 +149,25 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
         Config(min_chars=6)
     with pytest.raises(ValueError, match="word_weight"):
         Config(word_weight=1.5)
+
+
+@pytest.mark.parametrize("config", [Config(), Config(words=2, sublinear=False), Config(word_weight=1)])
+@pytest.mark.parametrize("new", ["apple iphone 9 plus 64 gb purpur", "Freeman Mask", "zzz", "", None])
+def test_a_newcomer_is_embedded_as_if_it_were_in_the_pool(new: str | None, config: Config) -> None:
+    whole = catalog([*TITLES, new])
+    embed_listings = embedder(whole.take(np.arange(len(TITLES))), None, config, CPU)
+    expected = cosines(embed(whole, None, config, CPU))
+    for rows in ([2, 3, 8], [8], [*range(9)]):
+        found = embed_listings(whole.take(np.array(rows)))
+        np.testing.assert_allclose(cosines(found), expected[np.ix_(rows, rows)], atol=1e-6)
+    alone, pool = (embed_listings(whole.take(np.array(rows))).vectors for rows in ([8], [*range(8)]))
+    shared = min(alone.shape[1], pool.shape[1])  # the pool's terms come first
+    known = (pool[:, :shared] @ alone[:, :shared].T).toarray()[:, 0]
+    np.testing.assert_allclose(known, expected[:8, 8], atol=0.1)
+
+
+def test_a_newcomers_terms_do_not_count_where_one_listing_makes_no_term() -> None:
+    whole, config = catalog([*TITLES, "apple zzz"]), Config(min_listings=2)
+    embed_listings = embedder(whole.take(np.arange(len(TITLES))), None, config, CPU)
+    one, other = (embed_listings(whole.take(np.array(rows))) for rows in ([2, 8], [2, 3]))
+    assert one.vectors.shape == other.vectors.shape

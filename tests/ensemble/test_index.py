@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ensemble.index import kept
+from ensemble.index.ask import Questions
 from ensemble.index.command import read_ids
 from ensemble.index.grow import grow, plan
 from ensemble.index.state import State
@@ -145,6 +147,48 @@ def test_growth_needs_no_picture_of_a_listing_it_holds(
             path.unlink()
     state.save(tmp_path)
     assert_same(step(matcher, State.load(tmp_path), catalog.take(np.arange(90, len(catalog)))), at_once)
+
+
+def test_a_small_addition_scores_no_pair_again_that_was_ruled_out(
+    titles_alone: Matcher, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a bound that rules out many; the groups are those of matching all at once all the same."""
+    monkeypatch.setattr(kept, "RULED_OUT", 0.05)
+    before = step(titles_alone, State(), catalog.take(np.arange(112)))
+    described: list[int] = []
+    describe = titles_alone.describe
+    monkeypatch.setattr(
+        titles_alone, "describe", lambda pool, pairs: described.append(len(pairs)) or describe(pool, pairs)
+    )
+    grown, at_once = (step(titles_alone, state, catalog) for state in (before, State()))
+    stays = grown.pairs.features[kept.SCORED_IN] == 112
+    assert described == [int((~stays).sum()), len(at_once.pairs)]
+    assert stays.sum() > 100
+    assert (grown.pairs.features[kept.FIRST][stays] < 0.05).all()
+    assert groups(grown) == groups(at_once)
+    np.testing.assert_array_equal(grown.pairs.left, at_once.pairs.left)
+    gone = step(titles_alone, grown, None, [catalog.ids[0]]).pairs
+    assert 0 < (gone.features[kept.SCORED_IN] == 119).sum() < len(gone)
+
+
+def test_a_question_is_answered_as_growth_by_it_would(matcher: Matcher, catalog: Catalog) -> None:
+    rows = np.arange(0, len(catalog), 15)
+    state = step(matcher, State(), catalog.take(np.delete(np.arange(len(catalog)), rows)))
+    questions, differences = Questions(matcher, state), []
+    for row in rows:
+        question = catalog.take(np.array([row]))
+        result = grow(matcher, state, 2, plan(state.catalog, question, []))[1]
+        ids, own = result.catalog.ids, int(np.flatnonzero(result.catalog.ids == catalog.ids[row])[0])
+        answers = questions.ask(question, most=len(catalog))
+        found = result.matches
+        assert {one.posting_id for one in answers if one.matches} == set(ids[found.match[found.listing == own]])
+        pairs = result.pairs
+        ends = [*zip(pairs.left.tolist(), pairs.right.tolist(), pairs.score.tolist(), strict=True)]  # type: ignore[union-attr]
+        scores = {ids[a if b == own else b]: score for a, b, score in ends if own in (a, b)}
+        asked = {one.posting_id: one.score for one in answers}
+        assert scores.keys() <= asked.keys()
+        differences += [abs(asked[one] - score) for one, score in scores.items()]
+    assert np.quantile(differences, 0.95) < 0.02
 
 
 def test_a_state_comes_back_from_its_files(at_once: State, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from rapidfuzz.distance import JaroWinkler
 
 from ensemble.features import titles
 from ensemble.features.titles import OF_TWO, of_titles
-from ensemble.pool import PoolEvidence
+from ensemble.pool import PoolEvidence, Words
 from shared.schema import Pairs
 
 Make = Callable[..., Any]
@@ -119,3 +119,16 @@ def test_endless_titles_are_compared_in_seconds(make_catalog: Make, every_pair: 
     features = of_titles(PoolEvidence(make_catalog([*titles, titles[0] + "z"]), {}), every_pair(5))
     assert time.process_time() - start < 8
     assert features["title_ratio"].argmax() == 3  # the first and the last
+
+
+def test_rare_is_what_is_rare_in_the_larger_pool(make_random_catalog: Make, every_pair: Make) -> None:
+    """Some listings of a pool, told how many of it hold each word, and one that joins it."""
+    whole = PoolEvidence(make_random_catalog(20, 3), {})
+    expected = of_titles(whole, every_pair(20))
+    some = whole.catalog.take(np.array([0, 5, 7, 19]))
+    words = Words.of(whole.titles[:19]).and_of(whole.titles[19])
+    found = of_titles(PoolEvidence(some, {}, words=words), every_pair(4))
+    at = {ends: place for place, ends in enumerate(zip(*np.triu_indices(20, 1), strict=True))}
+    rows = [at[ends] for ends in ((0, 5), (0, 7), (0, 19), (5, 7), (5, 19), (7, 19))]
+    for name, column in found.items():
+        np.testing.assert_array_equal(column, expected[name][rows])
