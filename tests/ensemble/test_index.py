@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from ensemble.index import kept
@@ -26,7 +27,7 @@ from shared.catalog import DataConfig, find_source, read_catalog
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.run import Run
-from shared.schema import Catalog, Embeddings
+from shared.schema import CATALOG_SCHEMA, Catalog, Embedder, Embeddings
 from shared.settings import Settings, merge, remembered
 from shared.snapshots import CURRENT, Snapshots
 
@@ -49,8 +50,14 @@ def titles_alone(first: tuple[Path, str]) -> Iterator[Matcher]:
         nothing = Embeddings(np.zeros((len(catalog), 2), dtype=np.float32), np.zeros(len(catalog), dtype=bool))
         return {name: nothing if branch.learns(name) else embed(catalog, [name])[name] for name in names}
 
+    embedder = made.embedder
+
+    def quick_embedder(name: str, pool: Catalog) -> Embedder:
+        return (lambda catalog: quick(catalog, [name])[name]) if branch.learns(name) else embedder(name, pool)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(made, "embed", quick)
+        patch.setattr(made, "embedder", quick_embedder)
         yield made
 
 
@@ -189,6 +196,20 @@ def test_a_question_is_answered_as_growth_by_it_would(matcher: Matcher, catalog:
         assert scores.keys() <= asked.keys()
         differences += [abs(asked[one] - score) for one, score in scores.items()]
     assert np.quantile(differences, 0.95) < 0.02
+
+
+@pytest.mark.parametrize("listings", [1, 2, 120])
+def test_a_question_without_a_neighbour_has_no_answer(titles_alone: Matcher, catalog: Catalog, listings: int) -> None:
+    questions = Questions(titles_alone, step(titles_alone, State(), catalog.take(np.arange(listings))))
+    known, strange = map(of_title, (catalog.titles[0], "łłłł"))
+    assert questions.ask(strange) == []
+    assert questions.ask(known)[0].posting_id == catalog.ids[0]
+
+
+def of_title(title: str) -> Catalog:
+    """A listing of nothing but a title, with an id that no index has."""
+    fields = {f.name: pa.nulls(1, f.type) for f in CATALOG_SCHEMA} | {"posting_id": pa.array([""])}
+    return Catalog(pa.table(fields | {"title": pa.array([title])}, schema=CATALOG_SCHEMA))
 
 
 def test_a_state_comes_back_from_its_files(at_once: State, tmp_path: Path) -> None:
