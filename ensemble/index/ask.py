@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ensemble.index.around import Around
-from ensemble.index.kept import joined, with_first
+from ensemble.index.kept import FIRST, joined, with_first
 from ensemble.index.reasons import reasons
 from ensemble.index.state import State
 from ensemble.matcher import Matcher
 from ensemble.pool import PoolEvidence
 from ensemble.result import Result
 from ensemble.rules import scores
+from shared.errors import MatcherError
 from shared.schema import Catalog, Pairs
 
 
@@ -48,9 +49,14 @@ class Questions:
     Args:
         matcher: The one that the index was made with; how many listings it embeds at a time plays no part.
         state: What the index holds.
+
+    Raises:
+        MatcherError: It was written before all was kept that answers need.
     """
 
     def __init__(self, matcher: Matcher, state: State) -> None:
+        if state.views.keys() != set(matcher.branches) or (len(state.pairs) and FIRST not in state.pairs.features):
+            raise MatcherError("an earlier version wrote this index; add or remove a listing, then it can be asked")
         self.matcher, self.state = matcher, state
         self._around = Around(matcher, state)
 

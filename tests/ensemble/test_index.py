@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,18 @@ def test_a_question_without_a_neighbour_has_no_answer(titles_alone: Matcher, cat
     known, strange = map(of_title, (catalog.titles[0], "łłłł"))
     assert questions.ask(strange) == []
     assert questions.ask(known)[0].posting_id == catalog.ids[0]
+
+
+def test_an_index_of_an_earlier_version_is_asked_once_it_has_grown(titles_alone: Matcher, catalog: Catalog) -> None:
+    state = step(titles_alone, State(), catalog.take(np.arange(30)))
+    dense_views = {name: view for name, view in state.views.items() if name != "tfidf"}
+    earlier = replace(state, pairs=replace(state.pairs, features=pd.DataFrame()), views=dense_views)
+    for lacking in (earlier, replace(earlier, views=state.views), replace(earlier, pairs=state.pairs)):
+        with pytest.raises(MatcherError, match="an earlier version wrote this index"):
+            Questions(titles_alone, lacking)
+        grown = step(titles_alone, lacking, catalog.take(np.array([30])))
+        answers = Questions(titles_alone, grown).ask(of_title(catalog.titles[30]))
+        assert catalog.ids[30] in {answer.posting_id for answer in answers}
 
 
 def of_title(title: str) -> Catalog:
