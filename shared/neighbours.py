@@ -7,26 +7,28 @@ Hence two steps:
 2. Each picked pair is computed again by `Embeddings.similarity`, in float64 and independent of all else in the pool,
    and rounded to `DECIMALS`. What is kept and how it ranks follows from these values alone.
 
-Where some listings were searched before, step 1 looks for what they cannot know yet, step 2 takes the similarities that
-are known, and nothing else changes.
+Where some listings were searched before, step 1 looks for what they cannot know yet, or for what is at least as near as
+the neighbours that they had; step 2 takes the similarities that are known, and nothing else changes.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from shared.schema import Candidates, Embeddings, Rows, Vectors
+from shared.order import best_first
+from shared.schema import Candidates, Embeddings, Flags, Rows, Vectors
 
 DECIMALS = 6  # similarities that agree to this many decimals are tied
 CELLS = 1 << 23  # similarities in memory at a time, unless `block` says otherwise: 32 MiB
+PANELS = 8  # parts in which listings are compared with each other, each of them with those before it
 PAIRS = 8192  # pairs computed exactly at a time
 COLUMN_GROUPS = 16  # times k: column groups whose maxima bound the k-th best similarity of a row from below
 COMMON = 1 / 16  # a sparse column filled in more than this share of the rows is multiplied faster as a dense one
@@ -39,15 +41,18 @@ Product = Callable[[Index], Any]  # b rows times m columns, float32 [b, m]
 
 @dataclass(frozen=True)
 class Known:
-    """What was found among earlier listings, some of which are still there with the vectors they had.
+    """What was found among earlier listings, some of which are still there.
 
     Args:
         found: Of `nearest` with the same arguments, or made by it from something known.
-        origin: The row that each listing had, int64 [n], rising; -1 for one that is new or has another vector.
+        origin: The row that each listing had, int64 [n], rising; -1 for one that is new or has become another one.
+        moved: Whether those that are still there may have other vectors than they had. What was near them is then
+            likely to be near still, and no more is known.
     """
 
     found: Candidates
     origin: Index
+    moved: bool = False
 
 
 def nearest(
@@ -82,8 +87,9 @@ def nearest(
     search = _Search(xp, k, limit, minimum, _slack(embeddings.vectors), block)
     if known is None:
         return _ranked(embeddings, *_hits(embeddings.vectors, pool, pool, search), k, limit, minimum)
-    place = _places(known)
-    return _ranked(embeddings, *_grown(embeddings, pool, known, place, search), k, limit, minimum, _kept(known, place))
+    before = _Before.of(known, embeddings)
+    hits = _moved(embeddings, pool, before, search) if known.moved else _grown(embeddings, pool, before, search)
+    return _ranked(embeddings, *hits, k, limit, minimum, before)
 
 
 # --- step 1: a superset of the neighbours, by float32 products -------------------------------------------------------
@@ -151,44 +157,128 @@ def _hits(vectors: Vectors, rows: Index, columns: Index, search: _Search, reach:
     return np.concatenate(listings), np.concatenate(neighbours)
 
 
-def _places(known: Known) -> Index:
-    """The row that each earlier row has now; -1 where its listing is gone."""
-    place = np.full(known.found.n + 1, -1, dtype=np.int64)
-    kept = np.flatnonzero(known.origin >= 0)
-    place[known.origin[kept]] = kept
-    return place
+@dataclass(frozen=True)
+class _Before:
+    """What is known, in today's rows: the pairs whose listings are both still there.
+
+    Args:
+        pairs: left · n + right, int64 [p], rising.
+        similarity: Of their vectors as they are now, [p].
+        listing: Listings, int64 [h]; each with ...
+        neighbour: ... one of the k neighbours that it had.
+        nearness: Their similarity, [h].
+        new: Listings that were not there, bool [n].
+        incomplete: Those, and listings that lost a neighbour, bool [n].
+    """
+
+    pairs: Index
+    similarity: Similarities
+    listing: Index
+    neighbour: Index
+    nearness: Similarities
+    new: Flags
+    incomplete: Flags
+
+    @classmethod
+    def of(cls, known: Known, embeddings: Embeddings) -> Self:
+        found, n = known.found, len(known.origin)
+        place = np.full(found.n + 1, -1, dtype=np.int64)
+        still = np.flatnonzero(known.origin >= 0)
+        place[known.origin[still]] = still
+        left, right = (place[rows].astype(np.int32) for rows in (found.left, found.right))
+        both = (left >= 0) & (right >= 0)
+        similarity = found.similarity
+        if known.moved:
+            similarity = np.zeros_like(similarity)
+            similarity[both] = np.nan_to_num(_exact(embeddings, left[both], right[both]))  # NaN: no evidence any more
+        forth, back = found.rank_left > 0, found.rank_right > 0
+        incomplete = known.origin < 0
+        for end, other, named in ((left, right, forth), (right, left, back)):
+            incomplete[end[named & (end >= 0) & (other < 0)]] = True
+        forth, back = forth & both, back & both
+        return cls(
+            left[both].astype(np.int64) * n + right[both],
+            similarity[both],
+            np.concatenate([left[forth], right[back]]),
+            np.concatenate([right[forth], left[back]]),
+            np.concatenate([similarity[forth], similarity[back]]),
+            known.origin < 0,
+            incomplete,
+        )
+
+    def neighbours(self) -> Index:
+        """How many neighbours each listing has, [n]."""
+        return np.bincount(self.listing, minlength=len(self.incomplete))
+
+    def reach(self, k: int) -> Similarities:
+        """The least similarity among the neighbours of each listing that has k of them, [n]; -1 for all others."""
+        reach = np.full(len(self.incomplete), 2, dtype=np.float32)
+        np.minimum.at(reach, self.listing, self.nearness)
+        reach[self.neighbours() < k] = -1
+        return reach
 
 
-def _grown(embeddings: Embeddings, pool: Index, known: Known, place: Index, search: _Search) -> Hits:
-    """The same for all of `pool`, of which some were searched before.
+def _grown(embeddings: Embeddings, pool: Index, before: _Before, search: _Search) -> Hits:
+    """The hits of all of `pool`, where listings that are still there have the vectors that they had.
 
     New listings, and those that lost a neighbour, are searched among all. Of the others' neighbours all are known but
     those among the new listings that are nearer than the last of them.
     """
-    left, right = place[known.found.left], place[known.found.right]
-    named, found = known.found.rank_left > 0, known.found.rank_right > 0
-    listing = np.concatenate([left[named], right[found]])
-    neighbour = np.concatenate([right[named], left[found]])
-    similarity = np.concatenate([known.found.similarity[named], known.found.similarity[found]])
-    again = known.origin < 0
-    again[listing[(listing >= 0) & (neighbour < 0)]] = True
-    stays = (listing >= 0) & (neighbour >= 0)
-    stays[stays] = ~again[listing[stays]]
-    hits = [(listing[stays], neighbour[stays])]
-    hits.append(_hits(embeddings.vectors, pool[again[pool]], pool, search))
-    reach = _reach(listing[stays], similarity[stays], len(embeddings), search.k)
-    rest = pool[~again[pool]]
-    hits.append(_hits(embeddings.vectors, rest, pool[known.origin[pool] < 0], search, reach[rest]))
+    again, reach = before.incomplete, before.reach(search.k)
+    stays = ~again[before.listing]
+    rest, new = pool[~again[pool]], pool[before.new[pool]]
+    return _together(
+        [
+            (before.listing[stays], before.neighbour[stays]),
+            _hits(embeddings.vectors, pool[again[pool]], pool, search),
+            _hits(embeddings.vectors, rest, new, search, reach[rest]),
+        ]
+    )
+
+
+def _moved(embeddings: Embeddings, pool: Index, before: _Before, search: _Search) -> Hits:
+    """The hits of all of `pool`, where listings that are still there have other vectors.
+
+    How near the neighbours are that a listing had bounds from below how near its k-th best is now. So both listings of
+    a pair can be asked at once whether it is near enough, and each similarity is worked out once. Listings that have
+    too few neighbours for that, or as many as ties may make, are searched among all.
+    """
+    reach, count = before.reach(search.k), before.neighbours()
+    again = before.incomplete | (reach <= 0) | (count >= search.limit)
+    rest, others = pool[~again[pool]], pool[again[pool]]
+    return _together(
+        [
+            _hits(embeddings.vectors, others, pool, search),
+            _hits(embeddings.vectors, rest, others, search, reach[rest]),
+            *_mutual_hits(embeddings.vectors, rest, search, reach),
+        ]
+    )
+
+
+def _mutual_hits(vectors: Vectors, rows: Index, search: _Search, reach: Similarities) -> Iterator[Hits]:
+    """Listings `rows` with a superset of their neighbours among themselves, a part at a time; see `_hits`.
+
+    Each of some panels of listings is compared with those before it, for both, and with itself.
+    """
+    xp = search.xp
+    least = np.maximum(reach - np.float32(search.slack), np.float32(search.least))
+    for at in np.array_split(np.arange(len(rows)), PANELS):
+        panel, before = rows[at], rows[: at[0]] if len(at) else rows[:0]
+        yield _hits(vectors, panel, panel, search, reach[panel])
+        product = _product(vectors, panel, xp)
+        block = search.block or max(1, CELLS // max(1, len(panel)))
+        for start in range(0, len(before), block):
+            some = before[start : start + block]
+            similarity = product(some)
+            for_some = _host(xp.flatnonzero(similarity >= xp.asarray(least[some])[:, None]))
+            for_panel = _host(xp.flatnonzero(similarity >= xp.asarray(least[panel])))
+            yield some[for_some // len(panel)], panel[for_some % len(panel)]
+            yield panel[for_panel % len(panel)], some[for_panel // len(panel)]
+
+
+def _together(hits: Iterable[Hits]) -> Hits:
     listings, neighbours = zip(*hits, strict=True)
     return np.concatenate(listings), np.concatenate(neighbours)
-
-
-def _reach(listing: Index, similarity: Similarities, n: int, k: int) -> Similarities:
-    """The least similarity among the neighbours of each listing that has k of them, [n]; -1 for all others."""
-    reach = np.full(n, 2, dtype=np.float32)
-    np.minimum.at(reach, listing, similarity)
-    reach[np.bincount(listing, minlength=n) < k] = -1
-    return reach
 
 
 def _product(vectors: Vectors, columns: Index, xp: ModuleType) -> Product:
@@ -264,16 +354,6 @@ def _host(array: Any) -> Any:
 # --- step 2: exact similarities, ties and ranks ----------------------------------------------------------------------
 
 
-Kept = tuple[Index, Similarities]  # pairs as left · n + right, rising, and their similarities
-
-
-def _kept(known: Known, place: Index) -> Kept:
-    """The earlier pairs whose listings are both still there."""
-    left, right = place[known.found.left], place[known.found.right]
-    both = (left >= 0) & (right >= 0)
-    return left[both] * len(known.origin) + right[both], known.found.similarity[both]
-
-
 def _ranked(
     embeddings: Embeddings,
     listing: Index,
@@ -281,36 +361,46 @@ def _ranked(
     k: int,
     limit: int,
     minimum: float,
-    kept: Kept | None = None,
+    before: _Before | None = None,
 ) -> Candidates:
-    """Candidates from a superset of each listing's neighbours; of pairs that are `kept`, the similarity is known."""
+    """Candidates from a superset of each listing's neighbours; the similarity of pairs from `before` is known."""
     n = len(embeddings)
     key = np.minimum(listing, neighbour) * n + np.maximum(listing, neighbour)
-    pairs, pair = np.unique(key, return_inverse=True)
+    key, of_right = np.divmod(np.unique(2 * key + (listing > neighbour)), 2)  # by pair, so a listing's by neighbour
+    new = np.diff(key, prepend=-1) != 0
+    pairs, pair = key[new], np.cumsum(new) - 1
     left, right = (pairs // n).astype(np.int32), (pairs % n).astype(np.int32)
-    similarity = _similarities(embeddings, left, right, pairs, kept)
+    similarity = _similarities(embeddings, left, right, pairs, before)
     wanted = (similarity > 0) & (similarity >= np.float32(round(minimum, DECIMALS)))
     some = wanted[pair]
-    listing, neighbour, pair = listing[some], neighbour[some], pair[some]
-    order = np.lexsort((neighbour, -similarity[pair], listing))
-    listing, neighbour, pair = listing[order], neighbour[order], pair[order]
+    pair, of_right = pair[some], of_right[some]
+    listing = np.where(of_right, right[pair], left[pair])
+    order = best_first(listing, similarity[pair])
+    listing, pair, of_right = listing[order], pair[order], of_right[order]
     rank, place = _ranks(listing, similarity[pair])
     some = (rank <= k) & (place < limit)
     ranks = np.zeros((2, len(pairs)), dtype=np.int32)
-    ranks[(listing > neighbour).astype(np.int8)[some], pair[some]] = rank[some]
+    ranks[of_right[some], pair[some]] = rank[some]
     found = ranks.any(axis=0)
     return Candidates(n, left[found], right[found], similarity[found], ranks[0, found], ranks[1, found])
 
 
-def _similarities(embeddings: Embeddings, left: Rows, right: Rows, pairs: Index, kept: Kept | None) -> Similarities:
+def _similarities(
+    embeddings: Embeddings, left: Rows, right: Rows, pairs: Index, before: _Before | None
+) -> Similarities:
     """The similarity of each pair, rounded."""
     similarity = np.zeros(len(pairs), dtype=np.float32)
     new = np.ones(len(pairs), dtype=bool)
-    if kept is not None and len(kept[0]):
-        at = np.minimum(np.searchsorted(kept[0], pairs), len(kept[0]) - 1)
-        new = kept[0][at] != pairs
-        similarity[~new] = kept[1][at[~new]]
-    similarity[new] = np.round(embeddings.similarity(left[new], right[new], block=PAIRS), DECIMALS)
+    if before is not None and len(before.pairs):
+        at = np.minimum(np.searchsorted(before.pairs, pairs), len(before.pairs) - 1)
+        new = before.pairs[at] != pairs
+        similarity[~new] = before.similarity[at[~new]]
+    similarity[new] = _exact(embeddings, left[new], right[new])
+    return similarity
+
+
+def _exact(embeddings: Embeddings, left: Rows, right: Rows) -> Similarities:
+    similarity: Similarities = embeddings.similarity(left, right, block=PAIRS).round(DECIMALS)
     return similarity
 
 

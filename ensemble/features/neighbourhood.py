@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ensemble.pool import Evidence, PoolEvidence, locate
+from shared.order import best_first
 from shared.schema import Floats, Pairs
 
 DEPTHS = (5, 15)  # neighbours over which density is taken
@@ -108,7 +109,7 @@ class EdgeGraph:
         ends = xp.concatenate([xp.asarray(left), xp.asarray(right)])
         similarity = xp.asarray(similarity, dtype=np.float32)
         both = xp.concatenate([similarity, similarity])
-        self._order = xp.lexsort(xp.stack([-both.astype(np.float64), ends.astype(np.float64)]))
+        self._order = best_first(ends, both, xp)
         self.end, self.similarity = ends[self._order], both[self._order]  # by listing, best first
         self._start = xp.searchsorted(self.end, xp.arange(n))
         self._place = xp.arange(len(self.end)) - self._start[self.end]  # place in its listing's row, from 0

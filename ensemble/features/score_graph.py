@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.features.neighbourhood import EdgeGraph, graph_features
+from shared.order import best_first
 from shared.schema import Floats, Pairs
 
 LEAST = 0.03  # a link that scores less leads nowhere
@@ -56,9 +57,9 @@ def _links(pairs: Pairs, score: Floats) -> tuple[Index, Index, NDArray[np.float6
     keep = score >= LEAST
     left, right = pairs.left[keep].astype(np.int64), pairs.right[keep].astype(np.int64)
     own, other = np.concatenate([left, right]), np.concatenate([right, left])
-    both = np.concatenate([score[keep], score[keep]]).astype(np.float64)
-    order = np.lexsort((-both, own))
-    own, other, both = own[order], other[order], both[order]
+    both = np.concatenate([score[keep], score[keep]])
+    order = best_first(own, both)
+    own, other, both = own[order], other[order], both[order].astype(np.float64)
     place = np.arange(len(own)) - np.searchsorted(own, own)
     best = place < WIDEST
     start = np.searchsorted(own[best], np.arange(pairs.n + 1))

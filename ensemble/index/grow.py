@@ -170,14 +170,15 @@ def _scored(matcher: Matcher, pool: PoolEvidence, bereft: Flags) -> Pairs:
 
 
 def _view(matcher: Matcher, name: str, before: Evidence | None, planned: Plan) -> Evidence:
-    """A branch's view of the planned listings; what it found among the kept ones is used where their vectors stayed."""
-    known = None
+    """A branch's view of the planned listings; what it found among those that are kept saves time."""
     if learns(name):
         embeddings = _embeddings(matcher, name, before, planned)
     else:
         embeddings = matcher.embed(planned.catalog, [name])[name]
-    if before is not None and _stayed(embeddings.vectors, before.embeddings.vectors, planned.origin):
-        known = Known(before.candidates, planned.origin)
+    known = None
+    if before is not None:
+        moved = not _stayed(embeddings.vectors, before.embeddings.vectors, planned.origin)
+        known = Known(before.candidates, planned.origin, moved)
     return Evidence(embeddings, matcher.candidates(name, embeddings, known))
 
 

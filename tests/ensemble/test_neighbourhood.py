@@ -60,9 +60,28 @@ def lifted(function: Any) -> Any:
     )
 
 
-for name in ("astype", "sum", "any", "max"):
+for name in ("astype", "sum", "any", "max", "view"):
     setattr(DeviceArray, name, lifted(getattr(np.ndarray, name)))
-OPERATORS = ["add", "sub", "mul", "truediv", "pow", "neg", "invert", "and", "or", "lt", "le", "gt", "ge", "eq", "ne"]
+OPERATORS = [
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "pow",
+    "neg",
+    "invert",
+    "and",
+    "or",
+    "xor",
+    "lshift",
+    "rshift",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "eq",
+    "ne",
+]
 for name in OPERATORS:
     setattr(DeviceArray, f"__{name}__", lifted(getattr(np.ndarray, f"__{name}__")))
 
@@ -73,10 +92,10 @@ def bincount(x: DeviceArray, weights: DeviceArray | None = None, minlength: int 
     return lifted(np.bincount)(x, weights, minlength or 0)
 
 
-def lexsort(keys: DeviceArray) -> Any:
-    """CuPy sorts by the rows of one array only."""
-    assert keys.ndim == 2
-    return on_device(np.lexsort(tuple(keys.values)))
+def argsort(a: DeviceArray, kind: str | None = None) -> Any:
+    """CuPy's sort is stable, whatever it is asked for."""
+    assert kind in (None, "stable")
+    return on_device(np.argsort(a.values, kind="stable"))
 
 
 def concatenate(arrays: list[DeviceArray]) -> Any:
@@ -102,7 +121,7 @@ def device() -> ModuleType:
     same = "arange cumsum flatnonzero fmax fmin full isnan maximum minimum ones sqrt zeros"
     for function in same.split():
         setattr(xp, function, lifted(getattr(np, function)))
-    for function in (bincount, concatenate, lexsort, searchsorted, stack, where):
+    for function in (argsort, bincount, concatenate, searchsorted, stack, where):
         setattr(xp, function.__name__, function)
     xp.asarray = lambda values, dtype=None: DeviceArray(  # type: ignore[attr-defined]
         np.array(values.values if isinstance(values, DeviceArray) else values, dtype=dtype)

@@ -309,8 +309,49 @@ def test_what_is_known_of_earlier_listings_changes_nothing(
 
     origin = np.array([before.index(row) if row in before else -1 for row in after], dtype=np.int64)
     grown, anew = search(after, Known(search(before), origin)), search(after)
-    for name in ("left", "right", "similarity", "rank_left", "rank_right"):
-        np.testing.assert_array_equal(getattr(grown, name), getattr(anew, name))
+    assert as_dict(grown) == as_dict(anew)
+
+
+@given(growing(), st.integers(1, 5), st.sampled_from([0.0, 0.8]), st.sampled_from([None, 3, EVERYTHING]))
+@settings(max_examples=300, deadline=None)
+def test_what_was_near_before_the_vectors_moved_changes_nothing(
+    world: tuple[Embeddings, list[int], list[int]], k: int, minimum: float, max_ties: int | None
+) -> None:
+    whole, before, after = world
+
+    def search(rows: list[int], vectors: Any, known: Known | None = None) -> Candidates:
+        pool = Embeddings(vectors[rows], np.asarray(vectors[rows].sum(axis=1)).ravel() != 0)
+        return nearest(pool, k, np, minimum=minimum, max_ties=max_ties, block=2, known=known)
+
+    origin = np.array([before.index(row) if row in before else -1 for row in after], dtype=np.int64)
+    known = Known(search(before, whole.vectors), origin, moved=True)
+    others = whole.vectors[::-1]  # nothing is where it was
+    assert as_dict(search(after, others, known)) == as_dict(search(after, others))
+
+
+def test_listings_whose_vectors_moved_a_little_are_compared_once_for_both() -> None:
+    rng = np.random.default_rng(3)
+    whole, cells = random_unit(600, 8), []
+    moved = whole.vectors + rng.normal(0, 0.02, whole.vectors.shape).astype(np.float32)
+    moved /= np.linalg.norm(moved, axis=1, keepdims=True)
+    known = Known(nearest(Embeddings(whole.vectors[:580], whole.present[:580]), 5, np), np.r_[0:580, [-1] * 20], True)
+    pool = Embeddings(moved, whole.present)
+    product = neighbours._product
+
+    def counted(vectors: Any, columns: Any, xp: Any) -> Any:
+        multiply = product(vectors, columns, xp)
+
+        def multiplied(rows: Any) -> Any:
+            cells.append(len(rows) * len(columns))
+            return multiply(rows)
+
+        return multiplied
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(neighbours, "_product", counted)
+        found = nearest(pool, 5, np, known=known)
+    assert sum(cells) < 0.65 * 600 * 600
+    assert as_dict(found) == as_dict(nearest(pool, 5, np))
 
 
 def test_only_what_is_new_is_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
