@@ -15,6 +15,7 @@ from shared import branch
 from shared.command import step_command
 from shared.compute import ComputeConfig
 from shared.metrics import label_codes
+from shared.order import distinct
 from shared.pools import Pool, all_pools, pool_catalog, pool_inputs, prepare
 from shared.run import Run, write_json
 from shared.schema import Candidates, Pairs
@@ -31,7 +32,7 @@ def union(proposals: Iterable[Candidates], n: int) -> Pairs:
         n: Listings in the pool.
     """
     keys = [c.left.astype(np.int64) * n + c.right for c in proposals]
-    key = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *keys]))
+    key = distinct(np.concatenate([np.zeros(0, dtype=np.int64), *keys]))
     return Pairs(n, (key // max(n, 1)).astype(np.int32), (key % max(n, 1)).astype(np.int32))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.metrics import group_sizes, row_scores
+from shared.order import distinct
 from shared.schema import Matches
 
 Figures = NDArray[np.float64]
@@ -25,7 +26,7 @@ def listing_figures(matches: Matches, codes: NDArray[np.integer]) -> Figures:
     """
     judged = codes >= 0
     low = np.minimum(matches.listing, matches.match).astype(np.int64)
-    ends = np.divmod(np.unique(low * matches.n + np.maximum(matches.listing, matches.match)), max(matches.n, 1))
+    ends = np.divmod(distinct(low * matches.n + np.maximum(matches.listing, matches.match)), max(matches.n, 1))
     left, right = (rows[judged[ends[0]] & judged[ends[1]]] for rows in ends)
     hit = codes[left] == codes[right]
 

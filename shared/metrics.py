@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.order import distinct
 from shared.schema import Flags, Matches, Rows
 
 
@@ -124,7 +125,7 @@ def b3_f1(groups: NDArray[np.integer], codes: NDArray[np.integer]) -> float:
 def _pair_scores(matches: Matches, codes: NDArray[np.integer]) -> tuple[float, float]:
     low = np.minimum(matches.listing, matches.match).astype(np.int64)
     high = np.maximum(matches.listing, matches.match).astype(np.int64)
-    pairs = np.unique(low * matches.n + high)
+    pairs = distinct(low * matches.n + high)
     left, right = codes[pairs // matches.n], codes[pairs % matches.n]
     judged = (left >= 0) & (right >= 0)
     hits, found = int((left == right)[judged].sum()), int(judged.sum())

@@ -23,13 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from shared.order import best_first
+from shared.order import best_first, distinct
 from shared.schema import Candidates, Embeddings, Flags, Rows, Vectors
 
 DECIMALS = 6  # similarities that agree to this many decimals are tied
 CELLS = 1 << 23  # similarities in memory at a time, unless `block` says otherwise: 32 MiB
 PANELS = 8  # parts in which listings are compared with each other, each of them with those before it
-PAIRS = 8192  # pairs computed exactly at a time
 COLUMN_GROUPS = 16  # times k: column groups whose maxima bound the k-th best similarity of a row from below
 COMMON = 1 / 16  # a sparse column filled in more than this share of the rows is multiplied faster as a dense one
 
@@ -366,7 +365,7 @@ def _ranked(
     """Candidates from a superset of each listing's neighbours; the similarity of pairs from `before` is known."""
     n = len(embeddings)
     key = np.minimum(listing, neighbour) * n + np.maximum(listing, neighbour)
-    key, of_right = np.divmod(np.unique(2 * key + (listing > neighbour)), 2)  # by pair, so a listing's by neighbour
+    key, of_right = np.divmod(distinct(2 * key + (listing > neighbour)), 2)  # by pair, so a listing's by neighbour
     new = np.diff(key, prepend=-1) != 0
     pairs, pair = key[new], np.cumsum(new) - 1
     left, right = (pairs // n).astype(np.int32), (pairs % n).astype(np.int32)
@@ -400,7 +399,7 @@ def _similarities(
 
 
 def _exact(embeddings: Embeddings, left: Rows, right: Rows) -> Similarities:
-    similarity: Similarities = embeddings.similarity(left, right, block=PAIRS).round(DECIMALS)
+    similarity: Similarities = embeddings.similarity(left, right).round(DECIMALS)
     return similarity
 
 

@@ -182,19 +182,19 @@ class Embeddings:
     def __len__(self) -> int:
         return len(self.present)
 
-    def similarity(self, left: Rows, right: Rows, block: int = 65536) -> Floats:
+    def similarity(self, left: Rows, right: Rows, block: int = 8192) -> Floats:
         """Cosine of the given pairs, float32 [p]; NaN where either listing has no evidence.
 
         Summed in float64 pair by pair, so that a pair's value does not depend on what else is in the pool.
         """
         out = np.full(len(left), np.nan, dtype=np.float32)
         known = np.flatnonzero(self.present[left] & self.present[right])
-        if isinstance(self.vectors, sparse.csr_array):
-            out[known] = _sparse_products(self.vectors, left[known], right[known])
-            return out
         for start in range(0, len(known), block):
             at = known[start : start + block]
-            out[at] = np.einsum("pd,pd->p", self.vectors[left[at]], self.vectors[right[at]], dtype=np.float64)
+            if isinstance(self.vectors, sparse.csr_array):
+                out[at] = _sparse_products(self.vectors, left[at], right[at])
+            else:
+                out[at] = np.einsum("pd,pd->p", self.vectors[left[at]], self.vectors[right[at]], dtype=np.float64)
         return out
 
     def save(self, path: Path) -> None:
@@ -226,15 +226,15 @@ Embedder = Callable[[Catalog], Embeddings]
 
 def _sparse_products(vectors: sparse.csr_array, left: Rows, right: Rows) -> NDArray[np.float64]:
     """Dot products of pairs of rows, each summed in the order of the columns, float64 [p]; fast where left repeats."""
-    wide = vectors.astype(np.float64)
-    out, row = np.zeros(len(left)), np.zeros(wide.shape[1])
-    borders = [*np.flatnonzero(np.diff(left, prepend=-1)), len(left)]
-    for start, end in pairwise(borders):
-        own = slice(*wide.indptr[left[start] : left[start] + 2])
-        row[wide.indices[own]] = wide.data[own]
-        out[start:end] = wide[right[start:end]] @ row
-        row[wide.indices[own]] = 0
-    return out
+    others, row = vectors[right].astype(np.float64), np.zeros(vectors.shape[1])
+    borders = np.append(np.flatnonzero(np.diff(left, prepend=-1)), len(left))
+    for own, (start, end) in zip(left[borders[:-1]], pairwise(others.indptr[borders].tolist()), strict=True):
+        columns = slice(*vectors.indptr[own : own + 2])
+        row[vectors.indices[columns]] = vectors.data[columns]
+        others.data[start:end] *= row[others.indices[start:end]]
+        row[vectors.indices[columns]] = 0
+    products: NDArray[np.float64] = others @ np.ones(len(row))
+    return products
 
 
 def _check_pairs(n: int, left: Rows, right: Rows) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -80,5 +80,5 @@ class State:
 
 def write_changes(path: Path, changes: tuple[Change, ...]) -> None:
     """Write one JSON object a line."""
-    lines = [json.dumps(asdict(change), ensure_ascii=False) + "\n" for change in changes]
+    lines = [json.dumps(vars(change), ensure_ascii=False) + "\n" for change in changes]
     path.write_text("".join(lines), encoding="utf-8")
