@@ -13,8 +13,7 @@ the neighbours that they had; step 2 takes the similarities that are known, and 
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Self
@@ -24,18 +23,17 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from shared.order import best_first, distinct
+from shared.products import Products, products
 from shared.schema import Candidates, Embeddings, Flags, Rows, Vectors
 
 DECIMALS = 6  # similarities that agree to this many decimals are tied
 CELLS = 1 << 23  # similarities in memory at a time, unless `block` says otherwise: 32 MiB
 PANELS = 8  # parts in which listings are compared with each other, each of them with those before it
 COLUMN_GROUPS = 16  # times k: column groups whose maxima bound the k-th best similarity of a row from below
-COMMON = 1 / 16  # a sparse column filled in more than this share of the rows is multiplied faster as a dense one
 
 Index = NDArray[np.int64]
 Similarities = NDArray[np.float32]
 Hits = tuple[Index, Index]  # (listing, neighbour), rows
-Product = Callable[[Index], Any]  # b rows times m columns, float32 [b, m]
 
 
 @dataclass(frozen=True)
@@ -83,11 +81,11 @@ def nearest(
     """
     pool = np.flatnonzero(embeddings.present)
     limit = max(k, 4 * k if max_ties is None else max_ties)
-    search = _Search(xp, k, limit, minimum, _slack(embeddings.vectors), block)
+    search = _Search(xp, products(embeddings.vectors, xp), k, limit, minimum, _slack(embeddings.vectors), block)
     if known is None:
-        return _ranked(embeddings, *_hits(embeddings.vectors, pool, pool, search), k, limit, minimum)
+        return _ranked(embeddings, *_hits(pool, pool, search), k, limit, minimum)
     before = _Before.of(known, embeddings)
-    hits = _moved(embeddings, pool, before, search) if known.moved else _grown(embeddings, pool, before, search)
+    hits = _moved(pool, before, search) if known.moved else _grown(pool, before, search)
     return _ranked(embeddings, *hits, k, limit, minimum, before)
 
 
@@ -100,6 +98,7 @@ class _Search:
 
     Args:
         xp: The array library.
+        products: Of the embeddings.
         k: Neighbours wanted a listing.
         limit: Hits a listing beyond which ties are thinned out.
         minimum: Least similarity.
@@ -108,6 +107,7 @@ class _Search:
     """
 
     xp: ModuleType
+    products: Products
     k: int
     limit: int
     minimum: float
@@ -130,18 +130,17 @@ def _slack(vectors: Vectors) -> float:
     return float(2 * terms * 2**-24 + 10**-DECIMALS)
 
 
-def _hits(vectors: Vectors, rows: Index, columns: Index, search: _Search, reach: Similarities | None = None) -> Hits:
+def _hits(rows: Index, columns: Index, search: _Search, reach: Similarities | None = None) -> Hits:
     """Listings `rows` with a superset of their neighbours among the listings `columns`; both are rising.
 
     Args:
-        vectors: Of all listings.
         rows: Listings to search neighbours of.
         columns: Listings to search.
         search: What to look for.
         reach: What each of `rows` has k neighbours with already, or more, elsewhere.
     """
     m, xp = len(columns), search.xp
-    product = _product(vectors, columns, xp)
+    product = search.products(columns)
     block = search.block or max(1, CELLS // max(1, m))
     listings, neighbours = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for start in range(0, len(rows) if m else 0, block):
@@ -217,7 +216,7 @@ class _Before:
         return reach
 
 
-def _grown(embeddings: Embeddings, pool: Index, before: _Before, search: _Search) -> Hits:
+def _grown(pool: Index, before: _Before, search: _Search) -> Hits:
     """The hits of all of `pool`, where listings that are still there have the vectors that they had.
 
     New listings, and those that lost a neighbour, are searched among all. Of the others' neighbours all are known but
@@ -229,13 +228,13 @@ def _grown(embeddings: Embeddings, pool: Index, before: _Before, search: _Search
     return _together(
         [
             (before.listing[stays], before.neighbour[stays]),
-            _hits(embeddings.vectors, pool[again[pool]], pool, search),
-            _hits(embeddings.vectors, rest, new, search, reach[rest]),
+            _hits(pool[again[pool]], pool, search),
+            _hits(rest, new, search, reach[rest]),
         ]
     )
 
 
-def _moved(embeddings: Embeddings, pool: Index, before: _Before, search: _Search) -> Hits:
+def _moved(pool: Index, before: _Before, search: _Search) -> Hits:
     """The hits of all of `pool`, where listings that are still there have other vectors.
 
     How near the neighbours are that a listing had bounds from below how near its k-th best is now. So both listings of
@@ -247,14 +246,14 @@ def _moved(embeddings: Embeddings, pool: Index, before: _Before, search: _Search
     rest, others = pool[~again[pool]], pool[again[pool]]
     return _together(
         [
-            _hits(embeddings.vectors, others, pool, search),
-            _hits(embeddings.vectors, rest, others, search, reach[rest]),
-            *_mutual_hits(embeddings.vectors, rest, search, reach),
+            _hits(others, pool, search),
+            _hits(rest, others, search, reach[rest]),
+            *_mutual_hits(rest, search, reach),
         ]
     )
 
 
-def _mutual_hits(vectors: Vectors, rows: Index, search: _Search, reach: Similarities) -> Iterator[Hits]:
+def _mutual_hits(rows: Index, search: _Search, reach: Similarities) -> Iterator[Hits]:
     """Listings `rows` with a superset of their neighbours among themselves, a part at a time; see `_hits`.
 
     Each of some panels of listings is compared with those before it, for both, and with itself.
@@ -263,8 +262,8 @@ def _mutual_hits(vectors: Vectors, rows: Index, search: _Search, reach: Similari
     least = np.maximum(reach - np.float32(search.slack), np.float32(search.least))
     for at in np.array_split(np.arange(len(rows)), PANELS):
         panel, before = rows[at], rows[: at[0]] if len(at) else rows[:0]
-        yield _hits(vectors, panel, panel, search, reach[panel])
-        product = _product(vectors, panel, xp)
+        yield _hits(panel, panel, search, reach[panel])
+        product = search.products(panel)
         block = search.block or max(1, CELLS // max(1, len(panel)))
         for start in range(0, len(before), block):
             some = before[start : start + block]
@@ -278,30 +277,6 @@ def _mutual_hits(vectors: Vectors, rows: Index, search: _Search, reach: Similari
 def _together(hits: Iterable[Hits]) -> Hits:
     listings, neighbours = zip(*hits, strict=True)
     return np.concatenate(listings), np.concatenate(neighbours)
-
-
-def _product(vectors: Vectors, columns: Index, xp: ModuleType) -> Product:
-    """Products of some rows with the rows `columns`, on `xp`.
-
-    Of a sparse matrix the common columns are taken out and multiplied as a dense one: they are few, and cause most of
-    the work of a sparse product, which costs the square of a column's entries.
-    """
-    if not sparse.issparse(vectors):
-        return _dense_product(vectors, columns, xp)
-    common = np.bincount(vectors.indices, minlength=vectors.shape[1]) > COMMON * vectors.shape[0]
-    often = _dense_product(vectors[:, np.flatnonzero(common)].toarray(), columns, xp)
-    rest = vectors[:, np.flatnonzero(~common)]
-    if rest.nnz == 0:
-        return often
-    matrix = (lambda host: host) if xp is np else importlib.import_module("cupyx.scipy.sparse").csr_matrix
-    others = matrix(rest[columns]).T.tocsr()
-    return lambda rows: matrix(rest[rows]) @ others + often(rows)
-
-
-def _dense_product(vectors: Any, columns: Index, xp: ModuleType) -> Product:
-    dense = xp.asarray(vectors)
-    others = dense[xp.asarray(columns)].T
-    return lambda rows: dense[xp.asarray(rows)] @ others
 
 
 def _block_hits(similarity: Any, search: _Search, reach: Any = None) -> Any:

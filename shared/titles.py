@@ -10,6 +10,7 @@ import html
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from itertools import dropwhile
 from typing import Any
 
@@ -102,6 +103,7 @@ def _word(token: str) -> str:
     return "".join(dropwhile(lambda c: unicodedata.category(c)[0] == "M", token))
 
 
+@lru_cache(maxsize=1 << 17)  # several branches and features ask for the titles of one catalogue
 def normalise(title: str) -> str:
     """Bring a title into the form in which equal titles are equal strings.
 

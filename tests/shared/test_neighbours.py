@@ -13,6 +13,7 @@ from scipy import sparse
 
 from shared import neighbours
 from shared.neighbours import Known, nearest
+from shared.products import products
 from shared.schema import Candidates, Embeddings
 
 EVERYTHING = 10**6  # max_ties that never bites
@@ -329,41 +330,46 @@ def test_what_was_near_before_the_vectors_moved_changes_nothing(
     assert as_dict(search(after, others, known)) == as_dict(search(after, others))
 
 
-def test_listings_whose_vectors_moved_a_little_are_compared_once_for_both() -> None:
+@pytest.fixture
+def cells(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many similarities were worked out in float32, a number a product."""
+    counts = []
+
+    def counted(vectors: Any, xp: Any) -> Any:
+        of = products(vectors, xp)
+
+        def with_others(others: Any) -> Any:
+            product = of(others)
+
+            def multiplied(rows: Any) -> Any:
+                counts.append(len(rows) * len(others))
+                return product(rows)
+
+            return multiplied
+
+        return with_others
+
+    monkeypatch.setattr(neighbours, "products", counted)
+    return counts
+
+
+def test_listings_whose_vectors_moved_a_little_are_compared_once_for_both(cells: list[int]) -> None:
     rng = np.random.default_rng(3)
-    whole, cells = random_unit(600, 8), []
+    whole = random_unit(600, 8)
     moved = whole.vectors + rng.normal(0, 0.02, whole.vectors.shape).astype(np.float32)
     moved /= np.linalg.norm(moved, axis=1, keepdims=True)
     known = Known(nearest(Embeddings(whole.vectors[:580], whole.present[:580]), 5, np), np.r_[0:580, [-1] * 20], True)
     pool = Embeddings(moved, whole.present)
-    product = neighbours._product
-
-    def counted(vectors: Any, columns: Any, xp: Any) -> Any:
-        multiply = product(vectors, columns, xp)
-
-        def multiplied(rows: Any) -> Any:
-            cells.append(len(rows) * len(columns))
-            return multiply(rows)
-
-        return multiplied
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neighbours, "_product", counted)
-        found = nearest(pool, 5, np, known=known)
+    cells.clear()
+    found = nearest(pool, 5, np, known=known)
     assert sum(cells) < 0.65 * 600 * 600
     assert as_dict(found) == as_dict(nearest(pool, 5, np))
 
 
-def test_only_what_is_new_is_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, cells = random_unit(600, 8), []
-    block_hits = neighbours._block_hits
-
-    def counted(similarity: Any, *rest: Any) -> Any:
-        cells.append(similarity.size)
-        return block_hits(similarity, *rest)
-
+def test_only_what_is_new_is_multiplied(cells: list[int]) -> None:
+    whole = random_unit(600, 8)
     known = Known(nearest(Embeddings(whole.vectors[:580], whole.present[:580]), 5, np), np.r_[0:580, [-1] * 20])
-    monkeypatch.setattr(neighbours, "_block_hits", counted)
+    cells.clear()
     grown = nearest(whole, 5, np, known=known)
     assert sum(cells) == 20 * 600 + 580 * 20
     assert as_dict(grown) == as_dict(nearest(whole, 5, np))
