@@ -2,13 +2,14 @@
 
 A branch is a folder `branches/<name>/` with
 
-- `config.py`: `Config`, its section of the settings;
+- `config.py`: `Config`, its section of the settings, a `BranchSection`: it says how many neighbours a listing proposes
+  and how similar the least of them is;
 - `embed.py`: `embed(catalog, encoder, config, compute) -> Embeddings`; with an encoder, what it makes of a listing
   depends on no other one, to the bit. Also, where there is something to load or what it makes of a listing depends on
   the pool, `embedder(pool, encoder, config, compute)`: what embeds listings to be compared with those of the
   pool;
 - `candidates.py`: `candidates(embeddings, config, compute, known=None) -> Candidates`, where what is known from an
-  earlier search saves time and changes nothing;
+  earlier search saves time and changes nothing (but see `max_ties` of `shared.neighbours.nearest`);
 - `train.py`, only if it learns: `train(catalog, components, config, compute, out) -> figures`, which writes an encoder
   into the folder `out`. It may find there what a killed training left. Under `torchrun` every process calls it, each
   with a folder of its own, of which the first one's is kept.

@@ -8,7 +8,7 @@ Hence two steps:
    and rounded to `DECIMALS`. What is kept and how it ranks follows from these values alone.
 
 Where some listings were searched before, step 1 looks for what they cannot know yet, or for what is at least as near as
-the neighbours that they had; step 2 takes the similarities that are known, and nothing else changes.
+the neighbours that they had; step 2 takes the similarities that are known, and what is found stays the same.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from shared.schema import Candidates, Embeddings, Flags, Rows, Vectors
 
 DECIMALS = 6  # similarities that agree to this many decimals are tied
 CELLS = 1 << 23  # similarities in memory at a time, unless `block` says otherwise: 32 MiB
-PANELS = 8  # parts in which listings are compared with each other, each of them with those before it
+PANELS = 16  # parts in which listings are compared with each other, each of them with those before it
 COLUMN_GROUPS = 16  # times k: column groups whose maxima bound the k-th best similarity of a row from below
 
 Index = NDArray[np.int64]
@@ -70,10 +70,10 @@ def nearest(
         xp: numpy or cupy: where the matrix products run.
         minimum: Least similarity of a neighbour. Whatever it is, only a similarity above zero makes a neighbour.
         max_ties: At most this many neighbours a listing, ties included; 4·k by default. Of more listings that are tied
-            with the k-th, or as close to it as rounding is coarse, those in the lowest rows are kept. This is the one
-            choice that depends on the order of the rows.
+            with the k-th, or nearer to it than float32 tells apart (`_slack`), those in the lowest rows are kept. This
+            is the one choice that depends on the order of the rows and, unless all of them are tied, on what is known.
         block: Listings searched at a time; by default as many as make `CELLS` similarities.
-        known: What an earlier search found; it changes the time that this one takes, and nothing in what it finds.
+        known: What an earlier search found. It saves time; what is found stays the same, but see `max_ties`.
 
     Returns:
         Each unordered pair once, with its similarity rounded to `DECIMALS`. Ranks are competition ranks: 1 + the number

@@ -5,10 +5,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from shared.section import Section
+from shared.section import BranchSection
 
 
-class Recipe(Section):
+class Recipe(BranchSection):
     """Fine-tuning with a contrastive loss over the batch and a cross-batch memory (arXiv 1912.06798).
 
     A negative margin of 0, the strictest, asks that listings of different products be at right angles. Measured on
@@ -60,4 +60,3 @@ class Recipe(Section):
         "auto", description="auto takes bfloat16 where the processor computes in it"
     )
     embed_batch: int = Field(64, ge=1, description="listings embedded at a time")
-    neighbours: int = Field(50, ge=1, description="nearest listings that are proposed as candidates")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 STEPS = ("train", "embed", "candidates")
 
@@ -23,3 +23,14 @@ class Section(BaseModel):
         """The fields that a branch has read once `step` (`train`, `embed` or `candidates`) is done, JSON-able."""
         later = set(STEPS[STEPS.index(step) + 1 :])
         return self.model_dump(mode="json", exclude={name for name, at in self.first_read.items() if at in later})
+
+
+class BranchSection(Section):
+    """The section of a branch: which pairs it proposes, and whatever else it has."""
+
+    neighbours: int = Field(50, ge=1, description="nearest listings that each listing proposes, beside ties")
+
+    @property
+    def minimum(self) -> float:
+        """The least similarity of a pair that the branch proposes."""
+        return 0.0

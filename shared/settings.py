@@ -22,7 +22,7 @@ from shared.catalog import DataConfig
 from shared.compute import ComputeConfig
 from shared.demo.config import DemoConfig
 from shared.errors import ArtefactError, MatcherError, raise_faults
-from shared.section import Section
+from shared.section import BranchSection, Section
 from shared.split import SplitConfig
 
 S = TypeVar("S", bound=Section)
@@ -73,7 +73,7 @@ class Settings:
         """The section of a class: `settings[SplitConfig].folds`."""
         return next(section for section in self._sections.values() if type(section) is cls)
 
-    def branch(self, name: str) -> Section:
+    def branch(self, name: str) -> BranchSection:
         """The settings of a branch.
 
         Raises:
@@ -81,7 +81,9 @@ class Settings:
         """
         if name not in branch_names():
             raise MatcherError(f"there is no branch {name!r}{_nearest(name, branch_names())}")
-        return self._sections[name]
+        section = self._sections[name]
+        assert isinstance(section, BranchSection)
+        return section
 
 
 def _keys(given: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -5,8 +5,8 @@
     CURRENT.json   which one is the present one, with the SHA-256 of its manifest
 
 A snapshot is written beside the others, its manifest (checksums of all its files) last, and is on the disk before
-`CURRENT.json` is replaced by one that names it. What a killed writer left, and all snapshots but the present one, are
-removed when the next one is written.
+`CURRENT.json` is replaced by one that names it; the first one needs none. What a killed writer left, and all snapshots
+but the present one, are removed when the next one is written.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from shared.errors import ArtefactError, MatcherError
 from shared.run import MANIFEST, Run, damage, file_digest, write_json
 
 CURRENT = "CURRENT.json"
+FIRST = "000001"
 _OWN = re.compile(rf"\d{{6,}}(\.work)?|{re.escape(CURRENT)}(\.partial)?|\.lock")
 _NAME = re.compile(r"\d{6,}")
 
@@ -71,11 +72,27 @@ class Snapshots:
             MatcherError: The folder holds something else.
         """
         self._check_own()
-        if not (self.folder / CURRENT).exists():
-            if any(_NAME.fullmatch(path.name) and int(path.name) > 1 for path in self.folder.glob("*")):
-                raise self._damaged(f"{CURRENT} is missing")
+        while (named := self._named()) is not None:
+            try:
+                return self._checked(named)
+            except ArtefactError:
+                if self._named() == named:  # else writers have been faster, and it is gone
+                    raise
+        return None
+
+    def _named(self) -> dict[str, Any] | None:
+        """Which snapshot is the present one, and the SHA-256 of its manifest; None where none was ever written."""
+        if (self.folder / CURRENT).exists():
+            return self._parsed(self.folder / CURRENT)
+        finished = sorted(path.name for path in self.folder.glob("*") if _NAME.fullmatch(path.name))
+        if not finished:
             return None
-        named = self._parsed(self.folder / CURRENT)
+        manifest = self.folder / FIRST / MANIFEST
+        if finished != [FIRST] or not manifest.is_file():
+            raise self._damaged(f"{CURRENT} is missing")
+        return {"snapshot": FIRST, "sha256": file_digest(manifest)}  # its writer was killed before it named it
+
+    def _checked(self, named: Mapping[str, Any]) -> Snapshot:
         folder = self.folder / str(named.get("snapshot"))
         if not _NAME.fullmatch(folder.name) or not folder.is_dir() or folder.is_symlink():
             raise self._damaged(f"{CURRENT} names no snapshot that is there")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from branches.phash.config import Config
-from branches.phash.embed import BITS
 from shared.compute import ComputeConfig
 from shared.neighbours import Known, nearest
 from shared.schema import Candidates, Embeddings
@@ -16,8 +15,7 @@ def candidates(
 
     All of this runs as a matrix product of ±1/8, which is exact in float32 and no slower than counting bits.
     """
-    minimum = 1 - 2 * config.radius / BITS
-    return nearest(embeddings, config.neighbours, compute.xp(), minimum=minimum, known=known)
+    return nearest(embeddings, config.neighbours, compute.xp(), minimum=config.minimum, known=known)
 
 
 if __name__ == "__main__":

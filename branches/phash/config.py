@@ -2,11 +2,17 @@
 
 from pydantic import Field
 
-from shared.section import Section
+from shared.section import BranchSection
+
+BITS = 64  # of a hash
 
 
-class Config(Section):
+class Config(BranchSection):
     """Section `phash`: pictures that look the same, by the bits in which their perceptual hashes differ."""
 
     radius: int = Field(12, ge=0, le=31, description="most bits of 64 in which the hashes of a candidate pair differ")
-    neighbours: int = Field(50, ge=1, description="nearest listings that each listing proposes, beside ties")
+
+    @property
+    def minimum(self) -> float:
+        """The cosine of two hashes that differ in `radius` bits."""
+        return 1 - 2 * self.radius / BITS

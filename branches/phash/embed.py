@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from branches.phash.config import Config
+from branches.phash.config import BITS, Config
 from shared.compute import ComputeConfig
 from shared.images import is_flat_hash
 from shared.schema import Catalog, Embeddings
-
-BITS = 64
 
 
 def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embeddings:

@@ -4,10 +4,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from shared.section import Section
+from shared.section import BranchSection
 
 
-class Config(Section):
+class Config(BranchSection):
     """Section `tfidf`: titles that share rare words and character sequences."""
 
     words: int = Field(1, ge=1, description="longest sequence of words that counts as a term")
@@ -16,7 +16,6 @@ class Config(Section):
     word_weight: float = Field(0.3, ge=0, le=1, description="share of the words in the similarity; rest: characters")
     min_listings: int = Field(1, ge=1, description="a term in fewer listings is left out")
     sublinear: bool = Field(True, description="count a term that occurs t times in a title as 1 + ln t")
-    neighbours: int = Field(50, ge=1, description="nearest listings that each listing proposes, beside ties")
 
     @model_validator(mode="after")
     def _check_range(self) -> Self:

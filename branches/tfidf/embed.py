@@ -41,8 +41,8 @@ def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: Compu
 def embedder(pool: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embedder:
     """What embeds listings of a pool, and others as if they were in it.
 
-    Listings that are not in the pool, by their posting ids, count when it is said how rare a term is; terms that the
-    pool has not come after all others in the vectors.
+    Listings that are not in the pool, by their posting ids, count when it is said how rare a term is; terms that are
+    none in the pool come after all others in the vectors.
 
     Args:
         pool: Its own listings are embedded as by `embed`.
@@ -67,7 +67,7 @@ class Terms:
     Args:
         counter: Knows all of them.
         common: Columns of those in enough listings, int64; empty where there is none.
-        holding: Listings that hold each of these, int64.
+        holding: Listings that hold each term, int64 [terms].
         listings: Of the pool.
     """
 
@@ -77,26 +77,28 @@ class Terms:
     listings: int
 
     def vectors(self, titles: NDArray[Any], new: NDArray[np.bool_], config: Config) -> tuple[Vectors, Vectors]:
-        """TF-IDF of normalised titles, float64 [n, terms] of the pool's terms and [n, more] of others.
+        """TF-IDF of normalised titles, float64 [n, terms] of the pool's common terms and [n, more] of others.
 
-        Both together, rows have unit norm, or are zero without a term. `new` says which titles are not of the pool.
+        Others are terms that new titles make common. Both together, rows have unit norm, or are zero without a term.
+        `new` says which titles are not of the pool.
         """
-        known, others = self._known(titles), self._others(titles, new, config)
-        counts = sparse.csr_array(sparse.hstack([known, others], format="csr"))
-        held = np.append(self.holding, np.zeros(others.shape[1], dtype=np.int64)) + _holding(counts[new])
-        weighted = _weighted(counts, held, self.listings + int(new.sum()), config)
-        at = known.shape[1]
+        of_pool, of_new = self._of_pool(titles), self._of_new(titles, new)
+        rare, at = np.setdiff1d(np.arange(len(self.holding)), self.common), len(self.common)
+        counts = sparse.csr_array(sparse.hstack([of_pool[:, self.common], of_pool[:, rare], of_new], format="csr"))
+        holding = np.concatenate([self.holding[self.common], self.holding[rare], np.zeros(of_new.shape[1], np.int64)])
+        holding += _holding(counts[new])
+        enough = np.append(np.arange(at), at + np.flatnonzero(holding[at:] >= config.min_listings))
+        weighted = _weighted(counts[:, enough], holding[enough], self.listings + int(new.sum()), config)
         return weighted[:, :at], weighted[:, at:]
 
-    def _known(self, titles: NDArray[Any]) -> Vectors:
-        if len(self.common) == 0:
+    def _of_pool(self, titles: NDArray[Any]) -> Vectors:
+        """Counts of the pool's terms, [n, terms]."""
+        if len(self.holding) == 0:
             return _nothing(len(titles))
-        return sparse.csr_array(self.counter.transform(titles)[:, self.common], dtype=np.float64)
+        return sparse.csr_array(self.counter.transform(titles), dtype=np.float64)
 
-    def _others(self, titles: NDArray[Any], new: NDArray[np.bool_], config: Config) -> Vectors:
-        """Counts of the terms that only new titles have; none where a single listing does not make a term."""
-        if config.min_listings > 1:
-            return _nothing(len(titles))
+    def _of_new(self, titles: NDArray[Any], new: NDArray[np.bool_]) -> Vectors:
+        """Counts of the terms that only new titles have."""
         vocabulary = getattr(self.counter, "vocabulary_", {})
         analyse: Callable[[str], list[str]] = self.counter.build_analyzer()
         found = [Counter(term for term in analyse(title) if term not in vocabulary) for title in titles[new]]
@@ -121,8 +123,8 @@ def _fitted(titles: NDArray[Any], counter: CountVectorizer, config: Config) -> t
         counts = _nothing(len(titles))
     holding = _holding(counts)
     common = np.flatnonzero(holding >= config.min_listings)
-    terms = Terms(counter, common, holding[common], len(titles))
-    return terms, _weighted(counts[:, common], terms.holding, terms.listings, config)
+    terms = Terms(counter, common, holding, len(titles))
+    return terms, _weighted(counts[:, common], holding[common], len(titles), config)
 
 
 def _holding(counts: Vectors) -> NDArray[np.int64]:

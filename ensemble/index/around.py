@@ -7,7 +7,8 @@ What is said of a pair depends on who else is near to both of its listings. So a
 - all that the near ones are paired with. Of these only the links are needed: titles, pictures and vectors are left out.
 
 Links and what is known of them are those of the index, with the question in its place among them, and what is rare is
-known from all of it. Only how a TF-IDF link between two listings of the index changes by the question is not seen.
+known from all of it. Only how a TF-IDF link between two listings of the index changes by the question is not seen, nor,
+where a term must be in several listings, what is alike by terms that only the question makes common.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ from ensemble.pool import Evidence, PoolEvidence, Words
 from shared.branch import learns
 from shared.neighbours import Known
 from shared.schema import Catalog, Embeddings, Flags, Floats, Vectors
+from shared.section import BranchSection
 from shared.titles import normalise, normalise_all
 
-ROUNDING = 1e-5  # more than a float32 product and a kept similarity differ by
+ROUNDING = 1e-3  # more than most cosines differ by between embeddings made one by one and many at a time
+TINY = 1e-6  # a similarity below it is taken for none
 SHIFT = 0.03  # more than most cosines move by when one more listing changes how rare its terms are
 
 Rows = NDArray[np.int64]
@@ -46,7 +49,7 @@ class Around:
     def __init__(self, matcher: Matcher, state: State) -> None:
         self.matcher, self.state = matcher, state
         self._embedders = {name: matcher.embedder(name, state.catalog) for name in matcher.branches}
-        self._reach = {name: Reach(view) for name, view in state.views.items()}
+        self._reach = {name: Reach(view, matcher.settings.branch(name)) for name, view in state.views.items()}
         self._words = Words.of(normalise_all(state.catalog.titles))
         groups = [state.group_ids[posting_id] for posting_id in state.catalog.ids]
         self._group = np.unique(groups, return_inverse=True)[1]
@@ -72,7 +75,11 @@ class Around:
         return replace(pool, proposed=self.matcher.proposed(pool))
 
     def _view(self, name: str, alone: Embeddings, catalog: Catalog, near: Flags, place: Rows) -> Evidence:
-        """A branch's view of a question's pool: vectors of the listings that are near, and what links them."""
+        """A branch's view of a question's pool: vectors of the listings that are near, and what links them.
+
+        A listing that is not near has no vector, and of its links those to near ones alone. So it is not searched
+        again, whatever is missing of its neighbours, and nobody may ask what rank others have for it.
+        """
         whole, last = self.state.views[name], len(catalog) - 1
         rows = np.append(place[near], last)
         if learns(name):
@@ -93,20 +100,19 @@ class Reach:
 
     Args:
         view: The branch's view of the index.
+        section: The branch's settings: which pairs it proposes.
     """
 
-    def __init__(self, view: Evidence) -> None:
+    def __init__(self, view: Evidence, section: BranchSection) -> None:
         self._vectors, found = view.embeddings.vectors, view.candidates
         ranks = found.rank_left, found.rank_right
         listing = np.concatenate([ends[rank > 0] for ends, rank in zip((found.left, found.right), ranks, strict=True)])
         similarity = np.concatenate([found.similarity[rank > 0] for rank in ranks])
-        neighbours = np.bincount(listing, minlength=found.n)
-        self._most = int(neighbours.max(initial=1))
-        self._least = float(found.similarity.min(initial=1.0))
+        self._neighbours, self._least = section.neighbours, section.minimum
         self._last = np.full(found.n, 1.0, dtype=np.float32)  # a listing's last neighbour is so similar
         np.minimum.at(self._last, listing, similarity)
-        fullest = max(int(rank.max(initial=0)) for rank in ranks)
-        self._last[neighbours < fullest] = self._least  # there is room for whatever the branch proposes at all
+        room = np.bincount(listing, minlength=found.n) < self._neighbours
+        self._last[room] = self._least  # whatever the branch proposes at all
 
     def linked(self, vector: Vectors, slack: float) -> Flags:
         """The listings that may have another one among their nearest or be among its own, bool [n].
@@ -117,8 +123,8 @@ class Reach:
         """
         dense = vector.toarray()[0] if isinstance(vector, sparse.csr_array) else vector[0]
         similarity: NDArray[np.float32] = self._vectors @ dense[: self._vectors.shape[1]]
-        least = similarity >= np.minimum(self._last, _nth(similarity, self._most)) - slack
-        possible: Flags = least & (similarity >= max(self._least - slack, ROUNDING))
+        least = similarity >= np.minimum(self._last, _nth(similarity, self._neighbours)) - slack
+        possible: Flags = least & (similarity >= max(self._least - slack, TINY))
         return possible
 
 

@@ -112,11 +112,12 @@ def ask_index(run: Run, settings: Settings, arguments: argparse.Namespace) -> No
     present = opened(Snapshots(arguments.index), matcher_digest(run, settings))
     if present is None:
         raise MatcherError(f"there is no index {arguments.index}; --data NEW --out FOLDER makes one")
+    asked = question(settings, arguments.title, arguments.image)
     one_by_one = {name: {"embed_batch": 1} for name in settings[EnsembleConfig].branches if learns(name)}
     matcher = Matcher.of_run(run, Settings(merge(settings.values, one_by_one)))
     questions = Questions(matcher, State.load(present.folder))
     loaded = perf_counter()
-    answers = questions.ask(question(settings, arguments.title, arguments.image))
+    answers = questions.ask(asked)
     for answer in answers:
         verdict = "match" if answer.matches else "no match"
         run.say(f"{verdict:<9} {answer.score:.3f}  {answer.posting_id}  {printable(answer.title)}")

@@ -25,7 +25,7 @@ from ensemble.index.kept import (
     bereft_of,
     joined,
     kept_features,
-    lasting,
+    renewed,
     ruled_out,
     with_first,
 )
@@ -130,7 +130,7 @@ def grow(matcher: Matcher, state: State, snapshot: int, planned: Plan) -> tuple[
     place = np.full(len(state), -1, dtype=np.int64)
     kept = planned.origin >= 0
     place[planned.origin[kept]] = np.flatnonzero(kept)
-    pool = matcher.pool(planned.catalog, views, lasting(among(state.pairs, place, n), views))
+    pool = matcher.pool(planned.catalog, views, renewed(among(state.pairs, place, n), views))
     pairs = _scored(matcher, pool, bereft_of(state.pairs, place, n))
     decided_by = pairs.features[[name for name in pairs.features if name == VETO]]
     result = Result.decided(matcher.decision, planned.catalog, replace(pairs, features=decided_by))

@@ -8,7 +8,7 @@ is larger or smaller by a tenth than when it was scored, or one of its listings 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ensemble.features.neighbourhood import cosine_of
 from ensemble.features.titles import OF_TWO
+from ensemble.pool import Evidence
 from ensemble.rules import scores
 from shared.branch import learns
 from shared.schema import Flags, Pairs
@@ -34,10 +35,19 @@ def kept_features(branches: Iterable[str]) -> list[str]:
     return [*OF_TWO, *map(cosine_of, branches)]
 
 
-def lasting(known: Pairs, branches: Iterable[str]) -> Pairs:
-    """The same pairs without what another pool changes: the cosines of branches that do not learn, but count."""
-    stale = {cosine_of(name) for name in branches if not learns(name)}
-    return replace(known, features=known.features[[name for name in known.features if name not in stale]])
+def renewed(known: Pairs, views: Mapping[str, Evidence]) -> Pairs:
+    """Pairs of an index with the cosines as they are now that another pool changes: of branches that count, not learn.
+
+    Args:
+        known: Pairs of a pool.
+        views: Branch → its view of this pool.
+    """
+    cosines = {
+        cosine_of(name): view.embeddings.similarity(known.left, known.right)
+        for name, view in views.items()
+        if not learns(name)
+    }
+    return replace(known, features=known.features.assign(**cosines))
 
 
 def among(pairs: Pairs, place: Rows, n: int) -> Pairs:

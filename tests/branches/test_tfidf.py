@@ -166,8 +166,11 @@ def test_a_newcomer_is_embedded_as_if_it_were_in_the_pool(new: str | None, confi
     np.testing.assert_allclose(known, expected[:8, 8], atol=0.1)
 
 
-def test_a_newcomers_terms_do_not_count_where_one_listing_makes_no_term() -> None:
-    whole, config = catalog([*TITLES, "apple zzz"]), Config(min_listings=2)
-    embed_listings = embedder(whole.take(np.arange(len(TITLES))), None, config, CPU)
-    one, other = (embed_listings(whole.take(np.array(rows))) for rows in ([2, 8], [2, 3]))
-    assert one.vectors.shape == other.vectors.shape
+@pytest.mark.parametrize("new", ["apple zzz", "zebrax", "mandi zebrax"])
+def test_a_newcomer_makes_terms_common_as_if_it_were_in_the_pool(new: str) -> None:
+    """Where a term must be in two listings, the newcomer may be the second one."""
+    config, whole = Config(min_listings=2), catalog(["sabun mandi", "sabun cuci", "zebrax", "apple", "", new])
+    found = embedder(whole.take(np.arange(5)), None, config, CPU)(whole)
+    expected = embed(whole, None, config, CPU)
+    assert found.present.tolist() == expected.present.tolist()
+    np.testing.assert_allclose(cosines(found), cosines(expected), atol=1e-6)

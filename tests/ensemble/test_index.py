@@ -87,7 +87,9 @@ def assert_same(one: State, other: State) -> None:
         np.testing.assert_array_equal(getattr(one.pairs, name), getattr(other.pairs, name))
     for name, view in one.views.items():
         np.testing.assert_array_equal(dense(view), dense(other.views[name]))
-        np.testing.assert_array_equal(view.candidates.similarity, other.views[name].candidates.similarity)
+        for column in ("left", "right", "similarity", "rank_left", "rank_right"):
+            there = getattr(other.views[name].candidates, column)
+            np.testing.assert_array_equal(getattr(view.candidates, column), there)
 
 
 def dense(view: Evidence) -> np.ndarray:
@@ -179,9 +181,19 @@ def test_a_small_addition_scores_no_pair_again_that_was_ruled_out(
     assert 0 < (gone.features[kept.SCORED_IN] == 119).sum() < len(gone)
 
 
-def test_a_question_is_answered_as_growth_by_it_would(matcher: Matcher, catalog: Catalog) -> None:
+@pytest.mark.parametrize("ruled_out", [None, 0.05])
+def test_a_question_is_answered_as_growth_by_it_would(
+    matcher: Matcher, catalog: Catalog, ruled_out: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an index made at once, and of one that has grown while many pairs kept their scores."""
     rows = np.arange(0, len(catalog), 15)
-    state = step(matcher, State(), catalog.take(np.delete(np.arange(len(catalog)), rows)))
+    rest = np.delete(np.arange(len(catalog)), rows)
+    if ruled_out is None:
+        state = step(matcher, State(), catalog.take(rest))
+    else:
+        monkeypatch.setattr(kept, "RULED_OUT", ruled_out)
+        state = step(matcher, step(matcher, State(), catalog.take(rest[4:])), catalog.take(rest[:4]))
+        assert set(state.pairs.features[kept.SCORED_IN]) == {len(rest) - 4, len(rest)}
     questions, differences = Questions(matcher, state), []
     for row in rows:
         question = catalog.take(np.array([row]))
@@ -207,11 +219,56 @@ def test_a_question_without_a_neighbour_has_no_answer(titles_alone: Matcher, cat
     assert questions.ask(known)[0].posting_id == catalog.ids[0]
 
 
+@pytest.mark.parametrize("listings", [1, 2, 3])
+def test_an_index_of_few_listings_answers_as_growth_would(
+    titles_alone: Matcher, catalog: Catalog, listings: int
+) -> None:
+    titles = ["sabun mandi cair lifebuoy lemon fresh 250ml", "sabun cuci piring jeruk", "obeng"]
+    fields = {f.name: pa.nulls(3, f.type) for f in CATALOG_SCHEMA} | {"posting_id": ["a", "b", "c"], "title": titles}
+    few = Catalog(pa.table(fields, schema=CATALOG_SCHEMA)).take(np.arange(listings))
+    state, question = step(titles_alone, State(), few), of_title("sabun mandi cair lifebuoy lemon 250 ml")
+    grown, result = grow(titles_alone, state, 2, plan(state.catalog, question, []))
+    ids = grown.catalog.ids  # the question's is the first
+    answers = Questions(titles_alone, state).ask(question, most=3)
+    assert {answer.posting_id for answer in answers} == set(ids[grown.pairs.right[grown.pairs.left == 0]]) > set()
+    matched = set(ids[result.matches.match[result.matches.listing == 0]])
+    assert {answer.posting_id for answer in answers if answer.matches} == matched > set()
+
+
+def test_a_hash_is_found_where_no_two_of_the_index_are_near(titles_alone: Matcher, catalog: Catalog) -> None:
+    hashes = np.random.default_rng(0).integers(0, 2**64, 40, dtype=np.uint64)
+    fields = {f.name: pa.nulls(41, f.type) for f in CATALOG_SCHEMA}
+    ids, asked = [f"{at:02}" for at in range(40)] + [""], hashes[7] ^ np.uint64(0b1111)
+    fields |= {"posting_id": pa.array(ids), "phash": pa.array(np.append(hashes, asked))}
+    whole = Catalog(pa.table(fields, schema=CATALOG_SCHEMA))
+    state = step(titles_alone, State(), whole.take(np.arange(40)))
+    assert len(state.pairs) == 0
+    answers = Questions(titles_alone, state).ask(whole.take(np.array([40])))
+    assert [answer.posting_id for answer in answers] == ["07"]
+
+
+@pytest.mark.parametrize("family", ["graph", "blended"])
+def test_features_of_a_whole_index_have_no_answer(
+    first: tuple[Path, str], titles_alone: Matcher, catalog: Catalog, family: str
+) -> None:
+    state = step(titles_alone, State(), catalog.take(np.arange(20)))
+    features = {"ensemble": {"features": ["branches", "titles", family]}}
+    other = Matcher(Run(first[0]), Settings(merge(remembered(first[0]), ONE_CORE, features)))
+    with pytest.raises(MatcherError, match=f"made of a whole index \\({family}\\)"):
+        Questions(other, state)
+
+
 def test_an_index_of_an_earlier_version_is_asked_once_it_has_grown(titles_alone: Matcher, catalog: Catalog) -> None:
     state = step(titles_alone, State(), catalog.take(np.arange(30)))
     dense_views = {name: view for name, view in state.views.items() if name != "tfidf"}
     earlier = replace(state, pairs=replace(state.pairs, features=pd.DataFrame()), views=dense_views)
-    for lacking in (earlier, replace(earlier, views=state.views), replace(earlier, pairs=state.pairs)):
+    scored = replace(state.pairs, features=state.pairs.features.drop(columns="tfidf_cosine"))
+    for lacking in (
+        earlier,
+        replace(earlier, views=state.views),
+        replace(earlier, pairs=state.pairs),
+        replace(state, pairs=scored),
+    ):
         with pytest.raises(MatcherError, match="an earlier version wrote this index"):
             Questions(titles_alone, lacking)
         grown = step(titles_alone, lacking, catalog.take(np.array([30])))

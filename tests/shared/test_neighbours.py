@@ -183,6 +183,10 @@ def test_another_array_library_finds_the_same(device: ModuleType, as_sparse: boo
     pool = unit(vectors, rng.random(150) < 0.9, as_sparse)
     expected = nearest(pool, 4, np, max_ties=10)
     assert as_dict(nearest(pool, 4, device, max_ties=10, block=40)) == as_dict(expected)
+    some = Embeddings(pool.vectors[:140], pool.present[:140])
+    for moved in (False, True):
+        known = Known(nearest(some, 4, np, max_ties=10), np.r_[0:140, [-1] * 10], moved)
+        assert as_dict(nearest(pool, 4, device, max_ties=10, block=40, known=known)) == as_dict(expected)
 
 
 @pytest.mark.gpu

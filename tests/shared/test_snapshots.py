@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from shared.errors import ArtefactError, MatcherError
-from shared.run import MANIFEST, ROOT
+from shared.run import MANIFEST, ROOT, damage
 from shared.snapshots import CURRENT, Snapshots
 
 # A writer that goes on for ever; each snapshot holds its own number in two files.
@@ -64,6 +65,42 @@ def test_the_present_snapshot_is_the_last_one_and_the_one_before_is_kept(snapsho
     names = {path.name for path in snapshots.folder.iterdir()}
     assert names == {"000002", "000003", CURRENT, ".lock"}
     assert (present.folder / "text").read_text() == "second"  # for those who read it still
+
+
+def test_a_reader_that_writers_overtake_reads_the_newest(snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(folder: Path, checksums: dict[str, str]) -> str | None:
+        monkeypatch.setattr("shared.snapshots.damage", damage)
+        for text in ("third", "fourth"):
+            write(snapshots, text)
+        return damage(folder, checksums)
+
+    monkeypatch.setattr("shared.snapshots.damage", slow)
+    present = snapshots.current()
+    assert present is not None
+    assert present.about == {"says": "fourth"}
+
+
+def test_a_first_snapshot_is_there_though_its_writer_was_killed_before_it_named_it(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path / "index")
+    write(snapshots, "first")
+    (snapshots.folder / CURRENT).unlink()
+    present = snapshots.current()
+    assert present is not None
+    assert present.about == {"says": "first"}
+    write(snapshots, "second")
+    assert (present.folder / "text").read_text() == "first"
+    shutil.rmtree(snapshots.folder / "000002")
+    (snapshots.folder / CURRENT).unlink()
+    (present.folder / "text").write_text("altered")
+    with pytest.raises(ArtefactError, match="is damaged"):
+        snapshots.current()
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "null", ""])
+def test_a_current_that_says_nothing_is_refused(snapshots: Snapshots, content: str) -> None:
+    (snapshots.folder / CURRENT).write_text(content)
+    with pytest.raises(ArtefactError, match="is damaged"):
+        snapshots.current()
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), MatcherError("bad"), KeyboardInterrupt()], ids=repr)
