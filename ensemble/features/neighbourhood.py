@@ -23,13 +23,12 @@ def of_branches(pool: PoolEvidence, pairs: Pairs) -> dict[str, Any]:
     """The features of every branch, named `<branch>_<feature>`, float32 [p]; NaN where a branch says nothing."""
     every = pairs if pool.proposed is None else pool.proposed
     at = slice(None) if every is pairs else locate(pairs, every.left, every.right, np)[0]
+    cosines = _cosines(pool, every)
     features: dict[str, Any] = {}
-    cosines = []
     for name, view in pool.branches.items():
-        cosine = _cosine(pool, every, name)
-        cosines.append(cosine)
-        features |= {cosine_of(name): cosine[at]} | _prefixed(name, _of_branch(view, pairs, cosine[at], pool.xp))
-    mean = mean_of_known(cosines, pool.xp)
+        cosine = cosines[cosine_of(name)][at]
+        features |= {cosine_of(name): cosine} | _prefixed(name, _of_branch(view, pairs, cosine, pool.xp))
+    mean = mean_of_known([*cosines.values()], pool.xp)
     graph = EdgeGraph(len(pool), every.left, every.right, np.nan_to_num(mean, nan=-1.0), pool.xp)
     left, right = (pool.xp.asarray(to_host(rank)[at]) for rank in graph.ranks())
     return features | {"all_cosine": mean[at]} | _prefixed("all", graph_features(graph, pairs, mean[at], (left, right)))
@@ -40,11 +39,12 @@ def cosine_of(branch: str) -> str:
     return f"{branch}_cosine"
 
 
-def _cosine(pool: PoolEvidence, pairs: Pairs, branch: str) -> Floats:
+def _cosines(pool: PoolEvidence, pairs: Pairs) -> dict[str, Floats]:
     def worked_out(some: Pairs) -> dict[str, Floats]:
-        return {cosine_of(branch): pool.branches[branch].embeddings.similarity(some.left, some.right)}
+        of = {cosine_of(name): view.embeddings for name, view in pool.branches.items()}
+        return {name: embeddings.similarity(some.left, some.right) for name, embeddings in of.items()}
 
-    return pool.known_or(pairs, [cosine_of(branch)], worked_out)[cosine_of(branch)]
+    return pool.known_or(pairs, [*map(cosine_of, pool.branches)], worked_out)
 
 
 def mean_of_known(columns: list[Floats], xp: ModuleType) -> Floats:
