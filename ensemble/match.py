@@ -16,7 +16,7 @@ from ensemble.report import judged
 from ensemble.result import Result
 from ensemble.scores import match_all
 from shared.bundle import Bundle
-from shared.catalog import DataConfig, read_labels
+from shared.catalog import DataConfig, read_labels, without_pictures
 from shared.command import DEFAULT_RUN, command
 from shared.errors import MatcherError
 from shared.metrics import label_codes
@@ -42,7 +42,10 @@ def match_new(run: Run, settings: Settings, out: Path, *, evaluate: bool) -> Non
     """
     matcher = Matcher.of_run(run, settings)
     labels = read_labels(new_source(settings), settings[DataConfig]) if evaluate else None
-    result = matcher.match_catalog(new_catalog(settings))
+    catalog = new_catalog(settings)
+    if line := without_pictures(catalog):
+        run.say(line)
+    result = matcher.match_catalog(catalog)
     figures: dict[str, Any] | None = None
     if labels is not None:
         codes = label_codes(labels)

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +102,7 @@ _OTHER_NAMES = {
 }
 _COLUMNS = ("id_column", "title_column", "image_column", "phash_column", "label_column")
 _PHASH = re.compile("[0-9a-fA-F]{16}")
+NO_FOLDER = "no image folder"
 _ROWS_SHOWN = 10
 
 
@@ -215,6 +217,16 @@ def _check(table: Table, what: str, config: DataConfig, labelled: bool, advice: 
     raise_faults(what, lines)
 
 
+def without_pictures(catalog: Catalog) -> str | None:
+    """In one line, how many pictures are named that cannot be used, and why; None where there is none."""
+    faults = Counter(fault for fault in catalog.column("image_fault") if fault)
+    if not faults:
+        return None
+    reasons = [f"{fault} {count:,}" for fault, count in faults.most_common(3)] + ["…"] * (len(faults) > 3)
+    advice = " (--data.images=FOLDER names one)" if NO_FOLDER in faults else ""
+    return " · ".join([f"pictures that cannot be used {faults.total():,}", *reasons]) + advice
+
+
 def catalog_of(
     table: Table,
     source: Source,
@@ -316,11 +328,11 @@ def _pictures(
     """What is known of each named picture, and the folder they lie in."""
     folder = source.images
     if folder is None or not names:
-        return dict.fromkeys(names, "no image folder"), None
+        return dict.fromkeys(names, NO_FOLDER), None
     pictures = scan(folder, names, config.max_pixels, compute.cpu_threads, progress)
     if all(picture == MISSING for picture in pictures.values()):
         if folder == source.table.parent.absolute() and not config.images:  # nobody said that pictures lie there
-            return dict.fromkeys(names, "no image folder"), None
+            return dict.fromkeys(names, NO_FOLDER), None
         raise MatcherError(
             f"{source.table}: names {len(pictures)} images ({printable(names[0])}, …), none of them is in {folder}; "
             f"{advice.find}"

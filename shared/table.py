@@ -53,6 +53,16 @@ def ending(path: Path) -> str | None:
     return next((e for e in sorted(ENDINGS, key=len, reverse=True) if path.name.lower().endswith(e)), None)
 
 
+def check_file(path: Path) -> None:
+    """Make sure that a path is a file that can be read.
+
+    Raises:
+        MatcherError: There is none, or something else.
+    """
+    if not path.is_file():
+        raise MatcherError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
+
+
 def read_table(path: Path) -> Table:
     """Read a table of any known format.
 
@@ -68,8 +78,7 @@ def read_table(path: Path) -> Table:
     kind = ending(path)
     if kind is None:
         raise MatcherError(f"{path}: not a table; a table's name ends with {', '.join(ENDINGS)}")
-    if not path.is_file():
-        raise MatcherError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
+    check_file(path)
     try:
         if kind == ".parquet":
             return _read_parquet(path)

@@ -16,7 +16,7 @@ from ensemble.index.state import CHANGES, State, write_changes
 from ensemble.matcher import Matcher, matcher_digest
 from ensemble.result import Result
 from shared.branch import learns
-from shared.catalog import DataConfig, Source, catalog_of
+from shared.catalog import DataConfig, Source, catalog_of, without_pictures
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError, raise_faults
 from shared.pools import new_catalog
@@ -24,7 +24,7 @@ from shared.run import Run, digest, replaced_folder
 from shared.schema import Catalog
 from shared.settings import Settings, merge
 from shared.snapshots import Snapshot, Snapshots
-from shared.table import Table, printable, read_table
+from shared.table import Table, check_file, printable, read_table
 from shared.titles import normalise
 
 
@@ -75,7 +75,8 @@ def change_index(run: Run, settings: Settings, arguments: argparse.Namespace) ->
         arguments: `index`, `data`, `remove`, `out`.
 
     Raises:
-        MatcherError: The listings cannot be read, or an id to remove is not in the index; nothing has changed then.
+        MatcherError: The listings cannot be read, a listing would lose its picture, or an id to remove is not in the
+            index; nothing has changed then.
         ArtefactError: The run or the index is damaged, or the index was made with another one.
     """
     if arguments.out is None or (arguments.data is None and arguments.remove is None):
@@ -84,7 +85,11 @@ def change_index(run: Run, settings: Settings, arguments: argparse.Namespace) ->
     removed = read_ids(arguments.remove, settings[DataConfig].id_column) if arguments.remove else []
     with snapshots.locked():
         present = opened(snapshots, matcher.digest)
+        if present is None and arguments.data is None:
+            raise MatcherError(_no_index(arguments.index))
         given = None if arguments.data is None else new_catalog(settings)
+        if given and (line := without_pictures(given)):
+            run.say(line)
         asked = _digest(given, removed)
         state, number = (State.load(present.folder), present.number) if present else (State(), 0)
         if present and present.about["asked"] == asked:
@@ -111,7 +116,7 @@ def ask_index(run: Run, settings: Settings, arguments: argparse.Namespace) -> No
     start = perf_counter()
     present = opened(Snapshots(arguments.index), matcher_digest(run, settings))
     if present is None:
-        raise MatcherError(f"there is no index {arguments.index}; --data NEW --out FOLDER makes one")
+        raise MatcherError(_no_index(arguments.index))
     asked = question(settings, arguments.title, arguments.image)
     one_by_one = {name: {"embed_batch": 1} for name in settings[EnsembleConfig].branches if learns(name)}
     matcher = Matcher.of_run(run, Settings(merge(settings.values, one_by_one)))
@@ -127,6 +132,10 @@ def ask_index(run: Run, settings: Settings, arguments: argparse.Namespace) -> No
     run.say(f"loaded in {loaded - start:.1f} s, answered in {perf_counter() - loaded:.1f} s")
 
 
+def _no_index(folder: Path) -> str:
+    return f"there is no index {folder}; --data NEW --out FOLDER makes one"
+
+
 def question(settings: Settings, title: str | None, image: Path | None) -> Catalog:
     """The listing that an index is asked about, its posting id empty.
 
@@ -134,8 +143,8 @@ def question(settings: Settings, title: str | None, image: Path | None) -> Catal
         MatcherError: It has no title and no picture, or the picture cannot be used.
     """
     config = DataConfig(max_pixels=settings[DataConfig].max_pixels)
-    if image is not None and not image.is_file():
-        raise MatcherError(f"{image}: {'not a regular file' if image.exists() else 'no such file'}")
+    if image is not None:
+        check_file(image)
     picture = "" if image is None else image.name
     table = Table({"posting_id": [""], "title": [title or ""], "image": [picture]})
     folder = None if image is None else image.absolute().parent
@@ -175,6 +184,7 @@ def read_ids(path: Path, column: str) -> list[str]:
         MatcherError: The file cannot be read or has faults; all are named.
     """
     if path.suffix == ".txt":
+        check_file(path)
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:

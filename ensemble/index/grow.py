@@ -77,11 +77,14 @@ def plan(index: Catalog, given: Catalog | None, removed: Collection[str]) -> Pla
         removed: Posting ids to remove.
 
     Raises:
-        MatcherError: An id to remove is not there or is given as well (one error names all), or nothing would be left.
+        MatcherError: An id to remove is not there or is given as well, or a listing would lose its picture to one that
+            cannot be used (one error names all); or nothing would be left.
     """
     rows = {posting_id: row for row, posting_id in enumerate(index.ids)}
     new = {posting_id: row for row, posting_id in enumerate(given.ids)} if given else {}
-    raise_faults("listings to remove", list(_faults(rows, new, removed)))
+    pictured = set(index.ids[index.has_image].tolist())
+    lost = _lost_pictures(pictured, given) if given else []
+    raise_faults("what the index is to hold", [*_faults(rows, new, removed), *lost])
     ids = sorted(rows.keys() - set(removed) | new.keys())
     if not ids:
         raise MatcherError("no listing would be left; remove the folder of the index instead")
@@ -103,6 +106,12 @@ def _faults(rows: Collection[str], new: Collection[str], removed: Collection[str
             yield f"{posting_id!r} is not in the index"
         elif posting_id in new:
             yield f"{posting_id!r} is to be added as well"
+
+
+def _lost_pictures(pictured: Collection[str], given: Catalog) -> Iterator[str]:
+    for posting_id, fault in zip(given.ids, given.column("image_fault"), strict=True):
+        if fault and posting_id in pictured:
+            yield f"{posting_id!r} would lose its picture: {fault}; leave its image empty if it is to have none"
 
 
 def _facts(catalog: Catalog) -> list[tuple[Any, ...]]:

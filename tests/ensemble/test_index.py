@@ -302,6 +302,22 @@ def test_every_fault_of_a_removal_is_named(catalog: Catalog) -> None:
         plan(catalog, None, ids)
 
 
+def test_a_listing_does_not_lose_its_picture_unless_it_is_said_to_have_none(catalog: Catalog) -> None:
+    assert catalog.has_image[:2].all()
+    schema, nothing = catalog.table.schema, pa.nulls(len(catalog))
+    bare = catalog.table
+    for name in ("image_sha", "width", "height", "bytes", "phash"):
+        at = schema.get_field_index(name)
+        bare = bare.set_column(at, schema.field(at), nothing.cast(schema.field(at).type))
+    at = schema.get_field_index("image_fault")
+    faults = pa.array(["no image folder"] * len(catalog))
+    unreadable = Catalog(bare.set_column(at, schema.field(at), faults))
+    with pytest.raises(MatcherError, match="would lose its picture: no image folder"):
+        plan(catalog, unreadable.take(np.array([0])), [])
+    assert plan(catalog, Catalog(bare).take(np.array([0])), []).counts["updated"] == 1
+    assert plan(catalog.take(np.array([1])), unreadable.take(np.array([0])), []).counts["added"] == 1
+
+
 @pytest.mark.parametrize("name", ["ids.txt", "ids.csv"])
 def test_ids_are_read_as_written(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(("" if name.endswith("txt") else "posting_id\n") + "001\n1e5\n\n001\nNA\n")
@@ -381,6 +397,7 @@ def test_an_index_answers_by_title_and_by_picture(
         (["--data", "x.csv"], "--index takes --data"),
         (["--title", "tas", "--out", "o"], "change nothing"),
         (["--title", "tas"], "there is no index"),
+        (["--remove", "nowhere.txt", "--out", "o"], "nowhere.txt: no such file"),
         (["--remove", "nowhere.csv", "--out", "o"], "no such file"),
         (["--image", "nowhere.jpg"], "there is no index"),
         (["--data", "x.csv", "--out", "o", "--evaluate"], "leave --index"),

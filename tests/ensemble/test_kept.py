@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ensemble.index.kept import FIRST, RULED_OUT, SCORED_IN, among, bereft_of, joined, lasting, ruled_out, with_first
-from shared.schema import Pairs
+from ensemble.index.kept import FIRST, RULED_OUT, SCORED_IN, among, bereft_of, joined, renewed, ruled_out, with_first
+from ensemble.pool import Evidence
+from shared.schema import Candidates, Embeddings, Pairs
 
 
 def known(n: int, ends: list[tuple[int, int]], first: list[float], scored_in: float) -> Pairs:
@@ -57,9 +58,14 @@ def test_pairs_move_with_their_listings_and_those_left_behind_are_bereft() -> No
     assert bereft_of(pairs, place, 5).tolist() == [False, False, False, True, False]
 
 
-def test_what_another_pool_changes_does_not_last() -> None:
+def test_cosines_that_another_pool_changes_are_worked_out_again() -> None:
     pairs = known(4, CHAIN, [0.1, 0.2, 0.3], 4)
-    assert list(lasting(pairs, ["image", "tfidf"]).features) == [FIRST, SCORED_IN, "image_cosine"]
+    vectors = np.array([[1, 0], [1, 0], [0.6, 0.8], [0, 1]], dtype=np.float32)
+    nobody = Candidates(4, *(np.zeros(0, dtype) for dtype in (np.int32, np.int32, np.float32, np.int32, np.int32)))
+    view = Evidence(Embeddings(vectors, np.ones(4, dtype=bool)), nobody)
+    again = renewed(pairs, {"image": view, "tfidf": view}).features
+    np.testing.assert_array_equal(again["image_cosine"], pairs.features["image_cosine"])
+    np.testing.assert_allclose(again["tfidf_cosine"], [1, 0.6, 0.8], atol=1e-6)
 
 
 def test_known_and_own_pairs_are_joined_in_order() -> None:

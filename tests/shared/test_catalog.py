@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 import shared.scan
-from shared.catalog import DataConfig, Source, catalog_fingerprint, find_source, has_test, read_catalog
+from shared.catalog import (
+    DataConfig,
+    Source,
+    catalog_fingerprint,
+    find_source,
+    has_test,
+    read_catalog,
+    without_pictures,
+)
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.schema import Catalog
@@ -445,6 +453,8 @@ def test_every_picture_bad_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "train_images" / "a.jpg").touch()
     catalog = read(folder(tmp_path, ["a.jpg", "b.jpg"]))
     assert catalog.column("image_fault").tolist() == ["empty file", "no such file"]
+    assert without_pictures(catalog) == "pictures that cannot be used 2 · empty file 1 · no such file 1"
+    assert without_pictures(read(tmp_path, image_column="")) is None
 
 
 def test_an_image_folder_without_the_images_is_an_error(tmp_path: Path) -> None:
@@ -459,6 +469,8 @@ def test_no_image_folder_is_none(tmp_path: Path) -> None:
     for data in (folder(tmp_path, ["a.jpg", ""], image_phash=HASH), tmp_path / "train.csv"):
         catalog = read(data)
         assert catalog.column("image_fault").tolist() == ["no image folder", None]
+        line = "pictures that cannot be used 1 · no image folder 1 (--data.images=FOLDER names one)"
+        assert without_pictures(catalog) == line
         assert catalog.has_phash.tolist() == [True, True]
         assert catalog.image_folder is None
 
