@@ -411,6 +411,21 @@ def test_what_the_command_cannot_do_is_one_message(
     assert not (tmp_path / "I").exists()
 
 
+def test_a_removal_needs_an_index(match: Callable[..., tuple[int, str]], tables: Path, tmp_path: Path) -> None:
+    code, output = match("--remove", tables / "gone.csv", "--out", tmp_path / "out")
+    assert (code, "there is no index" in output) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_that_are_named_and_not_found_are_told(
+    match: Callable[..., tuple[int, str]], tables: Path, tmp_path: Path
+) -> None:
+    listings = pd.read_csv(tables / "gone.csv", dtype=str).assign(image="nowhere.jpg")
+    listings.to_csv(tmp_path / "named.csv", index=False)
+    code, output = match("--data", tmp_path / "named.csv", "--data.image_column=image", "--out", tmp_path / "out")
+    assert (code, "pictures that cannot be used 9 · no image folder 9" in output) == (0, True)
+
+
 @pytest.mark.parametrize("option", ["--remove", "--title", "--image"])
 def test_the_options_of_an_index_need_one(option: str, first: tuple[Path, str], command: Command) -> None:
     code, _, error = command("ensemble.match", "--run", first[0], option, "x")
