@@ -7,8 +7,8 @@ from pydantic import Field, field_validator
 from ensemble.objective import Objective
 from shared.section import Section
 
-Rule = Literal["threshold", "min2", "mutual", "no_bridges", "average_link", "mixed_link"]
-Family = Literal["branches", "titles", "attributes", "pictures", "graph", "blended"]
+Rule = Literal["threshold", "min2", "average_link"]
+Family = Literal["branches", "titles", "attributes", "pictures"]
 
 VETO = "quantity_conflict"  # the pair feature that is 1 where two titles state different quantities; scores keep it
 
@@ -21,9 +21,7 @@ class EnsembleConfig(Section):
     )
 
     features: list[Family] = Field(
-        ["branches", "titles", "attributes", "pictures"],
-        min_length=1,
-        description="families of pair features; graph and blended cost more than they bring (README)",
+        ["branches", "titles", "attributes", "pictures"], min_length=1, description="families of pair features"
     )
 
     @field_validator("branches", "features")

@@ -1,11 +1,11 @@
 """Agglomerative clustering of a sparse graph of scored pairs, exact for a pool of any size.
 
 The two groups with the strongest link are joined, again and again. A pair that nobody scored counts 0, so only groups
-with a scored pair between them can have a link, and for every two of these the sum and the number of the scores between
-them are kept. Every group answers for its links to older groups: a heap holds the strongest of them when the group was
-last looked at. A group looked at again has lost links and got none, so what stands on top of the heap and still exists
-is the strongest link of all (the generic algorithm of Müllner, "Modern hierarchical, agglomerative clustering
-algorithms", 2011, arXiv 1109.2378, section 3.1, here on tables of neighbours).
+with a scored pair between them can have a link, and for every two of these the sum of the scores between them is kept.
+Every group answers for its links to older groups: a heap holds the strongest of them when the group was last looked at.
+A group looked at again has lost links and got none, so what stands on top of the heap and still exists is the strongest
+link of all (the generic algorithm of Müllner, "Modern hierarchical, agglomerative clustering algorithms", 2011, arXiv
+1109.2378, section 3.1, here on tables of neighbours).
 """
 
 from __future__ import annotations
@@ -24,13 +24,12 @@ Joins = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 Entry = tuple[float, int, int, int, int]  # -link, both groups' lowest rows, the group looked at, the other one
 
 
-def agglomerate(n: int, left: Rows, right: Rows, score: Floats, *, least: float, forgiving: float = 0.0) -> Joins:
+def agglomerate(n: int, left: Rows, right: Rows, score: Floats, *, least: float) -> Joins:
     """Join groups of listings as long as the link between two of them is at least `least`.
 
-    The link of groups A and B with c scored pairs of sum s between them is s / ((|A|·|B|)^(1−f) · c^f): the mean over
-    all pairs for f = 0, over the scored ones for f = 1, their weighted geometric mean in between. Joining never makes
-    a link to a third group stronger than the stronger one of the parts was (by Hölder's inequality), so links fall from
-    join to join, and the groups at a threshold are the components of the joins at or above it.
+    The link of groups A and B with scores of sum s between them is their mean over all pairs, s / (|A|·|B|). Joining
+    never makes a link to a third group stronger than the stronger one of the parts was, as it is a mean of the two, so
+    links fall from join to join, and the groups at a threshold are the components of the joins at or above it.
 
     Args:
         n: Listings in the pool.
@@ -38,12 +37,11 @@ def agglomerate(n: int, left: Rows, right: Rows, score: Floats, *, least: float,
         right: Row of the second one, int32 [p].
         score: In [0, 1], float32 [p].
         least: Above 0.
-        forgiving: The exponent f, in [0, 1].
 
     Returns:
         Of each join the lowest rows of both groups and the link, in [least, 1], falling. Equal links stand by rows.
     """
-    groups = _Groups(n, left, right, score, least, forgiving)
+    groups = _Groups(n, left, right, score, least)
     heap = [entry for group in groups.near if (entry := groups.strongest(group))]
     heapify(heap)
     found: list[tuple[int, int, float]] = []
@@ -64,14 +62,14 @@ def agglomerate(n: int, left: Rows, right: Rows, score: Floats, *, least: float,
 class _Groups:
     """The groups there are, by number: the first n are the listings, a join makes a new one."""
 
-    def __init__(self, n: int, left: Rows, right: Rows, score: Floats, least: float, forgiving: float) -> None:
-        self.least, self.forgiving, self.new = least, forgiving, n
-        self.near: dict[int, dict[int, complex]] = {}  # neighbour → sum of scores + i · number of scores
+    def __init__(self, n: int, left: Rows, right: Rows, score: Floats, least: float) -> None:
+        self.least, self.new = least, n
+        self.near: dict[int, dict[int, float]] = {}  # neighbour → sum of scores
         links = score >= least
         graph = coo_array((np.ones(int(links.sum()), dtype=np.int8), (left[links], right[links])), shape=(n, n))
         component = connected_components(graph, directed=False)[1]
         inside = component[left] == component[right]  # no other pair ever comes to count
-        sums = np.round(score[inside].astype(np.float64) / GRAIN) * GRAIN + 1j
+        sums = np.round(score[inside].astype(np.float64) / GRAIN) * GRAIN
         for one, other, value in zip(left[inside].tolist(), right[inside].tolist(), sums.tolist(), strict=True):
             self.near.setdefault(one, {})[other] = value
             self.near.setdefault(other, {})[one] = value
@@ -80,11 +78,11 @@ class _Groups:
 
     def strongest(self, group: int) -> Entry | None:
         """A group's strongest link to an older one, of equals that to the lowest row; None below `least`."""
-        size, first, spared, counted = self.size, self.first, 1 - self.forgiving, self.forgiving
+        size, first = self.size, self.first
         own, best, name, found = size[group], self.least, -1, -1
-        for other, sums in self.near[group].items():
+        for other, total in self.near[group].items():
             if other < group:
-                link = sums.real / ((own * size[other]) ** spared * sums.imag**counted)
+                link = total / (own * size[other])
                 if link > best or (link == best and (found < 0 or first[other] < name)):
                     best, name, found = link, first[other], other
         low, high = sorted((first[group], name))
@@ -95,14 +93,14 @@ class _Groups:
         new, self.new = self.new, self.new + 1
         merged, rest = self.near.pop(one), self.near.pop(other)
         del merged[other], rest[one]
-        for third, sums in rest.items():
-            merged[third] = merged.get(third, 0) + sums
+        for third, total in rest.items():
+            merged[third] = merged.get(third, 0) + total
         self.near[new] = merged
-        for third, sums in merged.items():
+        for third, total in merged.items():
             table = self.near[third]
             table.pop(one, None)
             table.pop(other, None)
-            table[new] = sums
+            table[new] = total
         self.size[new] = self.size.pop(one) + self.size.pop(other)
         self.first[new] = min(self.first.pop(one), self.first.pop(other))
         return new

@@ -1,8 +1,8 @@
 """The rules that turn scored pairs into matches. Each is one class; all read as `rule.matches(threshold)`.
 
-From simple to complex: `Threshold`, `Min2`, `Mutual`, `NoBridges`, `AverageLink`, `MixedLink`. What does not depend on
-the threshold is done once. Of several thresholds ask for the lowest one first: clusters are made from the top down to
-it. But for `Min2`, a higher threshold only splits groups. No rule knows the size of the pool.
+From simple to complex: `Threshold`, `Min2`, `AverageLink`. What does not depend on the threshold is done once. Of
+several thresholds ask for the lowest one first: clusters are made from the top down to it. But for `Min2`, a higher
+threshold only splits groups. No rule knows the size of the pool.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
 from ensemble.config import Rule
-from ensemble.features.score_graph import paths
 from ensemble.linkage import agglomerate
 from shared.schema import Flags, Floats, Matches, Pairs, Rows
 
@@ -58,51 +57,6 @@ class Min2:
         return subset(self._every, self._first | (self._every.score >= np.float64(threshold)))
 
 
-class Mutual(Threshold):
-    """As `Threshold`, but only pairs that are among the best of both their listings.
-
-    A pair is among a listing's best when it scores at least `REACH` times as high as the best one. Against the sibling
-    product that scores well beside the true matches, and nearly as well on its own; where a listing has nothing better,
-    its pairs stay. True matches that look different are lost. Unlike a rank, the reach depends neither on the size of
-    the group nor on that of the pool.
-    """
-
-    REACH: ClassVar[float] = 0.75
-
-    def __init__(self, pairs: Pairs) -> None:
-        score, best = scores(pairs).astype(np.float64), np.zeros(pairs.n)
-        np.maximum.at(best, pairs.left, score)
-        np.maximum.at(best, pairs.right, score)
-        super().__init__(pairs.only(score >= self.REACH * np.maximum(best[pairs.left], best[pairs.right])))
-
-
-class NoBridges(Threshold):
-    """As `Threshold`, but without the pairs that merely bridge two groups.
-
-    Seen among the pairs that score at least `SUPPORT` times as high as it does, a bridge is in no triangle (no third
-    listing knows both of its listings), while each of its listings is in one (belongs to a group of three or more
-    without it). Against the single wrong pair that chains two groups; pairs of listings and chains are left as they
-    are. A true pair between two halves of a product that nothing else connects is lost.
-    """
-
-    SUPPORT: ClassVar[float] = 0.5
-
-    def __init__(self, pairs: Pairs) -> None:
-        super().__init__(pairs.only(~self.bridges(pairs)))
-
-    @classmethod
-    def bridges(cls, pairs: Pairs) -> Flags:
-        """Which pairs are bridges, bool [p]; links below `score_graph.LEAST` and beyond its `WIDEST` are not seen."""
-        score = scores(pairs)
-        third = paths(pairs, score)[1]
-        triangle = np.zeros(pairs.n, dtype=np.float32)  # each listing's strongest one: its weakest link
-        for rows in (pairs.left, pairs.right):
-            np.maximum.at(triangle, rows, np.minimum(score, third))
-        level = np.float32(cls.SUPPORT) * score
-        found: Flags = (third < level) & (np.minimum(triangle[pairs.left], triangle[pairs.right]) >= level)
-        return found
-
-
 class AverageLink:
     """Groups of listings are joined while the mean score between two groups is at or above the threshold.
 
@@ -112,7 +66,6 @@ class AverageLink:
     """
 
     LEAST: ClassVar[float] = 0.05  # no lower threshold is used: links under it never join
-    FORGIVING: ClassVar[float] = 0.0
 
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = pairs
@@ -124,8 +77,7 @@ class AverageLink:
         threshold = max(threshold, self.LEAST)
         if threshold < self._known:
             pairs, self._known = self.pairs, threshold
-            columns = pairs.left, pairs.right, scores(pairs)
-            self._joins = agglomerate(pairs.n, *columns, least=threshold, forgiving=self.FORGIVING)
+            self._joins = agglomerate(pairs.n, pairs.left, pairs.right, scores(pairs), least=threshold)
         one, other, link = self._joins
         joined = link >= threshold
         edges = (np.ones(int(joined.sum()), dtype=np.int8), (one[joined], other[joined]))
@@ -137,24 +89,10 @@ class AverageLink:
         return _within(self.groups(threshold), self.pairs)
 
 
-class MixedLink(AverageLink):
-    """As `AverageLink`, with a link between that mean and the mean over the scored pairs alone: their geometric mean.
-
-    Of two groups between which a share c of the pairs was proposed, with mean score m, the link is m·√c instead of m·c.
-    Against the falling apart of large groups; in return, few pairs that were proposed count for more.
-    """
-
-    LEAST: ClassVar[float] = 0.2  # bounds a group's pairs: at least LEAST² of those between two joined parts are scored
-    FORGIVING: ClassVar[float] = 0.5
-
-
 RULES: dict[Rule, Callable[[Pairs], DecisionRule]] = {
     "threshold": Threshold,
     "min2": Min2,
-    "mutual": Mutual,
-    "no_bridges": NoBridges,
     "average_link": AverageLink,
-    "mixed_link": MixedLink,
 }
 
 

@@ -12,8 +12,6 @@ import pandas as pd
 from ensemble.candidates import candidates_all, load_pairs, load_pool
 from ensemble.config import EnsembleConfig, Family
 from ensemble.features.attributes import of_attributes
-from ensemble.features.blended import of_blended
-from ensemble.features.graph import of_graph
 from ensemble.features.neighbourhood import of_branches
 from ensemble.features.pictures import of_pictures
 from ensemble.features.titles import of_titles
@@ -29,8 +27,6 @@ FAMILIES: dict[Family, Callable[[PoolEvidence, Pairs], dict[str, Floats]]] = {
     "titles": of_titles,
     "attributes": of_attributes,
     "pictures": of_pictures,
-    "graph": of_graph,
-    "blended": of_blended,
 }
 
 

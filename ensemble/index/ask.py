@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ensemble.config import EnsembleConfig
 from ensemble.features.neighbourhood import cosine_of
 from ensemble.index.around import Around
 from ensemble.index.kept import FIRST, joined, with_first
@@ -22,8 +21,6 @@ from ensemble.result import Result
 from ensemble.rules import scores
 from shared.errors import MatcherError
 from shared.schema import Catalog, Pairs
-
-OF_WHOLE = ("graph", "blended")  # families of features that a pair has from listings far away
 
 
 @dataclass(frozen=True)
@@ -56,17 +53,10 @@ class Questions:
         state: What the index holds.
 
     Raises:
-        MatcherError: It was written before all was kept that answers need, or the scorer reads features that are made
-            of the whole index.
+        MatcherError: It was written before all was kept that answers need.
     """
 
     def __init__(self, matcher: Matcher, state: State) -> None:
-        read = matcher.settings[EnsembleConfig].features
-        if of_whole := [family for family in read if family in OF_WHOLE]:
-            raise MatcherError(
-                f"this scorer reads features that are made of a whole index ({', '.join(of_whole)}), which a question "
-                "does not see; add the listing instead, and see what it matches"
-            )
         missing = {FIRST, *map(cosine_of, matcher.branches)} - set(state.pairs.features)
         if state.views.keys() != set(matcher.branches) or (len(state.pairs) and missing):
             raise MatcherError("an earlier version wrote this index; add or remove a listing, then it can be asked")

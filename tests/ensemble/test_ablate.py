@@ -248,7 +248,6 @@ def test_every_system_is_judged_and_in_the_table(finished: Path) -> None:
         "without phash",
     ]
     expected += [f"without the features of {family}" for family in USED]
-    expected += ["with the features of graph", "with the features of blended"]
     expected += ["without the second model", "without row weights"]
     assert list(found) == expected
     for system in found.values():
@@ -287,14 +286,20 @@ def test_without_a_branch_nothing_comes_from_it(finished: Path, left_out: str) -
 
 
 @pytest.mark.parametrize("family", get_args(Family))
-def test_a_family_more_or_less_changes_what_the_scorer_knows_by_its_features(finished: Path, family: Family) -> None:
+def test_without_a_family_the_scorer_knows_none_of_its_features(finished: Path, family: Family) -> None:
     families = feature_names(["tfidf", "phash"])
     base = fit_of(finished, 0)
-    used = family in USED
-    system = base / "systems" / f"{'without' if used else 'with'}-the-features-of-{family}"
+    system = base / "systems" / f"without-the-features-of-{family}"
     assert features(base) == {name for used in USED for name in families[used]}
-    assert features(system) == features(base) ^ set(families[family])
-    assert (system / "ensemble/features").exists() == (not used)
+    assert features(system) == features(base) - set(families[family])
+    assert not (system / "ensemble/features").exists()
+
+
+def test_a_family_that_is_not_used_is_tried_beside_those_that_are() -> None:
+    found = systems.systems(Settings({"ensemble": {"features": ["branches", "pictures", "attributes"]}}))
+    assert [name for name in found if name.startswith("with the features")] == ["with the features of titles"]
+    changes = found["with the features of titles"].changes
+    assert changes == {"ensemble": {"features": ["branches", "pictures", "attributes", "titles"]}}
 
 
 def test_the_second_model_and_row_weights_are_left_out(finished: Path) -> None:

@@ -195,7 +195,7 @@ def test_a_chain_of_a_hundred_thousand_listings_takes_seconds(rule: str) -> None
     chain = Pairs(n, left, left + 1, score=score)
     matches = Decision(rule, 0.01).apply(chain)  # type: ignore[arg-type]
     assert len(groups_of(matches)) == n
-    if rule in ("threshold", "no_bridges", "min2"):
+    if rule in ("threshold", "min2"):
         kept = _two_lows(score, 0.01) if rule == "min2" else 0
         assert groups_of(matches).max() == (score < 0.01).sum() - kept
     if "link" in rule:

@@ -107,7 +107,6 @@ def test_the_features_of_each_family_are_known_by_name(make_catalog: Make, make_
     names = feature_names(pool.branches)
     assert tuple(names) == tuple(FAMILIES) == get_args(Family)
     assert [name for family in names.values() for name in family] == list(pair_features(pool, every_pair(3)).features)
-    assert names["blended"] == ["words_blended", "looks_blended", "mute_blended"]
     few = pair_features(pool, every_pair(3), ["pictures", "titles"])
     assert list(few.features) == names["pictures"] + names["titles"]
 

@@ -247,17 +247,6 @@ def test_a_hash_is_found_where_no_two_of_the_index_are_near(titles_alone: Matche
     assert [answer.posting_id for answer in answers] == ["07"]
 
 
-@pytest.mark.parametrize("family", ["graph", "blended"])
-def test_features_of_a_whole_index_have_no_answer(
-    first: tuple[Path, str], titles_alone: Matcher, catalog: Catalog, family: str
-) -> None:
-    state = step(titles_alone, State(), catalog.take(np.arange(20)))
-    features = {"ensemble": {"features": ["branches", "titles", family]}}
-    other = Matcher(Run(first[0]), Settings(merge(remembered(first[0]), ONE_CORE, features)))
-    with pytest.raises(MatcherError, match=f"made of a whole index \\({family}\\)"):
-        Questions(other, state)
-
-
 def test_an_index_of_an_earlier_version_is_asked_once_it_has_grown(titles_alone: Matcher, catalog: Catalog) -> None:
     state = step(titles_alone, State(), catalog.take(np.arange(30)))
     dense_views = {name: view for name, view in state.views.items() if name != "tfidf"}

@@ -14,7 +14,7 @@ CALIBRATION = {"ece": 0.0061, "pairs": 49_000, "open_ece": 0.0961, "open_pairs":
 
 
 def metrics(threshold: float, pool_size: int, drift: float = 0.0) -> dict[str, Any]:
-    decided = {"rule": "mutual", "threshold": threshold, "pool_size": pool_size, "drift": drift}
+    decided = {"rule": "min2", "threshold": threshold, "pool_size": pool_size, "drift": drift}
     return {
         "holdout": FIGURES | {"pool_size": 215, "missed_scored_wrong": 0.1, "missed_never_proposed": 0.2},
         "branches": {"tfidf": FIGURES},
@@ -27,14 +27,14 @@ def metrics(threshold: float, pool_size: int, drift: float = 0.0) -> dict[str, A
 @pytest.mark.parametrize(
     ("decided", "line"),
     [
-        ((0.405, 400), "Decision: mutual at 0.405, row F1 0.930 out of fold."),
+        ((0.405, 400), "Decision: min2 at 0.405, row F1 0.930 out of fold."),
         (
             (0.61, 70_000),
-            "Decision: mutual at 0.610 for a pool of 70,000 listings; as tuned at 0.405, row F1 0.930 out of fold.",
+            "Decision: min2 at 0.610 for a pool of 70,000 listings; as tuned at 0.405, row F1 0.930 out of fold.",
         ),
         (
             (0.405, 400, 0.5),
-            "Decision: mutual at 0.405, row F1 0.930 out of fold in a pool of 400 listings; it moves with the pool's "
+            "Decision: min2 at 0.405, row F1 0.930 out of fold in a pool of 400 listings; it moves with the pool's "
             "size, to 0.321 in the holdout.",
         ),
     ],
