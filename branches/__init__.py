@@ -1,1 +1,1 @@
-"""The branches: a folder for each kind of evidence, meeting the contract in `shared/branch.py`."""
+"""The branches: a folder for each kind of evidence, meeting the contract in `branches/stages.py`."""

@@ -1,13 +1,13 @@
-"""The whole job: `./run_all.sh`, from a catalogue to matches and figures."""
+"""The whole job: `./run_all.sh`, from a catalog to matches and figures."""
 
 import argparse
 
 from ensemble.evaluate import evaluate_all, write_metrics
-from ensemble.report import summary
-from shared.command import command
-from shared.pools import data_line
-from shared.run import Run
-from shared.settings import Settings, section_classes
+from ensemble.evaluation.summary import summary
+from shared.pipeline.cli import command
+from shared.pipeline.pools import data_line
+from shared.pipeline.run import Run
+from shared.pipeline.settings import Settings, section_classes
 
 
 def main() -> int:
@@ -19,7 +19,7 @@ def main() -> int:
         evaluate_all(run, settings)
         run.say("\n" + summary(run, write_metrics(run)))
 
-    about = "Find the listings of a catalogue that sell the same product: the whole job, from a catalogue to matches."
+    about = "Find the listings of a catalog that sell the same product: the whole job, from a catalog to matches."
     return command(body, about, list(section_classes()), usage="./run_all.sh")
 
 

@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from branches import stages as branch
 from ensemble.config import EnsembleConfig
-from ensemble.pool import Evidence, PoolEvidence
-from shared import branch
-from shared.command import step_command
+from ensemble.pool_views import BranchView, PoolViews
 from shared.compute import ComputeConfig
-from shared.metrics import label_codes
-from shared.order import distinct
-from shared.pools import Pool, all_pools, pool_catalog, pool_inputs, prepare
-from shared.run import Run, write_json
+from shared.metrics.matching import label_codes
+from shared.pipeline.cli import step_command
+from shared.pipeline.pools import Pool, all_pools, pool_catalog, pool_inputs, prepare
+from shared.pipeline.run import Run, write_json
+from shared.pipeline.settings import Settings
 from shared.schema import Candidates, Pairs
-from shared.settings import Settings
+from shared.search.sorting import distinct
 
-RANKS = (1, 2, 5, 10, 20, 50)  # neighbours a listing for which recall is told
+RANKS = (1, 2, 5, 10, 20, 50)  # neighbors a listing for which recall is told
 
 
 def union(proposals: Iterable[Candidates], n: int) -> Pairs:
@@ -44,14 +44,14 @@ def recall(left: NDArray[np.int32], right: NDArray[np.int32], codes: NDArray[np.
     return found / true if true else 1.0
 
 
-def recall_by_branch(pool: PoolEvidence, pairs: Pairs) -> dict[str, float]:
+def recall_by_branch(pool: PoolViews, pairs: Pairs) -> dict[str, float]:
     """Recall of true pairs by each branch's candidates and by their union."""
     codes = label_codes(pool.catalog.labels)
     by_branch = {name: recall(e.candidates.left, e.candidates.right, codes) for name, e in pool.branches.items()}
     return by_branch | {"union": recall(pairs.left, pairs.right, codes)}
 
 
-def recall_by_rank(pool: PoolEvidence) -> dict[str, list[Any]]:
+def recall_by_rank(pool: PoolViews) -> dict[str, list[Any]]:
     """Recall of true pairs when each listing proposes no more than its k nearest by a branch, and their ties.
 
     Returns:
@@ -83,14 +83,14 @@ def missed(proposed: float, found: float) -> dict[str, float]:
     return {"missed_never_proposed": never, "missed_scored_wrong": 1 - found - never}
 
 
-def load_pool(run: Run, settings: Settings, pool: Pool) -> PoolEvidence:
+def load_pool(run: Run, settings: Settings, pool: Pool) -> PoolViews:
     """A pool of a run with every branch's view of it."""
     views = {
-        name: Evidence(branch.load_embeddings(run, name, pool), branch.load_candidates(run, name, pool))
+        name: BranchView(branch.load_embeddings(run, name, pool), branch.load_candidates(run, name, pool))
         for name in settings[EnsembleConfig].branches
     }
     compute = settings[ComputeConfig]
-    return PoolEvidence(pool_catalog(run, settings, pool), views, compute.xp(), compute.cpu_threads)
+    return PoolViews(pool_catalog(run, settings, pool), views, compute.xp(), compute.cpu_threads)
 
 
 def load_pairs(run: Run, pool: Pool) -> Pairs:

@@ -4,8 +4,8 @@ from typing import Literal, get_args
 
 from pydantic import Field, field_validator
 
-from ensemble.objective import Objective
-from shared.section import Section
+from ensemble.decision.objective import Objective
+from shared.config import ConfigSection
 
 Rule = Literal["threshold", "min2", "average_link"]
 Family = Literal["branches", "titles", "attributes", "pictures"]
@@ -13,8 +13,8 @@ Family = Literal["branches", "titles", "attributes", "pictures"]
 VETO = "quantity_conflict"  # the pair feature that is 1 where two titles state different quantities; scores keep it
 
 
-class EnsembleConfig(Section):
-    """Section `ensemble`: which branches take part, and what is told of the pairs they propose."""
+class EnsembleConfig(ConfigSection):
+    """ConfigSection `ensemble`: which branches take part, and what is told of the pairs they propose."""
 
     branches: list[str] = Field(
         ["image", "distilbert", "tfidf", "phash"], min_length=1, description="folders of branches/, in order"
@@ -39,8 +39,8 @@ class EnsembleConfig(Section):
         return features
 
 
-class ScorerConfig(Section):
-    """Section `scorer`: the LightGBM model that scores each pair."""
+class ScorerConfig(ConfigSection):
+    """ConfigSection `scorer`: the LightGBM model that scores each pair."""
 
     rounds: int = Field(1500, ge=1, description="most boosting rounds; early stopping chooses")
     patience: int = Field(40, ge=1, description="rounds without a better log loss before stopping")
@@ -57,8 +57,8 @@ class ScorerConfig(Section):
     models: int = Field(2, ge=1, le=2, description="2: a second model judges a pair by the first scores around it")
 
 
-class TuneConfig(Section):
-    """Section `tune`: what the decision is tuned for, and over which rules."""
+class TuneConfig(ConfigSection):
+    """ConfigSection `tune`: what the decision is tuned for, and over which rules."""
 
     rules: list[Rule] = Field(
         list(get_args(Rule)),
@@ -95,4 +95,4 @@ class TuneConfig(Section):
         return rules
 
 
-SECTIONS: dict[str, type[Section]] = {"ensemble": EnsembleConfig, "scorer": ScorerConfig, "tune": TuneConfig}
+SECTIONS: dict[str, type[ConfigSection]] = {"ensemble": EnsembleConfig, "scorer": ScorerConfig, "tune": TuneConfig}

@@ -12,22 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.calibration import calibration
+from branches import stages as branch
 from ensemble.candidates import missed, recall
 from ensemble.config import EnsembleConfig, TuneConfig
-from ensemble.decide import groups_of
-from ensemble.report import summary
-from ensemble.result import Result
-from ensemble.scores import load_scores, match_all
-from ensemble.train import is_match, load_fold_scores
-from ensemble.tune import fold_codes, load_decision, tune
-from shared import branch
-from shared.command import command
-from shared.metrics import label_codes, measure
-from shared.pools import HOLDOUT_POOL, Pool, fold_pools, pool_catalog
-from shared.run import Run, write_json
+from ensemble.decision.decision import groups_of
+from ensemble.decision.tuning import fold_codes, load_decision, tune
+from ensemble.evaluation.calibration import calibration
+from ensemble.evaluation.summary import summary
+from ensemble.match_result import Result
+from ensemble.score import load_scores, match_all
+from ensemble.scorer.training import is_match, load_fold_scores
+from shared.metrics.matching import label_codes, measure
+from shared.pipeline.cli import command
+from shared.pipeline.pools import HOLDOUT_POOL, Pool, fold_pools, pool_catalog
+from shared.pipeline.run import Run, write_json
+from shared.pipeline.settings import Settings
 from shared.schema import Catalog, Matches, Pairs
-from shared.settings import Settings
 
 
 def evaluate_stage(run: Run, settings: Settings) -> None:
@@ -46,7 +46,7 @@ def evaluate_stage(run: Run, settings: Settings) -> None:
     inputs |= {name: run.digest_of(name) for name in ("ensemble/scorer", "ensemble/candidates/holdout")}
     for pool in [*fold_pools(settings), HOLDOUT_POOL]:
         inputs |= {f"{name}/{pool.name}": run.digest_of(f"{name}/candidates/{pool.name}") for name in names}
-    inputs |= {"split": run.digest_of("split"), "catalogue": run.digest_of("catalogue/train")}
+    inputs |= {"split": run.digest_of("split"), "catalog": run.digest_of("catalog/train")}
     run.stage("ensemble/evaluation", "ensemble.evaluate", inputs, {"tune": tuning.model_dump(mode="json")}, work)
 
 
@@ -95,7 +95,7 @@ def metrics_of(run: Run) -> dict[str, Any]:
     """Figures of a run's holdout and branches, its decision, and the cost of each stage.
 
     Raises:
-        ArtefactError: The run has not been measured.
+        ArtifactError: The run has not been measured.
     """
     evaluation = json.loads((run.open("ensemble/evaluation") / "evaluation.json").read_text(encoding="utf-8"))
     curves = json.loads((run.open("ensemble/decision") / "curves.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The command that matches a catalogue with a bundle or a finished run."""
+"""The command that matches a catalog with a bundle or a finished run."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from typing import Any
 
 import numpy as np
 
+from ensemble.bundle.archive import Bundle
 from ensemble.evaluate import figures_of
-from ensemble.index.command import add_options, use_index, uses_index
+from ensemble.evaluation.summary import judged
+from ensemble.index.commands import add_options, use_index, uses_index
+from ensemble.match_result import Result
 from ensemble.matcher import Matcher
-from ensemble.report import judged
-from ensemble.result import Result
-from ensemble.scores import match_all
-from shared.bundle import Bundle
-from shared.catalog import DataConfig, read_labels, without_pictures
-from shared.command import DEFAULT_RUN, command
+from ensemble.score import match_all
+from shared.catalog.reader import DataConfig, read_labels, without_pictures
 from shared.errors import MatcherError
-from shared.metrics import label_codes
-from shared.pools import new_catalog, new_source
-from shared.run import Run, replaced_folder, write_json
-from shared.settings import Settings
+from shared.metrics.matching import label_codes
+from shared.pipeline.cli import DEFAULT_RUN, command
+from shared.pipeline.pools import new_catalog, new_source
+from shared.pipeline.run import Run, replaced_folder, write_json
+from shared.pipeline.settings import Settings
 
 METRICS = "metrics.json"
 
 
 def match_new(run: Run, settings: Settings, out: Path, *, evaluate: bool) -> None:
-    """Match the catalogue that `--data` names, and write what was found.
+    """Match the catalog that `--data` names, and write what was found.
 
     Args:
         run: A bundle or a finished run; it is only read.
         settings: Its settings, with the data to match.
         out: Folder to write into.
-        evaluate: Whether to judge the matches by the catalogue's labels; the matcher never sees them.
+        evaluate: Whether to judge the matches by the catalog's labels; the matcher never sees them.
 
     Raises:
-        MatcherError: The catalogue cannot be read, or it is to be judged and has no labels.
-        ArtefactError: The run is not finished, or damaged.
+        MatcherError: The catalog cannot be read, or it is to be judged and has no labels.
+        ArtifactError: The run is not finished, or damaged.
     """
     matcher = Matcher.of_run(run, settings)
     labels = read_labels(new_source(settings), settings[DataConfig]) if evaluate else None
@@ -49,7 +49,7 @@ def match_new(run: Run, settings: Settings, out: Path, *, evaluate: bool) -> Non
     figures: dict[str, Any] | None = None
     if labels is not None:
         codes = label_codes(labels)
-        figures = figures_of(result.matches, result.pairs, codes) | {"labelled": int(np.sum(codes >= 0))}
+        figures = figures_of(result.matches, result.pairs, codes) | {"labeled": int(np.sum(codes >= 0))}
         run.say(judged(figures) + "\n")
     write(result, figures, out)
     shown = " · ".join(f"{label} {count:,}" for label, count in result.summary().items())
@@ -81,7 +81,7 @@ def main() -> int:
     def options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--bundle", type=Path, help="with --data: match with this bundle, and not with a run")
         parser.add_argument("--out", type=Path, help="with --data: folder to write the matches into")
-        what = f"with --data: judge the matches by the catalogue's labels, too ({METRICS})"
+        what = f"with --data: judge the matches by the catalog's labels, too ({METRICS})"
         parser.add_argument("--evaluate", action="store_true", help=what)
         add_options(parser)
 
@@ -90,17 +90,17 @@ def main() -> int:
             use_index(run, settings, arguments)
             return
         if (arguments.data is None) != (arguments.out is None):
-            raise MatcherError("--data NEW and --out FOLDER go together: the catalogue to match, and where to write")
+            raise MatcherError("--data NEW and --out FOLDER go together: the catalog to match, and where to write")
         if arguments.out is not None:
             match_new(run, settings, arguments.out, evaluate=arguments.evaluate)
             return
         if arguments.bundle is not None or arguments.evaluate:
-            raise MatcherError("--bundle and --evaluate are for a new catalogue: add --data NEW --out FOLDER")
+            raise MatcherError("--bundle and --evaluate are for a new catalog: add --data NEW --out FOLDER")
         run.force = ("matches",) if arguments.force else ()
         match_all(run, settings)
 
     about = (
-        "Match a new catalogue with a run or a bundle (--data NEW --out FOLDER), or the run's own catalogue; with "
+        "Match a new catalog with a run or a bundle (--data NEW --out FOLDER), or the run's own catalog; with "
         "--index, keep an index of listings, and ask it."
     )
     return command(

@@ -1,4 +1,4 @@
-"""What matches a catalogue: the encoders, the scorer and the decision of a bundle or of a finished run."""
+"""What matches a catalog: the encoders, the scorer and the decision of a bundle or of a finished run."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Literal, Self
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from branches import stages as branch
+from ensemble.bundle.archive import Bundle
 from ensemble.candidates import union
 from ensemble.config import EnsembleConfig
+from ensemble.decision.tuning import load_decision
 from ensemble.features import pair_features
-from ensemble.pool import Evidence, PoolEvidence, Words
-from ensemble.result import Result
-from ensemble.train import load_scorer
-from ensemble.tune import load_decision
-from shared import branch
-from shared.bundle import Bundle
-from shared.catalog import DataConfig, frame_catalog
+from ensemble.match_result import Result
+from ensemble.pool_views import BranchView, PoolViews, Words
+from ensemble.scorer.training import load_scorer
+from shared.catalog.reader import DataConfig, frame_catalog
 from shared.compute import ComputeConfig
-from shared.errors import ArtefactError
-from shared.neighbours import Known
-from shared.pools import ALL
-from shared.run import Run, digest
+from shared.errors import ArtifactError
+from shared.pipeline.pools import ALL
+from shared.pipeline.run import Run, digest
+from shared.pipeline.settings import Settings, merge, portable, remembered
 from shared.schema import Candidates, Catalog, Embedder, Embeddings, Pairs
-from shared.settings import Settings, merge, portable, remembered
+from shared.search.exact import Known
 
 SCORER, DECISION = "ensemble/scorer", "ensemble/decision"
 READ = {SCORER: ("first.txt", "second.txt"), DECISION: ("decision.json",)}  # stage → files; of others: all
@@ -34,7 +34,7 @@ READ = {SCORER: ("first.txt", "second.txt"), DECISION: ("decision.json",)}  # st
 
 @dataclass(frozen=True)
 class Matched:
-    """A matched catalogue as frames.
+    """A matched catalog as frames.
 
     Attributes:
         matches: `posting_id`, `match`, `score`: a row for each match of each listing, the best first. The score is NaN
@@ -49,7 +49,7 @@ class Matched:
 
 
 class Matcher:
-    """Matches catalogues; keeps nothing of what it matched.
+    """Matches catalogs; keeps nothing of what it matched.
 
         from ensemble import Matcher
 
@@ -75,7 +75,7 @@ class Matcher:
             threads: CPU threads; 0: one for each core.
 
         Raises:
-            ArtefactError: It is no bundle, or not as it was made.
+            ArtifactError: It is no bundle, or not as it was made.
             MatcherError: `device` or `threads` is no such value.
         """
         opened = Bundle(Path(bundle))
@@ -87,7 +87,7 @@ class Matcher:
         """Open a bundle or a finished run that was opened before.
 
         Raises:
-            ArtefactError: A part of it is missing, damaged, or was made again since the decision was tuned.
+            ArtifactError: A part of it is missing, damaged, or was made again since the decision was tuned.
         """
         if not isinstance(run, Bundle):
             check_current(run, settings[EnsembleConfig].branches)
@@ -128,7 +128,7 @@ class Matcher:
 
         Returns:
             Branch → embeddings, n rows each. An encoder's depend on each listing alone, those of a branch that does not
-            learn on the whole catalogue.
+            learn on the whole catalog.
         """
         chosen = self.branches if names is None else names
         return {name: branch.embed(self._run, self.settings, name, catalog, ALL) for name in chosen}
@@ -144,7 +144,7 @@ class Matcher:
             catalog: n listings.
             embeddings: Of every branch, in the order of `branches`, n rows each.
         """
-        views = {name: Evidence(embeddings[name], self.candidates(name, embeddings[name])) for name in self.branches}
+        views = {name: BranchView(embeddings[name], self.candidates(name, embeddings[name])) for name in self.branches}
         return self.match_pool(self.pool(catalog, views))
 
     def candidates(self, name: str, embeddings: Embeddings, known: Known | None = None) -> Candidates:
@@ -154,23 +154,23 @@ class Matcher:
     def pool(
         self,
         catalog: Catalog,
-        views: Mapping[str, Evidence],
+        views: Mapping[str, BranchView],
         described: Pairs | None = None,
         words: Words | None = None,
-    ) -> PoolEvidence:
+    ) -> PoolViews:
         """Listings with every branch's view of them, in the order of `branches`, and what is known of them besides."""
-        return PoolEvidence(catalog, views, self._compute.xp(), self._compute.cpu_threads, described, words)
+        return PoolViews(catalog, views, self._compute.xp(), self._compute.cpu_threads, described, words)
 
-    def match_pool(self, pool: PoolEvidence) -> Result:
+    def match_pool(self, pool: PoolViews) -> Result:
         """Match listings of which every branch's embeddings and candidates are known."""
         described = self.describe(pool, self.proposed(pool))
         return Result.decided(self.decision, pool.catalog, self.scorer.score(described, pool.xp, pool.threads))
 
-    def proposed(self, pool: PoolEvidence) -> Pairs:
+    def proposed(self, pool: PoolViews) -> Pairs:
         """The pairs that the branches propose."""
         return union((view.candidates for view in pool.branches.values()), len(pool))
 
-    def describe(self, pool: PoolEvidence, pairs: Pairs) -> Pairs:
+    def describe(self, pool: PoolViews, pairs: Pairs) -> Pairs:
         """Pairs of a pool with their features; where they are not all that are proposed, the pool says which are."""
         return pair_features(pool, pairs, self.settings[EnsembleConfig].features)
 
@@ -179,7 +179,7 @@ def matcher_digest(run: Run, settings: Settings) -> str:
     """`Matcher.digest` of a run or a bundle that is not opened yet.
 
     Raises:
-        ArtefactError: A part of it is missing or altered.
+        ArtifactError: A part of it is missing or altered.
     """
     names, plain = settings[EnsembleConfig].branches, Settings(portable(settings.values))
     read = {name: plain.branch(name).until("candidates") for name in names}
@@ -190,7 +190,7 @@ def matching_files(run: Run, names: Sequence[str]) -> dict[str, dict[str, str]]:
     """The files of a run or a bundle that matching reads: stage → name → SHA-256.
 
     Raises:
-        ArtefactError: One of them is missing or altered.
+        ArtifactError: One of them is missing or altered.
     """
     found: dict[str, dict[str, str]] = {}
     for stage in (*branch.encoder_stages(names), SCORER, DECISION):
@@ -204,7 +204,7 @@ def check_current(run: Run, names: Sequence[str]) -> None:
     """Make sure that a run's encoders and scorer are those its decision was tuned with.
 
     Raises:
-        ArtefactError: One of them is missing, damaged, or was made again since.
+        ArtifactError: One of them is missing, damaged, or was made again since.
     """
     run.open(DECISION)
     tuned_with = (run.manifest(DECISION) or {})["key"]["inputs"]
@@ -212,4 +212,4 @@ def check_current(run: Run, names: Sequence[str]) -> None:
     newer = [stage for stage, digest in now.items() if tuned_with.get(stage) != digest]
     if newer:
         made = f"{', '.join(newer)} changed after the decision was tuned"
-        raise ArtefactError(f"{run.folder}: {made}; ./run_all.sh --run {run.folder} brings the rest up to date")
+        raise ArtifactError(f"{run.folder}: {made}; ./run_all.sh --run {run.folder} brings the rest up to date")

@@ -23,16 +23,16 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from sklearn.metrics import log_loss
 
 from ensemble.config import ScorerConfig, TuneConfig
+from ensemble.decision.tuning import tune
 from ensemble.features import features_all
-from ensemble.train import LabelledPool, features_left_out, is_match, labelled_pools, train_scorer
-from ensemble.tune import tune
-from shared.command import command
+from ensemble.scorer.training import LabeledPool, features_left_out, is_match, labeled_pools, train_scorer
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
-from shared.pools import fold_pools
-from shared.run import Run, code_digest, digest, write_json
+from shared.pipeline.cli import command
+from shared.pipeline.pools import fold_pools
+from shared.pipeline.run import Run, code_digest, digest, write_json
+from shared.pipeline.settings import Settings
 from shared.schema import Pairs
-from shared.settings import Settings
 
 FOLDER = "ensemble/search"
 SPACE: dict[str, FloatDistribution | IntDistribution] = {
@@ -65,7 +65,7 @@ def proposed(trials: Sequence[Trial], start: Mapping[str, Any], seed: int) -> di
     return study.ask(space).params
 
 
-def log_loss_of(scored: Sequence[Pairs], pools: Sequence[LabelledPool]) -> float:
+def log_loss_of(scored: Sequence[Pairs], pools: Sequence[LabeledPool]) -> float:
     """Mean log loss in nats over all pairs of all pools, whatever they weigh in training."""
     match = np.concatenate([is_match(pairs, codes) for pairs, codes in pools])
     return float(log_loss(match, np.concatenate([scores(pairs) for pairs in scored]), labels=[False, True]))
@@ -88,7 +88,7 @@ class Search:
     def __init__(self, run: Run, settings: Settings) -> None:
         self.run, self.settings, self.compute = run, settings, settings[ComputeConfig]
         self.config = settings[ScorerConfig]
-        self.pools = labelled_pools(run, fold_pools(settings))
+        self.pools = labeled_pools(run, fold_pools(settings))
         self.left_out = features_left_out(settings)
         self.path = run.folder / FOLDER / "trials.json"
         inputs = [run.digest_of(f"ensemble/features/{pool.name}") for pool in fold_pools(settings)]

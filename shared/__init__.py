@@ -1,4 +1,4 @@
-"""What every stage stands on: schema, catalogues, splits, neighbours, metric learning, run folder, settings."""
+"""What every stage stands on: schema, catalogs, splits, neighbors, metric learning, run folder, settings."""
 
 import os
 

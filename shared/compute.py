@@ -9,12 +9,12 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from shared.config import ConfigSection
 from shared.errors import MatcherError
-from shared.section import Section
 
 
-class ComputeConfig(Section):
-    """Section `compute`: where the work runs. Changes speed, not what is computed (beyond rounding)."""
+class ComputeConfig(ConfigSection):
+    """ConfigSection `compute`: where the work runs. Changes speed, not what is computed (beyond rounding)."""
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes an NVIDIA GPU when there is one")
     threads: int = Field(0, ge=0, description="CPU threads of a process; 0: one for each core")

@@ -9,7 +9,7 @@ class MatcherError(Exception):
     exit_code = 2
 
 
-class ArtefactError(MatcherError):
+class ArtifactError(MatcherError):
     """A file of a run folder is missing, damaged or made by something else. Exit code 3."""
 
     exit_code = 3

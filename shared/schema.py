@@ -2,14 +2,14 @@
 
     Catalog → Embeddings → Candidates → Pairs → Matches
 
-Every type speaks of listings by their **row** in the catalogue (or pool) it belongs to: row order is identity.
+Every type speaks of listings by their **row** in the catalog (or pool) it belongs to: row order is identity.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -32,7 +32,7 @@ CATALOG_SCHEMA = pa.schema(
         pa.field("posting_id", pa.string(), nullable=False),
         pa.field("title", pa.string()),  # as written; null or blank: no title
         pa.field("image", pa.string()),  # file name as written, below the image folder
-        pa.field("label_group", pa.string()),  # null: not labelled
+        pa.field("label_group", pa.string()),  # null: not labeled
         pa.field("phash", pa.uint64()),  # of the picture, or as given when its file is missing
         pa.field("image_sha", pa.string()),  # of the file's bytes; null: no usable picture
         pa.field("width", pa.int32()),  # pixels, as shown (after EXIF rotation)
@@ -65,7 +65,7 @@ class Catalog:
 
     def __post_init__(self) -> None:
         fields = [(f.name, f.type) for f in self.table.schema]
-        _require(fields == [(f.name, f.type) for f in CATALOG_SCHEMA], f"catalogue columns: {fields}")
+        _require(fields == [(f.name, f.type) for f in CATALOG_SCHEMA], f"catalog columns: {fields}")
         ids = self.ids
         _require(None not in ids, "a posting id is null")
         _require(len(set(ids)) == len(ids), "posting ids are not unique")
@@ -121,7 +121,7 @@ class Catalog:
 
     @classmethod
     def concat(cls, catalogs: Sequence[Catalog]) -> Catalog:
-        """The listings of one or more catalogues, one after the other; their ids must differ.
+        """The listings of one or more catalogs, one after the other; their ids must differ.
 
         The image folder is the one that all of theirs lie in. A usable picture's name is written from there; other
         names stay as they were written and stand for no file.
@@ -138,7 +138,7 @@ class Catalog:
         return self.table.set_column(at, CATALOG_SCHEMA.field(at), pa.array(names, pa.string()))
 
     def without_labels(self) -> Catalog:
-        """The same listings, as if nobody had labelled them."""
+        """The same listings, as if nobody had labeled them."""
         at = self.table.schema.get_field_index("label_group")
         nulls = pa.nulls(len(self), pa.string())
         return Catalog(self.table.set_column(at, CATALOG_SCHEMA.field(at), nulls), self.image_folder)
@@ -242,8 +242,7 @@ def _check_pairs(n: int, left: Rows, right: Rows) -> None:
     _require((left < right).all(), "a pair must have left < right")
     if len(left):
         _require(left.min() >= 0 and right.max() < n, f"a pair points outside of {n} listings")
-        key = left.astype(np.int64) * n + right
-        _require((np.diff(key) > 0).all(), "pairs must be unique and sorted by (left, right)")
+        _require((np.diff(pair_key(left, right, n)) > 0).all(), "pairs must be unique and sorted by (left, right)")
 
 
 @dataclass(frozen=True)
@@ -254,9 +253,9 @@ class Candidates:
         n: Listings in the pool.
         left, right: Rows, int32 [p]; left < right, sorted, unique.
         similarity: The branch's cosine, float32 [p] in [-1, 1].
-        rank_left: Rank of `right` among the neighbours of `left`, int32 [p], from 1; equal similarities share the
+        rank_left: Rank of `right` among the neighbors of `left`, int32 [p], from 1; equal similarities share the
             smallest rank; 0 where `right` is not among them.
-        rank_right: Rank of `left` among the neighbours of `right`, likewise.
+        rank_right: Rank of `left` among the neighbors of `right`, likewise.
     """
 
     n: int
@@ -294,6 +293,122 @@ class Candidates:
         """Read what `save` wrote."""
         table = pq.read_table(path)
         return cls(int(table.schema.metadata[b"n"]), **{c: table.column(c).to_numpy() for c in table.column_names})
+
+
+def pair_key(left: NDArray[np.integer], right: NDArray[np.integer], n: int) -> NDArray[np.int64]:
+    """Return one int64 per pair of listings of a pool of `n`: left · n + right, which sorts as (left, right) does."""
+    key: NDArray[np.int64] = left.astype(np.int64) * n + right
+    return key
+
+
+@dataclass(frozen=True)
+class CandidatePairs:
+    """Pairs of listings of one pool that are to be compared.
+
+    Args:
+        n: Number of listings in the pool.
+        left: Rows, int32 [p].
+        right: Rows, int32 [p]; left < right, sorted by (left, right), unique.
+    """
+
+    n: int
+    left: Rows
+    right: Rows
+
+    def __post_init__(self) -> None:
+        _check_pairs(self.n, self.left, self.right)
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    @property
+    def key(self) -> NDArray[np.int64]:
+        """One number per pair, rising, int64 [p]; see `pair_key`."""
+        return pair_key(self.left, self.right, self.n)
+
+    def only(self, keep: Flags) -> Self:
+        """Return some of the pairs with all that belongs to them; `keep` is bool [p]."""
+        return replace(self, left=self.left[keep], right=self.right[keep])
+
+    def save(self, path: Path) -> None:
+        """Write one Parquet file."""
+        pq.write_table(pa.table(self._columns()).replace_schema_metadata({"n": str(self.n)}), path)
+
+    def _columns(self) -> dict[str, Any]:
+        return {"left": self.left, "right": self.right}
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        table = pq.read_table(path)
+        columns = {name: table.column(name).to_numpy() for name in table.column_names}
+        return cls._of_columns(int(table.schema.metadata[b"n"]), columns)
+
+    @classmethod
+    def _of_columns(cls, n: int, columns: dict[str, Any]) -> Self:
+        return cls(n, columns["left"], columns["right"])
+
+
+@dataclass(frozen=True)
+class PairFeatures(CandidatePairs):
+    """Candidate pairs, described.
+
+    Args:
+        features: One float32 column per feature, p rows; the same for (a, b) and (b, a). NaN means unknown.
+    """
+
+    features: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(len(self.features) == len(self.left), "features differ in length")
+        _require(all(t == np.float32 for t in self.features.dtypes), "features must be float32")
+
+    def only(self, keep: Flags) -> Self:
+        """Return some of the pairs with their features; `keep` is bool [p]."""
+        features = self.features[keep].reset_index(drop=True)
+        return replace(self, left=self.left[keep], right=self.right[keep], features=features)
+
+    def _columns(self) -> dict[str, Any]:
+        return super()._columns() | {f"f:{name}": self.features[name].to_numpy() for name in self.features}
+
+    @classmethod
+    def _of_columns(cls, n: int, columns: dict[str, Any]) -> Self:
+        features = {name[2:]: values for name, values in columns.items() if name.startswith("f:")}
+        return cls(n, columns["left"], columns["right"], pd.DataFrame(features, index=range(len(columns["left"]))))
+
+
+@dataclass(frozen=True)
+class ScoredPairs(CandidatePairs):
+    """Candidate pairs with the probability that each is a match.
+
+    Args:
+        score: float32 [p] in [0, 1].
+        conflict: Whether the two titles state different quantities, bool [p], for a decision that forbids such matches;
+            None where nobody looked.
+    """
+
+    score: Floats
+    conflict: Flags | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(len(self.score) == len(self.left), "scores differ in length")
+        _require(bool(((self.score >= 0) & (self.score <= 1)).all()), "scores must lie in [0, 1]")
+        _require(self.conflict is None or len(self.conflict) == len(self.left), "conflicts differ in length")
+
+    def only(self, keep: Flags) -> Self:
+        """Return some of the pairs with their scores; `keep` is bool [p]."""
+        conflict = None if self.conflict is None else self.conflict[keep]
+        return replace(self, left=self.left[keep], right=self.right[keep], score=self.score[keep], conflict=conflict)
+
+    def _columns(self) -> dict[str, Any]:
+        conflict = {} if self.conflict is None else {"conflict": self.conflict}
+        return super()._columns() | {"score": self.score} | conflict
+
+    @classmethod
+    def _of_columns(cls, n: int, columns: dict[str, Any]) -> Self:
+        return cls(n, columns["left"], columns["right"], columns["score"], columns.get("conflict"))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from shared.catalog import DataConfig, find_source, read_catalog
+from shared.catalog.reader import DataConfig, find_source, read_catalog
 from shared.compute import ComputeConfig
 from shared.demo import make_demo
 from shared.schema import CATALOG_SCHEMA, Catalog
@@ -28,12 +28,12 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def demo_catalog(demo_folder: Path, one_thread: ComputeConfig) -> Catalog:
-    return read_catalog(find_source(demo_folder, DataConfig()), DataConfig(), one_thread, labelled=True)
+    return read_catalog(find_source(demo_folder, DataConfig()), DataConfig(), one_thread, labeled=True)
 
 
 @pytest.fixture(scope="session")
 def catalog_of() -> Callable[..., Catalog]:
-    """Makes a catalogue of the given columns; ids are l0, l1, …, all else is null."""
+    """Makes a catalog of the given columns; ids are l0, l1, …, all else is null."""
 
     def make(n: int, **columns: list[Any]) -> Catalog:
         given = {"posting_id": [f"l{row}" for row in range(n)], **columns}

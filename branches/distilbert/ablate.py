@@ -1,6 +1,6 @@
 """What each part of the title encoder's recipe is worth."""
 
-from shared.ablation import COMMON, Variants, main_ablate
+from branches.ablation import COMMON, Variants, main_ablate
 
 VARIANTS: Variants = {
     **COMMON,

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from branches.distilbert.config import Config
 from shared.compute import ComputeConfig
-from shared.neighbours import Known, nearest
 from shared.schema import Candidates, Embeddings
+from shared.search.exact import Known, nearest
 
 
 def candidates(
     embeddings: Embeddings, config: Config, compute: ComputeConfig, known: Known | None = None
 ) -> Candidates:
-    """The pairs in which one listing is among the other's `neighbours` nearest, or tied with the last of them."""
-    return nearest(embeddings, config.neighbours, compute.xp(), known=known)
+    """The pairs in which one listing is among the other's `neighbors` nearest, or tied with the last of them."""
+    return nearest(embeddings, config.neighbors, compute.xp(), known=known)
 
 
 if __name__ == "__main__":
-    from shared.branch import main_candidates
+    from branches.stages import main_candidates
 
     raise SystemExit(main_candidates("distilbert"))

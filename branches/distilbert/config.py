@@ -2,11 +2,11 @@
 
 from pydantic import Field
 
-from shared.recipe import Recipe
+from shared.training.config import TrainingConfig
 
 
-class Config(Recipe):
-    """Section `distilbert`: titles that mean the same product."""
+class Config(TrainingConfig):
+    """ConfigSection `distilbert`: titles that mean the same product."""
 
     model: str = Field(
         "minilm", description="minilm (packaged, no network needed), a Hugging Face name, or a folder with its files"

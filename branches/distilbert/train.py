@@ -13,8 +13,8 @@ from branches.distilbert.config import Config
 from branches.distilbert.data import Titles
 from branches.distilbert.model import create_model, describe
 from shared.compute import ComputeConfig
-from shared.metric_learning import Training, TrainingSet, label_numbers
 from shared.schema import Catalog
+from shared.training.trainer import Training, TrainingSet, label_numbers
 
 
 def train(
@@ -29,19 +29,19 @@ def train(
         components: Connected component of each, int32 [n].
         config: The branch's settings.
         compute: Device, threads, seed.
-        out: Folder for `encoder.json`, `encoder.safetensors` and the tokeniser; what a killed training left in it is
+        out: Folder for `encoder.json`, `encoder.safetensors` and the tokenizer; what a killed training left in it is
             taken up.
 
     Returns:
         Figures of the training, JSON-able.
     """
     torch.manual_seed(compute.seed)
-    encoder, tokeniser = create_model(config)
+    encoder, tokenizer = create_model(config)
     if compute.torch_device().type == "cpu":  # the backward pass of torch's fused attention takes half of a step there
         encoder.backbone.set_attn_implementation("eager")  # type: ignore[operator]
-    labelled = np.flatnonzero(catalog.labels != None)  # noqa: E711 - elementwise
-    titles = Titles(catalog.titles[labelled], tokeniser, config.max_tokens)
-    rows = labelled[titles.rows]
+    labeled = np.flatnonzero(catalog.labels != None)  # noqa: E711 - elementwise
+    titles = Titles(catalog.titles[labeled], tokenizer, config.max_tokens)
+    rows = labeled[titles.rows]
     data = TrainingSet(
         label_numbers(catalog.labels[rows]),
         components[rows].astype(np.int64),
@@ -49,12 +49,12 @@ def train(
         lambda positions: titles.inputs(titles.title[positions]),
     )
     figures = Training("distilbert", encoder, data, config, compute, out).run()
-    tokeniser.save_pretrained(out / "tokeniser")
+    tokenizer.save_pretrained(out / "tokenizer")
     encoder.save(out, describe(encoder, config))
     return {"listings": len(rows), "titles": len(titles), **figures}
 
 
 if __name__ == "__main__":
-    from shared.branch import main_train
+    from branches.stages import main_train
 
     raise SystemExit(main_train("distilbert"))

@@ -5,19 +5,19 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from shared.recipe import Recipe
+from shared.training.config import TrainingConfig
 
 
-class Config(Recipe):
-    """Section `image`: pictures that show the same product."""
+class Config(TrainingConfig):
+    """ConfigSection `image`: pictures that show the same product."""
 
-    first_read: ClassVar[Mapping[str, str]] = {**Recipe.first_read, "embed_size": "embed", "mirror": "embed"}
+    first_read: ClassVar[Mapping[str, str]] = {**TrainingConfig.first_read, "embed_size": "embed", "mirror": "embed"}
 
     backbone: str = Field(
         "tf_efficientnet_lite0", description="timm's name of the network, or a folder with config.json and its weights"
     )
     pooling: Literal["gem", "avg"] = Field(
-        "gem", description="gem: generalised mean with a learnt exponent; avg: the network's own pooling"
+        "gem", description="gem: generalized mean with a learned exponent; avg: the network's own pooling"
     )
     dim: int = Field(256, ge=2, description="length of an embedding")
     size: int = Field(160, ge=32, description="pixels, width and height, in training")

@@ -13,9 +13,9 @@ from PIL import Image, ImageDraw
 from torch.nn import functional
 from tqdm import tqdm
 
-from shared.images import PILLOW_MAX_PIXELS, ImageFault, open_image
-from shared.prefetch import prefetched
+from shared.catalog.images import PILLOW_MAX_PIXELS, ImageFault, open_image
 from shared.schema import Catalog, Flags
+from shared.training.prefetch import prefetched
 
 Pictures = NDArray[np.uint8]
 Edit = Callable[[Image.Image, np.random.Generator], Image.Image]
@@ -39,7 +39,7 @@ def distinct_pictures(catalog: Catalog, rows: NDArray[np.int64]) -> tuple[list[P
 def read_picture(path: Path, size: int, interpolation: str) -> Pictures | None:
     """A picture squashed to uint8 [size, size, 3]; None if it cannot be decoded (any more)."""
     try:
-        picture = open_image(path, PILLOW_MAX_PIXELS, size)  # was measured against the user's limit when catalogued
+        picture = open_image(path, PILLOW_MAX_PIXELS, size)  # was measured against the user's limit when catalogd
     except ImageFault:
         return None
     return squashed(picture, size, interpolation)
@@ -112,7 +112,7 @@ def altered(picture: Pictures, another: Pictures, size: int, strength: float, rn
     return np.asarray(image)
 
 
-def _colour(rng: np.random.Generator) -> tuple[int, int, int]:
+def _color(rng: np.random.Generator) -> tuple[int, int, int]:
     red, green, blue = (int(v) for v in rng.integers(0, 256, 3))
     return (255, 255, 255) if rng.random() < 0.5 else (red, green, blue)
 
@@ -126,11 +126,11 @@ def _reframe(image: Image.Image, size: int, rng: np.random.Generator) -> Image.I
     unit = zoom * image.width / size
     across, down = unit * stretch * mirror, unit / stretch
     slack = abs(1 - zoom) / 2
-    centre = image.width * (0.5 + rng.uniform(-slack, slack, 2))
+    center = image.width * (0.5 + rng.uniform(-slack, slack, 2))
     a, b, d, e = across * np.cos(angle), -down * np.sin(angle), across * np.sin(angle), down * np.cos(angle)
-    c, f = centre - np.array([a + b, d + e]) * size / 2
+    c, f = center - np.array([a + b, d + e]) * size / 2
     return image.transform(
-        (size, size), Image.Transform.AFFINE, (a, b, c, d, e, f), Image.Resampling.BILINEAR, fillcolor=_colour(rng)
+        (size, size), Image.Transform.AFFINE, (a, b, c, d, e, f), Image.Resampling.BILINEAR, fillcolor=_color(rng)
     )
 
 
@@ -143,7 +143,7 @@ def _collage(image: Image.Image, other: Image.Image, rng: np.random.Generator) -
         out = image.copy()
         out.paste(other.resize((small, small)), (corner[0], corner[1]))
         return out
-    out = Image.new("RGB", (side, side), _colour(rng))
+    out = Image.new("RGB", (side, side), _color(rng))
     half, top = side // 2, side // 4
     places = [(0, top), (side - half, top)]
     for picture, at in zip((image, other), rng.permutation(2), strict=True):
@@ -151,7 +151,7 @@ def _collage(image: Image.Image, other: Image.Image, rng: np.random.Generator) -
     return out
 
 
-def _recolour(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+def _recolor(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Brightness, contrast and a cast, by one table a channel."""
     levels = np.arange(256)
     contrast, brightness = rng.uniform(0.75, 1.25), rng.uniform(-25, 25)
@@ -163,12 +163,12 @@ def _recolour(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 def _border(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     width = max(1, int(image.width * rng.uniform(0.02, 0.08)))
     out = image.copy()
-    ImageDraw.Draw(out).rectangle((0, 0, image.width - 1, image.height - 1), outline=_colour(rng), width=width)
+    ImageDraw.Draw(out).rectangle((0, 0, image.width - 1, image.height - 1), outline=_color(rng), width=width)
     return out
 
 
 def _banner(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """A strip of colour with a line of writing, at the top, the bottom or in between."""
+    """A strip of color with a line of writing, at the top, the bottom or in between."""
     width, height = image.size
     tall = int(height * rng.uniform(0.08, 0.22))
     top = int(rng.choice(np.array([0, height - tall, rng.integers(0, height - tall)])))
@@ -176,7 +176,7 @@ def _banner(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     draw = ImageDraw.Draw(out)
     draw.rectangle((0, top, width, top + tall), fill=tuple(int(v) for v in rng.integers(0, 256, 3)))
     letters = "".join(chr(int(v)) for v in rng.integers(65, 91, rng.integers(4, 14)))
-    draw.text((int(width * rng.uniform(0.02, 0.3)), top + tall // 6), letters, fill=_colour(rng), font_size=tall * 0.6)
+    draw.text((int(width * rng.uniform(0.02, 0.3)), top + tall // 6), letters, fill=_color(rng), font_size=tall * 0.6)
     return out
 
 
@@ -186,7 +186,7 @@ def _watermark(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     letters = "".join(chr(int(v)) for v in rng.integers(97, 123, rng.integers(4, 12)))
     place = tuple(int(v) for v in rng.uniform(0, 0.6, 2) * image.width)
     tall = image.width * rng.uniform(0.1, 0.2)
-    ImageDraw.Draw(over).text((place[0], place[1]), letters, fill=_colour(rng), font_size=tall)
+    ImageDraw.Draw(over).text((place[0], place[1]), letters, fill=_color(rng), font_size=tall)
     return Image.blend(image, over, rng.uniform(0.3, 0.8))
 
 
@@ -197,7 +197,7 @@ def _recompress(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 EDITS: tuple[tuple[float, Edit], ...] = (
-    (0.5, _recolour),
+    (0.5, _recolor),
     (0.1, _border),
     (0.15, _banner),
     (0.1, _watermark),

@@ -11,8 +11,8 @@ from branches.image.config import Config
 from branches.image.data import distinct_pictures, read_batch
 from branches.image.model import check_size, restore
 from shared.compute import ComputeConfig
-from shared.encoder import Inputs, encode, full_batches, read_facts, spread
 from shared.schema import Catalog, Embedder, Embeddings, Flags
+from shared.training.encoder import Inputs, encode, full_batches, read_facts, spread
 
 
 def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embeddings:
@@ -28,7 +28,7 @@ def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: Compu
         float32 [n, dim]. A listing without a picture, or whose picture cannot be decoded any more, has no evidence.
 
     Raises:
-        ArtefactError: There is no encoder, or it cannot be used.
+        ArtifactError: There is no encoder, or it cannot be used.
         MatcherError: The network takes no pictures of the size asked for.
     """
     return embedder(catalog, encoder, config, compute)(catalog)
@@ -59,6 +59,6 @@ def embedder(pool: Catalog, encoder: Path | None, config: Config, compute: Compu
 
 
 if __name__ == "__main__":
-    from shared.branch import main_embed
+    from branches.stages import main_embed
 
     raise SystemExit(main_embed("image"))

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from branches.image.config import Config
-from shared.distributed import GlobalBatchNorm1d
-from shared.encoder import Encoder, pca_whitening
 from shared.errors import MatcherError
+from shared.training.distributed import GlobalBatchNorm1d
+from shared.training.encoder import Encoder, pca_whitening
 
 HEAD_SHRINKAGE = 1e-3  # a training follows, so the head may begin with all that the network tells
 PACKAGED = "tf_efficientnet_lite0"  # its weights come from a Python package, so no network is needed
@@ -53,7 +53,7 @@ PACKAGED_INPUT = Preprocessing((127 / 255,) * 3, (128 / 255,) * 3, "bicubic")
 
 
 class GeM(nn.Module):
-    """Generalised mean over the positions of a feature map, with a learnt exponent (arXiv 1711.02512, equation 3)."""
+    """Generalized mean over the positions of a feature map, with a learned exponent (arXiv 1711.02512, equation 3)."""
 
     def __init__(self, exponent: float = 3.0, least: float = 1e-6) -> None:
         super().__init__()

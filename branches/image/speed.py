@@ -3,6 +3,6 @@
 from branches.image import embed, train
 
 if __name__ == "__main__":
-    from shared.speed import main_speed
+    from branches.benchmark import main_speed
 
     raise SystemExit(main_speed("image", train, embed))

@@ -13,10 +13,10 @@ from branches.image.config import Config
 from branches.image.data import MARGIN, Pictures, altered, distinct_pictures, read_all, resized
 from branches.image.model import ImageEncoder, Preprocessing, create_model, describe
 from shared.compute import ComputeConfig
-from shared.encoder import Inputs
-from shared.metric_learning import Training, TrainingSet, label_numbers
 from shared.schema import Catalog
-from shared.torch_runtime import autocast, prepare
+from shared.training.encoder import Inputs
+from shared.training.runtime import autocast, prepare
+from shared.training.trainer import Training, TrainingSet, label_numbers
 
 
 def train(
@@ -90,6 +90,6 @@ def _features(
 
 
 if __name__ == "__main__":
-    from shared.branch import main_train
+    from branches.stages import main_train
 
     raise SystemExit(main_train("image"))

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from branches.phash.config import Config
 from shared.compute import ComputeConfig
-from shared.neighbours import Known, nearest
 from shared.schema import Candidates, Embeddings
+from shared.search.exact import Known, nearest
 
 
 def candidates(
     embeddings: Embeddings, config: Config, compute: ComputeConfig, known: Known | None = None
 ) -> Candidates:
-    """The pairs within `radius` bits, of which each listing proposes its `neighbours` nearest and their ties.
+    """The pairs within `radius` bits, of which each listing proposes its `neighbors` nearest and their ties.
 
     All of this runs as a matrix product of ±1/8, which is exact in float32 and no slower than counting bits.
     """
-    return nearest(embeddings, config.neighbours, compute.xp(), minimum=config.minimum, known=known)
+    return nearest(embeddings, config.neighbors, compute.xp(), minimum=config.minimum, known=known)
 
 
 if __name__ == "__main__":
-    from shared.branch import main_candidates
+    from branches.stages import main_candidates
 
     raise SystemExit(main_candidates("phash"))

@@ -2,13 +2,13 @@
 
 from pydantic import Field
 
-from shared.section import BranchSection
+from shared.config import BranchConfig
 
 BITS = 64  # of a hash
 
 
-class Config(BranchSection):
-    """Section `phash`: pictures that look the same, by the bits in which their perceptual hashes differ."""
+class Config(BranchConfig):
+    """ConfigSection `phash`: pictures that look the same, by the bits in which their perceptual hashes differ."""
 
     radius: int = Field(12, ge=0, le=31, description="most bits of 64 in which the hashes of a candidate pair differ")
 

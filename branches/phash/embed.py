@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from branches.phash.config import BITS, Config
+from shared.catalog.images import is_flat_hash
 from shared.compute import ComputeConfig
-from shared.images import is_flat_hash
 from shared.schema import Catalog, Embeddings
 
 
 def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embeddings:
     """One vector a listing: float32 [n, 64], the cosine of two being 1 − 2·(differing bits)/64.
 
-    A listing without a hash, or whose hash is that of an empty picture (one plain colour), has no evidence.
+    A listing without a hash, or whose hash is that of an empty picture (one plain color), has no evidence.
 
     Args:
         catalog: The pool.
@@ -36,6 +36,6 @@ def _signs(hashes: NDArray[np.uint64]) -> NDArray[np.float32]:
 
 
 if __name__ == "__main__":
-    from shared.branch import main_embed
+    from branches.stages import main_embed
 
     raise SystemExit(main_embed("phash"))

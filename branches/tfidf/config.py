@@ -4,11 +4,11 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from shared.section import BranchSection
+from shared.config import BranchConfig
 
 
-class Config(BranchSection):
-    """Section `tfidf`: titles that share rare words and character sequences."""
+class Config(BranchConfig):
+    """ConfigSection `tfidf`: titles that share rare words and character sequences."""
 
     words: int = Field(1, ge=1, description="longest sequence of words that counts as a term")
     min_chars: int = Field(3, ge=1, description="shortest sequence of characters that counts as a term")

@@ -14,9 +14,9 @@ from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
 from branches.tfidf.config import Config
+from shared.catalog.titles import normalize_all
 from shared.compute import ComputeConfig
 from shared.schema import Catalog, Embedder, Embeddings
-from shared.titles import normalise_all
 
 Vectors = sparse.csr_array
 
@@ -34,7 +34,7 @@ def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: Compu
         config: The branch's settings.
         compute: Unused; counting runs on one CPU thread.
     """
-    titles = normalise_all(catalog.titles)
+    titles = normalize_all(catalog.titles)
     return _joined([(_fitted(titles, kind, config)[1], _nothing(len(titles))) for kind in _kinds(config)], config)
 
 
@@ -50,11 +50,11 @@ def embedder(pool: Catalog, encoder: Path | None, config: Config, compute: Compu
         config: The branch's settings.
         compute: Unused.
     """
-    titles, ids = normalise_all(pool.titles), set(pool.ids)
+    titles, ids = normalize_all(pool.titles), set(pool.ids)
     kinds = [_fitted(titles, kind, config)[0] for kind in _kinds(config)]
 
     def embed_listings(catalog: Catalog) -> Embeddings:
-        texts, new = normalise_all(catalog.titles), np.array([one not in ids for one in catalog.ids], dtype=np.bool_)
+        texts, new = normalize_all(catalog.titles), np.array([one not in ids for one in catalog.ids], dtype=np.bool_)
         return _joined([kind.vectors(texts, new, config) for kind in kinds], config)
 
     return embed_listings
@@ -77,7 +77,7 @@ class Terms:
     listings: int
 
     def vectors(self, titles: NDArray[Any], new: NDArray[np.bool_], config: Config) -> tuple[Vectors, Vectors]:
-        """TF-IDF of normalised titles, float64 [n, terms] of the pool's common terms and [n, more] of others.
+        """TF-IDF of normalized titles, float64 [n, terms] of the pool's common terms and [n, more] of others.
 
         Others are terms that new titles make common. Both together, rows have unit norm, or are zero without a term.
         `new` says which titles are not of the pool.
@@ -100,8 +100,8 @@ class Terms:
     def _of_new(self, titles: NDArray[Any], new: NDArray[np.bool_]) -> Vectors:
         """Counts of the terms that only new titles have."""
         vocabulary = getattr(self.counter, "vocabulary_", {})
-        analyse: Callable[[str], list[str]] = self.counter.build_analyzer()
-        found = [Counter(term for term in analyse(title) if term not in vocabulary) for title in titles[new]]
+        analyze: Callable[[str], list[str]] = self.counter.build_analyzer()
+        found = [Counter(term for term in analyze(title) if term not in vocabulary) for title in titles[new]]
         column = {term: at for at, term in enumerate(sorted(set().union(*found)))}
         row = np.repeat(np.flatnonzero(new), [len(of_title) for of_title in found])
         at = [column[term] for of_title in found for term in of_title]
@@ -165,6 +165,6 @@ def _unit_rows(vectors: sparse.csr_array) -> Embeddings:
 
 
 if __name__ == "__main__":
-    from shared.branch import main_embed
+    from branches.stages import main_embed
 
     raise SystemExit(main_embed("tfidf"))

@@ -1,7 +1,7 @@
 """The command `python -m ensemble.features`."""
 
 from ensemble.features import features_all
-from shared.command import step_command
+from shared.pipeline.cli import step_command
 
 
 def main() -> int:

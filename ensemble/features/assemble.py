@@ -12,17 +12,17 @@ import pandas as pd
 from ensemble.candidates import candidates_all, load_pairs, load_pool
 from ensemble.config import EnsembleConfig, Family
 from ensemble.features.attributes import of_attributes
-from ensemble.features.neighbourhood import of_branches
-from ensemble.features.pictures import of_pictures
+from ensemble.features.branches import of_branches
+from ensemble.features.images import of_pictures
 from ensemble.features.titles import of_titles
-from ensemble.pool import Evidence, PoolEvidence
-from shared.neighbours import nearest
-from shared.pools import Pool, all_pools, pool_inputs
-from shared.run import Run
+from ensemble.pool_views import BranchView, PoolViews
+from shared.pipeline.pools import Pool, all_pools, pool_inputs
+from shared.pipeline.run import Run
+from shared.pipeline.settings import Settings
 from shared.schema import CATALOG_SCHEMA, Catalog, Embeddings, Floats, Pairs
-from shared.settings import Settings
+from shared.search.exact import nearest
 
-FAMILIES: dict[Family, Callable[[PoolEvidence, Pairs], dict[str, Floats]]] = {
+FAMILIES: dict[Family, Callable[[PoolViews, Pairs], dict[str, Floats]]] = {
     "branches": of_branches,
     "titles": of_titles,
     "attributes": of_attributes,
@@ -30,7 +30,7 @@ FAMILIES: dict[Family, Callable[[PoolEvidence, Pairs], dict[str, Floats]]] = {
 }
 
 
-def pair_features(pool: PoolEvidence, pairs: Pairs, families: Iterable[Family] = tuple(FAMILIES)) -> Pairs:
+def pair_features(pool: PoolViews, pairs: Pairs, families: Iterable[Family] = tuple(FAMILIES)) -> Pairs:
     """The same pairs with their features, float32 columns by name; NaN where a feature says nothing."""
     columns: dict[str, Floats] = {}
     for family in families:
@@ -41,8 +41,8 @@ def pair_features(pool: PoolEvidence, pairs: Pairs, families: Iterable[Family] =
 def feature_names(branches: Iterable[str]) -> dict[Family, list[str]]:
     """The features of each family where these branches take part: family → columns of `pair_features`."""
     nothing = Embeddings(np.zeros((0, 1), dtype=np.float32), np.zeros(0, dtype=np.bool_))
-    view = Evidence(nothing, nearest(nothing, 1, np))
-    nobody = PoolEvidence(Catalog(CATALOG_SCHEMA.empty_table()), dict.fromkeys(branches, view))
+    view = BranchView(nothing, nearest(nothing, 1, np))
+    nobody = PoolViews(Catalog(CATALOG_SCHEMA.empty_table()), dict.fromkeys(branches, view))
     rows = np.zeros(0, dtype=np.int32)
     return {name: list(family(nobody, Pairs(0, rows, rows))) for name, family in FAMILIES.items()}
 

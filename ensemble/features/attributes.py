@@ -1,6 +1,6 @@
-"""Features of what two titles state: quantities, pack counts, model numbers, colours, sizes; agree, conflict or absent.
+"""Features of what two titles state: quantities, pack counts, model numbers, colors, sizes; agree, conflict or absent.
 
-Sibling products share all their words but one number or colour. That one word decides.
+Sibling products share all their words but one number or color. That one word decides.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from ensemble.features.overlap import incidence, shared_weight
-from ensemble.pool import PoolEvidence
+from ensemble.features.incidence import incidence, shared_weight
+from ensemble.pool_views import PoolViews
 from shared.schema import Floats, Pairs
 
 Stated = frozenset[str]
@@ -49,9 +49,9 @@ _MODEL = re.compile(r"\b(?=\w*\d)(?=\w*[a-z])[a-z0-9]+(?:[-/][a-z0-9]+)*\b")
 _DIGITS = re.compile(r"\d+(?:[.,]\d+)?")
 _SIZES = "xs s m l xl xxl xxxl 2xl 3xl 4xl 5xl jumbo mini besar kecil large small medium"
 SIZES = frozenset(_SIZES.split())
-COLOURS = {
-    word: colour
-    for colour, words in {
+COLORS = {
+    word: color
+    for color, words in {
         "black": "black hitam blk",
         "white": "white putih wht",
         "red": "red merah maroon marun",
@@ -72,7 +72,7 @@ COLOURS = {
 
 @lru_cache(maxsize=1 << 17)
 def quantities(title: str) -> Stated:
-    """Quantities that a normalised title states, in base units: `volume:500` for 500 ml or 0.5 l."""
+    """Quantities that a normalized title states, in base units: `volume:500` for 500 ml or 0.5 l."""
     found = set()
     for number, unit in _QUANTITY.findall(title):
         dimension, factor = UNITS[unit]
@@ -91,9 +91,9 @@ def numbers(title: str) -> Stated:
     return frozenset(_DIGITS.findall(title))
 
 
-def colours(title: str) -> Stated:
-    """Colours named in Indonesian or English, by their English name."""
-    return frozenset(COLOURS[word] for word in title.split() if word in COLOURS)
+def colors(title: str) -> Stated:
+    """Colors named in Indonesian or English, by their English name."""
+    return frozenset(COLORS[word] for word in title.split() if word in COLORS)
 
 
 def sizes(title: str) -> Stated:
@@ -105,12 +105,12 @@ PARSERS: dict[str, Callable[[str], Stated]] = {
     "quantity": quantities,
     "model": models,
     "number": numbers,
-    "colour": colours,
+    "color": colors,
     "size": sizes,
 }
 
 
-def of_attributes(pool: PoolEvidence, pairs: Pairs) -> dict[str, Floats]:
+def of_attributes(pool: PoolViews, pairs: Pairs) -> dict[str, Floats]:
     """For each kind of attribute, float32 [p].
 
     `<kind>_shared`: how many both state. `<kind>_odd_low`, `<kind>_odd_high`: how many only one title states, the
@@ -132,7 +132,7 @@ def of_attributes(pool: PoolEvidence, pairs: Pairs) -> dict[str, Floats]:
     return features | {"quantity_conflict": quantity_conflict(pool, pairs)}
 
 
-def quantity_conflict(pool: PoolEvidence, pairs: Pairs) -> Floats:
+def quantity_conflict(pool: PoolViews, pairs: Pairs) -> Floats:
     """1 where both titles state quantities of one dimension and none agrees, 0 where all agree, NaN otherwise."""
     stated = [quantities(title) for title in pool.titles]
     comparable = np.zeros(len(pairs), dtype=bool)

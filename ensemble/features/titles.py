@@ -10,8 +10,8 @@ from rapidfuzz import fuzz, process
 from rapidfuzz.distance import JaroWinkler
 from scipy import sparse
 
-from ensemble.features.overlap import incidence, things
-from ensemble.pool import PoolEvidence, Words
+from ensemble.features.incidence import incidence, things
+from ensemble.pool_views import PoolViews, Words
 from shared.schema import Flags, Floats, Pairs
 
 SCORERS: dict[str, Any] = {
@@ -25,7 +25,7 @@ OF_TWO = [f"title_{name}" for name in SCORERS]  # features that depend on the tw
 LONGEST = 500  # characters of a title that are compared; the time of some scorers grows with their square
 
 
-def of_titles(pool: PoolEvidence, pairs: Pairs) -> dict[str, Floats]:
+def of_titles(pool: PoolViews, pairs: Pairs) -> dict[str, Floats]:
     """The features of the titles, named `title_<feature>`, float32 [p]; NaN where a title is missing."""
     titles = pool.titles
     known = (titles[pairs.left] != "") & (titles[pairs.right] != "")
@@ -33,7 +33,7 @@ def of_titles(pool: PoolEvidence, pairs: Pairs) -> dict[str, Floats]:
     return {name: np.where(known, column, np.nan).astype(np.float32) for name, column in features.items()}
 
 
-def _fuzzy(pool: PoolEvidence, pairs: Pairs) -> dict[str, Floats]:
+def _fuzzy(pool: PoolViews, pairs: Pairs) -> dict[str, Floats]:
     return pool.known_or(pairs, OF_TWO, lambda some: _compared(pool.titles, some, pool.threads))
 
 
@@ -63,7 +63,7 @@ def _lengths(titles: NDArray[Any], pairs: Pairs) -> dict[str, Any]:
     return features
 
 
-def _words(pool: PoolEvidence, pairs: Pairs) -> dict[str, Any]:
+def _words(pool: PoolViews, pairs: Pairs) -> dict[str, Any]:
     """How much of the titles' words is shared, each word weighing its idf; and the rarest word only one title has."""
     words = [set(title.split()) for title in pool.titles]
     has, idf = incidence(words), (pool.words or Words.of(pool.titles)).idf(things(words))

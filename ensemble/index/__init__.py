@@ -1,1 +1,1 @@
-"""An index: a catalogue that grows, with embeddings, candidates and groups that stay."""
+"""An index: a catalog that grows, with embeddings, candidates and groups that stay."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ensemble.index.group_ids import Change
-from ensemble.pool import Evidence
+from ensemble.pool_views import BranchView
 from shared.schema import CATALOG_SCHEMA, Candidates, Catalog, Embeddings, Pairs
 
 CHANGES = "changes.jsonl"
@@ -34,7 +34,7 @@ class State:
     """
 
     catalog: Catalog = field(default_factory=lambda: Catalog(CATALOG_SCHEMA.empty_table()))
-    views: Mapping[str, Evidence] = field(default_factory=dict)
+    views: Mapping[str, BranchView] = field(default_factory=dict)
     pairs: Pairs = field(default_factory=lambda: Pairs(0, np.zeros(0, np.int32), np.zeros(0, np.int32)))
     group_ids: Mapping[str, str] = field(default_factory=dict)
     retired: frozenset[str] = frozenset()
@@ -50,7 +50,7 @@ class State:
 
     def save(self, folder: Path) -> None:
         """Write the files of a snapshot."""
-        self.catalog.save(folder / "catalogue.parquet")
+        self.catalog.save(folder / "catalog.parquet")
         self.pairs.save(folder / "pairs.parquet")
         pq.write_table(self.groups(), folder / "groups.parquet")
         pq.write_table(pa.table({"group_id": pa.array(sorted(self.retired), pa.string())}), folder / "retired.parquet")
@@ -66,9 +66,11 @@ class State:
         groups = pq.read_table(folder / "groups.parquet")
         lines = (folder / CHANGES).read_text(encoding="utf-8").splitlines()
         return cls(
-            Catalog.load(folder / "catalogue.parquet"),
+            Catalog.load(folder / "catalog.parquet"),
             {
-                path.parent.name: Evidence(Embeddings.load(path), Candidates.load(path.with_name("candidates.parquet")))
+                path.parent.name: BranchView(
+                    Embeddings.load(path), Candidates.load(path.with_name("candidates.parquet"))
+                )
                 for path in sorted(folder.glob("*/embeddings.safetensors"))
             },
             Pairs.load(folder / "pairs.parquet"),

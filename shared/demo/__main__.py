@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m shared.demo",
-        description="Invent products, draw them, and list each 2 to 51 times as sellers do: a catalogue in the layout "
+        description="Invent products, draw them, and list each 2 to 51 times as sellers do: a catalog in the layout "
         "of the Kaggle competition Shopee - Price Match Guarantee, to try the matcher on.",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR",

@@ -23,11 +23,11 @@ class Look(NamedTuple):
         form: The silhouette, a key of `pictures.FORMS`.
         brand: Text on the label.
         line: Text on the label, smaller.
-        option: The name of the flavour or scent, or empty.
-        main: The colour of the body.
-        second: The colour of caps, soles and trimmings.
-        panel: The colour of the label.
-        ink: The colour of the text on the label.
+        option: The name of the flavor or scent, or empty.
+        main: The color of the body.
+        second: The color of caps, soles and trimmings.
+        panel: The color of the label.
+        ink: The color of the text on the label.
         pattern: A key of `PATTERNS`.
         layout: A key of `labels.LAYOUTS`.
         icon: A key of `labels.ICONS`.
@@ -61,7 +61,7 @@ class Sketch:
         self.pen = ImageDraw.Draw(self.image)
 
     def polygon(self, points: Sequence[Point], fill: Fill) -> None:
-        """Fill a polygon with a colour or a texture."""
+        """Fill a polygon with a color or a texture."""
         scaled = [(x * SCALE, y * SCALE) for x, y in points]
         self._fill(lambda pen, ink: pen.polygon(scaled, fill=ink), fill)
 
@@ -82,18 +82,18 @@ class Sketch:
         """Draw the outline of an ellipse, or the arc of it between two angles."""
         self.pen.arc(_scaled(box), start, end, fill=fill, width=max(1, round(width * SCALE)))
 
-    def lathe(self, profile: Sequence[Point], fill: Fill, centre: float = 50) -> None:
+    def lathe(self, profile: Sequence[Point], fill: Fill, center: float = 50) -> None:
         """Fill the outline of a turned body, given as (half width, y) from top to bottom."""
-        right = [(centre + half, y) for half, y in profile]
-        left = [(centre - half, y) for half, y in reversed(profile)]
+        right = [(center + half, y) for half, y in profile]
+        left = [(center - half, y) for half, y in reversed(profile)]
         self.polygon(right + left, fill)
 
-    def text(self, centre: Point, words: str, height: float, width: float, ink: RGB, bold: bool = False) -> None:
-        """Write one line around a centre, `height` units high or less so that it fits into `width`."""
+    def text(self, center: Point, words: str, height: float, width: float, ink: RGB, bold: bool = False) -> None:
+        """Write one line around a center, `height` units high or less so that it fits into `width`."""
         if not words:
             return
         size = _fitting_size(words, round(height * SCALE), width * SCALE)
-        at = (centre[0] * SCALE, centre[1] * SCALE)
+        at = (center[0] * SCALE, center[1] * SCALE)
         self.pen.text(at, words, ink, font(size), anchor="mm", stroke_width=int(bold))
 
     def _fill(self, draw: Callable[[ImageDraw.ImageDraw, RGB | int], None], fill: Fill) -> None:
@@ -122,29 +122,29 @@ def _scaled(box: Box) -> Box:
 
 
 def mix(one: RGB, other: RGB, share: float) -> RGB:
-    """The colour a share of the way from one colour to the other."""
+    """The color a share of the way from one color to the other."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
     return red, green, blue
 
 
-def darker(colour: RGB, share: float = 0.3) -> RGB:
-    """A colour mixed with black."""
-    return mix(colour, (0, 0, 0), share)
+def darker(color: RGB, share: float = 0.3) -> RGB:
+    """A color mixed with black."""
+    return mix(color, (0, 0, 0), share)
 
 
-def lighter(colour: RGB, share: float = 0.4) -> RGB:
-    """A colour mixed with white."""
-    return mix(colour, (255, 255, 255), share)
+def lighter(color: RGB, share: float = 0.4) -> RGB:
+    """A color mixed with white."""
+    return mix(color, (255, 255, 255), share)
 
 
-def contrasting(colour: RGB) -> RGB:
-    """Near black or near white, whichever reads better on the colour."""
-    red, green, blue = colour
+def contrasting(color: RGB) -> RGB:
+    """Near black or near white, whichever reads better on the color."""
+    red, green, blue = color
     return (30, 30, 34) if 0.3 * red + 0.59 * green + 0.11 * blue > 140 else (250, 250, 248)
 
 
 def texture(look: Look) -> Image.Image:
-    """A board-sized sheet of the look's pattern in its main colour."""
+    """A board-sized sheet of the look's pattern in its main color."""
     sheet = Image.new("RGB", (BOARD, BOARD), look.main)
     accent = look.second if look.shape[7] < 0.5 else mix(look.main, contrasting(look.main), 0.3)
     PATTERNS[look.pattern](ImageDraw.Draw(sheet), accent, round(16 + 34 * look.shape[6]))
@@ -257,8 +257,8 @@ def _light(light: str) -> tuple[Image.Image, Image.Image]:
     else:
         shade = 1.02 - 0.22 * (x + y) / 2
         shine = 0.14 * np.exp(-(((x + y - 0.6) / 0.16) ** 2))
-    return _grey(shade), _grey(shine)
+    return _gray(shade), _gray(shine)
 
 
-def _grey(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Image.Image:
+def _gray(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Image.Image:
     return Image.fromarray((255 * values.clip(0, 1)).astype(np.uint8))

@@ -5,7 +5,7 @@ import math
 from shared.demo.canvas import Look, Sketch, contrasting, darker, lighter, mix, texture
 from shared.demo.labels import draw_icon, draw_label
 
-GREY = (150, 152, 158)
+GRAY = (150, 152, 158)
 
 
 def _print(sketch: Sketch, box: tuple[float, float, float, float], look: Look) -> None:
@@ -158,10 +158,10 @@ def cable(sketch: Sketch, look: Look) -> None:
     for turn in range(turns):
         inset = turn * look.between(2.5, 5, 2)
         sketch.ring((16 + inset, 22 + inset, 84 - inset, 82 - inset), look.main, thick)
-    for centre, angle in ((26, 0), (66, 8)):
-        sketch.block((centre, 66, centre + 11, 84 + angle), look.second, radius=2)
-        sketch.block((centre + 2, 84 + angle, centre + 9, 93), GREY)
-        sketch.stroke([(centre + 5.5, 66), (centre + 7, 54)], look.main, thick)
+    for center, angle in ((26, 0), (66, 8)):
+        sketch.block((center, 66, center + 11, 84 + angle), look.second, radius=2)
+        sketch.block((center + 2, 84 + angle, center + 9, 93), GRAY)
+        sketch.stroke([(center + 5.5, 66), (center + 7, 54)], look.main, thick)
     sketch.block((38, 44, 62, 58), look.panel, radius=2)
     sketch.text((50, 51), look.brand, 7, 22, look.ink)
 
@@ -233,7 +233,7 @@ def mug(sketch: Sketch, look: Look) -> None:
     """A mug with a handle."""
     half, top, foot = look.between(22, 30, 0), look.between(18, 36, 1), look.between(0.75, 1, 2)
     sketch.ring((44 + half * 0.6, top + 10, 52 + half * 1.5, 78), darker(look.main, 0.1), look.between(4, 7, 3))
-    sketch.lathe([(half, top), (half, top + 20), (half * foot, 84), (half * foot * 0.9, 88)], texture(look), centre=46)
+    sketch.lathe([(half, top), (half, top + 20), (half * foot, 84), (half * foot * 0.9, 88)], texture(look), center=46)
     sketch.oval((46 - half, top - 4, 46 + half, top + 4), darker(look.main, 0.35))
     _print(sketch, (46 - half * 0.65, top + 12, 46 + half * 0.65, 78), look)
 

@@ -1,4 +1,4 @@
-"""What is printed on the demo's products: brand, line, flavour and a small drawing, in one of several layouts."""
+"""What is printed on the demo's products: brand, line, flavor and a small drawing, in one of several layouts."""
 
 import math
 from collections.abc import Callable

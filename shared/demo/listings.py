@@ -1,6 +1,6 @@
 """Makes one family's listings: which picture each seller takes, what is done to it, and what the title says.
 
-A listing may hide one clue but not two: where the picture does not tell flavours apart the title names the flavour, and
+A listing may hide one clue but not two: where the picture does not tell flavors apart the title names the flavor, and
 sizes, which no picture shows, are nearly always named. So titles, pictures and hashes each fail for some pairs that
 the others get right.
 """
@@ -26,7 +26,7 @@ from shared.demo.titles import generic_title, official_title, own_title, retouch
 
 PICTURE_SHARES = {"stock": 0.42, "edited": 0.29, "own": 0.17, "collage": 0.08, "family": 0.03, "shop card": 0.01}
 TITLE_SHARES = {"official": 0.64, "own": 0.345, "generic": 0.015}
-NAMES_OPTION = 0.88  # share of titles that name colour or flavour although the picture shows it
+NAMES_OPTION = 0.88  # share of titles that name color or flavor although the picture shows it
 NAMES_AMOUNT = {True: 0.97, False: 0.75}  # share of titles that name the size: where siblings differ in it, elsewhere
 STOCK_QUALITY = 88
 SHOP_CARDS = 12
@@ -98,8 +98,8 @@ def _picture(
 ) -> tuple[Image.Image, int]:
     """A listing's picture and the quality it is saved in."""
     look = family.looks[member]
-    favourite = min(int(rng.exponential(0.6)), len(family.shots) - 1)
-    stock = _photograph(look, family.shots[favourite])
+    favorite = min(int(rng.exponential(0.6)), len(family.shots) - 1)
+    stock = _photograph(look, family.shots[favorite])
     quality = int(rng.integers(68, 94))
     if kind == "stock":
         return stock, STOCK_QUALITY

@@ -87,20 +87,20 @@ def lipstick(sketch: Sketch, look: Look) -> None:
     """A lipstick or a lip cream, open, its cap beside it."""
     half, top, gold = look.between(7, 11, 0), look.between(14, 24, 1), (212, 176, 96)
     trim = gold if look.shape[3] < 0.5 else METAL
-    centre, right, is_cream = 36, 58 + 2 * half, look.shape[2] > 0.5
+    center, right, is_cream = 36, 58 + 2 * half, look.shape[2] > 0.5
     if not is_cream:
-        tip = [(centre - half * 0.7, top + 12), (centre + half * 0.7, top), (centre + half * 0.7, 46)]
-        sketch.polygon([*tip, (centre - half * 0.7, 46)], look.main)
-        sketch.block((centre - half * 0.85, 42, centre + half * 0.85, 56), trim)
-        sketch.block((centre - half, 54, centre + half, 92), look.second, radius=1)
+        tip = [(center - half * 0.7, top + 12), (center + half * 0.7, top), (center + half * 0.7, 46)]
+        sketch.polygon([*tip, (center - half * 0.7, 46)], look.main)
+        sketch.block((center - half * 0.85, 42, center + half * 0.85, 56), trim)
+        sketch.block((center - half, 54, center + half, 92), look.second, radius=1)
         cap = texture(look._replace(main=look.second, second=look.main))
         sketch.block((58, 50 - top / 2, right, 92), cap, radius=2)
     else:
-        sketch.block((centre - half * 0.4, top + 10, centre + half * 0.4, 36), trim)
-        sketch.block((centre - half, 34, centre + half, 92), look.main, radius=3)
+        sketch.block((center - half * 0.4, top + 10, center + half * 0.4, 36), trim)
+        sketch.block((center - half, 34, center + half, 92), look.main, radius=3)
         sketch.block((58 + half - 1, 44, 58 + half + 1, 86), trim)
         sketch.oval((58 + half - 3, 78, 58 + half + 3, 94), look.main)
         sketch.block((58, 8, right, 46), look.second, radius=2)
     sketch.block((58, 40, right, 44), trim)
-    sketch.text((centre, 72), look.brand, 7, half * 1.8, contrasting(look.main if is_cream else look.second))
+    sketch.text((center, 72), look.brand, 7, half * 1.8, contrasting(look.main if is_cream else look.second))
     sketch.text((58 + half, 24 if is_cream else 66), look.line, 6, half * 1.8, contrasting(look.second))

@@ -1,4 +1,4 @@
-"""What the demo marketplace sells: families of products that differ only in size, or in colour or flavour."""
+"""What the demo marketplace sells: families of products that differ only in size, or in color or flavor."""
 
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ class Product:
         kind: What it is.
         brand: Its invented brand.
         line: The name of its line within the brand.
-        option: Its colour, scent or flavour.
+        option: Its color, scent or flavor.
         amount: Its size in the kind's unit, 0 where size plays no part. It is told by titles only, never drawn.
         model: Its model number, or empty.
         style: Seeds everything else about its drawing; siblings share it.

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from shared.demo.canvas import Look, darker, lighter, mix
 from shared.demo.chance import pick
 from shared.demo.pictures import draw
-from shared.demo.words import COLOURS, RGB
+from shared.demo.words import COLORS, RGB
 
 POSES = ("front", "angled", "leaning", "pair", "back", "close", "lying", "trio")
 CLOSE_UP = 1.6  # how much larger than the picture allows
@@ -25,10 +25,10 @@ class Shot(NamedTuple):
         pose: How the product stands, one of `POSES`.
         size: Width and height in pixels.
         fill: The share of the picture's shorter side that the product takes.
-        offset: Where it stands, as shares of the picture, from the centre.
+        offset: Where it stands, as shares of the picture, from the center.
         backdrop: A key of `BACKDROPS`.
-        tone: The backdrop's colour.
-        second: The backdrop's other colour.
+        tone: The backdrop's color.
+        second: The backdrop's other color.
     """
 
     pose: str
@@ -41,18 +41,18 @@ class Shot(NamedTuple):
 
 
 def stock_shot(rng: np.random.Generator) -> Shot:
-    """A shop's picture: mostly before white, the product centred and large."""
+    """A shop's picture: mostly before white, the product centered and large."""
     backdrop = "plain" if rng.random() < 0.6 else pick(list(BACKDROPS), rng)
-    tone = (255, 255, 255) if rng.random() < 0.6 else lighter(_colour(rng), rng.uniform(0.5, 0.85))
+    tone = (255, 255, 255) if rng.random() < 0.6 else lighter(_color(rng), rng.uniform(0.5, 0.85))
     pose = "front" if rng.random() < 0.4 else pick(POSES, rng)
-    return Shot(pose, _size(rng), rng.uniform(0.74, 0.95), (0.0, 0.0), backdrop, tone, lighter(_colour(rng), 0.4))
+    return Shot(pose, _size(rng), rng.uniform(0.74, 0.95), (0.0, 0.0), backdrop, tone, lighter(_color(rng), 0.4))
 
 
 def own_shot(rng: np.random.Generator) -> Shot:
     """A seller's own picture: before a wall or on a table, the product somewhere in it."""
     offset = (rng.uniform(-0.08, 0.08), rng.uniform(-0.06, 0.06))
-    tone = mix(_colour(rng), (190, 180, 165), rng.uniform(0.3, 0.8))
-    second = mix(_colour(rng), (120, 100, 80), 0.6)
+    tone = mix(_color(rng), (190, 180, 165), rng.uniform(0.3, 0.8))
+    second = mix(_color(rng), (120, 100, 80), 0.6)
     fill = rng.uniform(0.6, 0.88)
     return Shot(pick(POSES, rng), _size(rng), fill, offset, pick(list(BACKDROPS), rng), tone, second)
 
@@ -131,8 +131,8 @@ def _size(rng: np.random.Generator) -> Size:
     return (longest, round(longest / aspect)) if aspect >= 1 else (round(longest * aspect), longest)
 
 
-def _colour(rng: np.random.Generator) -> RGB:
-    return pick(COLOURS, rng).rgb
+def _color(rng: np.random.Generator) -> RGB:
+    return pick(COLORS, rng).rgb
 
 
 def _plain(picture: Image.Image, tone: RGB, second: RGB) -> None:

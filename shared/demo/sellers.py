@@ -8,7 +8,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageEnhance
 from shared.demo.canvas import contrasting, font, lighter, mix
 from shared.demo.chance import pick
 from shared.demo.scenes import resized
-from shared.demo.words import BRAND_ENDS, BRAND_STARTS, COLOURS, RGB
+from shared.demo.words import BRAND_ENDS, BRAND_STARTS, COLORS, RGB
 
 SLOGANS = (
     "PROMO", "GRATIS ONGKIR", "COD", "READY STOCK", "SALE 50%", "BEST SELLER", "ORIGINAL 100%", "TERMURAH",
@@ -69,7 +69,7 @@ def inset(picture: Image.Image, other: Image.Image, rng: np.random.Generator) ->
 def shop_card(number: int) -> Image.Image:
     """A shop's own card, which it uses as the picture of quite different products."""
     rng = np.random.default_rng([number])
-    tone = pick(COLOURS, rng).rgb
+    tone = pick(COLORS, rng).rgb
     card = Image.new("RGB", (220, 220), tone)
     pen = ImageDraw.Draw(card)
     pen.rectangle((14, 60, 206, 160), fill=lighter(tone, 0.75))
@@ -185,5 +185,5 @@ def _write(picture: Image.Image, words: str, at: tuple[float, float], height: fl
 
 
 def _loud(rng: np.random.Generator) -> RGB:
-    """A colour that shouts."""
-    return mix(pick(COLOURS, rng).rgb, pick(LOUD, rng), 0.6)
+    """A color that shouts."""
+    return mix(pick(COLORS, rng).rgb, pick(LOUD, rng), 0.6)

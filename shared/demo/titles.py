@@ -1,4 +1,4 @@
-"""How sellers write titles: Indonesian and English mixed, shouted, shortened, misspelt, and full of praise."""
+"""How sellers write titles: Indonesian and English mixed, shouted, shortened, misspelled, and full of praise."""
 
 from collections.abc import Sequence
 
@@ -49,7 +49,7 @@ def official_title(product: Product, seeds: Sequence[int], names_option: bool, n
     Args:
         product: What is sold.
         seeds: Seeds the wording.
-        names_option: Whether it tells the colour or flavour.
+        names_option: Whether it tells the color or flavor.
         names_amount: Whether it tells the size.
     """
     return _compose(product, np.random.default_rng(seeds), names_option, names_amount)

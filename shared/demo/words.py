@@ -1,4 +1,4 @@
-"""The words of the demo marketplace: what is sold, in which colours and flavours, under which invented names."""
+"""The words of the demo marketplace: what is sold, in which colors and flavors, under which invented names."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ RGB = tuple[int, int, int]
 
 
 class Option(NamedTuple):
-    """A colour, scent or flavour: its names, Indonesian first, and the colour it is drawn in."""
+    """A color, scent or flavor: its names, Indonesian first, and the color it is drawn in."""
 
     names: tuple[str, ...]
     rgb: RGB
@@ -19,7 +19,7 @@ class Kind(NamedTuple):
         form: The silhouette it is drawn with, a key of `pictures.FORMS`.
         nouns: What sellers call it.
         lines: Two lists of words that a product line's name is made of.
-        options: The colours, scents or flavours it comes in.
+        options: The colors, scents or flavors it comes in.
         amounts: The sizes it comes in, none if size plays no part.
         unit: The unit of the amounts, a key of `titles.UNITS`.
         claims: What sellers say about it.
@@ -66,7 +66,7 @@ HOME = (
     ("Living", "Sip", "Home", "Friends", "Moment", "Hug", "Garden", "Story", "Club", "Day"),
 )
 
-COLOURS = (
+COLORS = (
     Option(("hitam", "black"), (42, 42, 46)),
     Option(("putih", "white"), (240, 238, 232)),
     Option(("merah", "red"), (204, 38, 44)),
@@ -98,7 +98,7 @@ SCENTS = (
     Option(("sakura", "cherry blossom"), (246, 178, 200)),
     Option(("laut", "ocean"), (46, 110, 190)),
 )
-FLAVOURS = (
+FLAVORS = (
     Option(("balado", "pedas"), (212, 48, 38)),
     Option(("keju", "cheese"), (246, 184, 44)),
     Option(("coklat", "chocolate"), (104, 62, 40)),
@@ -124,46 +124,46 @@ KINDS = (
          ("siang malam", "glowing", "pencerah wajah", "[BPOM]", "anti aging")),
     Kind("tube", ("facial wash", "sabun muka", "pencuci muka"), CARE, SCENTS, (50, 100, 150), "g",
          ("kulit berminyak", "anti jerawat", "acne", "[BPOM]")),
-    Kind("lipstick", ("lipstik", "lip cream", "lipstick matte"), CARE, COLOURS, (), "",
+    Kind("lipstick", ("lipstik", "lip cream", "lipstick matte"), CARE, COLORS, (), "",
          ("tahan lama", "waterproof", "[BPOM]", "matte")),
-    Kind("pouch", ("keripik", "kripik singkong", "snack chips"), FOOD, FLAVOURS, (60, 120, 250, 500), "g",
+    Kind("pouch", ("keripik", "kripik singkong", "snack chips"), FOOD, FLAVORS, (60, 120, 250, 500), "g",
          ("renyah gurih", "cemilan", "oleh oleh", "halal")),
-    Kind("pouch", ("kopi bubuk", "coffee", "kopi"), FOOD, FLAVOURS, (100, 200, 500), "g",
+    Kind("pouch", ("kopi bubuk", "coffee", "kopi"), FOOD, FLAVORS, (100, 200, 500), "g",
          ("arabika", "robusta", "biji pilihan", "halal MUI")),
-    Kind("box", ("susu bubuk", "milk powder", "susu"), FOOD, FLAVOURS, (200, 400, 800), "g",
+    Kind("box", ("susu bubuk", "milk powder", "susu"), FOOD, FLAVORS, (200, 400, 800), "g",
          ("usia 1-3 tahun", "tinggi kalsium", "exp panjang")),
     Kind("box", ("masker", "face mask", "masker wajah"), CARE, SCENTS, (5, 10, 50), "pcs",
          ("3 ply", "sekali pakai", "sheet mask", "earloop")),
-    Kind("can", ("minuman kaleng", "drink", "minuman soda"), FOOD, FLAVOURS, (6, 12, 24), "pcs",
+    Kind("can", ("minuman kaleng", "drink", "minuman soda"), FOOD, FLAVORS, (6, 12, 24), "pcs",
          ("segar dingin", "exp lama", "halal")),
-    Kind("tee", ("kaos", "t-shirt", "baju kaos"), STYLE, COLOURS, (), "",
+    Kind("tee", ("kaos", "t-shirt", "baju kaos"), STYLE, COLORS, (), "",
          ("cotton combed 30s", "pria wanita", "lengan pendek", "unisex", "distro")),
-    Kind("dress", ("gamis", "dress wanita", "maxi dress"), STYLE, COLOURS, (), "",
+    Kind("dress", ("gamis", "dress wanita", "maxi dress"), STYLE, COLORS, (), "",
          ("busui friendly", "baju muslim", "bahan katun", "terbaru 2021", "fit to L")),
-    Kind("pants", ("celana panjang", "celana", "jogger pants"), STYLE, COLOURS, (), "",
+    Kind("pants", ("celana panjang", "celana", "jogger pants"), STYLE, COLORS, (), "",
          ("pria wanita", "bahan adem", "training", "pinggang karet")),
-    Kind("shoe", ("sepatu sneakers", "sepatu", "sneaker shoes"), STYLE, COLOURS, (), "",
+    Kind("shoe", ("sepatu sneakers", "sepatu", "sneaker shoes"), STYLE, COLORS, (), "",
          ("sekolah kuliah", "pria wanita", "sol karet", "import")),
-    Kind("bag", ("tas selempang", "sling bag", "tas wanita"), STYLE, COLOURS, (), "",
+    Kind("bag", ("tas selempang", "sling bag", "tas wanita"), STYLE, COLORS, (), "",
          ("kulit sintetis", "murah cantik", "korea style", "impor")),
-    Kind("backpack", ("tas ransel", "backpack", "tas punggung"), STYLE, COLOURS, (15, 20, 25, 30), "L",
+    Kind("backpack", ("tas ransel", "backpack", "tas punggung"), STYLE, COLORS, (15, 20, 25, 30), "L",
          ("laptop 14 inch", "sekolah anak", "anti air", "free raincover")),
-    Kind("phone", ("hp", "smartphone", "handphone android"), TECH, COLOURS, (32, 64, 128), "GB",
+    Kind("phone", ("hp", "smartphone", "handphone android"), TECH, COLORS, (32, 64, 128), "GB",
          ("garansi resmi", "RAM 4", "4G LTE", "dual sim", "fullset"), True),
-    Kind("case", ("casing hp", "case", "softcase"), TECH, COLOURS, (), "",
+    Kind("case", ("casing hp", "case", "softcase"), TECH, COLORS, (), "",
          ("anti crack", "silikon", "tpu premium", "anti jamur"), True),
-    Kind("cable", ("kabel data", "usb cable", "kabel charger"), TECH, COLOURS, (1, 2, 3), "m",
+    Kind("cable", ("kabel data", "usb cable", "kabel charger"), TECH, COLORS, (1, 2, 3), "m",
          ("type c", "fast charging", "micro usb", "3A"), True),
-    Kind("earphones", ("headphone", "headset bluetooth", "earphone wireless"), TECH, COLOURS, (), "",
-         ("bass", "garansi 1 tahun", "hifi stereo", "noise cancelling"), True),
-    Kind("powerbank", ("powerbank", "power bank", "pb"), TECH, COLOURS, (5000, 10000, 20000), "mAh",
+    Kind("earphones", ("headphone", "headset bluetooth", "earphone wireless"), TECH, COLORS, (), "",
+         ("bass", "garansi 1 tahun", "hifi stereo", "noise canceling"), True),
+    Kind("powerbank", ("powerbank", "power bank", "pb"), TECH, COLORS, (5000, 10000, 20000), "mAh",
          ("fast charging", "real capacity", "garansi", "slim"), True),
-    Kind("watch", ("jam tangan", "smartwatch", "watch"), TECH, COLOURS, (), "",
+    Kind("watch", ("jam tangan", "smartwatch", "watch"), TECH, COLORS, (), "",
          ("anti air", "pria wanita", "tali karet", "garansi baterai"), True),
-    Kind("tumbler", ("botol minum", "tumbler", "termos"), HOME, COLOURS, (350, 500, 750, 1000), "ml",
+    Kind("tumbler", ("botol minum", "tumbler", "termos"), HOME, COLORS, (350, 500, 750, 1000), "ml",
          ("stainless", "bpa free", "tahan panas", "anti tumpah")),
-    Kind("mug", ("gelas", "mug keramik", "cangkir"), HOME, COLOURS, (), "",
+    Kind("mug", ("gelas", "mug keramik", "cangkir"), HOME, COLORS, (), "",
          ("souvenir", "custom", "keramik tebal", "kado ulang tahun")),
-    Kind("plush", ("boneka", "doll", "boneka lucu"), HOME, COLOURS, (20, 30, 45, 60), "cm",
+    Kind("plush", ("boneka", "doll", "boneka lucu"), HOME, COLORS, (20, 30, 45, 60), "cm",
          ("bahan halus", "kado anak", "yelvo", "mainan anak")),
 )  # fmt: skip

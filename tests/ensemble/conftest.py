@@ -11,22 +11,22 @@ import pyarrow as pa
 import pytest
 
 from ensemble.candidates import union
-from ensemble.pool import Evidence, PoolEvidence
+from ensemble.pool_views import BranchView, PoolViews
 from shared.demo import make_demo
-from shared.neighbours import nearest
-from shared.run import ROOT
+from shared.pipeline.run import ROOT
 from shared.schema import CATALOG_SCHEMA, Catalog, Embeddings, Pairs
+from shared.search.exact import nearest
 
 VOCABULARY = "tas ransel wanita pria hitam 500ml 2 lusin isi 10 pcs iphone 8 64gb lem kaos xl merah ori murah"
 WORDS = VOCABULARY.split()
 SMALL = ["--image.epochs=0", "--distilbert.epochs=0", "--image.size=64", "--image.embed_size=64", "--scorer.rounds=30"]
 
 MakeCatalog = Callable[..., Catalog]
-MakePool = Callable[..., PoolEvidence]
+MakePool = Callable[..., PoolViews]
 
 
 def catalog(titles: Sequence[str | None], ids: Sequence[str] | None = None, **columns: Sequence[object]) -> Catalog:
-    """Listings with these titles; other columns of the catalogue as given, else null."""
+    """Listings with these titles; other columns of the catalog as given, else null."""
     n = len(titles)
     arrays = {f.name: pa.nulls(n, f.type) for f in CATALOG_SCHEMA}
     arrays["posting_id"] = pa.array(ids if ids is not None else [f"id{i:04}" for i in range(n)], pa.string())
@@ -68,7 +68,7 @@ def make_random_catalog() -> MakeCatalog:
 def make_pool() -> MakePool:
     """A pool in which a branch knows titles, another pictures, and a third nothing at all."""
 
-    def make(listings: Catalog, neighbours: int = 4) -> PoolEvidence:
+    def make(listings: Catalog, neighbors: int = 4) -> PoolViews:
         known = {
             "words": np.array([bool(title.strip()) for title in listings.titles], dtype=bool),
             "looks": listings.has_image.astype(bool),
@@ -77,28 +77,28 @@ def make_pool() -> MakePool:
         views = {}
         for seed, (name, present) in enumerate(known.items()):
             embeddings = random_embeddings(present, seed)
-            views[name] = Evidence(embeddings, nearest(embeddings, neighbours, np))
-        return PoolEvidence(listings, views)
+            views[name] = BranchView(embeddings, nearest(embeddings, neighbors, np))
+        return PoolViews(listings, views)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def proposed() -> Callable[[PoolEvidence], Pairs]:
+def proposed() -> Callable[[PoolViews], Pairs]:
     """All that the branches of a pool propose."""
     return lambda pool: union((view.candidates for view in pool.branches.values()), len(pool))
 
 
 @pytest.fixture(scope="session")
-def moved() -> Callable[[PoolEvidence, np.ndarray], PoolEvidence]:
+def moved() -> Callable[[PoolViews, np.ndarray], PoolViews]:
     """The same pool with its listings in another order: new row → old row."""
 
-    def move(pool: PoolEvidence, order: np.ndarray, neighbours: int = 4) -> PoolEvidence:
+    def move(pool: PoolViews, order: np.ndarray, neighbors: int = 4) -> PoolViews:
         views = {}
         for name, view in pool.branches.items():
             embeddings = Embeddings(view.embeddings.vectors[order], view.embeddings.present[order])
-            views[name] = Evidence(embeddings, nearest(embeddings, neighbours, np))
-        return PoolEvidence(pool.catalog.take(order), views)
+            views[name] = BranchView(embeddings, nearest(embeddings, neighbors, np))
+        return PoolViews(pool.catalog.take(order), views)
 
     return move
 

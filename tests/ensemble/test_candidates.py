@@ -81,7 +81,7 @@ def test_recall_by_rank_is_that_of_each_listings_nearest(k: int, make_pool: Make
     rng = np.random.default_rng(1)
     labels = [str(rng.integers(6)) for _ in range(40)]
     shas = [f"sha{at}" if at % 2 else None for at in range(40)]
-    pool = make_pool(make_catalog(["tas"] * 40, label_group=labels, image_sha=shas), neighbours=12)
+    pool = make_pool(make_catalog(["tas"] * 40, label_group=labels, image_sha=shas), neighbors=12)
     true = {(i, j) for i in range(40) for j in range(i + 1, 40) if labels[i] == labels[j]}
     table = recall_by_rank(pool)
     assert table["k"] == list(RANKS)

@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ensemble import train, tune
-from shared.pools import load_split
-from shared.run import MANIFEST, Run
+from ensemble.decision import tuning as tune
+from ensemble.scorer import training as train
+from shared.pipeline.pools import load_split
+from shared.pipeline.run import MANIFEST, Run
+from shared.pipeline.settings import Settings, remembered
 from shared.schema import Catalog, Pairs
-from shared.settings import Settings, remembered
 
 BRANCHES = ["image", "distilbert", "tfidf", "phash"]
-POOLS = ["fold0", "fold1", "holdout", "catalogue"]
+POOLS = ["fold0", "fold1", "holdout", "catalog"]
 ONE_CORE = ["--compute.threads=1", "--compute.device=cpu"]
 FIGURES = {"pool_size", "row_f1", "row_precision", "row_recall", "pair_f1", "b3_f1"}
 
@@ -61,13 +62,13 @@ def listings_of(data: Path) -> pd.DataFrame:
 def test_every_stage_is_done_and_keeps_its_figures(first: tuple[Path, str]) -> None:
     run, output = first
     done = set(stage_lines(output))
-    expected = {"catalogue/train", "split", "matches", "ensemble/scorer", "ensemble/decision"}
+    expected = {"catalog/train", "split", "matches", "ensemble/scorer", "ensemble/decision"}
     expected |= {
         f"{name}/{step}/{pool}" for name in BRANCHES for step in ("embeddings", "candidates") for pool in POOLS
     }
     expected |= {f"{name}/encoder/{of}" for name in ("image", "distilbert") for of in ("fold0", "fold1", "all")}
     expected |= {f"ensemble/{step}/{pool}" for step in ("candidates", "features") for pool in POOLS}
-    expected |= {"ensemble/scores/holdout", "ensemble/scores/catalogue", "ensemble/evaluation"}
+    expected |= {"ensemble/scores/holdout", "ensemble/scores/catalog", "ensemble/evaluation"}
     assert expected <= done
     assert {m["stage"] for m in Run(run).stages()} == done
     assert not [path for path in run.rglob("*") if path.suffix in (".pkl", ".pickle", ".pt", ".work", ".partial")]
@@ -142,7 +143,7 @@ def test_a_setting_redoes_what_depends_on_it_and_nothing_else(run: Path, command
 
 def test_a_command_does_its_own_part_again_when_forced(run: Path, command: Command) -> None:
     before = content(run)
-    code, output, _ = command("ensemble.tune", "--run", run, "--force")
+    code, output, _ = command("ensemble.decision.tuning", "--run", run, "--force")
     assert code == 0
     assert [name for name, text in stage_lines(output).items() if text != "unchanged"] == ["ensemble/decision"]
     assert (run / "ensemble/decision/decision.json").read_bytes() == before["ensemble/decision/decision.json"]
@@ -153,16 +154,16 @@ def test_a_command_does_its_own_part_again_when_forced(run: Path, command: Comma
 
 def test_neither_scorer_nor_decision_sees_the_holdout(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = content(run / "ensemble")
-    for folder in [*run.rglob("holdout"), *(path for path in run.rglob("catalogue") if path.parent != run)]:
+    for folder in [*run.rglob("holdout"), *(path for path in run.rglob("catalog") if path.parent != run)]:
         shutil.rmtree(folder)
     held_out = load_split(Run(run)).fold == -1
-    listings = Catalog.load(run / "catalogue" / "train" / "catalogue.parquet")
+    listings = Catalog.load(run / "catalog" / "train" / "catalog.parquet")
 
-    class Relabelled:
+    class Relabeled:
         labels = np.where(held_out, "one group", listings.labels)
 
     for module in (train, tune):
-        monkeypatch.setattr(module, "train_catalog", lambda _: Relabelled)
+        monkeypatch.setattr(module, "train_catalog", lambda _: Relabeled)
     again = Run(run, force=("ensemble/scorer", "ensemble/decision"), say=lambda line: None)
     settings = Settings(remembered(run))
     train.train_stage(again, settings)
@@ -172,7 +173,7 @@ def test_neither_scorer_nor_decision_sees_the_holdout(run: Path, monkeypatch: py
         assert (run / "ensemble" / name).read_bytes() == before[name]
 
 
-# --- other catalogues ------------------------------------------------------------------------------------------------
+# --- other catalogs ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("prefix", ["", "other "])
@@ -195,7 +196,7 @@ def test_the_same_listings_in_another_order_get_the_same_groups(
 
 
 @pytest.mark.parametrize("titles", [["Sabun cair 500 ml", "sabun cair 0.5 L", "tas ransel"], ["tas"], [""]])
-def test_a_catalogue_of_a_few_titles_is_matched(
+def test_a_catalog_of_a_few_titles_is_matched(
     titles: Sequence[str], first: tuple[Path, str], command: Command, tmp_path: Path
 ) -> None:
     pd.DataFrame({"posting_id": [f"={at}" for at in range(len(titles))], "title": titles}).to_csv(
@@ -209,7 +210,7 @@ def test_a_catalogue_of_a_few_titles_is_matched(
     assert (tmp_path / "out" / "submission.csv").read_text().splitlines()[1].startswith("'=0,'=0")
 
 
-def test_a_catalogue_of_titles_alone_trains_and_is_matched(data: Path, command: Command, tmp_path: Path) -> None:
+def test_a_catalog_of_titles_alone_trains_and_is_matched(data: Path, command: Command, tmp_path: Path) -> None:
     listings_of(data)[["posting_id", "title", "label_group"]].to_csv(tmp_path / "titles.csv", index=False)
     run = tmp_path / "run"
     arguments = ["--data", tmp_path / "titles.csv", "--ensemble.branches=tfidf,phash", "--scorer.rounds=20", *ONE_CORE]

@@ -60,12 +60,12 @@ def assert_equal(one: Any, other: Any) -> None:
 
 
 @pytest.mark.parametrize("ids", [["a", "a"], ["a", None], [None]])
-def test_a_catalogue_refuses_ids_that_are_null_or_not_unique(catalog_of: MakeCatalog, ids: list[Any]) -> None:
+def test_a_catalog_refuses_ids_that_are_null_or_not_unique(catalog_of: MakeCatalog, ids: list[Any]) -> None:
     with pytest.raises(ValueError, match="posting id"):
         catalog_of(len(ids), posting_id=ids)
 
 
-def test_a_catalogue_refuses_other_columns_or_types(catalog_of: MakeCatalog) -> None:
+def test_a_catalog_refuses_other_columns_or_types(catalog_of: MakeCatalog) -> None:
     table = catalog_of(2).table
     for wrong in (
         table.drop_columns(["title"]),
@@ -73,12 +73,12 @@ def test_a_catalogue_refuses_other_columns_or_types(catalog_of: MakeCatalog) -> 
         table.select(sorted(table.column_names)),
         table.set_column(4, "phash", pa.array([1, 2], pa.int64())),
     ):
-        with pytest.raises(ValueError, match="catalogue columns"):
+        with pytest.raises(ValueError, match="catalog columns"):
             Catalog(wrong)
 
 
 @pytest.mark.parametrize("folder", [None, Path("/pictures/of é")])
-def test_a_catalogue_comes_back_as_saved_nulls_included(
+def test_a_catalog_comes_back_as_saved_nulls_included(
     catalog_of: MakeCatalog, tmp_path: Path, folder: Path | None
 ) -> None:
     awkward = ["001", "1e5", "NA", " a b ", "🛒", "x" * 300, ""]
@@ -103,14 +103,14 @@ def test_a_catalogue_comes_back_as_saved_nulls_included(
     assert back.titles.tolist() == ["NA", "", "", " ", "ABC\n", "🛒", "nan"]
 
 
-def test_the_same_catalogue_is_saved_as_the_same_bytes(catalog_of: MakeCatalog, tmp_path: Path) -> None:
+def test_the_same_catalog_is_saved_as_the_same_bytes(catalog_of: MakeCatalog, tmp_path: Path) -> None:
     made = catalog_of(3, title=["a", None, "b"])
     made.save(tmp_path / "one")
     Catalog.load(tmp_path / "one").save(tmp_path / "two")
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_an_empty_catalogue_has_empty_columns(catalog_of: MakeCatalog, tmp_path: Path) -> None:
+def test_an_empty_catalog_has_empty_columns(catalog_of: MakeCatalog, tmp_path: Path) -> None:
     empty = reloaded(catalog_of(2).take(np.array([], dtype=np.int64)), tmp_path)
     assert len(empty) == 0
     columns = [empty.ids, empty.titles, empty.labels, empty.has_image, empty.has_phash, empty.phashes]

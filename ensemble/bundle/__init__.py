@@ -1,0 +1,1 @@
+"""A bundle: what matching needs of a run, in one folder."""

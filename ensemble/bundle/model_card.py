@@ -1,0 +1,104 @@
+"""The model card of a bundle: what it was trained on, how good it is, and how to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from branches import stages as branch
+from ensemble.config import EnsembleConfig, TuneConfig
+from ensemble.decision.objective import Objective
+from ensemble.decision.tuning import load_decision
+from ensemble.evaluation.summary import COLUMNS, HEADS
+from ensemble.matcher import DECISION
+from shared.pipeline.pools import ALL, train_catalog
+from shared.pipeline.run import Run
+from shared.pipeline.settings import Settings
+
+
+def model_card(run: Run, source: Run, settings: Settings, metrics: Mapping[str, Any]) -> str:
+    """The card as Markdown; it names no place on the machine it was written on.
+
+    Args:
+        run: The run with the figures.
+        source: What is packed: the run itself, or what came of refitting it.
+        settings: Settings of the run.
+        metrics: The run's figures, as in its `metrics.json`.
+    """
+    parts = {
+        "Product matcher": "Finds the listings of a catalog that sell the same product.",
+        "Trained on": _trained_on(run, settings, refitted=source is not run),
+        "How good it is": _figures(metrics, refitted=source is not run),
+        "Decision": _decision(source, settings),
+        "Use": USE,
+        "Made with": ", ".join(f"{name} {version}" for name, version in _versions(source).items()) + ".",
+    }
+    (title, about), *rest = parts.items()
+    return "\n\n".join([f"# {title}", about, *(f"## {head}\n\n{text}" for head, text in rest)]) + "\n"
+
+
+USE = """```sh
+python -m ensemble.match --bundle BUNDLE --data new/catalog --out matches/
+```
+
+```python
+from ensemble import Matcher
+
+matched = Matcher.load("BUNDLE").match(listings, images="photos")  # a frame with posting_id, title, image
+matched.matches, matched.groups, matched.pairs
+```
+
+Both need the project's code and its packages, and no network. `bundle.json` holds the checksum of every file; a bundle
+in which anything was altered, added or removed is refused."""
+
+
+def _trained_on(run: Run, settings: Settings, *, refitted: bool) -> str:
+    figures = (run.manifest("split") or {})["figures"]
+    taught, held_out = figures["listings to train on"], figures["held out"]
+    read = (run.manifest("catalog/train") or {})["figures"]
+    products = len(set(train_catalog(run).labels))
+    what = f"{read['listings']:,} labeled listings of {products:,} products"
+    lines = [f"{what}; {read['with picture']:,} have a picture, {read['with title']:,} a title."]
+    if refitted:
+        lines.append("Encoders and scorer learned from all of them.")
+    else:
+        lines.append(
+            f"Encoders and scorer learned from {taught:,} of them; {held_out:,} were held out for the figures."
+        )
+    names = settings[EnsembleConfig].branches
+    lines.append(f"Branches: {', '.join(names)}.")
+    for name in names:
+        stage = run.manifest(f"{name}/encoder/{ALL}") if branch.learns(name) else None
+        if stage and stage["figures"].get("extra joined"):
+            lines.append(f"The {name} encoder learned from {stage['figures']['extra joined']:,} other listings, too.")
+    return "\n".join(lines)
+
+
+def _figures(metrics: Mapping[str, Any], *, refitted: bool) -> str:
+    holdout, size = metrics["holdout"], metrics["holdout"]["pool_size"]
+    rows = {f"{name} alone": figures for name, figures in metrics["branches"].items()} | {"ensemble": holdout}
+    table = [f"| | {' | '.join(HEADS)} |", "|---" * (len(HEADS) + 1) + "|"]
+    table += [f"| {name} | {' | '.join(f'{of[column]:.3f}' for column in COLUMNS)} |" for name, of in rows.items()]
+    lines = [f"Measured in a pool of {size:,} listings whose products took no part in training.", "", *table, ""]
+    lines.append("Row F1 is the mean over listings of F1 between found and true matches; it falls as the pool grows.")
+    if refitted:
+        lines.append(
+            "**These are figures of the system before it was refitted.** It was then trained on all labeled listings, "
+            "those of this pool too, and none is left to measure it on."
+        )
+    return "\n".join(lines)
+
+
+def _decision(source: Run, settings: Settings) -> str:
+    decision = load_decision(source)
+    veto = ", and titles that state different quantities never match" if decision.veto else ""
+    aim = Objective.parse(settings[TuneConfig].objective).name
+    size = f"{decision.pool_size:,} listings" if decision.pool_size else "unknown size"
+    larger = "for a larger one it rises" if decision.drift else "in a larger one more pairs score as high by chance"
+    tuned = f"`{decision.rule}` at {decision.threshold:.3f}, tuned for {aim}{veto}"
+    return f"{tuned}. The threshold is for a catalog of {size}; {larger}."
+
+
+def _versions(source: Run) -> dict[str, str]:
+    versions: dict[str, str] = (source.manifest(DECISION) or {})["versions"]
+    return versions

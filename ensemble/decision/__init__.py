@@ -1,0 +1,1 @@
+"""The decision: rules, thresholds and how they are tuned."""

@@ -1,0 +1,155 @@
+"""Features of a pair within the pool's graph: cosine, ranks, and how dense both endpoints' neighborhoods are.
+
+A cosine of .7 means a match where neighbors lie at .4, and nothing where fifty of them lie at .7. Ranks, gaps and
+z-scores say this without depending on the size of the pool.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ensemble.pool_views import BranchView, PoolViews, locate
+from shared.schema import Floats, Pairs
+from shared.search.sorting import best_first
+
+DEPTHS = (5, 15)  # neighbors over which density is taken
+FEW = 1e-3  # least standard deviation in a z-score
+
+
+def of_branches(pool: PoolViews, pairs: Pairs) -> dict[str, Any]:
+    """The features of every branch, named `<branch>_<feature>`, float32 [p]; NaN where a branch says nothing."""
+    every = pairs if pool.proposed is None else pool.proposed
+    at = slice(None) if every is pairs else locate(pairs, every.left, every.right, np)[0]
+    cosines = _cosines(pool, every)
+    features: dict[str, Any] = {}
+    for name, view in pool.branches.items():
+        cosine = cosines[cosine_of(name)][at]
+        features |= {cosine_of(name): cosine} | _prefixed(name, _of_branch(view, pairs, cosine, pool.xp))
+    mean = mean_of_known([*cosines.values()], pool.xp)
+    graph = EdgeGraph(len(pool), every.left, every.right, np.nan_to_num(mean, nan=-1.0), pool.xp)
+    left, right = (pool.xp.asarray(to_host(rank)[at]) for rank in graph.ranks())
+    return features | {"all_cosine": mean[at]} | _prefixed("all", graph_features(graph, pairs, mean[at], (left, right)))
+
+
+def cosine_of(branch: str) -> str:
+    """The name of the feature that is a branch's cosine."""
+    return f"{branch}_cosine"
+
+
+def _cosines(pool: PoolViews, pairs: Pairs) -> dict[str, Floats]:
+    def worked_out(some: Pairs) -> dict[str, Floats]:
+        of = {cosine_of(name): view.embeddings for name, view in pool.branches.items()}
+        return {name: embeddings.similarity(some.left, some.right) for name, embeddings in of.items()}
+
+    return pool.known_or(pairs, [*map(cosine_of, pool.branches)], worked_out)
+
+
+def mean_of_known(columns: list[Floats], xp: ModuleType) -> Floats:
+    """Mean of the columns, float32 [p], over those that are not NaN; NaN where all are."""
+    stacked = xp.asarray(np.stack(columns), dtype=np.float32)
+    known = ~xp.isnan(stacked)
+    count = known.sum(axis=0)
+    mean = xp.where(count > 0, xp.where(known, stacked, 0).sum(axis=0) / xp.maximum(count, 1), np.nan)
+    on_host: Floats = to_host(mean).astype(np.float32)
+    return on_host
+
+
+def _of_branch(view: BranchView, pairs: Pairs, cosine: Floats, xp: ModuleType) -> dict[str, Any]:
+    found = view.candidates
+    graph = EdgeGraph(pairs.n, found.left, found.right, found.similarity, xp)
+    at, known = locate(pairs, found.left, found.right, xp)
+    if len(found) == 0:
+        return graph_features(graph, pairs, cosine, (xp.zeros(len(pairs)), xp.zeros(len(pairs))))
+    left, right = (xp.where(known, xp.asarray(rank)[at], 0) for rank in (found.rank_left, found.rank_right))
+    return graph_features(graph, pairs, cosine, (left, right))
+
+
+def graph_features(graph: EdgeGraph, pairs: Pairs, score: Floats, ranks: tuple[Any, Any]) -> dict[str, Any]:
+    """Ranks and densities of pairs in a graph; the lower and the higher of what the two endpoints say.
+
+    Args:
+        graph: Listings linked by a similarity.
+        pairs: The pairs to describe.
+        score: Their similarity, float32 [p].
+        ranks: Rank of right for left and of left for right, [p]; 0 where there is none.
+    """
+    xp = graph.xp
+    value = xp.asarray(score)
+    rank = [xp.where(r > 0, r, np.nan).astype(np.float32) for r in ranks]
+    features = {
+        "rank_low": xp.fmin(*rank),
+        "rank_high": xp.maximum(*rank),  # NaN unless each is among the other's neighbors
+        "mutual": xp.where(xp.isnan(value), np.nan, (ranks[0] > 0) & (ranks[1] > 0)),
+    }
+    left, right = xp.asarray(pairs.left), xp.asarray(pairs.right)
+    for name, of_listing in graph.densities().items():
+        a, b = of_listing[left], of_listing[right]
+        features |= {f"{name}_low": xp.fmin(a, b), f"{name}_high": xp.fmax(a, b)}
+    for name, center, spread in graph.standards():
+        z = [(value - center[end]) / spread[end] for end in (left, right)]
+        features |= {f"{name}_low": xp.minimum(*z), f"{name}_high": xp.maximum(*z)}
+    return {name: to_host(column).astype(np.float32) for name, column in features.items()}
+
+
+class EdgeGraph:
+    """Listings linked by pairs with a similarity; every link is seen from both ends.
+
+    Args:
+        n: Listings.
+        left, right: Linked rows, int32 [e].
+        similarity: float32 [e].
+        xp: numpy or CuPy.
+    """
+
+    def __init__(self, n: int, left: Any, right: Any, similarity: Any, xp: ModuleType) -> None:
+        self.n, self.xp = n, xp
+        ends = xp.concatenate([xp.asarray(left), xp.asarray(right)])
+        similarity = xp.asarray(similarity, dtype=np.float32)
+        both = xp.concatenate([similarity, similarity])
+        self._order = best_first(ends, both, xp)
+        self.end, self.similarity = ends[self._order], both[self._order]  # by listing, best first
+        self._start = xp.searchsorted(self.end, xp.arange(n))
+        self._place = xp.arange(len(self.end)) - self._start[self.end]  # place in its listing's row, from 0
+
+    def ranks(self) -> tuple[Any, Any]:
+        """Competition rank of each link among its left and among its right listing's, int [e]."""
+        xp, e = self.xp, len(self._order) // 2
+        new = xp.ones(len(self.end), dtype=bool)
+        new[1:] = (self.end[1:] != self.end[:-1]) | (self.similarity[1:] != self.similarity[:-1])
+        first_equal = xp.flatnonzero(new)[xp.cumsum(new) - 1]
+        rank = xp.zeros(len(self.end), dtype=np.int32)
+        rank[self._order] = first_equal - self._start[self.end] + 1
+        return rank[:e], rank[e:]
+
+    def densities(self) -> dict[str, Any]:
+        """Per listing: its best similarity and the mean of its best few, float64 [n]; NaN without a neighbor."""
+        return {"top1": self._mean(1)} | {f"top{depth}": self._mean(depth) for depth in DEPTHS}
+
+    def standards(self) -> list[tuple[str, Any, Any]]:
+        """What a link is measured against: (name, center [n], spread [n]); gap to the best, z-score in the best few."""
+        deep = DEPTHS[-1]
+        center = self._mean(deep)
+        squares = self._mean(deep, power=2)
+        spread = self.xp.sqrt(self.xp.maximum(squares - center**2, 0)) + FEW
+        return [("gap", self._mean(1), self.xp.ones(self.n)), ("z", center, spread)]
+
+    def _mean(self, depth: int, power: int = 1) -> Any:
+        xp = self.xp
+        if len(self.end) == 0:  # CuPy counts nothing in an empty array
+            return xp.full(self.n, np.nan)
+        near = self._place < depth
+        total = xp.bincount(self.end[near], weights=self.similarity[near].astype(np.float64) ** power, minlength=self.n)
+        count = xp.bincount(self.end[near], minlength=self.n)
+        return xp.where(count > 0, total / xp.maximum(count, 1), np.nan)
+
+
+def to_host(array: Any) -> Any:
+    """A numpy array, wherever the array lives."""
+    return array.get() if hasattr(array, "get") else np.asarray(array)
+
+
+def _prefixed(name: str, features: dict[str, Any]) -> dict[str, Any]:
+    return {f"{name}_{feature}": column for feature, column in features.items()}

@@ -1,0 +1,165 @@
+"""A folder whose content is replaced as a whole: killed at any moment, it is as before or as after.
+
+    000006/        the snapshot before, kept for those who read it still
+    000007/        the present one; what was written once never changes
+    CURRENT.json   which one is the present one, with the SHA-256 of its manifest
+
+A snapshot is written beside the others, its manifest (checksums of all its files) last, and is on the disk before
+`CURRENT.json` is replaced by one that names it; the first one needs none. What a killed writer left, and all snapshots
+but the present one, are removed when the next one is written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.errors import ArtifactError, MatcherError
+from shared.pipeline.run import MANIFEST, Run, damage, file_digest, write_json
+
+CURRENT = "CURRENT.json"
+FIRST = "000001"
+_OWN = re.compile(rf"\d{{6,}}(\.work)?|{re.escape(CURRENT)}(\.partial)?|\.lock")
+_NAME = re.compile(r"\d{6,}")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The content of a folder at one time.
+
+    Args:
+        number: From 1, one more each time.
+        folder: Where its files are; they have been checked.
+        about: What was said of it when it was written.
+    """
+
+    number: int
+    folder: Path
+    about: dict[str, Any]
+
+
+class Snapshots:
+    """A folder of snapshots.
+
+    Args:
+        folder: Where it is; made when the first snapshot is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the folder against other writers; readers need not ask.
+
+        Raises:
+            MatcherError: Another process holds it, it cannot be written, or it holds something else.
+        """
+        self._check_own()
+        return Run(self.folder).locked()
+
+    def current(self) -> Snapshot | None:
+        """The present snapshot, its files checked against their checksums; None where none was ever written.
+
+        Raises:
+            ArtifactError: A file is missing or altered.
+            MatcherError: The folder holds something else.
+        """
+        self._check_own()
+        while (named := self._named()) is not None:
+            try:
+                return self._checked(named)
+            except ArtifactError:
+                if self._named() == named:  # else writers have been faster, and it is gone
+                    raise
+        return None
+
+    def _named(self) -> dict[str, Any] | None:
+        """Which snapshot is the present one, and the SHA-256 of its manifest; None where none was ever written."""
+        if (self.folder / CURRENT).exists():
+            return self._parsed(self.folder / CURRENT)
+        finished = sorted(path.name for path in self.folder.glob("*") if _NAME.fullmatch(path.name))
+        if not finished:
+            return None
+        manifest = self.folder / FIRST / MANIFEST
+        if finished != [FIRST] or not manifest.is_file():
+            raise self._damaged(f"{CURRENT} is missing")
+        return {"snapshot": FIRST, "sha256": file_digest(manifest)}  # its writer was killed before it named it
+
+    def _checked(self, named: Mapping[str, Any]) -> Snapshot:
+        folder = self.folder / str(named.get("snapshot"))
+        if not _NAME.fullmatch(folder.name) or not folder.is_dir() or folder.is_symlink():
+            raise self._damaged(f"{CURRENT} names no snapshot that is there")
+        if fault := damage(folder, {MANIFEST: str(named.get("sha256"))}):
+            raise self._damaged(f"{folder.name}/{fault}")
+        manifest = self._parsed(folder / MANIFEST)
+        if fault := damage(folder, manifest["files"]):
+            raise self._damaged(f"{folder.name}/{fault}")
+        return Snapshot(int(folder.name), folder, manifest["about"])
+
+    def write(self, after: int, about: Mapping[str, Any], fill: Callable[[Path], object]) -> None:
+        """Make a new snapshot the present one. The folder must be held.
+
+        Args:
+            after: Number of the snapshot that it follows, the present one; 0 where there is none.
+            about: What to say of it, JSON-able.
+            fill: Writes its files into the folder it is given.
+        """
+        self._tidy(after)
+        final = self.folder / f"{after + 1:06}"
+        work = final.with_name(final.name + ".work")
+        work.mkdir()
+        try:
+            fill(work)
+            files = {str(path.relative_to(work)): path for path in sorted(work.rglob("*")) if path.is_file()}
+            checksums = {name: file_digest(path) for name, path in files.items()}
+            write_json(work / MANIFEST, {"about": dict(about), "files": checksums})
+            for path in (*files.values(), *{path.parent for path in files.values()}, work):
+                _to_disk(path)
+            work.rename(final)
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+        _to_disk(self.folder)
+        write_json(self.folder / CURRENT, {"snapshot": final.name, "sha256": file_digest(final / MANIFEST)})
+        _to_disk(self.folder)
+
+    def _tidy(self, present: int) -> None:
+        """Remove all snapshots but the present one, finished or not."""
+        for path in self.folder.iterdir():
+            if path.is_dir() and path.name != f"{present:06}":
+                shutil.rmtree(path)
+
+    def _check_own(self) -> None:
+        if self.folder.exists() and not self.folder.is_dir():
+            raise MatcherError(f"{self.folder} is a file; a folder is needed")
+        foreign = [path.name for path in self.folder.glob("*") if not _OWN.fullmatch(path.name)]
+        if foreign:
+            raise MatcherError(f"{self.folder} holds {min(foreign)!r}, which is none of an index; name another folder")
+
+    def _parsed(self, path: Path) -> dict[str, Any]:
+        try:
+            parsed = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            parsed = None
+        if not isinstance(parsed, dict):
+            raise self._damaged(f"{path.name} is not as it was written")
+        return parsed
+
+    def _damaged(self, what: str) -> ArtifactError:
+        return ArtifactError(f"{self.folder} is damaged: {what}; bring the folder back from a copy, or make it anew")
+
+
+def _to_disk(path: Path) -> None:
+    """Make sure that a file, or the names in a folder, outlive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""The LightGBM models that score candidate pairs."""

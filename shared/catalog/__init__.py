@@ -1,0 +1,1 @@
+"""Read listings: tables, images, titles, public data sets, and the split."""

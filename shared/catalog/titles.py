@@ -1,0 +1,136 @@
+"""The one form of a title that words, encoders and the equal-title test see.
+
+The order of the steps matters: escapes are decoded before punctuation goes, numbers are put in shape while their
+separators still stand, and a unit is glued to its number once single spaces are left between words.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from itertools import dropwhile
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Units that belong to the number before them. Counting words ("2 pcs", "isi 2") and letters that are sizes or
+# models more often than units ("a", "s", "x", "in") stay words.
+UNITS = (
+    "ml cl l lt ltr liter liters litre litres cc mcg mg g gr gram grams gms kg oz lb lbs mm cm m mtr meter meters "
+    "metre inch mb gb tb mah wh w watt kw v volt hz khz mhz ghz mp mpix rpm dpi psi mbps px pixels"
+)
+
+_BYTES_LITERAL = re.compile(r"""\s*b(["'])(.*)\1\s*""", re.DOTALL)
+_BYTE_ESCAPES = re.compile(r"(?:\\x[0-9a-fA-F]{2})+")
+_CODE_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+_THOUSANDS = re.compile(r"(?<!\d)(?<!\d[.,])[1-9]\d{0,2}(?:[.,]\d{3})*[.,]000(?!\d)")
+_DECIMAL = re.compile(r"(?<=\d)[.,](?=\d)")
+_APOSTROPHE = re.compile(r"(?<=[^\W_])['\u2019](?=[^\W_])")
+_PLUS = re.compile(r"(?<=[^\W_])\+(?![^\W_])")
+_PERCENT = re.compile(r"(?<=\d) ?%")
+_UNIT = re.compile(rf"(?<![^ ])(\d+(?:\.\d+)?) ({'|'.join(UNITS.split())})(?![^ ])")
+
+# Signs that stay, as private characters while everything else that is not a word character goes.
+_KEPT = {"\ue000": ".", "\ue001": "+", "\ue002": "%"}
+_DOT, _PLUS_SIGN, _PERCENT_SIGN = _KEPT
+_FILLERS = "\u115f\u1160\u034f\u17b4\u17b5"  # letters and marks that show nothing
+
+
+class _Characters(dict[int, str]):
+    """A table for `str.translate` that fills itself by a rule."""
+
+    def __init__(self, rule: Callable[[str], str], fixed: dict[str, str]) -> None:
+        super().__init__({ord(char): text for char, text in fixed.items()})
+        self.rule = rule
+
+    def __missing__(self, code: int) -> str:
+        return self.setdefault(code, self.rule(chr(code)))
+
+
+def _visible(char: str) -> str:
+    """Nothing for joiners, directions, variation selectors, skin tones, surrogates and private characters."""
+    hidden = "\ufe00" <= char <= "\ufe0f" or "\U0001f3fb" <= char <= "\U0001f3ff" or char in _FILLERS
+    return "" if hidden or unicodedata.category(char) in ("Cf", "Cs", "Cn", "Co", "Me") else char
+
+
+def _word_character(char: str) -> str:
+    """A space for punctuation, symbols, emoji and control characters."""
+    return char if unicodedata.category(char)[0] in "LNM" else " "
+
+
+_VISIBLE = _Characters(_visible, {})
+_WORD_CHARACTERS = _Characters(_word_character, _KEPT)
+
+
+def _decode_bytes(escapes: re.Match[str]) -> str:
+    return bytes.fromhex(escapes[0].replace("\\x", "")).decode("utf-8", errors="replace")
+
+
+def _decode(title: str) -> str:
+    r"""Undo what exports leave behind: `b'...'`, `\xe2\x80\x9c`, `\u2019`, `&amp;`."""
+    if literal := _BYTES_LITERAL.fullmatch(title):
+        title = literal[2]
+    if "\\" in title:
+        title = _CODE_ESCAPE.sub(lambda m: chr(int(m[1], 16)), _BYTE_ESCAPES.sub(_decode_bytes, title))
+    for _ in range(2):  # exports escape twice at most
+        if "&" in title:
+            title = html.unescape(title)
+    return title
+
+
+def _fold(text: str) -> str:
+    """Lower case, nothing invisible, one code for look-alikes (full-width letters, ligatures, composed accents)."""
+    if text.isascii():
+        return text.lower()
+    text = unicodedata.normalize("NFKC", text).translate(_VISIBLE).casefold()
+    return unicodedata.normalize("NFKC", text)
+
+
+def _mark_signs(text: str) -> str:
+    text = _THOUSANDS.sub(lambda m: re.sub("[.,]", "", m[0]), text)
+    text = _APOSTROPHE.sub("", _DECIMAL.sub(_DOT, text))
+    return _PERCENT.sub(_PERCENT_SIGN, _PLUS.sub(_PLUS_SIGN, text))
+
+
+def _word(token: str) -> str:
+    """The token without leading combining marks, which have nothing to combine with."""
+    if token[0].isalnum():
+        return token
+    return "".join(dropwhile(lambda c: unicodedata.category(c)[0] == "M", token))
+
+
+@lru_cache(maxsize=1 << 17)  # several branches and features ask for the titles of one catalog
+def normalize(title: str) -> str:
+    """Bring a title into the form in which equal titles are equal strings.
+
+    Lower case, NFKC, escapes and HTML entities decoded, emoji, control characters and punctuation gone. Decimals
+    ("1,5" and "1.5"), "%" after a number and "+" after a word stay; a unit is glued to its number ("500 ML" is
+    "500ml"). Applying it twice changes nothing.
+
+    Args:
+        title: Any text, of any length.
+
+    Returns:
+        Words separated by single spaces; "" when nothing is left, which means: no title.
+    """
+    words = _mark_signs(_fold(_decode(title))).translate(_WORD_CHARACTERS).split()
+    text = " ".join(words)
+    if not text.isascii():  # letters that met when an apostrophe went may be one character
+        text = unicodedata.normalize("NFKC", " ".join(filter(None, map(_word, words))))
+    return _UNIT.sub(r"\1\2", text)
+
+
+def normalize_all(titles: Iterable[str]) -> NDArray[Any]:
+    """Normalize every title.
+
+    Args:
+        titles: n titles.
+
+    Returns:
+        str [n] as an object array, in the order given.
+    """
+    return np.array([*(normalize(title) if title else "" for title in titles), None], dtype=object)[:-1]

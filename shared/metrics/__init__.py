@@ -1,0 +1,1 @@
+"""Measures of matches and of embeddings."""

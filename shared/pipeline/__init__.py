@@ -1,0 +1,1 @@
+"""Stages, run folders, settings, pools and the command line."""

@@ -1,0 +1,1 @@
+"""The metric-learning loop: trainer, losses, cross-batch memory, sampler, encoder, checkpoint."""

@@ -1,0 +1,168 @@
+"""The clustering, and the rule made of it, against naive implementations."""
+
+import time
+from collections.abc import Callable
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+
+from ensemble.decision.average_linkage import agglomerate
+from ensemble.decision.rules import AverageLink, DecisionRule, Threshold
+from shared.schema import Matches, Pairs
+
+Edges = dict[tuple[int, int], float]
+TIES = st.sampled_from([0.0625, 0.25, 0.5, 0.75, 1.0])
+
+
+def scored(n: int, edges: Edges) -> Pairs:
+    ends = np.array(sorted(edges), dtype=np.int32).reshape(-1, 2)
+    score = np.array([edges[pair] for pair in sorted(edges)], dtype=np.float32)
+    return Pairs(n, ends[:, 0].copy(), ends[:, 1].copy(), score=score)
+
+
+def random_edges(n: int, seed: int, digits: int | None = None) -> Edges:
+    """Groups of about five, most of whose pairs are linked and score high, and some links between them."""
+    rng = np.random.default_rng(seed)
+    group = rng.integers(0, max(n // 5, 1), n)
+    edges = {}
+    for i, j in combinations(range(n), 2):
+        same = group[i] == group[j]
+        if rng.random() < (0.8 if same else 3 / n):
+            score = rng.beta(4, 2) if same else rng.beta(2, 3)
+            edges[i, j] = float(np.float32(score if digits is None else max(round(score * digits), 1) / digits))
+    return edges
+
+
+GRAPHS = [pytest.param(n, random_edges(n, n + 100 * seed), id=f"{n}-{seed}") for n in (4, 9, 20, 45) for seed in (0, 1)]
+
+
+@st.composite
+def tied(draw: st.DrawFn) -> tuple[int, Edges]:
+    n = draw(st.integers(1, 9))
+    pairs = list(combinations(range(n), 2))
+    return n, draw(st.dictionaries(st.sampled_from(pairs), TIES)) if pairs else {}
+
+
+def partition(groups: np.ndarray) -> set[frozenset[int]]:
+    return {frozenset(np.flatnonzero(groups == group).tolist()) for group in np.unique(groups)}
+
+
+def pairs_of(matches: Matches) -> set[tuple[int, int]]:
+    both = set(zip(matches.listing.tolist(), matches.match.tolist(), strict=True))
+    assert both == {(j, i) for i, j in both}
+    return {(i, j) for i, j in both if i < j}
+
+
+# --- clustering ------------------------------------------------------------------------------------------------------
+
+
+def naive(n: int, edges: Edges, least: float) -> list[tuple[int, int, float]]:
+    """Join the two groups with the strongest link, of equals those with the lowest rows, as long as it is enough."""
+    groups = [[i] for i in range(n)]
+    joins = []
+    while len(groups) > 1:
+        found = []
+        for one, other in combinations(groups, 2):
+            between = [edges[tuple(sorted((i, j)))] for i in one for j in other if tuple(sorted((i, j))) in edges]  # type: ignore[index]
+            if between:
+                link = sum(between) / (len(one) * len(other))
+                found.append((-link, *sorted((min(one), min(other)))))
+        if not found or -min(found)[0] < least:
+            break
+        negated, low, high = min(found)
+        joins.append((low, high, -negated))
+        one, other = (next(group for group in groups if min(group) == row) for row in (low, high))
+        groups = [group for group in groups if group not in (one, other)] + [one + other]
+    return joins
+
+
+@settings(deadline=None, max_examples=150)
+@given(tied(), st.sampled_from([0.05, 0.25]))
+def test_clustering_with_ties_is_the_textbook_join_by_join(graph: tuple[int, Edges], least: float) -> None:
+    n, edges = graph
+    pairs = scored(n, edges)
+    one, other, link = agglomerate(n, pairs.left, pairs.right, pairs.score, least=least)
+    expected = naive(n, edges, least)
+    assert list(zip(one.tolist(), other.tolist(), strict=True)) == [join[:2] for join in expected]
+    assert link.tolist() == pytest.approx([join[2] for join in expected], rel=1e-12)
+
+
+@pytest.mark.parametrize(("n", "edges"), GRAPHS)
+def test_links_fall_from_join_to_join_by_themselves(n: int, edges: Edges) -> None:
+    links = [join[2] for join in naive(n, edges, 0.05)]
+    assert len(links) > 0
+    assert all(later <= earlier + 1e-12 for earlier, later in pairwise(links))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_average_link_is_scipys_on_hundreds_of_listings(seed: int) -> None:
+    n, edges = 300, random_edges(300, seed)
+    distance = np.ones((n, n))
+    for (i, j), score in edges.items():
+        distance[i, j] = distance[j, i] = 1 - score
+    np.fill_diagonal(distance, 0)
+    tree = linkage(squareform(distance), method="average")
+    rule = AverageLink(scored(n, edges))
+    for threshold in np.linspace(0.06, 0.99, 40):
+        assert partition(rule.groups(threshold)) == partition(fcluster(tree, 1 - threshold, criterion="distance"))
+
+
+@given(graph=tied())
+def test_groups_do_not_depend_on_which_thresholds_were_asked_before(graph: tuple[int, Edges]) -> None:
+    pairs = scored(*graph)
+    falling, rising = AverageLink(pairs), AverageLink(pairs)
+    found = [falling.groups(threshold).tolist() for threshold in (0.9, 0.5, 0.26, 0.1)]
+    assert found == [rising.groups(threshold).tolist() for threshold in (0.1, 0.26, 0.5, 0.9)][::-1]
+
+
+def test_groups_of_distinct_scores_do_not_depend_on_the_order_of_the_listings() -> None:
+    n, edges = 60, random_edges(60, 3)
+    order = np.random.default_rng(0).permutation(n)
+    moved = {tuple(sorted((int(order[i]), int(order[j])))): score for (i, j), score in edges.items()}
+    one, other = AverageLink(scored(n, edges)), AverageLink(scored(n, moved))  # type: ignore[arg-type]
+    for threshold in (0.2, 0.4, 0.6):
+        assert partition(other.groups(threshold)[order]) == partition(one.groups(threshold))
+
+
+def _dense(n: int) -> Pairs:
+    left, right = (rows.astype(np.int32) for rows in np.triu_indices(n, 1))
+    return Pairs(n, left, right, score=np.full(len(left), 0.9, dtype=np.float32))
+
+
+def _star(n: int) -> Pairs:
+    right = np.arange(1, n, dtype=np.int32)
+    return Pairs(n, np.zeros_like(right), right, score=np.linspace(0.3, 1, n - 1, dtype=np.float32))
+
+
+def test_a_hub_that_everyone_is_near_makes_no_giant_group() -> None:
+    start = time.perf_counter()
+    groups = AverageLink(_star(20_000)).groups(0)
+    assert np.bincount(groups).max() <= 25
+    assert len(groups) == 20_000
+    assert time.perf_counter() - start < 30
+
+
+def test_a_group_whose_pairs_are_all_certain_may_be_large() -> None:
+    assert np.bincount(AverageLink(_dense(300)).groups(0.8)).tolist() == [300]
+
+
+@pytest.mark.parametrize(("n", "edges"), GRAPHS)
+def test_the_pairs_of_groups_are_bounded_by_those_scored(n: int, edges: Edges) -> None:
+    low = {pair: score / 4 for pair, score in edges.items()}
+    matches = AverageLink(scored(n, low)).matches(0)
+    assert len(matches) / 2 * AverageLink.LEAST <= len(edges)
+
+
+@pytest.mark.parametrize("rule", [Threshold, AverageLink])
+def test_a_rule_only_looks_at_the_pairs_it_is_given(rule: Callable[[Pairs], DecisionRule]) -> None:
+    """What lies elsewhere in the pool changes nothing."""
+    edges = random_edges(20, 5)
+    alone = pairs_of(rule(scored(20, edges)).matches(0.4))
+    beside = {(i + 20, j + 20): score for (i, j), score in random_edges(30, 6).items()}
+    together = pairs_of(rule(scored(50, edges | beside)).matches(0.4))
+    assert {pair for pair in together if max(pair) < 20} == alone

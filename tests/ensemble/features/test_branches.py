@@ -1,0 +1,285 @@
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ensemble.features.branches import DEPTHS, FEW, EdgeGraph, graph_features, mean_of_known, of_branches
+from ensemble.pool_views import BranchView, PoolViews, locate
+from shared.schema import Candidates, Pairs
+
+Make = Callable[..., Any]
+Links = dict[tuple[int, int], float]
+
+
+# --- a device that is not numpy: what CuPy refuses, it refuses -------------------------------------------------------
+
+
+class DeviceArray:
+    """An array that, like CuPy's, never turns into a numpy array, nor mixes with one, unless asked by `get`."""
+
+    __array_ufunc__ = None
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
+        raise TypeError("implicit conversion to numpy")
+
+    def get(self) -> np.ndarray:
+        return self.values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, at: Any) -> Any:
+        return on_device(self.values[on_host(at)])
+
+    def __setitem__(self, at: Any, value: Any) -> None:
+        self.values[on_host(at)] = on_host(value)
+
+    shape = property(lambda self: self.values.shape)
+    dtype = property(lambda self: self.values.dtype)
+    ndim = property(lambda self: self.values.ndim)
+
+
+def on_host(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        raise TypeError("Unsupported type numpy.ndarray")
+    return value.values if isinstance(value, DeviceArray) else value
+
+
+def on_device(value: Any) -> Any:
+    return DeviceArray(np.asarray(value)) if isinstance(value, np.ndarray | np.generic) else value
+
+
+def lifted(function: Any) -> Any:
+    return lambda *args, **kwargs: on_device(
+        function(*map(on_host, args), **{k: on_host(v) for k, v in kwargs.items()})
+    )
+
+
+for name in ("astype", "sum", "any", "max", "view"):
+    setattr(DeviceArray, name, lifted(getattr(np.ndarray, name)))
+OPERATORS = [
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "pow",
+    "neg",
+    "invert",
+    "and",
+    "or",
+    "xor",
+    "lshift",
+    "rshift",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "eq",
+    "ne",
+]
+for name in OPERATORS:
+    setattr(DeviceArray, f"__{name}__", lifted(getattr(np.ndarray, f"__{name}__")))
+
+
+def bincount(x: DeviceArray, weights: DeviceArray | None = None, minlength: int | None = None) -> Any:
+    """CuPy takes the largest value first, and an empty array has none."""
+    x.max()
+    return lifted(np.bincount)(x, weights, minlength or 0)
+
+
+def argsort(a: DeviceArray, kind: str | None = None) -> Any:
+    """CuPy's sort is stable, whatever it is asked for."""
+    assert kind in (None, "stable")
+    return on_device(np.argsort(a.values, kind="stable"))
+
+
+def concatenate(arrays: list[DeviceArray]) -> Any:
+    return on_device(np.concatenate([array.values for array in arrays]))
+
+
+def stack(arrays: list[DeviceArray]) -> Any:
+    return on_device(np.stack([array.values for array in arrays]))
+
+
+def searchsorted(a: DeviceArray, v: DeviceArray) -> Any:
+    return on_device(np.searchsorted(a.values, v.values))
+
+
+def where(condition: DeviceArray, x: Any, y: Any) -> Any:
+    return on_device(np.where(condition.values, on_host(x), on_host(y)))
+
+
+@pytest.fixture
+def device() -> ModuleType:
+    """A module with those functions of CuPy, under the same names, that pair features may use."""
+    xp = ModuleType("cupy")
+    same = "arange cumsum flatnonzero fmax fmin full isnan maximum minimum ones sqrt zeros"
+    for function in same.split():
+        setattr(xp, function, lifted(getattr(np, function)))
+    for function in (argsort, bincount, concatenate, searchsorted, stack, where):
+        setattr(xp, function.__name__, function)
+    xp.asarray = lambda values, dtype=None: DeviceArray(  # type: ignore[attr-defined]
+        np.array(values.values if isinstance(values, DeviceArray) else values, dtype=dtype)
+    )
+    return xp
+
+
+# --- what it should do, one listing at a time ------------------------------------------------------------------------
+
+
+def of_listing(i: int, links: Links) -> list[float]:
+    """The similarities of a listing's links, best first."""
+    return sorted((value for pair, value in links.items() if i in pair), reverse=True)
+
+
+def ends(a: float, b: float) -> dict[str, float]:
+    """Lower and higher of two numbers of which either may be unknown."""
+    known = [value for value in (a, b) if not np.isnan(value)]
+    return {"low": min(known, default=np.nan), "high": max(known, default=np.nan)}
+
+
+def naive(i: int, j: int, links: Links, score: float, ranks: tuple[int, int]) -> dict[str, float]:
+    some = [rank for rank in ranks if rank > 0]
+    features = {
+        "rank_low": min(some, default=np.nan),
+        "rank_high": max(ranks) if len(some) == 2 else np.nan,
+        "mutual": np.nan if np.isnan(score) else float(len(some) == 2),
+    }
+    best = [of_listing(end, links) for end in (i, j)]
+    for depth in (1, *DEPTHS):
+        means = [np.mean(values[:depth]) if values else np.nan for values in best]
+        features |= {f"top{depth}_{side}": value for side, value in ends(*means).items()}
+    gaps = [score - values[0] if values else np.nan for values in best]
+    deep = [values[: DEPTHS[-1]] for values in best]
+    z = [(score - np.mean(values)) / (np.std(values) + FEW) if values else np.nan for values in deep]
+    for name, both in (("gap", gaps), ("z", z)):
+        features |= {f"{name}_low": np.minimum(*both), f"{name}_high": np.maximum(*both)}
+    return features
+
+
+def naive_rank(value: float, values: list[float]) -> int:
+    return 1 + sum(other > value for other in values)
+
+
+def check(found: dict[str, np.ndarray], at: int, expected: dict[str, float], prefix: str) -> None:
+    for name, value in expected.items():
+        tolerance = 1e-3 if name.startswith("z_") else 1e-5  # float32 similarities over a spread as small as FEW
+        assert found[f"{prefix}_{name}"][at] == pytest.approx(value, rel=1e-4, abs=tolerance, nan_ok=True), name
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_features_of_a_branch_equal_their_definitions(
+    make_pool: Make, make_random_catalog: Make, every_pair: Make, seed: int
+) -> None:
+    n = 30
+    pool = make_pool(make_random_catalog(n, seed), neighbors=7)
+    pairs: Pairs = every_pair(n)
+    features = of_branches(pool, pairs)
+    for name, view in pool.branches.items():
+        c = view.candidates
+        keys = list(zip(c.left.tolist(), c.right.tolist(), strict=True))
+        links = dict(zip(keys, c.similarity.tolist(), strict=True))
+        ranks = dict(zip(keys, zip(c.rank_left.tolist(), c.rank_right.tolist(), strict=True), strict=True))
+        present, dense = view.embeddings.present, view.embeddings.vectors.astype(np.float64)
+        for at, (i, j) in enumerate(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True)):
+            cosine = float(dense[i] @ dense[j]) if present[i] and present[j] else np.nan
+            check(features, at, {"cosine": cosine} | naive(i, j, links, cosine, ranks.get((i, j), (0, 0))), name)
+
+
+def test_features_over_all_branches_equal_their_definitions(
+    make_pool: Make, make_random_catalog: Make, proposed: Make
+) -> None:
+    pool = make_pool(make_random_catalog(30, 5))
+    pairs: Pairs = proposed(pool)
+    features = of_branches(pool, pairs)
+    keys = list(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))
+    cosines = np.stack([features[f"{name}_cosine"] for name in pool.branches])
+    mean = np.array([np.mean([c for c in column if not np.isnan(c)]) for column in cosines.T])
+    assert np.allclose(features["all_cosine"], mean, rtol=1e-6)
+    links = dict(zip(keys, features["all_cosine"].tolist(), strict=True))
+    for at, (i, j) in enumerate(keys):
+        value = links[i, j]
+        ranks = naive_rank(value, of_listing(i, links)), naive_rank(value, of_listing(j, links))
+        check(features, at, naive(i, j, links, value, ranks), "all")
+
+
+def test_equal_links_share_a_rank() -> None:
+    left, right = np.array([0, 0, 0, 1]), np.array([1, 2, 3, 2])
+    graph = EdgeGraph(4, left, right, np.array([0.5, 0.9, 0.5, 0.9], dtype=np.float32), np)
+    of_left, of_right = graph.ranks()
+    assert of_left.tolist() == [2, 1, 2, 1]
+    assert of_right.tolist() == [2, 1, 1, 1]
+
+
+@pytest.mark.parametrize("cosine", [0.3, 0.7071, 0.9137, 0.999])
+@pytest.mark.parametrize("apart", [0.0, 1e-4])
+def test_the_spread_of_neighbors_that_are_all_alike_is_not_lost_in_rounding(cosine: float, apart: float) -> None:
+    n = 12
+    left, right = (rows.astype(np.int32) for rows in np.triu_indices(n, 1))
+    value = (cosine + apart * np.random.default_rng(0).random(len(left))).astype(np.float32)
+    pairs = Pairs(n, left, right)
+    graph = EdgeGraph(n, left, right, value, np)
+    features = graph_features(graph, pairs, value + np.float32(0.01), graph.ranks())
+    links = dict(zip(zip(left.tolist(), right.tolist(), strict=True), value.tolist(), strict=True))
+    for at, (i, j) in enumerate(links):
+        expected = naive(i, j, links, float(value[at] + np.float32(0.01)), (1, 1))
+        assert features["z_low"][at] == pytest.approx(expected["z_low"], rel=1e-4)
+
+
+def test_what_a_branch_does_not_know_is_unknown(make_pool: Make, make_catalog: Make, every_pair: Make) -> None:
+    pool = make_pool(make_catalog([None, "tas", "tas"]))
+    features = of_branches(pool, every_pair(3))
+    assert all(np.isnan(column).all() for name, column in features.items() if name.startswith("mute_"))
+    for name in ("cosine", "mutual", "rank_low", "rank_high", "gap_low", "z_high"):
+        assert np.isnan(features[f"words_{name}"]).tolist() == [True, True, False]
+
+
+def test_mean_of_known() -> None:
+    nan = np.nan
+    columns = [np.array(c, dtype=np.float32) for c in ([1, nan, nan, 0.5], [0, nan, 0.25, 0.5], [nan, nan, nan, 2])]
+    assert np.array_equal(mean_of_known(columns, np), np.array([0.5, nan, 0.25, 1], dtype=np.float32), equal_nan=True)
+
+
+def test_locate_finds_those_that_are_there(every_pair: Make) -> None:
+    left, right = np.array([0, 1, 3], dtype=np.int32), np.array([2, 3, 4], dtype=np.int32)
+    at, known = locate(every_pair(5), left, right, np)
+    pairs = every_pair(5)
+    expected = {(0, 2): 0, (1, 3): 1, (3, 4): 2}
+    for pair, place, there in zip(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True), at, known, strict=True):
+        assert there == (pair in expected)
+        assert not there or place == expected[pair]
+
+
+# --- another array library -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 30])
+def test_another_array_library_describes_the_same(
+    device: ModuleType, make_pool: Make, make_random_catalog: Make, proposed: Make, n: int
+) -> None:
+    pool = make_pool(make_random_catalog(n, 2))
+    pairs: Pairs = proposed(pool)
+    on_numpy = of_branches(pool, pairs)
+    elsewhere = of_branches(PoolViews(pool.catalog, pool.branches, device), pairs)
+    assert list(elsewhere) == list(on_numpy)
+    for name, column in on_numpy.items():
+        assert type(elsewhere[name]) is np.ndarray
+        assert elsewhere[name].dtype == column.dtype == np.float32
+        assert np.array_equal(elsewhere[name], column, equal_nan=True), name
+
+
+def test_another_array_library_bears_a_pool_in_which_nobody_knows_anybody(
+    device: ModuleType, make_pool: Make, make_catalog: Make, every_pair: Make
+) -> None:
+    pool = make_pool(make_catalog([None] * 4))
+    empty = np.zeros(0, dtype=np.int32)
+    none = Candidates(4, empty, empty, empty.astype(np.float32), empty, empty)
+    views = {name: BranchView(view.embeddings, none) for name, view in pool.branches.items()}
+    features = of_branches(PoolViews(pool.catalog, views, device), every_pair(4))
+    assert np.isnan(features["words_cosine"]).all()
+    assert np.isnan(features["words_top5_low"]).all()

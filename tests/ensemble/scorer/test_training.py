@@ -1,0 +1,376 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from ensemble.config import VETO, EnsembleConfig, Family, ScorerConfig
+from ensemble.decision.decision import Decision
+from ensemble.scorer import training as train
+from ensemble.scorer.training import (
+    Scorer,
+    StackedScorer,
+    TrainingPairs,
+    cross_fit,
+    fit,
+    importance,
+    is_match,
+    train_scorer,
+    train_stage,
+    without,
+)
+from shared.compute import ComputeConfig
+from shared.errors import ArtifactError, MatcherError
+from shared.pipeline.run import Run
+from shared.pipeline.settings import Settings
+from shared.schema import Pairs
+
+QUICK = ScorerConfig(rounds=40, patience=10, min_pairs_in_leaf=10)
+CPU = ComputeConfig(device="cpu", threads=1)
+TRUTH = {"a": 2.0, "b": -1.5, "c": 1.0, "noise": 0.0}  # coefficients of the logistic model that made the pairs
+
+
+def described(p: int, seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Features, matches and true probabilities of pairs from a logistic model with known parameters."""
+    rng = np.random.default_rng(seed)
+    features = pd.DataFrame({name: rng.standard_normal(p).astype(np.float32) for name in TRUTH})
+    probability = 1 / (1 + np.exp(1.0 - features.to_numpy(dtype=np.float64) @ np.array(list(TRUTH.values()))))
+    return features, rng.random(p) < probability, probability
+
+
+def training(p: int, pools: int = 2, seed: int = 0) -> TrainingPairs:
+    features, match, _ = described(p, seed)
+    return TrainingPairs(features, match, np.ones(p, dtype=np.float32), np.arange(p) * pools // p)
+
+
+def labeled_pool(n: int, seed: int) -> tuple[Pairs, np.ndarray]:
+    """All pairs of n listings in groups of about three; a feature that tells, and one that does not."""
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, n // 3, n)
+    left, right = (rows.astype(np.int32) for rows in np.triu_indices(n, 1))
+    tells = (codes[left] == codes[right]) + rng.normal(0, 0.3, len(left))
+    columns = {"tells": tells, "noise": rng.standard_normal(len(left))}
+    return Pairs(n, left, right, pd.DataFrame(columns).astype(np.float32)), codes
+
+
+def unscored(features: pd.DataFrame) -> Pairs:
+    n = len(features) + 1
+    return Pairs(n, np.zeros(n - 1, dtype=np.int32), np.arange(1, n, dtype=np.int32), features)
+
+
+# --- out of fold -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pools", [2, 3, 5])
+def test_a_pair_is_scored_by_a_model_that_saw_no_pair_of_its_pool(monkeypatch: pytest.MonkeyPatch, pools: int) -> None:
+    pairs = training(600, pools)
+    at = pd.Series(np.arange(600, dtype=np.float32))
+    pairs.features["at"] = at  # which pair a row is
+    trained: dict[int, set[int]] = {}
+    scored: list[tuple[int, int]] = []
+    whole, predict = lgb.train, lgb.Booster.predict
+
+    def spy(parameters: dict[str, Any], data: lgb.Dataset, **rest: Any) -> lgb.Booster:
+        seen = set(data.data["at"].astype(int))
+        judged = {int(row) for dataset in rest["valid_sets"] for row in dataset.data["at"]}
+        assert not seen & judged
+        booster = whole(parameters, data, **rest)
+        trained[id(booster)] = seen
+        kept.append(booster)
+        return booster
+
+    def watch(booster: lgb.Booster, data: pd.DataFrame, **rest: Any) -> Any:
+        scored.extend((id(booster), int(row)) for row in data["at"])
+        return predict(booster, data, **rest)
+
+    kept: list[lgb.Booster] = []
+    monkeypatch.setattr(train.lgb, "train", spy)
+    monkeypatch.setattr(train.lgb.Booster, "predict", watch)
+    score, _ = cross_fit(pairs, QUICK, 0, 1)
+    assert sorted(row for _, row in scored) == list(range(600))
+    assert len(kept) == pools
+    for model, row in scored:
+        assert not {pairs.pool[other] for other in trained[model]} & {pairs.pool[row]}
+    assert ((score > 0) & (score < 1)).all()
+
+
+def test_a_label_does_not_move_the_scores_of_its_own_pool() -> None:
+    pairs = training(800)
+    flipped = pairs.match.copy()
+    flipped[pairs.pool == 0] = ~flipped[pairs.pool == 0]
+    config = QUICK.model_copy(update={"rounds": 1})  # so that early stopping says nothing
+    one, _ = cross_fit(pairs, config, 0, 1)
+    other, _ = cross_fit(TrainingPairs(pairs.features, flipped, pairs.weight, pairs.pool), config, 0, 1)
+    assert np.array_equal(one[pairs.pool == 0], other[pairs.pool == 0])
+    assert not np.array_equal(one[pairs.pool == 1], other[pairs.pool == 1])
+
+
+def test_the_rounds_are_those_with_the_least_mean_loss() -> None:
+    pairs = training(1500)
+    config = QUICK.model_copy(update={"rounds": 200, "patience": 200, "learning_rate": 0.3})
+    _, rounds = cross_fit(pairs, config, 0, 1)
+    losses = [train._fit(pairs, pairs.pool != k, pairs.pool == k, config, 0, 1)[1] for k in (0, 1)]
+    assert rounds == np.mean(losses, axis=0).argmin() + 1
+    assert 1 < rounds < 200
+    assert cross_fit(pairs, config.model_copy(update={"patience": 40}), 0, 1)[1] == rounds
+
+
+def test_known_parameters_are_recovered() -> None:
+    pairs = training(6000)
+    config = ScorerConfig(rounds=300)
+    score, rounds = cross_fit(pairs, config, 0, 1)
+    _, match, probability = described(6000, 0)
+    best = roc_auc_score(match, probability)
+    assert best - 0.02 < roc_auc_score(match, score) <= best
+    scorer = fit(pairs, rounds, config, 0, 1)
+    features, match, probability = described(4000, 1)
+    found = scorer.score(unscored(features), 1).score
+    assert found is not None
+    assert roc_auc_score(match, found) > roc_auc_score(match, probability) - 0.015
+    assert np.abs(found - probability).mean() < 0.06  # a probability, not a mere order
+    assert list(importance(scorer)) == ["a", "b", "c", "noise"]
+
+
+@pytest.mark.parametrize(
+    ("match", "message"),
+    [
+        ([False] * 8, "no true match"),
+        ([True] * 8, "nothing but true matches"),
+        ([True, False, True, False] + [False] * 4, "no true match"),  # one pool has nothing to teach the other
+        ([True, False, True, False] + [True] * 4, "nothing but true matches"),
+        ([], "the 0 candidate pairs .* no true match"),
+    ],
+)
+def test_pairs_from_which_nothing_can_be_learned_are_refused(match: list[bool], message: str) -> None:
+    p = len(match)
+    features = pd.DataFrame({"a": np.zeros(p, dtype=np.float32)})
+    pairs = TrainingPairs(features, np.array(match, dtype=bool), np.ones(p, dtype=np.float32), np.arange(p) // 4)
+    with pytest.raises(MatcherError, match=message):
+        cross_fit(pairs, QUICK, 0, 1)
+
+
+def test_a_pool_without_a_pair_is_no_hindrance() -> None:
+    pools = [labeled_pool(30, 0), labeled_pool(30, 1), labeled_pool(30, 2)]
+    pairs, codes = pools[1]
+    pools[1] = Pairs(30, pairs.left[:0], pairs.right[:0], pairs.features[:0]), codes
+    _, scored, _ = train_scorer(pools, QUICK, CPU)
+    assert [len(of_pool) for of_pool in scored] == [435, 0, 435]
+
+
+# --- weights and labels ----------------------------------------------------------------------------------------------
+
+
+def test_weights_have_mean_one_and_are_lower_for_large_groups() -> None:
+    left, right = (rows.astype(np.int32) for rows in np.triu_indices(8, 1))
+    pairs = Pairs(8, left, right, pd.DataFrame({"a": np.zeros(28, dtype=np.float32)}))
+    codes = np.array([0, 0, 0, 0, 0, 1, 1, 2])
+    joined = TrainingPairs.of_pools([(pairs, codes)], 0.4)
+    sizes = np.array([5, 5, 5, 5, 5, 2, 2, 1])
+    expected = (sizes[left] ** -0.4 + sizes[right] ** -0.4) / 2
+    assert joined.weight == pytest.approx(expected / expected.mean(), rel=1e-6)
+    assert joined.weight.mean() == pytest.approx(1)
+    assert joined.weight[(left == 0) & (right == 1)] < joined.weight[(left == 5) & (right == 6)]
+    assert set(TrainingPairs.of_pools([(pairs, codes)], 0.0).weight) == {1}
+
+
+def test_an_unlabeled_listing_matches_nothing_and_weighs_as_one_alone() -> None:
+    pairs = Pairs(3, *(rows.astype(np.int32) for rows in np.triu_indices(3, 1)), pd.DataFrame(index=range(3)))
+    codes = np.array([-1, -1, 0])
+    assert not is_match(pairs, codes).any()
+    assert TrainingPairs.of_pools([(pairs, codes)], 0.4).weight.tolist() == [1, 1, 1]
+
+
+def test_pools_are_laid_one_below_the_other() -> None:
+    pools = [labeled_pool(5, 0), labeled_pool(7, 1)]
+    joined = TrainingPairs.of_pools(pools, 0.4)
+    assert joined.pool.tolist() == [0] * 10 + [1] * 21
+    assert joined.features.index.tolist() == list(range(31))
+    assert joined.match.tolist() == [*is_match(*pools[0]).tolist(), *is_match(*pools[1]).tolist()]
+    pd.testing.assert_frame_equal(joined.features[10:].reset_index(drop=True), pools[1][0].features)
+
+
+# --- features by name ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scorer() -> Scorer:
+    return fit(training(1000), 20, QUICK, 0, 1)
+
+
+def test_features_are_taken_by_name_not_by_position(scorer: Scorer) -> None:
+    features, *_ = described(50, 3)
+    shuffled = features[["noise", "c", "a", "b"]].assign(more=np.float32(1))
+    one, other = scorer.score(unscored(features), 1), scorer.score(unscored(shuffled), 1)
+    assert np.array_equal(one.score, other.score)  # type: ignore[arg-type]
+    assert np.ptp(one.score) > 0.2  # type: ignore[arg-type]
+    assert one.features.shape[1] == 0
+
+
+def test_a_missing_feature_is_named(scorer: Scorer) -> None:
+    features, *_ = described(5, 3)
+    with pytest.raises(ArtifactError, match="lack: a, noise"):
+        scorer.score(unscored(features[["b", "c"]]), 1)
+    with pytest.raises(ArtifactError, match="lack: b"):
+        scorer.score(unscored(features[["a", "c", "noise"]][:0]), 1)
+
+
+def test_no_pairs_are_no_scores(scorer: Scorer) -> None:
+    features, *_ = described(5, 3)
+    scored = scorer.score(unscored(features[:0]), 1)
+    assert scored.score is not None
+    assert scored.score.tolist() == []
+
+
+def test_a_scorer_read_again_gives_the_same_scores(scorer: Scorer, tmp_path: Path) -> None:
+    features, *_ = described(200, 3)
+    features.iloc[::7, 1] = np.nan
+    scorer.save(tmp_path / "scorer.txt")
+    scorer_again = Scorer.load(tmp_path / "scorer.txt")
+    one, other = scorer.score(unscored(features), 1).score, scorer_again.score(unscored(features), 1).score
+    assert np.array_equal(one, other)  # type: ignore[arg-type]
+    scorer_again.save(tmp_path / "again.txt")
+    assert (tmp_path / "again.txt").read_bytes() == (tmp_path / "scorer.txt").read_bytes()
+    assert (tmp_path / "scorer.txt").read_text().startswith("tree")  # LightGBM's text, no pickle
+
+
+# --- both models -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stacked() -> tuple[StackedScorer, list[Pairs], list[int]]:
+    return train_scorer([labeled_pool(40, 0), labeled_pool(40, 1)], QUICK, CPU)
+
+
+Stacked = tuple[StackedScorer, list[Pairs], list[int]]
+
+
+def test_the_second_model_sees_nothing_but_first_scores(stacked: Stacked) -> None:
+    scorer, scored, rounds = stacked
+    assert scorer.first.booster.feature_name() == ["tells", "noise"]
+    assert all(name.startswith("score") for name in scorer.second.booster.feature_name())
+    assert [scorer.first.booster.num_trees(), scorer.second.booster.num_trees()] == rounds
+    for of_pool, (pairs, codes) in zip(scored, [labeled_pool(40, 0), labeled_pool(40, 1)], strict=True):
+        assert np.array_equal(of_pool.left, pairs.left)
+        assert roc_auc_score(is_match(pairs, codes), of_pool.score) > 0.95
+
+
+def test_a_hopeless_pair_keeps_its_first_score_and_the_second_model_does_not_see_it(
+    stacked: Stacked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer, _, _ = stacked
+    pairs, _ = labeled_pool(30, 5)
+    first = scorer.first.score(pairs, 1).score
+    middle = np.median(first)  # type: ignore[arg-type]
+    monkeypatch.setattr("ensemble.scorer.training.HOPELESS", middle)
+    both, hopeless = scorer.score(pairs, threads=1).score, first < middle  # type: ignore[operator]
+    assert 0 < hopeless.sum() < len(pairs)
+    assert not np.array_equal(both, first)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(both[hopeless], first[hopeless])  # type: ignore[index]
+    alone = scorer.score(pairs.only(~hopeless), threads=1).score
+    np.testing.assert_array_equal(both[~hopeless], alone)  # type: ignore[index]
+
+
+def test_where_the_first_model_leaves_nothing_in_doubt_there_is_no_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ensemble.scorer.training.HOPELESS", 1.0)
+    pools = [labeled_pool(40, 0), labeled_pool(40, 1)]
+    scorer, scored, rounds = train_scorer(pools, QUICK, CPU)
+    assert scorer.second is None
+    assert len(rounds) == 1
+    assert [len(pairs) for pairs in scored] == [len(pairs) for pairs, _ in pools]
+
+
+def test_scores_do_not_depend_on_the_order_of_the_listings(stacked: Stacked) -> None:
+    scorer, _, _ = stacked
+    pairs, _ = labeled_pool(30, 5)
+    place = np.random.default_rng(0).permutation(30).astype(np.int32)  # old row → new row
+    ends = np.sort(np.stack([place[pairs.left], place[pairs.right]]), axis=0)
+    order = np.lexsort(ends[::-1])
+    moved = Pairs(30, *ends[:, order], pairs.features.iloc[order].reset_index(drop=True))
+    one, other = scorer.score(pairs, threads=1).score, scorer.score(moved, threads=1).score
+    assert one is not None
+    assert np.array_equal(one[order], other)  # type: ignore[arg-type]
+
+
+def test_both_models_come_back_from_their_files(stacked: Stacked, tmp_path: Path) -> None:
+    scorer, _, _ = stacked
+    scorer.save(tmp_path)
+    pairs, _ = labeled_pool(20, 6)
+    again = StackedScorer.load(tmp_path)
+    assert np.array_equal(scorer.score(pairs, threads=1).score, again.score(pairs, threads=1).score)  # type: ignore[arg-type]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first.txt", "second.txt"]
+
+
+@pytest.mark.parametrize("change", [lambda config: config, lambda config: config.model_copy(update={"leaves": 5})])
+def test_training_is_deterministic(
+    stacked: Stacked, change: Callable[[ScorerConfig], ScorerConfig], tmp_path: Path
+) -> None:
+    scorer, scored, _ = stacked
+    config = change(QUICK)
+    again, scored_again, _ = train_scorer([labeled_pool(40, 0), labeled_pool(40, 1)], config, CPU)
+    same = config == QUICK
+    for one, other in ((scorer.first, again.first), (scorer.second, again.second)):
+        assert (one.booster.model_to_string() == other.booster.model_to_string()) == same
+    assert np.array_equal(scored[0].score, scored_again[0].score) == same  # type: ignore[arg-type]
+
+
+def test_scores_keep_what_a_veto_reads_and_no_other_feature(tmp_path: Path) -> None:
+    conflict = [np.arange(len(labeled_pool(40, seed)[0])) % 3 for seed in (0, 1)]
+    pools = []
+    for seed, column in enumerate(conflict):
+        pairs, codes = labeled_pool(40, seed)
+        stated = np.where(column == 2, np.nan, column).astype(np.float32)
+        pools.append((Pairs(40, pairs.left, pairs.right, pairs.features.assign(**{VETO: stated})), codes))
+    scorer, scored, _ = train_scorer(pools, QUICK, CPU)
+    rescored = scorer.score(pools[1][0], threads=1)
+    first = scorer.first.score(pools[1][0], threads=1)
+    np.testing.assert_array_equal(scorer.reconsidered(first).score, rescored.score)
+    for found, (pairs, _) in zip([*scored, rescored], [*pools, pools[1]], strict=True):
+        found.save(tmp_path / "pairs.parquet")
+        for kept in (found, Pairs.load(tmp_path / "pairs.parquet")):
+            assert list(kept.features) == [VETO]
+            assert np.array_equal(kept.features[VETO], pairs.features[VETO], equal_nan=True)
+            matches = Decision("threshold", 0.0, 50, veto=True).apply(kept)
+            assert len(matches) == 2 * (pairs.features[VETO] != 1).sum()
+
+
+def test_one_model_does_without_the_second(stacked: Stacked, tmp_path: Path) -> None:
+    both, scored_by_both, rounds = stacked
+    pools = [labeled_pool(40, 0), labeled_pool(40, 1)]
+    one, scored, rounds_of_one = train_scorer(pools, QUICK.model_copy(update={"models": 1}), CPU)
+    assert one.second is None
+    assert rounds_of_one == rounds[:1]
+    assert one.first.booster.model_to_string() == both.first.booster.model_to_string()
+    assert not np.array_equal(scored[0].score, scored_by_both[0].score)  # type: ignore[arg-type]
+    pairs, _ = labeled_pool(20, 6)
+    found = one.score(pairs, threads=1)
+    assert np.array_equal(found.score, one.first.score(pairs, 1).score)  # type: ignore[arg-type]
+    one.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["first.txt"]
+    assert np.array_equal(StackedScorer.load(tmp_path).score(pairs, threads=1).score, found.score)  # type: ignore[arg-type]
+
+
+def test_a_scorer_needs_some_family_of_features(tmp_path: Path) -> None:
+    left_out = {"leave_out": [*get_args(Family)]}
+    with pytest.raises(MatcherError, match="nothing is left to learn from"):
+        train_stage(Run(tmp_path), Settings({"scorer": left_out}))
+    with pytest.raises(ValueError, match="branches are what all else stands on"):
+        EnsembleConfig(features=["titles"])
+
+
+def test_features_are_left_out_by_name() -> None:
+    pairs, _ = labeled_pool(5, 0)
+    assert list(without(pairs, ["noise"]).features) == ["tells"]
+    assert list(without(pairs, []).features) == ["tells", "noise"]
+    assert without(pairs, ["noise"]).left is pairs.left
+    with pytest.raises(KeyError, match="nose"):
+        without(pairs, ["nose"])
+
+
+def test_a_pool_without_pairs_is_scored(stacked: Stacked) -> None:
+    pairs, _ = labeled_pool(4, 0)
+    empty = Pairs(4, pairs.left[:0], pairs.right[:0], pairs.features[:0])
+    assert len(stacked[0].score(empty, threads=1)) == 0

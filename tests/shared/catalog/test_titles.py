@@ -1,0 +1,124 @@
+import time
+import unicodedata
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from shared.catalog.titles import normalize, normalize_all
+
+EXAMPLES = [
+    ("[BPOM] FREEMAN MASK ( FULL SIZE / 175ml )", "bpom freeman mask full size 175ml"),
+    ("Sabun 500 ML", "sabun 500ml"),
+    ("Sabun 0.5 L", "sabun 0.5l"),
+    ("Air 1,5 L", "air 1.5l"),
+    ("Powerbank 10.000mAh", "powerbank 10000mah"),
+    ("Powerbank 10,000 mAh", "powerbank 10000mah"),
+    ("Berat 2.345 kg", "berat 2.345kg"),  # three digits, but not round: a decimal
+    ("isi 2 - 3 pcs", "isi 2 3 pcs"),
+    ("3 in 1", "3 in 1"),
+    ("Katun 100 %, asli", "katun 100% asli"),
+    ("Samsung S20+ / S20", "samsung s20+ s20"),
+    ("baju+celana", "baju celana"),
+    ("RAM 4+64GB", "ram 4 64gb"),
+    ("BGA-110 B666", "bga 110 b666"),
+    ("Wipes 50's", "wipes 50s"),
+    ("USB♻️Timbangan ❤", "usb timbangan"),
+    ("【COD】ＡＢＣ ①", "cod abc 1"),
+    ("Schär", "schär"),
+    ("Scha\u0308r", "schär"),
+    ("Straße", "strasse"),
+    ("Tas &amp; Dompet &#39;Kulit&#39;", "tas dompet kulit"),
+    ("Tas &amp;amp; Dompet", "tas dompet"),
+    (r"b'\xe2\x9c\x85 Kaos \xf0\x9f\x98\x80 Polos'", "kaos polos"),
+    (r"Caf\xc3\xa9 \u2019Latte\u2019", "café latte"),
+    (r"Rusak \xff\xfe byte", "rusak byte"),
+    ("a\u200bb\u00adc\ufe0f", "abc"),
+    ("tab\tnewline\nnul\0end", "tab newline nul end"),
+    ("عطر رجالي ١٠٠ مل", "عطر رجالي ١٠٠ مل"),
+    ("กางเกง 2 ชิ้น", "กางเกง 2 ชิ้น"),
+    ("café\u0301\u0301", "café\u0301\u0301"),
+]
+NOTHING = [
+    "",
+    " \t\r\n",
+    "...!!",
+    "- / |",
+    "´",
+    "\u0301\u0302",
+    "👨\u200d👩\u200d👧 ❤️",
+    "\ufeff\u200b",
+    "\ud800",
+    "\u3164\u3164",
+    "+ % . ,",
+    "&nbsp;",
+]
+
+
+@pytest.mark.parametrize(("title", "expected"), EXAMPLES)
+def test_examples(title: str, expected: str) -> None:
+    assert normalize(title) == expected
+
+
+@pytest.mark.parametrize("title", NOTHING)
+def test_nothing_left_is_no_title(title: str) -> None:
+    assert normalize(title) == ""
+
+
+# Pieces that interact, so that random titles meet the rules' seams.
+PIECES = st.sampled_from(
+    [
+        *("1", "+", "%", "'", ",", ".", " ", "23", "000", "1.000", "_", "ml", "kg", "b'", "&amp;", "&", "#39;", "\\"),
+        *("\\xe2", "\\u0301", "\u0301", "\u200d", "\ufe0f", "ﬁ", "İ", "ς", "Ⅷ", "½", "\ue000", "\ue001", "\ud83d"),
+        *("ㅎ", "각", "²", "a", "Z", "％", "⒈"),
+    ]
+)
+TITLES = st.one_of(st.text(max_size=40), st.lists(PIECES, max_size=12).map("".join))
+
+
+@given(TITLES)
+@example("_+")
+@example("ᄀ'ᅡ")
+@example(".1.000")
+@example("a+\u200bb")
+@example("1.000.000.000,5 %")
+@example("5 500 ml ml")
+@example("e\u200d\u0301")
+@example("&amp;amp;amp;lt;")
+def test_properties(title: str) -> None:
+    text = normalize(title)
+    assert normalize(text) == text
+    assert text == " ".join(text.split())
+    assert text == unicodedata.normalize("NFKC", text)
+    assert all(c in " .+%" or unicodedata.category(c)[0] in "LNM" for c in text)
+    assert normalize(f"  {text}!! ") == text
+    text.encode()
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        *("x" * 100_000, "\u0301" * 100_000, "&amp;" * 30_000, "&" + "amp;" * 30_000, "1.000" * 20_000, "1," * 50_000),
+        *("'" * 100_000, "b'" + "' " * 50_000, "5 ml " * 20_000, "\\x" * 50_000, "\u202eعطر" * 25_000, "☃1+" * 30_000),
+    ],
+)
+def test_long_titles_take_no_time(title: str) -> None:
+    start = time.process_time()
+    text = normalize(title)
+    assert normalize(text) == text
+    assert time.process_time() - start < 2
+
+
+def test_all_in_order() -> None:
+    titles = ["B 1", "", "A"]
+    result = normalize_all(titles)
+    assert result.dtype == np.dtype(object)
+    assert result.tolist() == ["b 1", "", "a"]
+    assert normalize_all([]).shape == (0,)
+
+
+def test_many_titles_take_seconds() -> None:
+    start = time.process_time()
+    normalize_all(f"Promo❤ Sabun Cuci {n} ml [isi {n % 7}] &amp; Bonus, 1.5 L" for n in range(20_000))
+    assert time.process_time() - start < 5

@@ -1,0 +1,379 @@
+import sys
+import tracemalloc
+from collections import Counter
+from collections.abc import Collection
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from shared.schema import Candidates, Embeddings
+from shared.search import exact
+from shared.search.dot_products import products
+from shared.search.exact import Known, nearest
+
+EVERYTHING = 10**6  # max_ties that never bites
+
+
+# --- what it should do, one listing at a time ------------------------------------------------------------------------
+
+
+def brute_force(embeddings: Embeddings, k: int, minimum: float = 0.0) -> dict[tuple[int, int], tuple[float, int, int]]:
+    """(left, right) → (similarity, rank_left, rank_right), from the definition."""
+    vectors = embeddings.vectors.toarray() if sparse.issparse(embeddings.vectors) else embeddings.vectors
+    wide = vectors.astype(np.float64)
+    similarity = np.round(np.array([[(a * b).sum() for b in wide] for a in wide], dtype=np.float32), 6)
+    ranks: dict[tuple[int, int], int] = {}
+    for i in np.flatnonzero(embeddings.present):
+        others = [j for j in np.flatnonzero(embeddings.present) if j != i]
+        others = [j for j in others if similarity[i, j] > 0 and similarity[i, j] >= np.float32(minimum)]
+        for j in others:
+            rank = 1 + sum(similarity[i, other] > similarity[i, j] for other in others)
+            if rank <= k:
+                ranks[i, j] = rank
+    pairs = {(min(pair), max(pair)) for pair in ranks}
+    return {(i, j): (similarity[i, j], ranks.get((i, j), 0), ranks.get((j, i), 0)) for i, j in pairs}
+
+
+def as_dict(found: Candidates) -> dict[tuple[int, int], tuple[float, int, int]]:
+    columns = (found.left, found.right, found.similarity, found.rank_left, found.rank_right)
+    return {(i, j): (s, a, b) for i, j, s, a, b in zip(*(c.tolist() for c in columns), strict=True)}
+
+
+def unit(vectors: Any, present: Any = None, as_sparse: bool = False) -> Embeddings:
+    vectors = np.asarray(vectors, dtype=np.float64)
+    norms = np.linalg.norm(vectors, axis=1)
+    present = (norms > 0) if present is None else (norms > 0) & present
+    vectors = np.where(present[:, None], vectors / np.where(norms > 0, norms, 1)[:, None], 0).astype(np.float32)
+    return Embeddings(sparse.csr_array(vectors) if as_sparse else vectors, present)
+
+
+def random_unit(n: int, d: int, seed: int = 0) -> Embeddings:
+    return unit(np.random.default_rng(seed).standard_normal((n, d)))
+
+
+# --- a device that is not numpy: what CuPy refuses, it refuses -------------------------------------------------------
+
+
+class DeviceArray:
+    """An array that, like CuPy's, never turns into a numpy array, nor mixes with one, unless asked by `get`."""
+
+    __array_ufunc__ = None
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
+        raise TypeError("implicit conversion to numpy")
+
+    def get(self) -> np.ndarray:
+        return self.values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, at: Any) -> Any:
+        return on_device(self.values[on_host(at)])
+
+    def __setitem__(self, at: Any, value: Any) -> None:
+        self.values[on_host(at)] = on_host(value)
+
+    shape = property(lambda self: self.values.shape)
+    dtype = property(lambda self: self.values.dtype)
+    T = property(lambda self: DeviceArray(self.values.T))
+
+
+def on_host(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(on_host, value))
+    if isinstance(value, np.ndarray):
+        raise TypeError("Unsupported type numpy.ndarray")
+    return value.values if isinstance(value, DeviceArray) else value
+
+
+def on_device(value: Any) -> Any:
+    return DeviceArray(np.asarray(value)) if isinstance(value, np.ndarray | np.generic) else value
+
+
+def lifted(function: Any) -> Any:
+    return lambda *args, **kwargs: on_device(
+        function(*map(on_host, args), **{k: on_host(v) for k, v in kwargs.items()})
+    )
+
+
+for name in ("reshape", "max"):
+    setattr(DeviceArray, name, lifted(getattr(np.ndarray, name)))
+for name in ["add", "sub", "mul", "floordiv", "mod", "matmul", "and", "or", "invert", "lt", "le", "gt", "ge"]:
+    setattr(DeviceArray, f"__{name}__", lifted(getattr(np.ndarray, f"__{name}__")))
+
+
+class DeviceMatrix:
+    """The part of `cupyx.scipy.sparse.csr_matrix` in use; adding a dense array makes a dense array."""
+
+    def __init__(self, matrix: Any) -> None:
+        self.matrix = sparse.csr_array(matrix)
+
+    def __getitem__(self, rows: slice) -> "DeviceMatrix":
+        return DeviceMatrix(self.matrix[rows])
+
+    def __matmul__(self, other: "DeviceMatrix") -> "DeviceMatrix":
+        return DeviceMatrix(self.matrix @ other.matrix)
+
+    def __add__(self, other: DeviceArray) -> DeviceArray:
+        return DeviceArray(self.matrix + on_host(other))
+
+    T = property(lambda self: DeviceMatrix(self.matrix.T))
+
+    def tocsr(self) -> "DeviceMatrix":
+        return self
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module with those functions of CuPy, under the same names, that the search may use."""
+    xp = ModuleType("cupy")
+    for name in ["arange", "full", "maximum", "flatnonzero", "bincount", "partition", "cumsum"]:
+        setattr(xp, name, lifted(getattr(np, name)))
+    xp.asarray = lambda values: DeviceArray(np.array(values))  # type: ignore[attr-defined]
+    cupyx_sparse = ModuleType("cupyx.scipy.sparse")
+    cupyx_sparse.csr_matrix = DeviceMatrix  # type: ignore[attr-defined]
+    for module in (ModuleType("cupyx"), ModuleType("cupyx.scipy"), cupyx_sparse):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    return xp
+
+
+# --- equal to the definition -----------------------------------------------------------------------------------------
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> Embeddings:
+    """Small whole numbers, so that equal similarities abound; some rows copied, some zero, some without evidence."""
+    n, d = draw(st.integers(0, 45)), draw(st.integers(1, 6))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    vectors = rng.integers(-1 if draw(st.booleans()) else 0, draw(st.integers(1, 4)), (n, d), endpoint=True)
+    vectors = vectors[rng.integers(0, max(1, n // draw(st.integers(1, 4))), n)]
+    return unit(vectors, rng.random(n) < draw(st.sampled_from([0.5, 1.0])), as_sparse=draw(st.booleans()))
+
+
+@settings(deadline=None, max_examples=120)
+@given(pools(), st.integers(1, 8), st.sampled_from([0.0, 0.3, 0.5, 1.0]), st.sampled_from([None, 1, 7]))
+@example(unit([[1, 0], [1, 0], [1, 0]]), 1, 1.0, None)
+def test_equals_brute_force(pool: Embeddings, k: int, minimum: float, block: int | None) -> None:
+    found = nearest(pool, k, np, minimum=minimum, block=block, max_ties=EVERYTHING)
+    assert as_dict(found) == brute_force(pool, k, minimum)
+
+
+@pytest.mark.parametrize("as_sparse", [False, True])
+def test_equals_brute_force_where_columns_are_dealt_into_groups(as_sparse: bool) -> None:
+    rng = np.random.default_rng(1)
+    vectors = rng.standard_normal((230, 60)) * (rng.random((230, 60)) < np.linspace(0.01, 0.3, 60))
+    pool = unit(vectors[rng.integers(0, 230, 230)], as_sparse=as_sparse)
+    assert as_dict(nearest(pool, 3, np, max_ties=EVERYTHING)) == brute_force(pool, 3)
+
+
+@pytest.mark.parametrize("as_sparse", [False, True])
+def test_another_array_library_finds_the_same(device: ModuleType, as_sparse: bool) -> None:
+    rng = np.random.default_rng(2)
+    vectors = rng.standard_normal((150, 80)) * (rng.random((150, 80)) < np.linspace(0.01, 0.3, 80))
+    vectors[40:80] = vectors[3]  # crowded, so that the ties are thinned out as well
+    pool = unit(vectors, rng.random(150) < 0.9, as_sparse)
+    expected = nearest(pool, 4, np, max_ties=10)
+    assert as_dict(nearest(pool, 4, device, max_ties=10, block=40)) == as_dict(expected)
+    some = Embeddings(pool.vectors[:140], pool.present[:140])
+    for moved in (False, True):
+        known = Known(nearest(some, 4, np, max_ties=10), np.r_[0:140, [-1] * 10], moved)
+        assert as_dict(nearest(pool, 4, device, max_ties=10, block=40, known=known)) == as_dict(expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("as_sparse", [False, True])
+def test_a_gpu_finds_the_same(as_sparse: bool) -> None:
+    cupy = pytest.importorskip("cupy")
+    if not cupy.is_available():
+        pytest.skip("no NVIDIA GPU")
+    rng = np.random.default_rng(3)
+    vectors = rng.standard_normal((3000, 400)) * (rng.random((3000, 400)) < np.linspace(0.01, 0.3, 400))
+    vectors[1000:1500] = vectors[3]
+    pool = unit(vectors, rng.random(3000) < 0.9, as_sparse)
+    assert as_dict(nearest(pool, 20, cupy)) == as_dict(nearest(pool, 20, np))
+
+
+# --- one answer, however it is computed ------------------------------------------------------------------------------
+
+
+def test_exact_duplicates_are_found_alike_in_blocks_of_any_size() -> None:
+    base = random_unit(60, 384).vectors
+    pool = unit(base[np.random.default_rng(4).integers(0, 60, 600)])
+    expected = as_dict(nearest(pool, 5, np, block=600))
+    for block in (1, 3, 64, 599):
+        assert as_dict(nearest(pool, 5, np, block=block)) == expected
+
+
+def test_the_order_of_the_rows_changes_no_pair_similarity_or_rank() -> None:
+    rng = np.random.default_rng(5)
+    vectors = random_unit(80, 64).vectors[rng.integers(0, 80, 300)]
+    order = rng.permutation(300)
+    found = nearest(unit(vectors), 5, np, max_ties=EVERYTHING)
+    shuffled = as_dict(nearest(unit(vectors[order]), 5, np, max_ties=EVERYTHING))
+    back = {}
+    for (i, j), (similarity, rank_i, rank_j) in shuffled.items():
+        a, b = order[i], order[j]
+        back[min(a, b), max(a, b)] = (similarity, rank_i, rank_j) if a < b else (similarity, rank_j, rank_i)
+    assert back == as_dict(found)
+
+
+def test_a_difference_beyond_the_sixth_decimal_is_a_tie() -> None:
+    angles = np.array([0.0, 0.7, 0.7 + 1e-7, 0.7 - 1e-7, 0.7 + 1e-4])
+    pool = unit(np.stack([np.cos(angles), np.sin(angles)], axis=1))
+    found = as_dict(nearest(pool, 1, np))
+    assert [found[0, j][1] for j in (1, 2, 3)] == [1, 1, 1]
+    assert (0, 4) not in found
+
+
+# --- few, many, none -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [0, 1, 5])
+@pytest.mark.parametrize("as_sparse", [False, True])
+def test_without_two_listings_to_compare_there_is_nothing(n: int, as_sparse: bool) -> None:
+    alone = np.zeros((n, 3))
+    alone[:1, 0] = 1
+    found = nearest(unit(alone, as_sparse=as_sparse), 4, np)
+    assert (found.n, len(found)) == (n, 0)
+
+
+def test_k_beyond_the_pool_gives_all_others_that_are_similar() -> None:
+    found = nearest(unit([[1, 0], [1, 1], [0, 1], [-1, 0], [0, 0]]), 1000, np)
+    assert list(as_dict(found)) == [(0, 1), (1, 2)]  # right angles and worse are no neighbors
+    assert len(nearest(unit([[1, 0], [1e-7, 1]]), 5, np)) == 0  # nor is what rounds to one
+
+
+def test_the_minimum_is_inclusive() -> None:
+    pool = unit([[1, 0], [0.6, 0.8], [0.8, 0.6]])
+    assert list(as_dict(nearest(pool, 5, np, minimum=0.8))) == [(0, 2), (1, 2)]
+    assert list(as_dict(nearest(pool, 5, np, minimum=0.81))) == [(1, 2)]
+
+
+@pytest.mark.parametrize("as_sparse", [False, True])
+def test_a_crowd_of_equal_listings_makes_few_pairs_and_hides_no_nearer_one(as_sparse: bool) -> None:
+    crowd, k = 2000, 5
+    vectors = np.tile([1.0, 0, 0], (crowd + 3, 1))
+    vectors[-3:] = [[1, 0.2, 0], [1, 0.2, 0.001], [1, 0.2, 0.1]]
+    found = as_dict(nearest(unit(vectors, as_sparse=as_sparse), k, np))
+    assert max(neighbors_each(found)) == 4 * k
+    assert (crowd, crowd + 1) in found
+    assert (crowd, crowd + 2) in found
+    partners = {i for pair in found for i in pair}
+    assert partners == set(range(crowd + 3))
+    assert {(0, 4 * k), (crowd - 1, 0)} <= set(found) | {pair[::-1] for pair in found}  # the lowest rows stand for all
+    assert (crowd - 2, crowd - 1) not in found
+
+
+def neighbors_each(found: dict[tuple[int, int], tuple[float, int, int]]) -> Collection[int]:
+    """How many listings each listing has a rank for."""
+    ranked = [side for pair, (_, *ranks) in found.items() for side, rank in zip(pair, ranks, strict=True) if rank]
+    return Counter(ranked).values()
+
+
+@pytest.mark.parametrize("pool", [random_unit(4000, 8), unit(np.ones((4000, 8)))], ids=["random", "equal"])
+def test_memory_stays_far_below_all_similarities(pool: Embeddings) -> None:
+    n = len(pool)
+    tracemalloc.start()
+    nearest(pool, 5, np, block=50)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.25 * 4 * n * n
+
+
+# --- what was searched before ----------------------------------------------------------------------------------------
+
+
+@st.composite
+def growing(draw: st.DrawFn) -> tuple[Embeddings, list[int], list[int]]:
+    """Listings of few different vectors, some absent; the rows there were before, and those there are after."""
+    n = draw(st.integers(0, 24))
+    vectors = draw(st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=n, max_size=n))
+    rows = st.lists(st.booleans(), min_size=n, max_size=n).map(lambda kept: [at for at, k in enumerate(kept) if k])
+    return unit(np.array(vectors).reshape(n, 3), as_sparse=draw(st.booleans())), draw(rows), draw(rows)
+
+
+@given(growing(), st.integers(1, 5), st.sampled_from([0.0, 0.8]), st.sampled_from([None, 3, EVERYTHING]))
+@settings(max_examples=300, deadline=None)
+def test_what_is_known_of_earlier_listings_changes_nothing(
+    world: tuple[Embeddings, list[int], list[int]], k: int, minimum: float, max_ties: int | None
+) -> None:
+    whole, before, after = world
+
+    def search(rows: list[int], known: Known | None = None) -> Candidates:
+        pool = Embeddings(whole.vectors[rows], whole.present[rows])
+        return nearest(pool, k, np, minimum=minimum, max_ties=max_ties, known=known)
+
+    origin = np.array([before.index(row) if row in before else -1 for row in after], dtype=np.int64)
+    grown, anew = search(after, Known(search(before), origin)), search(after)
+    assert as_dict(grown) == as_dict(anew)
+
+
+@given(growing(), st.integers(1, 5), st.sampled_from([0.0, 0.8]), st.sampled_from([None, 3, EVERYTHING]))
+@settings(max_examples=300, deadline=None)
+def test_what_was_near_before_the_vectors_moved_changes_nothing(
+    world: tuple[Embeddings, list[int], list[int]], k: int, minimum: float, max_ties: int | None
+) -> None:
+    whole, before, after = world
+
+    def search(rows: list[int], vectors: Any, known: Known | None = None) -> Candidates:
+        pool = Embeddings(vectors[rows], np.asarray(vectors[rows].sum(axis=1)).ravel() != 0)
+        return nearest(pool, k, np, minimum=minimum, max_ties=max_ties, block=2, known=known)
+
+    origin = np.array([before.index(row) if row in before else -1 for row in after], dtype=np.int64)
+    known = Known(search(before, whole.vectors), origin, moved=True)
+    others = whole.vectors[::-1]  # nothing is where it was
+    assert as_dict(search(after, others, known)) == as_dict(search(after, others))
+
+
+@pytest.fixture
+def cells(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many similarities were worked out in float32, a number a product."""
+    counts = []
+
+    def counted(vectors: Any, xp: Any) -> Any:
+        of = products(vectors, xp)
+
+        def with_others(others: Any) -> Any:
+            product = of(others)
+
+            def multiplied(rows: Any) -> Any:
+                counts.append(len(rows) * len(others))
+                return product(rows)
+
+            return multiplied
+
+        return with_others
+
+    monkeypatch.setattr(exact, "products", counted)
+    return counts
+
+
+def test_listings_whose_vectors_moved_a_little_are_compared_once_for_both(cells: list[int]) -> None:
+    rng = np.random.default_rng(3)
+    whole = random_unit(600, 8)
+    moved = whole.vectors + rng.normal(0, 0.02, whole.vectors.shape).astype(np.float32)
+    moved /= np.linalg.norm(moved, axis=1, keepdims=True)
+    known = Known(nearest(Embeddings(whole.vectors[:580], whole.present[:580]), 5, np), np.r_[0:580, [-1] * 20], True)
+    pool = Embeddings(moved, whole.present)
+    cells.clear()
+    found = nearest(pool, 5, np, known=known)
+    assert sum(cells) < 0.65 * 600 * 600
+    assert as_dict(found) == as_dict(nearest(pool, 5, np))
+
+
+def test_only_what_is_new_is_multiplied(cells: list[int]) -> None:
+    whole = random_unit(600, 8)
+    known = Known(nearest(Embeddings(whole.vectors[:580], whole.present[:580]), 5, np), np.r_[0:580, [-1] * 20])
+    cells.clear()
+    grown = nearest(whole, 5, np, known=known)
+    assert sum(cells) == 20 * 600 + 580 * 20
+    assert as_dict(grown) == as_dict(nearest(whole, 5, np))
