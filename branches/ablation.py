@@ -1,4 +1,6 @@
-"""What each part of a branch's recipe is worth: trained again with one thing changed at a time, and judged.
+"""What each part of a branch's training is worth: trained again with one thing changed at a time, and judged.
+
+    python -m branches.ablation image
 
 The labeled listings are dealt out to two halves of whole components. An encoder trained on one half embeds the other,
 and the other way round; so each half is judged by an encoder that saw none of its products, at the threshold that is
@@ -7,8 +9,7 @@ best on the other half. Another seed is another split, and another start of the 
 
 from __future__ import annotations
 
-import argparse
-import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,24 +17,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from branches.stages import embed_with, train_encoder
+from branches import registry
+from branches.base import Branch, BranchConfig, Variants
+from branches.cli import branch_graph, sections
+from branches.stages import embed_catalog, extra_stages
+from shared.artifacts import digest, read_json, write_json
+from shared.catalog.extra_data import extras_of, join
 from shared.catalog.split import components, parts
 from shared.compute import ComputeConfig
-from shared.config import ConfigSection
 from shared.errors import MatcherError
 from shared.metrics.retrieval import NEIGHBORS, retrieval_of, row_f1_at
-from shared.pipeline.cli import command
-from shared.pipeline.extra_data import extra_stage, extras_of, join, load_extra
-from shared.pipeline.pools import prepare, train_catalog
-from shared.pipeline.run import Run, code_digest, digest, write_json
+from shared.pipeline.catalog_stages import SPLIT, TRAIN, update_stages
+from shared.pipeline.cli import Arguments, Command, Parser
+from shared.pipeline.engine import bring_stage_up_to_date
+from shared.pipeline.pools import load_catalog
+from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
+from shared.pipeline.stage import Inputs, Stage, StageConfig
 from shared.search.exact import nearest
 from shared.training.trainer import label_numbers
 
-FIGURES = {"recall_at_1": "Recall@1", "map_at_20": "mAP@20", "row_f1": "row F1"}
-Variants = Mapping[str, Mapping[str, Any]]  # name of a variant → the settings in which it differs
+METRICS = {"recall_at_1": "Recall@1", "map_at_20": "mAP@20", "row_f1": "row F1"}
 
-# What every trained branch can be compared with.
+# What every trained branch can be compared with; a branch adds its own (`BranchConfig.variants`).
 COMMON: Variants = {
     "not trained": {"epochs": 0, "extra": []},
     "the catalog's own labels alone": {"extra": []},
@@ -50,6 +56,7 @@ COMMON: Variants = {
     "2 epochs": {"epochs": 2},
     "a tenth for validation": {"validation": 0.1},
 }
+AS_SET = "the settings as they are"
 
 
 class Ablation:
@@ -57,19 +64,16 @@ class Ablation:
 
     Args:
         run: Every training and every judgment is a stage of it, below `<branch>/ablation`: what is done is kept.
-        name: The branch.
-        config: Its settings, from which every variant starts.
-        compute: Device and threads; its seed is the first of the seeds.
+        settings: Of the run; every variant starts from them, and their seed is the first of the seeds.
+        branch: The branch.
+        redo: Whether to do again what is done.
     """
 
-    def __init__(self, run: Run, name: str, config: ConfigSection, compute: ComputeConfig) -> None:
-        self.run, self.name, self.config, self.compute = run, name, config, compute
-        self.catalog = train_catalog(run)
-        self.component = components(self.catalog)
-        self.labels = label_numbers(self.catalog.labels)
-        self.inputs = {"catalog": run.digest_of("catalog/train")}
+    def __init__(self, run: RunFolder, settings: Settings, branch: Branch, *, redo: bool = False) -> None:
+        self.run, self.settings, self.branch, self.redo = run, settings, branch, redo
+        self.extras = tuple(stage.name for stage in extra_stages([branch.name], settings))
 
-    def figures(self, changes: Mapping[str, Any], seed: int) -> list[dict[str, float]]:
+    def metrics(self, changes: Mapping[str, Any], seed: int) -> list[dict[str, float]]:
         """Judge a variant on both halves of one split.
 
         Args:
@@ -77,126 +81,155 @@ class Ablation:
             seed: Of the split and of the training.
 
         Returns:
-            Two dictionaries with the keys of `FIGURES`.
+            Two dictionaries with the keys of `METRICS` and `pool_size`.
         """
-        config = type(self.config).model_validate(self.config.model_dump() | dict(changes))
-        half = parts(self.catalog, seed)
-        encoders = [self._encoder(config, half, of, seed) for of in (0, 1)]
-        keys = {self.name: config.until("embed"), "seed": seed, "ablation": code_digest("branches.ablation")}
+        settings = self.settings.changed({self.branch.name: dict(changes), "compute": {"seed": seed}})
+        extras = tuple(extra.stage for extra in extras_of(settings[self.branch.Config]))
+        encoders = [self._encoder(settings, extras, half) for half in (0, 1)]
+        stage = Stage(
+            f"{self.branch.name}/ablation/metrics/{self._short(settings, 'embed')}",
+            judge_halves,
+            code=("branches.ablation", registry.module_of(self.branch.name, "embed")),
+            reads=(TRAIN, *encoders),
+            settings=(self.branch.Config, ComputeConfig),
+            step="embed",
+            parameters={"branch": self.branch.name, "encoders": encoders},
+        )
+        folder = bring_stage_up_to_date(self.run, settings, stage, redo=self.redo)
+        halves: list[dict[str, float]] = read_json(folder / "metrics.json")["halves"]
+        return halves
 
-        def judge(out: Path) -> dict[str, Any]:
-            found = self._judge(config, encoders, half)
-            write_json(out / "figures.json", found)
-            return {label: [round(values[key], 3) for values in found] for key, label in FIGURES.items()}
+    def _encoder(self, settings: Settings, extras: Sequence[str], half: int) -> str:
+        """The name of the stage with the encoder that was trained on one of the halves, which is done if need be."""
+        for stage in extra_stages([self.branch.name], settings):
+            bring_stage_up_to_date(self.run, settings, stage)
+        stage = Stage(
+            f"{self.branch.name}/ablation/encoder/{self._short(settings, 'train')}-{half}",
+            train_on_half,
+            code=(registry.module_of(self.branch.name, "train"), "shared.catalog.extra_data"),
+            reads=(TRAIN, *extras),
+            settings=(self.branch.Config, ComputeConfig),
+            step="train",
+            parameters={"branch": self.branch.name, "half": half, "extras": list(extras)},
+        )
+        bring_stage_up_to_date(self.run, settings, stage, redo=self.redo)
+        return stage.name
 
-        inputs = {**self.inputs, **{f"encoder {of}": self.run.digest_of(name) for of, name in enumerate(encoders)}}
-        name = f"{self.name}/ablation/figures/{digest([keys, inputs])[:12]}"
-        folder = self.run.stage(name, f"branches.{self.name}.embed", inputs, keys, judge)
-        found: list[dict[str, float]] = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
-        return found
+    def _short(self, settings: Settings, step: Any) -> str:
+        """A short name of the settings that a step and those before it read."""
+        return digest([settings[self.branch.Config].cache_key(step), settings[ComputeConfig].seed])[:12]
 
-    def _encoder(self, config: ConfigSection, half: NDArray[np.int8], of: int, seed: int) -> str:
-        """The stage with the encoder that was trained on one of the halves."""
-        keys = {self.name: config.until("train"), "seed": seed, "half": of}
-        name = f"{self.name}/ablation/encoder/{digest(keys)[:12]}"
-        compute = self.compute.model_copy(update={"seed": seed})
-        extras = extras_of(config)
-        for extra in extras:
-            extra_stage(self.run, extra, self.compute)
 
-        def work(out: Path) -> dict[str, Any]:
-            rows, others = np.flatnonzero(half == of), np.flatnonzero(half != of)
-            catalog, component = self.catalog.take(rows), self.component[rows]
-            joined: dict[str, int] = {}
-            if extras:
-                read = [load_extra(self.run, extra) for extra in extras]
-                catalog, component, joined = join(catalog, read, [self.catalog.take(others)])
-            return {**train_encoder(self.name, catalog, component, config, compute, out), **joined}
+def train_on_half(
+    inputs: Inputs, config: StageConfig, out: Path, branch: str, half: int, extras: Sequence[str]
+) -> Mapping[str, Any]:
+    """Train an encoder on one half of the labeled listings."""
+    member, compute = registry.get(branch), config[ComputeConfig]
+    catalog = load_catalog(inputs["catalog/train"])
+    half_of = parts(catalog, compute.seed)
+    rows, others = np.flatnonzero(half_of == half), np.flatnonzero(half_of != half)
+    taught, component = catalog.take(rows), components(catalog)[rows]
+    joined: Mapping[str, Any] = {}
+    if extras:
+        further = [load_catalog(inputs[name]) for name in extras]
+        taught, component, joined = join(taught, further, [catalog.take(others)])
+    return {**member.train(taught, component, config[member.Config], compute, out), **joined}
 
-        inputs = self.inputs | {extra.stage: self.run.digest_of(extra.stage) for extra in extras}
-        self.run.stage(name, f"branches.{self.name}.train", inputs, keys, work)
-        return name
 
-    def _judge(self, config: ConfigSection, encoders: Sequence[str], half: NDArray[np.int8]) -> list[dict[str, float]]:
-        pools = []
-        for of, encoder in enumerate(encoders):
-            rows = np.flatnonzero(half != of)
-            folder = self.run.open(encoder)
-            vectors = embed_with(self.name, self.catalog.take(rows), folder, config, self.compute)
-            found = nearest(vectors, NEIGHBORS, self.compute.xp())
-            pools.append((found, self.labels[rows], retrieval_of(found, self.labels[rows])))
-        thresholds = [figures.threshold for _, _, figures in reversed(pools)]
-        return [
-            {
-                "pool_size": len(codes),
-                "recall_at_1": figures.recall_at_1,
-                "map_at_20": figures.map_at_20,
-                "row_f1": row_f1_at(found, codes, threshold),
-            }
-            for (found, codes, figures), threshold in zip(pools, thresholds, strict=True)
-        ]
+def judge_halves(
+    inputs: Inputs, config: StageConfig, out: Path, branch: str, encoders: Sequence[str]
+) -> Mapping[str, Any]:
+    """Judge two encoders, each on the half that it was not trained on, at the threshold that is best on the other."""
+    member, compute = registry.get(branch), config[ComputeConfig]
+    catalog = load_catalog(inputs["catalog/train"])
+    half_of, labels = parts(catalog, compute.seed), label_numbers(catalog.labels)
+    pools = []
+    for half, encoder in enumerate(encoders):
+        rows = np.flatnonzero(half_of != half)
+        vectors = embed_catalog(member, catalog.take(rows), inputs[encoder], config[member.Config], compute)
+        neighbors = nearest(vectors, NEIGHBORS, compute.xp())
+        pools.append((neighbors, labels[rows], retrieval_of(neighbors, labels[rows])))
+    thresholds = [metrics.threshold for _, _, metrics in reversed(pools)]
+    halves = [
+        {
+            "pool_size": len(codes),
+            "recall_at_1": metrics.recall_at_1,
+            "map_at_20": metrics.map_at_20,
+            "row_f1": row_f1_at(neighbors, codes, threshold),
+        }
+        for (neighbors, codes, metrics), threshold in zip(pools, thresholds, strict=True)
+    ]
+    write_json(out / "metrics.json", {"halves": halves})
+    return {label.replace(" ", "_"): [round(half[key], 3) for half in halves] for key, label in METRICS.items()}
 
 
 def table(measured: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """The figures as a Markdown table.
+    """Return the metrics as a Markdown table.
 
     Args:
-        measured: Of every variant, the figures of each half of each split in the same order. The first variant is the
+        measured: Of every variant, the metrics of each half of each split in the same order. The first variant is the
             one that the others are compared with.
 
     Returns:
-        A line a variant: means over halves and splits, and the mean difference from the first variant with the
+        A line per variant: means over halves and splits, and the mean difference from the first variant with the
         standard deviation of the differences, half by half.
     """
     first = next(iter(measured.values()))
     lines = [
-        "| | " + " | ".join(FIGURES.values()) + " | difference in row F1 |",
-        "|---|" + "---|" * (len(FIGURES) + 1),
+        "| | " + " | ".join(METRICS.values()) + " | difference in row F1 |",
+        "|---|" + "---|" * (len(METRICS) + 1),
     ]
-    for name, figures in measured.items():
-        means = [f"{np.mean([f[key] for f in figures]):.3f}" for key in FIGURES]
-        gains = [f["row_f1"] - of["row_f1"] for f, of in zip(figures, first, strict=True)]
-        shown = "" if figures is first else f"{np.mean(gains):+.3f} ± {np.std(gains, ddof=1):.3f}"
+    for name, metrics in measured.items():
+        means = [f"{np.mean([f[key] for f in metrics]):.3f}" for key in METRICS]
+        gains = [f["row_f1"] - of["row_f1"] for f, of in zip(metrics, first, strict=True)]
+        shown = "" if metrics is first else f"{np.mean(gains):+.3f} ± {np.std(gains, ddof=1):.3f}"
         lines.append(f"| {name} | {' | '.join(means)} | {shown} |")
     return "\n".join(lines)
 
 
-def main_ablate(name: str, variants: Variants) -> int:
-    """The command `python -m branches.<name>.ablate`.
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command `python -m branches.ablation NAME`."""
+    name, *rest = (sys.argv[1:] if argv is None else list(argv)) or [""]
+    learning = [branch for branch in registry.names() if registry.get(branch).learns]
+    if name not in learning:
+        print(f"usage: python -m branches.ablation {{{','.join(learning)}}} [--help]", file=sys.stderr)
+        return 0 if name in ("-h", "--help") else 2
 
-    Args:
-        name: The branch.
-        variants: What to compare with the settings as they are, by name.
-    """
-
-    def options(parser: argparse.ArgumentParser) -> None:
+    def options(parser: Parser) -> None:
         parser.add_argument("--splits", type=int, default=1, metavar="N", help="random splits into halves (default: 1)")
         parser.add_argument("--only", action="append", metavar="VARIANT", help="of these alone; may be repeated")
 
-    def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
-        config = settings.branch(name)
-        chosen = _chosen(variants, arguments.only, config)
-        if arguments.splits < 1:
-            raise MatcherError(f"--splits {arguments.splits}: at least one split is needed")
-        run.force = (f"{name}/ablation",) if arguments.force else ()
-        prepare(run, settings)
-        ablation = Ablation(run, name, config, settings[ComputeConfig])
-        seeds = [settings[ComputeConfig].seed + at for at in range(arguments.splits)]
-        measured: dict[str, list[dict[str, float]]] = {}
-        for variant, changes in {"the recipe": {}, **chosen}.items():
-            run.say(f"\n{variant}" + "".join(f", {key} = {value}" for key, value in changes.items()))
-            measured[variant] = [figures for seed in seeds for figures in ablation.figures(changes, seed)]
-        sizes = sorted({int(figures["pool_size"]) for figures in measured["the recipe"]})
-        pools, splits = " and ".join(f"{size:,}" for size in sizes), f"{len(seeds)} split{'s' * (len(seeds) > 1)}"
-        run.say(f"\n{table(measured)}\n\nIn pools of {pools} listings, {splits} into two halves.")
-        write_json(run.folder / name / "ablation" / "figures.json", measured)
-
-    about = f"Measure what each part of the {name} branch's training is worth: trained again without it, on two halves."
-    usage = f"python -m branches.{name}.ablate"
-    return command(body, about, [name, "data", "compute"], usage=usage, options=options)
+    return Command(
+        f"python -m branches.ablation {name}",
+        f"Measure what each part of the {name} branch's training is worth: trained again without it, on two halves.",
+        sections(),
+        [name, "data", "compute"],
+        lambda run, settings, arguments: ablate(run, settings, registry.get(name), arguments),
+        carry=True,
+        options=options,
+    ).run(rest)
 
 
-def _chosen(variants: Variants, only: Iterable[str] | None, config: ConfigSection) -> Variants:
+def ablate(run: RunFolder, settings: Settings, branch: Branch, arguments: Arguments) -> None:
+    """Judge the variants of a branch that the arguments name, and say how they compare."""
+    config, seed = settings[branch.Config], settings[ComputeConfig].seed
+    chosen = _chosen({**COMMON, **branch.Config.variants}, arguments.only, config)
+    if arguments.splits < 1:
+        raise MatcherError(f"--splits {arguments.splits}: at least one split is needed")
+    update_stages(run, settings, branch_graph(run, settings, [branch.name]), [SPLIT])
+    ablation = Ablation(run, settings, branch, redo=arguments.force)
+    seeds = [seed + number for number in range(arguments.splits)]
+    measured: dict[str, list[dict[str, float]]] = {}
+    for variant, changes in {AS_SET: {}, **chosen}.items():
+        run.say(f"\n{variant}" + "".join(f", {key} = {value}" for key, value in changes.items()))
+        measured[variant] = [metrics for seed in seeds for metrics in ablation.metrics(changes, seed)]
+    sizes = sorted({int(metrics["pool_size"]) for metrics in measured[AS_SET]})
+    pools, splits = " and ".join(f"{size:,}" for size in sizes), f"{len(seeds)} split{'s' * (len(seeds) > 1)}"
+    run.say(f"\n{table(measured)}\n\nIn pools of {pools} listings, {splits} into two halves.")
+    write_json(run.folder / branch.name / "ablation" / "metrics.json", measured)
+
+
+def _chosen(variants: Variants, only: Iterable[str] | None, config: BranchConfig) -> Variants:
     """The variants that were asked for, without those that change nothing, such as leaving out data that is not there.
 
     Raises:
@@ -206,3 +239,7 @@ def _chosen(variants: Variants, only: Iterable[str] | None, config: ConfigSectio
     if unknown:
         raise MatcherError(f"there is no variant {unknown[0]!r}; there are: {'; '.join(variants)}")
     return {name: variants[name] for name in only or variants if config.model_copy(update=variants[name]) != config}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

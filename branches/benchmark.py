@@ -1,5 +1,7 @@
 """How fast a trained branch embeds and trains, beside its network alone on inputs that are ready.
 
+    python -m branches.benchmark image
+
 The real functions run once with their calls recorded; then the loops and the bare calls take turns. The machine should
 be idle otherwise: a loop has more threads than the bare calls, so among other work on the processor it gets a larger
 share of it, and the ratio flatters.
@@ -7,25 +9,29 @@ share of it, and the ratio flatters.
 
 from __future__ import annotations
 
-import argparse
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from branches import registry
+from branches.base import Branch
+from branches.cli import branch_graph, sections
+from branches.stages import embed_catalog
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
-from shared.pipeline.cli import command
-from shared.pipeline.pools import load_split, prepare, train_catalog
-from shared.pipeline.run import Run
+from shared.pipeline.catalog_stages import SPLIT, TRAIN, update_stages
+from shared.pipeline.cli import Arguments, Command, Parser
+from shared.pipeline.pools import load_catalog, load_split
+from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.schema import Catalog
 from shared.training.config import TrainingConfig
@@ -73,8 +79,7 @@ def some_products(components: NDArray[np.int32], listings: int, seed: int) -> ND
 def measure(
     catalog: Catalog,
     components: NDArray[np.int32],
-    train: ModuleType,
-    embed: ModuleType,
+    branch: Branch,
     config: TrainingConfig,
     compute: ComputeConfig,
     repeats: int,
@@ -84,8 +89,7 @@ def measure(
     Args:
         catalog: Listings to train on and to embed.
         components: Connected component of each, int32 [n].
-        train: The branch's module of that name.
-        embed: Likewise.
+        branch: A branch that learns.
         config: Its settings; each round trains one epoch.
         compute: Device, threads, seed.
         repeats: Rounds; the fastest counts.
@@ -99,9 +103,11 @@ def measure(
     config = config.model_copy(update={"epochs": 1})
     with tempfile.TemporaryDirectory() as folder:
         with recorded(Training, "run") as trainings, recorded(Training, "_train_step") as steps:
-            train.train(catalog, components, config, compute, Path(folder))
-        with recorded(embed, "encode") as encodings, recorded(Encoder, "__call__") as passes:
-            embed.embed(catalog, Path(folder), config, compute)
+            branch.train(catalog, components, config, compute, Path(folder))
+        branch.fit(catalog, Path(folder), config, compute)  # imports its module
+        embedding = sys.modules[registry.module_of(branch.name, "embed")]
+        with recorded(embedding, "encode") as encodings, recorded(Encoder, "__call__") as passes:
+            branch.fit(catalog, Path(folder), config, compute).transform(catalog)
         if not steps or not passes:
             raise MatcherError("too few listings with this branch's evidence and a common label; raise --listings")
         training: Training = trainings[0].args[0]
@@ -129,27 +135,45 @@ def measure(
     return bare | {"train": max(rates)}
 
 
-def main_speed(name: str, train: ModuleType, embed: ModuleType) -> int:
-    """The command `python -m branches.<name>.speed`."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command `python -m branches.benchmark NAME`."""
+    name, *rest = (sys.argv[1:] if argv is None else list(argv)) or [""]
+    learning = [branch for branch in registry.names() if registry.get(branch).learns]
+    if name not in learning:
+        print(f"usage: python -m branches.benchmark {{{','.join(learning)}}} [--help]", file=sys.stderr)
+        return 0 if name in ("-h", "--help") else 2
 
-    def options(parser: argparse.ArgumentParser) -> None:
+    def options(parser: Parser) -> None:
         parser.add_argument("--listings", type=int, default=320, help="of the catalog (default: 320)")
         parser.add_argument("--repeats", type=int, default=3, help="rounds, the fastest counts (default: 3)")
 
-    def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
-        if min(arguments.listings, arguments.repeats) < 1:
-            raise MatcherError("--listings and --repeats must be at least 1")
-        prepare(run, settings)
-        compute, components = settings[ComputeConfig], load_split(run).component
-        config = settings.branch(name)
-        assert isinstance(config, TrainingConfig)
-        rows = some_products(components, arguments.listings, compute.seed)
-        catalog = train_catalog(run).take(rows)
-        rates = measure(catalog, components[rows], train, embed, config, compute, arguments.repeats)
-        run.say(f"\n{name}, {len(rows)} listings, {compute.torch_device()}, {compute.cpu_threads} CPU threads:")
-        for loop, bare in (("embed", "forward"), ("train", "step")):
-            share = rates[loop] / rates[bare]
-            run.say(f"  {loop} {rates[loop]:.1f} listings/s, bare {bare} {rates[bare]:.1f}, ratio {share:.2f}")
+    return Command(
+        f"python -m branches.benchmark {name}",
+        f"Time the {name} branch's embedding and training beside its network alone; writes no stage of the branch.",
+        sections(),
+        [name, "data", "compute"],
+        lambda run, settings, arguments: benchmark(run, settings, registry.get(name), arguments),
+        carry=True,
+        options=options,
+    ).run(rest)
 
-    about = f"Time the {name} branch's embedding and training beside its network alone; writes no stage of the branch."
-    return command(body, about, [name, "data", "compute"], usage=f"python -m branches.{name}.speed", options=options)
+
+def benchmark(run: RunFolder, settings: Settings, branch: Branch, arguments: Arguments) -> None:
+    """Time a branch on some listings of a run's catalog, and say how fast it is."""
+    if min(arguments.listings, arguments.repeats) < 1:
+        raise MatcherError("--listings and --repeats must be at least 1")
+    update_stages(run, settings, branch_graph(run, settings, [branch.name]), [SPLIT])
+    compute, components = settings[ComputeConfig], load_split(run.open(SPLIT)).component
+    config = settings[branch.Config]
+    assert isinstance(config, TrainingConfig)
+    rows = some_products(components, arguments.listings, compute.seed)
+    catalog = load_catalog(run.open(TRAIN)).take(rows)
+    rates = measure(catalog, components[rows], branch, config, compute, arguments.repeats)
+    run.say(f"\n{branch.name}, {len(rows)} listings, {compute.torch_device()}, {compute.cpu_threads} CPU threads:")
+    for loop, bare in (("embed", "forward"), ("train", "step")):
+        share = rates[loop] / rates[bare]
+        run.say(f"  {loop} {rates[loop]:.1f} listings/s, bare {bare} {rates[bare]:.1f}, ratio {share:.2f}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

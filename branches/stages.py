@@ -1,273 +1,242 @@
-"""The contract of a branch, and the stages that every branch goes through.
-
-A branch is a folder `branches/<name>/` with
-
-- `config.py`: `Config`, its section of the settings, a `BranchConfig`: it says how many neighbors a listing proposes
-  and how similar the least of them is;
-- `embed.py`: `embed(catalog, encoder, config, compute) -> Embeddings`; with an encoder, what it makes of a listing
-  depends on no other one, to the bit. Also, where there is something to load or what it makes of a listing depends on
-  the pool, `embedder(pool, encoder, config, compute)`: what embeds listings to be compared with those of the
-  pool;
-- `candidates.py`: `candidates(embeddings, config, compute, known=None) -> Candidates`, where what is known from an
-  earlier search saves time and changes nothing (but see `max_ties` of `shared.search.exact.nearest`);
-- `train.py`, only if it learns: `train(catalog, components, config, compute, out) -> figures`, which writes an encoder
-  into the folder `out`. It may find there what a killed training left. Under `torchrun` every process calls it, each
-  with a folder of its own, of which the first one's is kept.
-
-Nothing else is known about it: not here, and not in the ensemble.
-"""
+"""The stages that every branch goes through: encoders, embeddings and candidates of each pool."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
-from importlib import import_module
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from shared import processes
+from branches import registry
+from branches.base import Branch, BranchConfig
+from branches.candidates import propose
+from branches.reuse import embed_reusing
+from shared.artifacts import digest, file_digest
+from shared.catalog.extra_data import Extra, extras_of, join, layout_of, reading_of, read_extra
+from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
 from shared.config import ConfigSection
-from shared.errors import MatcherError
-from shared.pipeline.cli import command, step_command
-from shared.pipeline.extra_data import extra_stage, extras_of, join, load_extra
+from shared.pipeline.catalog_stages import SPLIT, TRAIN
 from shared.pipeline.pools import (
     ALL,
+    CATALOG_POOL,
+    HOLDOUT_POOL,
     Pool,
     all_pools,
     fold_pools,
+    load_catalog,
     load_split,
-    new_catalog,
-    pool_catalog,
-    pool_inputs,
-    prepare,
-    train_catalog,
+    save_catalog,
     training_rows,
-    unseen_catalogs,
-    unseen_inputs,
 )
-from shared.pipeline.run import ROOT, Run, code_digest, digest, file_digest, replaced_folder
 from shared.pipeline.settings import Settings
-from shared.schema import Candidates, Catalog, Embedder, Embeddings
-from shared.search.exact import Known
+from shared.pipeline.stage import Inputs, Stage, StageConfig
+from shared.schema import Candidates, Catalog, Embeddings
 
 
-def learns(name: str) -> bool:
-    """Whether a branch has an encoder to train."""
-    return (ROOT / "branches" / name / "train.py").exists()
+def encoder_stage_name(branch: str, encoder: str) -> str:
+    """Return the name of the stage that trains an encoder (`fold0`, …, or `all`) of a branch."""
+    return f"{branch}/encoder/{encoder}"
 
 
-def train_encoder(
-    name: str, catalog: Catalog, component: NDArray[np.int32], config: ConfigSection, compute: ComputeConfig, out: Path
-) -> dict[str, Any]:
-    """Train an encoder of a branch on labeled listings, as its contract says; returns figures."""
-    figures: dict[str, Any] = import_module(f"branches.{name}.train").train(catalog, component, config, compute, out)
-    return figures
+def embeddings_stage_name(branch: str, pool: Pool) -> str:
+    """Return the name of the stage that embeds a pool by a branch."""
+    return f"{branch}/embeddings/{pool.name}"
 
 
-def embed_with(
-    name: str, catalog: Catalog, encoder: Path | None, config: ConfigSection, compute: ComputeConfig
-) -> Embeddings:
-    """Embed listings with an encoder of a branch, as its contract says."""
-    made: Embeddings = import_module(f"branches.{name}.embed").embed(catalog, encoder, config, compute)
-    return made
+def candidates_stage_name(branch: str, pool: Pool) -> str:
+    """Return the name of the stage that proposes pairs of a pool by a branch."""
+    return f"{branch}/candidates/{pool.name}"
 
 
-def embed(run: Run, settings: Settings, name: str, catalog: Catalog, encoder: str) -> Embeddings:
-    """Embed listings with one of a run's encoders (`fold0`, …, `all`)."""
-    folder = run.open(f"{name}/encoder/{encoder}") if learns(name) else None
-    return embed_with(name, catalog, folder, settings.branch(name), settings[ComputeConfig])
+def new_catalog_encoders(names: Sequence[str]) -> list[str]:
+    """Return the stages with the encoders that new catalogs are embedded with, for some branches."""
+    return [encoder_stage_name(name, ALL) for name in names if registry.get(name).learns]
 
 
-def embedder(run: Run, settings: Settings, name: str, pool: Catalog) -> Embedder:
-    """What embeds listings with the encoder for new catalogs, to be compared with those of a pool."""
-    module = import_module(f"branches.{name}.embed")
-    if not hasattr(module, "embedder"):
-        return lambda catalog: embed(run, settings, name, catalog, ALL)
-    folder = run.open(f"{name}/encoder/{ALL}") if learns(name) else None
-    made: Embedder = module.embedder(pool, folder, settings.branch(name), settings[ComputeConfig])
-    return made
+def load_embeddings(folder: Path) -> Embeddings:
+    """Return the embeddings that a stage wrote into its folder."""
+    return Embeddings.load(folder / "embeddings.safetensors")
 
 
-def candidates(settings: Settings, name: str, embeddings: Embeddings, known: Known | None = None) -> Candidates:
-    """The pairs a branch proposes among embedded listings; `known` is what it found among some of them before."""
-    module = import_module(f"branches.{name}.candidates")
-    made: Candidates = module.candidates(embeddings, settings.branch(name), settings[ComputeConfig], known)
-    return made
+def load_candidates(folder: Path) -> Candidates:
+    """Return the candidates that a stage wrote into its folder."""
+    return Candidates.load(folder / "candidates.parquet")
 
 
-def train_stage(run: Run, settings: Settings, name: str, encoder: str) -> None:
-    """Train one encoder of a branch on the listings it may see, those of its read extras too."""
-    config, compute = settings.branch(name), settings[ComputeConfig]
-    extras = extras_of(config)
+def branch_stages(name: str, settings: Settings, *, has_test: bool) -> list[Stage]:
+    """Return all stages of a branch for every pool of a run.
 
-    def work(out: Path) -> Mapping[str, Any]:
-        processes.call(encoder)
-        return _train(run, settings, name, encoder, out)
+    Args:
+        name: Of the branch.
+        settings: Of the run.
+        has_test: Whether the run matches a catalog of its own, other than the labeled one.
 
-    inputs = {"catalog": run.digest_of("catalog/train"), "split": run.digest_of("split")}
-    inputs |= _named_folders(config)
-    keys = {name: config.until("train"), "seed": compute.seed}
-    if extras:
-        inputs |= {extra.stage: run.digest_of(extra.stage) for extra in extras} | unseen_inputs(run, settings, encoder)
-        keys["joined by"] = code_digest("shared.pipeline.extra_data")
-    run.stage(f"{name}/encoder/{encoder}", f"branches.{name}.train", inputs, keys, work)
-
-
-def _train(run: Run, settings: Settings, name: str, encoder: str, out: Path) -> dict[str, Any]:
-    config, split = settings.branch(name), load_split(run)
-    rows = training_rows(split, encoder)
-    catalog, component = train_catalog(run).take(rows), split.component[rows]
-    joined: dict[str, int] = {}
-    if extras := [load_extra(run, extra) for extra in extras_of(config)]:
-        catalog, component, joined = join(catalog, extras, unseen_catalogs(run, settings, encoder))
-    return {**train_encoder(name, catalog, component, config, settings[ComputeConfig], out), **joined}
+    Raises:
+        MatcherError: There is no such branch, or further data that it is to learn from is not there.
+    """
+    branch, folds = registry.get(name), settings[SplitConfig].folds
+    stages: list[Stage] = []
+    if branch.learns:
+        config = settings[branch.Config]
+        for extra in extras_of(config):
+            layout_of(extra.path)  # that it is there is seen before hours go into another training
+        encoders = [*(pool.encoder for pool in fold_pools(folds)), ALL]
+        stages += [_encoder_stage(branch, config, encoder, has_test=has_test) for encoder in encoders]
+    stages += [_embeddings_stage(branch, pool, has_test=has_test) for pool in all_pools(folds)]
+    return [*stages, *(candidates_stage(branch, pool) for pool in all_pools(folds))]
 
 
-def _named_folders(config: ConfigSection) -> dict[str, str]:
-    """Digests of the files in folders that settings name, such as pretrained weights: setting → digest."""
-    named = {key: Path(value) for key, value in config if isinstance(value, str) and value and Path(value).is_dir()}
+# --- further data to learn from --------------------------------------------------------------------------------------
+
+
+def extra_stages(names: Sequence[str], settings: Settings) -> list[Stage]:
+    """Return the stages that read what some branches learn from beside the catalog, each data set once."""
+    extras = [extra for name in names for extra in extras_of(settings[registry.get(name).Config])]
+    return [_extra_stage(extra, settings[ComputeConfig]) for extra in dict.fromkeys(extras)]
+
+
+def _extra_stage(extra: Extra, compute: ComputeConfig) -> Stage:
+    return Stage(
+        extra.stage,
+        read_extra_data,
+        code=("shared.catalog.extra_data",),
+        parameters={"path": str(extra.path), "name": extra.name},
+        sources=partial(_extra_sources, extra.path, compute),
+    )
+
+
+def _extra_sources(path: Path, compute: ComputeConfig) -> Mapping[str, str]:
+    reading = reading_of(path, compute)
+    return {**reading.sources, "layout": reading.layout, "image folder": str(reading.images)}
+
+
+def read_extra_data(inputs: Inputs, config: StageConfig, out: Path, path: str, name: str) -> Mapping[str, Any]:
+    """Read further data to learn from into a catalog of its own."""
+    catalog, reading = read_extra(Path(path), name, config[ComputeConfig])
+    save_catalog(catalog, out)
     return {
-        key: digest({str(path.relative_to(folder)): file_digest(path) for path in folder.rglob("*") if path.is_file()})
-        for key, folder in named.items()
+        "layout": reading.layout,
+        "listings": len(catalog),
+        "products": len(set(catalog.labels)),
+        "with_image": int(catalog.has_image.sum()),
+        "with_title": int((catalog.titles != "").sum()),
+        **{label.replace(" ", "_"): count for label, count in reading.metrics.items()},
     }
 
 
-def embed_stage(run: Run, settings: Settings, name: str, pool: Pool) -> None:
-    """Embed one pool."""
-
-    def work(out: Path) -> Mapping[str, Any]:
-        made = embed(run, settings, name, pool_catalog(run, settings, pool), pool.encoder)
-        made.save(out / "embeddings.safetensors")
-        return {"listings": len(made), "with evidence": int(made.present.sum())}
-
-    inputs = pool_inputs(run, settings, pool)
-    if learns(name):
-        inputs["encoder"] = run.digest_of(f"{name}/encoder/{pool.encoder}")
-    keys = {name: settings.branch(name).until("embed")}
-    run.stage(f"{name}/embeddings/{pool.name}", f"branches.{name}.embed", inputs, keys, work)
+# --- encoders --------------------------------------------------------------------------------------------------------
 
 
-def encoder_digests(run: Run, names: Sequence[str]) -> dict[str, str]:
-    """Digests of the encoders that new catalogs are embedded with: stage → digest."""
-    return {stage: run.digest_of(stage) for stage in encoder_stages(names)}
+def _encoder_stage(branch: Branch, config: BranchConfig, encoder: str, *, has_test: bool) -> Stage:
+    extras = tuple(extra.stage for extra in extras_of(config))
+    unseen = (CATALOG_POOL.stage,) if extras and has_test and encoder == ALL else ()
+    return Stage(
+        encoder_stage_name(branch.name, encoder),
+        train_encoder,
+        code=(registry.module_of(branch.name, "train"), *(("shared.catalog.extra_data",) if extras else ())),
+        reads=(TRAIN, SPLIT, *extras, *unseen),
+        settings=(branch.Config, ComputeConfig),
+        step="train",
+        parameters={"branch": branch.name, "encoder": encoder, "extras": list(extras), "unseen": list(unseen)},
+        sources=partial(_weights, config),
+        distributed=True,
+    )
 
 
-def encoder_stages(names: Sequence[str]) -> list[str]:
-    """The stages with the encoders that new catalogs are embedded with."""
-    return [f"{name}/encoder/{ALL}" for name in names if learns(name)]
+def _weights(config: ConfigSection) -> Mapping[str, str]:
+    """Digests of the files in folders that settings name, such as pretrained weights: setting → digest."""
+    folders = {key: Path(value) for key, value in config if isinstance(value, str) and value and Path(value).is_dir()}
+    return {
+        key: digest({str(path.relative_to(folder)): file_digest(path) for path in folder.rglob("*") if path.is_file()})
+        for key, folder in folders.items()
+    }
 
 
-def candidates_stage(run: Run, settings: Settings, name: str, pool: Pool) -> None:
-    """Propose pairs in one pool."""
-
-    def work(out: Path) -> Mapping[str, Any]:
-        made = candidates(settings, name, load_embeddings(run, name, pool))
-        made.save(out / "candidates.parquet")
-        return {"pairs": len(made)}
-
-    inputs = {"embeddings": run.digest_of(f"{name}/embeddings/{pool.name}")}
-    keys = {name: settings.branch(name).until("candidates")}
-    run.stage(f"{name}/candidates/{pool.name}", f"branches.{name}.candidates", inputs, keys, work)
-
-
-def load_embeddings(run: Run, name: str, pool: Pool) -> Embeddings:
-    """A branch's embeddings of a pool."""
-    return Embeddings.load(run.open(f"{name}/embeddings/{pool.name}") / "embeddings.safetensors")
-
-
-def load_candidates(run: Run, name: str, pool: Pool) -> Candidates:
-    """A branch's candidate pairs of a pool."""
-    return Candidates.load(run.open(f"{name}/candidates/{pool.name}") / "candidates.parquet")
-
-
-def train_all(run: Run, settings: Settings, name: str) -> None:
-    """Read a branch's extras and train its encoders: one a fold, and one on all folds."""
-    if learns(name):
-        for extra in extras_of(settings.branch(name)):
-            extra_stage(run, extra, settings[ComputeConfig])
-        for encoder in [*(pool.encoder for pool in fold_pools(settings)), ALL]:
-            train_stage(run, settings, name, encoder)
+def train_encoder(
+    inputs: Inputs,
+    config: StageConfig,
+    out: Path,
+    branch: str,
+    encoder: str,
+    extras: Sequence[str],
+    unseen: Sequence[str],
+) -> Mapping[str, Any]:
+    """Train an encoder on the listings that it may see, and on further data that gives away nothing it is measured on."""
+    member, split = registry.get(branch), load_split(inputs["split"])
+    labeled, rows = load_catalog(inputs["catalog/train"]), training_rows(split, encoder)
+    catalog, component = labeled.take(rows), split.component[rows]
+    joined: Mapping[str, Any] = {}
+    if extras:
+        rest = labeled.take(np.setdiff1d(np.arange(len(labeled)), rows))
+        hidden = [rest, *(load_catalog(inputs[name]) for name in unseen)]
+        catalog, component, joined = join(catalog, [load_catalog(inputs[name]) for name in extras], hidden)
+    metrics = member.train(catalog, component, config[member.Config], config[ComputeConfig], out)
+    return {**metrics, **joined}
 
 
-def embed_all(run: Run, settings: Settings, name: str) -> None:
-    """Embed every pool of a run."""
-    train_all(run, settings, name)
-    for pool in all_pools(settings):
-        embed_stage(run, settings, name, pool)
+# --- embeddings and candidates ---------------------------------------------------------------------------------------
 
 
-def candidates_all(run: Run, settings: Settings, name: str) -> None:
-    """Take a branch through all its stages, for every pool of a run."""
-    embed_all(run, settings, name)
-    for pool in all_pools(settings):
-        candidates_stage(run, settings, name, pool)
+def _embeddings_stage(branch: Branch, pool: Pool, *, has_test: bool) -> Stage:
+    encoder = encoder_stage_name(branch.name, pool.encoder) if branch.learns else None
+    reused = HOLDOUT_POOL if branch.learns and pool == CATALOG_POOL and not has_test else None
+    before = () if reused is None else (reused.stage, embeddings_stage_name(branch.name, reused))
+    return Stage(
+        embeddings_stage_name(branch.name, pool),
+        embed_pool,
+        code=(registry.module_of(branch.name, "embed"), "branches.reuse"),
+        reads=(pool.stage, *([encoder] if encoder else []), *before),
+        settings=(branch.Config,),
+        step="embed",
+        parameters={"branch": branch.name, "pool": pool.stage, "encoder": encoder, "reused": list(before)},
+    )
 
 
-def main_train(name: str) -> int:
-    """The command `python -m branches.<name>.train`."""
-
-    def work(run: Run, settings: Settings) -> None:
-        prepare(run, settings)
-        train_all(run, settings, name)
-        run.say(f"\n{name} is trained; ./run_all.sh --run {run.folder} does again what depends on it")
-
-    def follow(run: Run, settings: Settings) -> None:
-        for encoder in processes.calls():
-            with TemporaryDirectory() as thrown_away:
-                _train(run, settings, name, encoder, Path(thrown_away))
-
-    about = f"Train the {name} branch: an encoder for every fold, and one on all folds. Runs under torchrun too."
-    usage = f"python -m branches.{name}.train"
-    sections = [name, "split", "compute"]
-    return step_command(work, f"{name}/encoder", about, sections, usage=usage, follow=follow)
-
-
-def main_candidates(name: str) -> int:
-    """The command `python -m branches.<name>.candidates`."""
-
-    def work(run: Run, settings: Settings) -> None:
-        prepare(run, settings)
-        candidates_all(run, settings, name)
-
-    about = f"Propose pairs by the {name} branch alone, in every pool of a run; does the steps before it if needed."
-    usage = f"python -m branches.{name}.candidates"
-    return step_command(work, f"{name}/candidates", about, [name, "split", "compute"], usage=usage)
+def embed_pool(
+    inputs: Inputs,
+    config: StageConfig,
+    out: Path,
+    branch: str,
+    pool: str,
+    encoder: str | None,
+    reused: Sequence[str],
+) -> Mapping[str, Any]:
+    """Embed the listings of a pool; those that the same encoder has embedded for another pool are taken over."""
+    member, listings = registry.get(branch), load_catalog(inputs[pool])
+    folder = None if encoder is None else inputs[encoder]
+    embedder = member.fit(listings, folder, config[member.Config], config[ComputeConfig])
+    done = [(load_catalog(inputs[reused[0]]), load_embeddings(inputs[reused[1]]))] if reused else []
+    embeddings = embed_reusing(embedder, listings, done)
+    embeddings.save(out / "embeddings.safetensors")
+    return {"listings": len(embeddings), "with_evidence": int(embeddings.present.sum())}
 
 
-def main_embed(name: str) -> int:
-    """The command `python -m branches.<name>.embed`."""
-
-    def options(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--out", type=Path, help="with --data: folder for embeddings.safetensors and ids.parquet")
-
-    def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
-        if (arguments.data is None) != (arguments.out is None):
-            raise MatcherError("--data NEW and --out FOLDER go together: the listings to embed, and where to write")
-        if arguments.out is not None:
-            _embed_new(run, settings, name, arguments.out)
-            return
-        run.force = (f"{name}/embeddings",) if arguments.force else ()
-        prepare(run, settings)
-        embed_all(run, settings, name)
-
-    about = f"Embed every pool of a run with the {name} branch; with --data NEW --out FOLDER, embed new listings."
-    usage = f"python -m branches.{name}.embed"
-    return command(body, about, [name, "data", "compute"], usage=usage, new_data=True, options=options)
+def candidates_stage(branch: Branch, pool: Pool) -> Stage:
+    """Return the stage that proposes pairs of a pool by a branch."""
+    return Stage(
+        candidates_stage_name(branch.name, pool),
+        propose_pairs,
+        code=("branches.candidates",),
+        reads=(embeddings_stage_name(branch.name, pool),),
+        settings=(branch.Config,),
+        step="candidates",
+        parameters={"branch": branch.name, "embeddings": embeddings_stage_name(branch.name, pool)},
+    )
 
 
-def _embed_new(run: Run, settings: Settings, name: str, out: Path) -> None:
-    if learns(name):
-        run.open(f"{name}/encoder/{ALL}")
-    catalog = new_catalog(settings)
-    made = embed(run, settings, name, catalog, ALL)
-    with replaced_folder(out) as folder:
-        made.save(folder / "embeddings.safetensors")
-        pq.write_table(pa.table({"posting_id": pa.array(catalog.ids, pa.string())}), folder / "ids.parquet")
-    run.say(f"{len(made):,} listings, {int(made.present.sum()):,} with evidence, embedded to {out}")
+def propose_pairs(inputs: Inputs, config: StageConfig, out: Path, branch: str, embeddings: str) -> Mapping[str, Any]:
+    """Propose the pairs of a pool by a branch."""
+    section = config[registry.get(branch).Config]
+    candidates = propose(load_embeddings(inputs[embeddings]), section, config[ComputeConfig])
+    candidates.save(out / "candidates.parquet")
+    return {"pairs": len(candidates)}
+
+
+def embed_catalog(
+    branch: Branch, listings: Catalog, encoder: Path | None, config: BranchConfig, compute: ComputeConfig
+) -> Embeddings:
+    """Embed listings as a pool of their own."""
+    return branch.fit(listings, encoder, config, compute).transform(listings)

@@ -1,26 +1,29 @@
-"""The whole job: `./run_all.sh`, from a catalog to matches and figures."""
+"""The whole job: `./run_all.sh`, from a catalog to matches and metrics."""
 
-import argparse
-
-from ensemble.evaluate import evaluate_all, write_metrics
+from ensemble.cli import update_run
+from ensemble.config import sections
+from ensemble.evaluation.run_metrics import write_metrics
 from ensemble.evaluation.summary import summary
-from shared.pipeline.cli import command
-from shared.pipeline.pools import data_line
-from shared.pipeline.run import Run
-from shared.pipeline.settings import Settings, section_classes
+from ensemble.stages import EVALUATION, MATCHES, run_graph
+from shared.catalog.source import DataConfig
+from shared.pipeline.cli import Arguments, Command
+from shared.pipeline.run import RunFolder
+from shared.pipeline.settings import Settings
 
 
 def main() -> int:
     """Take a run through every stage, skip what is unchanged, and sum it up."""
 
-    def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
-        run.force = ("",) if arguments.force else ()
-        run.say(f"run {run.folder} · {data_line(settings)}\n")
-        evaluate_all(run, settings)
+    def body(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
+        path = settings[DataConfig].path
+        what = "the demo marketplace (invented listings; see README)" if path == "demo" else f"catalog {path}"
+        run.say(f"run {run.folder} · {what}\n")
+        everything = list(run_graph(run, settings)) if arguments.force else [MATCHES, EVALUATION]
+        update_run(run, settings, everything, force=arguments.force)
         run.say("\n" + summary(run, write_metrics(run)))
 
     about = "Find the listings of a catalog that sell the same product: the whole job, from a catalog to matches."
-    return command(body, about, list(section_classes()), usage="./run_all.sh")
+    return Command("./run_all.sh", about, sections(), list(sections()), body).run()
 
 
 if __name__ == "__main__":

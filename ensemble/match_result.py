@@ -19,7 +19,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that be
 
 
 @dataclass(frozen=True)
-class Result:
+class MatchResult:
     """A matched catalog.
 
     Args:
@@ -52,9 +52,9 @@ class Result:
         sizes = np.bincount(self.groups)
         return {
             "listings": len(self.catalog),
-            "groups of two or more": int((sizes > 1).sum()),
-            "listings without a match": self.matches.n - len(np.unique(self.matches.listing)),
-            "largest group": int(sizes.max(initial=0)),
+            "groups_of_two_or_more": int((sizes > 1).sum()),
+            "listings_without_a_match": self.matches.n - len(np.unique(self.matches.listing)),
+            "largest_group": int(sizes.max(initial=0)),
         }
 
     def tables(self) -> dict[str, pa.Table]:

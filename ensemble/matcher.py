@@ -10,25 +10,28 @@ from typing import Literal, Self
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from branches import stages as branch
+from branches import registry
+from branches.base import Embedder
+from branches.candidates import propose
+from branches.stages import embed_catalog, encoder_stage_name, new_catalog_encoders
 from ensemble.bundle.archive import Bundle
-from ensemble.candidates import union
-from ensemble.config import EnsembleConfig
-from ensemble.decision.tuning import load_decision
-from ensemble.features import pair_features
-from ensemble.match_result import Result
-from ensemble.pool_views import BranchView, PoolViews, Words
-from ensemble.scorer.training import load_scorer
-from shared.catalog.reader import DataConfig, frame_catalog
+from ensemble.candidate_pairs import union
+from ensemble.config import EnsembleConfig, sections
+from ensemble.features.assemble import pair_features
+from ensemble.match_result import MatchResult
+from ensemble.pool_views import BranchView, PoolViews
+from ensemble.scorer.training import StackedScorer
+from ensemble.stages import DECISION, SCORER, load_decision
+from shared.artifacts import digest
+from shared.catalog.reader import frame_catalog
+from shared.catalog.source import DataConfig
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError
 from shared.pipeline.pools import ALL
-from shared.pipeline.run import Run, digest
-from shared.pipeline.settings import Settings, merge, portable, remembered
-from shared.schema import Candidates, Catalog, Embedder, Embeddings, Pairs
-from shared.search.exact import Known
+from shared.pipeline.run import ArtifactStore, RunFolder, remembered
+from shared.pipeline.settings import Settings, merge, portable
+from shared.schema import Candidates, Catalog, Embeddings, Pairs
 
-SCORER, DECISION = "ensemble/scorer", "ensemble/decision"
 READ = {SCORER: ("first.txt", "second.txt"), DECISION: ("decision.json",)}  # stage → files; of others: all
 
 
@@ -56,14 +59,14 @@ class Matcher:
         matched = Matcher.load("bundle").match(listings, images="photos")
 
     Args:
-        run: A bundle, or a run whose decision was tuned with its present encoders and scorer.
+        store: A bundle, or a run whose decision was tuned with its present encoders and scorer.
         settings: Its settings.
     """
 
-    def __init__(self, run: Run, settings: Settings) -> None:
+    def __init__(self, store: ArtifactStore, settings: Settings) -> None:
         self.settings, self.branches = settings, settings[EnsembleConfig].branches
-        self._run, self._compute = run, settings[ComputeConfig]
-        self.scorer, self.decision = load_scorer(run), load_decision(run)
+        self._store, self._compute = store, settings[ComputeConfig]
+        self.scorer, self.decision = StackedScorer.load(store.open(SCORER)), load_decision(store.open(DECISION))
 
     @classmethod
     def load(cls, bundle: str | Path, *, device: Literal["auto", "cpu", "cuda"] = "auto", threads: int = 0) -> Self:
@@ -78,25 +81,24 @@ class Matcher:
             ArtifactError: It is no bundle, or not as it was made.
             MatcherError: `device` or `threads` is no such value.
         """
-        opened = Bundle(Path(bundle))
+        store = Bundle(Path(bundle))
         compute = {"compute": {"device": device, "threads": threads}}
-        return cls(opened, Settings(merge(remembered(opened.folder), compute)))
+        return cls(store, Settings(merge(remembered(store.folder), compute), sections()))
 
     @classmethod
-    def of_run(cls, run: Run, settings: Settings) -> Self:
-        """Open a bundle or a finished run that was opened before.
+    def of_run(cls, run: RunFolder, settings: Settings) -> Self:
+        """Open a finished run.
 
         Raises:
             ArtifactError: A part of it is missing, damaged, or was made again since the decision was tuned.
         """
-        if not isinstance(run, Bundle):
-            check_current(run, settings[EnsembleConfig].branches)
+        check_current(run, settings[EnsembleConfig].branches)
         return cls(run, settings)
 
     @property
     def digest(self) -> str:
         """Digest of all that its scores and matches depend on; the same for a run and for the bundle made of it."""
-        return matcher_digest(self._run, self.settings)
+        return matcher_digest(self._store, self.settings)
 
     def match(self, listings: pd.DataFrame, images: str | Path | None = None) -> Matched:
         """Match the listings of a frame.
@@ -104,23 +106,26 @@ class Matcher:
         Args:
             listings: With the columns `posting_id` and `title`, `image` or both; `image_phash` where hashes are known.
                 A cell may be empty; other columns are not read.
-            images: Folder with the files that `image` names; None: do without pictures.
+            images: Folder with the files that `image` names; None: do without images.
 
         Raises:
             MatcherError: The frame has faults (one error names all of them), or there is no such folder.
         """
         with threadpool_limits(self._compute.cpu_threads):
-            config = DataConfig(max_pixels=self.settings[DataConfig].max_pixels)
-            folder = None if images is None else Path(images)
-            result = self.match_catalog(frame_catalog(listings, folder, config, self._compute))
+            result = self.match_catalog(self.read(listings, images))
         return Matched(**{name: table.to_pandas() for name, table in result.tables().items()})
 
-    def match_catalog(self, catalog: Catalog) -> Result:
+    def read(self, listings: pd.DataFrame, images: str | Path | None = None) -> Catalog:
+        """Return the catalog of a frame; arguments and errors as for `match`."""
+        config = DataConfig(max_pixels=self.settings[DataConfig].max_pixels)
+        return frame_catalog(listings, None if images is None else Path(images), config, self._compute)
+
+    def match_catalog(self, catalog: Catalog) -> MatchResult:
         """Match listings, as a pool of their own; their labels are not used."""
         return self.match_embedded(catalog, self.embed(catalog))
 
     def embed(self, catalog: Catalog, names: Sequence[str] | None = None) -> dict[str, Embeddings]:
-        """Embed listings by branch.
+        """Embed listings as a pool of their own, by branch.
 
         Args:
             catalog: n listings.
@@ -131,13 +136,22 @@ class Matcher:
             learn on the whole catalog.
         """
         chosen = self.branches if names is None else names
-        return {name: branch.embed(self._run, self.settings, name, catalog, ALL) for name in chosen}
+        return {
+            name: embed_catalog(
+                registry.get(name), catalog, self._encoder(name), self.settings[registry.get(name).Config], self._compute
+            )
+            for name in chosen
+        }
 
     def embedder(self, name: str, pool: Catalog) -> Embedder:
-        """What embeds other listings by one branch, to be compared with those of a pool."""
-        return branch.embedder(self._run, self.settings, name, pool)
+        """Return what embeds listings by one branch, to be compared with those of a pool."""
+        branch = registry.get(name)
+        return branch.fit(pool, self._encoder(name), self.settings[branch.Config], self._compute)
 
-    def match_embedded(self, catalog: Catalog, embeddings: Mapping[str, Embeddings]) -> Result:
+    def _encoder(self, name: str) -> Path | None:
+        return self._store.open(encoder_stage_name(name, ALL)) if registry.get(name).learns else None
+
+    def match_embedded(self, catalog: Catalog, embeddings: Mapping[str, Embeddings]) -> MatchResult:
         """Match listings that are embedded already.
 
         Args:
@@ -147,60 +161,53 @@ class Matcher:
         views = {name: BranchView(embeddings[name], self.candidates(name, embeddings[name])) for name in self.branches}
         return self.match_pool(self.pool(catalog, views))
 
-    def candidates(self, name: str, embeddings: Embeddings, known: Known | None = None) -> Candidates:
-        """The pairs that a branch proposes among embedded listings; what it found before saves time."""
-        return branch.candidates(self.settings, name, embeddings, known)
+    def candidates(self, name: str, embeddings: Embeddings) -> Candidates:
+        """Return the pairs that a branch proposes among embedded listings."""
+        return propose(embeddings, self.settings[registry.get(name).Config], self._compute)
 
-    def pool(
-        self,
-        catalog: Catalog,
-        views: Mapping[str, BranchView],
-        described: Pairs | None = None,
-        words: Words | None = None,
-    ) -> PoolViews:
-        """Listings with every branch's view of them, in the order of `branches`, and what is known of them besides."""
-        return PoolViews(catalog, views, self._compute.xp(), self._compute.cpu_threads, described, words)
+    def pool(self, catalog: Catalog, views: Mapping[str, BranchView]) -> PoolViews:
+        """Return listings with every branch's view of them, in the order of `branches`."""
+        return PoolViews(catalog, views, self._compute.xp(), self._compute.cpu_threads)
 
-    def match_pool(self, pool: PoolViews) -> Result:
+    def match_pool(self, pool: PoolViews) -> MatchResult:
         """Match listings of which every branch's embeddings and candidates are known."""
         described = self.describe(pool, self.proposed(pool))
-        return Result.decided(self.decision, pool.catalog, self.scorer.score(described, pool.xp, pool.threads))
+        return MatchResult.decided(self.decision, pool.catalog, self.scorer.score(described, pool.xp, pool.threads))
 
     def proposed(self, pool: PoolViews) -> Pairs:
-        """The pairs that the branches propose."""
+        """Return the pairs that the branches propose."""
         return union((view.candidates for view in pool.branches.values()), len(pool))
 
     def describe(self, pool: PoolViews, pairs: Pairs) -> Pairs:
-        """Pairs of a pool with their features; where they are not all that are proposed, the pool says which are."""
+        """Return pairs of a pool with their features."""
         return pair_features(pool, pairs, self.settings[EnsembleConfig].features)
 
 
-def matcher_digest(run: Run, settings: Settings) -> str:
-    """`Matcher.digest` of a run or a bundle that is not opened yet.
+def matcher_digest(store: ArtifactStore, settings: Settings) -> str:
+    """Return `Matcher.digest` of a run or a bundle that is not opened yet.
 
     Raises:
         ArtifactError: A part of it is missing or altered.
     """
-    names, plain = settings[EnsembleConfig].branches, Settings(portable(settings.values))
-    read = {name: plain.branch(name).until("candidates") for name in names}
-    return digest([matching_files(run, names), names, read])
+    names = settings[EnsembleConfig].branches
+    plain = Settings(portable(settings.values, registry.names()), settings.sections)
+    read = {name: plain[registry.get(name).Config].cache_key("candidates") for name in names}
+    return digest([matching_files(store, names), names, read])
 
 
-def matching_files(run: Run, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The files of a run or a bundle that matching reads: stage → name → SHA-256.
+def matching_files(store: ArtifactStore, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the files of a run or a bundle that matching reads: stage → name → SHA-256.
 
     Raises:
         ArtifactError: One of them is missing or altered.
     """
-    found: dict[str, dict[str, str]] = {}
-    for stage in (*branch.encoder_stages(names), SCORER, DECISION):
-        run.open(stage)
-        outputs = (run.manifest(stage) or {})["outputs"]
-        found[stage] = {name: sha for name, sha in outputs.items() if name in READ.get(stage, outputs)}
-    return found
+    return {
+        stage: {name: sha for name, sha in store.files(stage).items() if stage not in READ or name in READ[stage]}
+        for stage in (*new_catalog_encoders(names), SCORER, DECISION)
+    }
 
 
-def check_current(run: Run, names: Sequence[str]) -> None:
+def check_current(run: RunFolder, names: Sequence[str]) -> None:
     """Make sure that a run's encoders and scorer are those its decision was tuned with.
 
     Raises:
@@ -208,8 +215,8 @@ def check_current(run: Run, names: Sequence[str]) -> None:
     """
     run.open(DECISION)
     tuned_with = (run.manifest(DECISION) or {})["key"]["inputs"]
-    now = {SCORER: run.digest_of(SCORER)} | branch.encoder_digests(run, names)
-    newer = [stage for stage, digest in now.items() if tuned_with.get(stage) != digest]
+    now = {stage: run.digest_of(stage) for stage in (SCORER, *new_catalog_encoders(names))}
+    newer = [stage for stage, stage_digest in now.items() if tuned_with.get(stage) != stage_digest]
     if newer:
-        made = f"{', '.join(newer)} changed after the decision was tuned"
-        raise ArtifactError(f"{run.folder}: {made}; ./run_all.sh --run {run.folder} brings the rest up to date")
+        what = f"{', '.join(newer)} changed after the decision was tuned"
+        raise ArtifactError(f"{run.folder}: {what}; ./run_all.sh --run {run.folder} brings the rest up to date")

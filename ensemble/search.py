@@ -9,8 +9,6 @@ before it alone, so a search that was killed goes on as if nothing had happened.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,15 +20,21 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from sklearn.metrics import log_loss
 
-from ensemble.config import ScorerConfig, TuneConfig
+from ensemble.cli import update_run
+from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig, sections
 from ensemble.decision.tuning import tune
-from ensemble.features import features_all
-from ensemble.scorer.training import LabeledPool, features_left_out, is_match, labeled_pools, train_scorer
+from ensemble.features.assemble import excluded_features
+from ensemble.scorer.training import LabeledPool, is_match, train_scorer
+from ensemble.stages import features_name, load_features
+from shared.artifacts import digest, read_json, write_json
+from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
-from shared.errors import MatcherError
-from shared.pipeline.cli import command
-from shared.pipeline.pools import fold_pools
-from shared.pipeline.run import Run, code_digest, digest, write_json
+from shared.errors import ArtifactError, MatcherError
+from shared.metrics.matching import label_codes
+from shared.pipeline.cli import Arguments, Command, Parser
+from shared.pipeline.code_digest import code_digest
+from shared.pipeline.pools import fold_pools, load_catalog
+from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.schema import Pairs
 
@@ -83,28 +87,31 @@ class Search:
     Args:
         run: The run, its pair features described.
         settings: Its settings; what `SPACE` does not name stays as it is there.
+        anew: Whether to begin a new search whatever trials are kept.
     """
 
-    def __init__(self, run: Run, settings: Settings) -> None:
+    def __init__(self, run: RunFolder, settings: Settings, *, anew: bool = False) -> None:
         self.run, self.settings, self.compute = run, settings, settings[ComputeConfig]
         self.config = settings[ScorerConfig]
-        self.pools = labeled_pools(run, fold_pools(settings))
-        self.left_out = features_left_out(settings)
+        folds = fold_pools(settings[SplitConfig].folds)
+        self.pools = [
+            (load_features(run.open(features_name(pool.name))), label_codes(load_catalog(run.open(pool.stage)).labels))
+            for pool in folds
+        ]
+        self.left_out = excluded_features(settings[EnsembleConfig], self.config)
         self.path = run.folder / FOLDER / "trials.json"
-        inputs = [run.digest_of(f"ensemble/features/{pool.name}") for pool in fold_pools(settings)]
-        about = [self.config.model_dump(mode="json"), self.compute.seed, code_digest("ensemble.search")]
-        self.key = digest([inputs, about])
-        self.trials: list[Trial] = [] if "" in run.force else self._kept()
+        inputs = [run.digest_of(features_name(pool.name)) for pool in folds]
+        code = code_digest(["ensemble.scorer.training"], proposed)
+        self.key = digest([inputs, self.config.cache_key(), self.compute.seed, code])
+        self.trials: list[Trial] = [] if anew else self._kept()
 
     def _kept(self) -> list[Trial]:
-        try:
-            kept = json.loads(self.path.read_text(encoding="utf-8"))
-            key, trials = kept["key"], kept["trials"]
-        except FileNotFoundError:
+        if not self.path.exists():
             return []
-        except (ValueError, KeyError, TypeError) as error:
-            raise MatcherError(f"{self.path} is damaged ({error}); --force begins a new search") from error
-        return trials if key == self.key else []
+        kept = read_json(self.path, "--force begins a new search")
+        if not isinstance(kept.get("trials"), list):
+            raise ArtifactError(f"{self.path} is damaged; --force begins a new search")
+        return kept["trials"] if kept.get("key") == self.key else []
 
     def go_on(self, count: int) -> None:
         """Try settings until `count` trials are there."""
@@ -146,25 +153,24 @@ def conclude(search: Search) -> Path:
 
 
 def main() -> int:
-    """The command `python -m ensemble.search`."""
+    """Search the settings of a run's scorer."""
 
-    def options(parser: argparse.ArgumentParser) -> None:
+    def options(parser: Parser) -> None:
         parser.add_argument("--trials", type=int, default=30, metavar="N", help="settings to try in all (default: 30)")
 
-    def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
+    def body(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
         if arguments.trials < 1:
             raise MatcherError(f"--trials={arguments.trials}: at least one is needed, the settings as they are")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        features_all(run, settings)
-        run.force = ("",) if arguments.force else ()
-        search = Search(run, settings)
+        update_run(run, settings, ["ensemble/features"])
+        search = Search(run, settings, anew=arguments.force)
         search.go_on(arguments.trials)
         path = conclude(search)
         run.say(f"\nto use the best: ./run_all.sh --run {run.folder} --config {path}")
 
     about = "Search the scorer's settings for the best out-of-fold probabilities; goes on where it was stopped."
-    sections = ["scorer", "ensemble", "compute"]
-    return command(body, about, sections, usage="python -m ensemble.search", options=options)
+    shown = ["scorer", "ensemble", "compute"]
+    return Command("python -m ensemble.search", about, sections(), shown, body, options=options).run()
 
 
 if __name__ == "__main__":

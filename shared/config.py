@@ -1,36 +1,44 @@
 """What every section of the settings is made of."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from dataclasses import dataclass
+from typing import Any, Literal
 
-STEPS = ("train", "embed", "candidates")
+from pydantic import BaseModel, ConfigDict
+
+Step = Literal["train", "embed", "candidates"]
+STEPS: tuple[Step, ...] = ("train", "embed", "candidates")
+
+
+@dataclass(frozen=True)
+class AffectsFrom:
+    """Marks a setting of a branch that training does not read: `Annotated[int, AffectsFrom("embed")]`.
+
+    A change of such a setting does not train the encoder again.
+
+    Args:
+        step: The first step that reads the setting.
+    """
+
+    step: Step
 
 
 class ConfigSection(BaseModel):
-    """A named group of settings: typed, documented field by field, refused when a name is unknown.
-
-    Attributes:
-        first_read: For a branch: the step that first reads a field, where that is not training. A change of such a
-            field does not train the encoder again.
-    """
+    """A named group of settings: typed, documented field by field, refused when a name is unknown."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    first_read: ClassVar[Mapping[str, str]] = {}
 
-    def until(self, step: str) -> dict[str, Any]:
-        """The fields that a branch has read once `step` (`train`, `embed` or `candidates`) is done, JSON-able."""
-        later = set(STEPS[STEPS.index(step) + 1 :])
-        return self.model_dump(mode="json", exclude={name for name, at in self.first_read.items() if at in later})
+    def cache_key(self, step: Step | None = None) -> dict[str, Any]:
+        """Return the settings that a result depends on, JSON-able.
 
-
-class BranchConfig(ConfigSection):
-    """The section of a branch: which pairs it proposes, and whatever else it has."""
-
-    neighbors: int = Field(50, ge=1, description="nearest listings that each listing proposes, beside ties")
-
-    @property
-    def minimum(self) -> float:
-        """The least similarity of a pair that the branch proposes."""
-        return 0.0
+        Args:
+            step: For a branch: the step whose result it is; settings that only later steps read are left out.
+        """
+        later = set(STEPS[STEPS.index(step) + 1 :]) if step else set()
+        left_out = {
+            name
+            for name, field in type(self).model_fields.items()
+            if any(isinstance(mark, AffectsFrom) and mark.step in later for mark in field.metadata)
+        }
+        return self.model_dump(mode="json", exclude=left_out)

@@ -103,17 +103,17 @@ def broadcast(value: Any) -> Any:
     return json.loads(bytes(content.numpy()))
 
 
-def call(task: str) -> None:
+def assign(task: str) -> None:
     """Call the followers to a piece of work; they get its name from `calls`."""
     broadcast(task)
 
 
-def dismiss() -> None:
+def release() -> None:
     """Let the followers go."""
     broadcast(None)
 
 
-def calls() -> Iterator[str]:
+def assignments() -> Iterator[str]:
     """What the first process calls its followers to, until it lets them go."""
     while (task := broadcast(None)) is not None:
         yield task

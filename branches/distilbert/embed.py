@@ -11,47 +11,46 @@ from branches.distilbert.config import Config
 from branches.distilbert.data import Titles
 from branches.distilbert.model import restore
 from shared.compute import ComputeConfig
-from shared.schema import Catalog, Embedder, Embeddings, Flags
+from shared.schema import Catalog, Embeddings, Flags
 from shared.training.encoder import Inputs, encode, read_facts, spread
 
 
-def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embeddings:
-    """One unit vector for each listing with a title; each different normalized title is embedded once.
+class TitleEmbedder:
+    """Embeds titles with a trained encoder; each different normalized title is embedded once.
 
     Args:
-        catalog: The pool.
         encoder: Folder that `train` wrote.
         config: The branch's settings.
         compute: Device and threads.
 
-    Returns:
-        float32 [n, dim]. A listing without a title, or with one of nothing but punctuation, has no evidence.
-
     Raises:
         ArtifactError: There is no encoder, or it cannot be used.
     """
-    return embedder(catalog, encoder, config, compute)(catalog)
 
+    def __init__(self, encoder: Path | None, config: Config, compute: ComputeConfig) -> None:
+        self._facts = read_facts(encoder, "distilbert")
+        assert encoder is not None
+        self._model, self._tokenizer = restore(self._facts, encoder)
+        self._config, self._compute = config, compute
 
-def embedder(pool: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embedder:
-    """What embeds listings as `embed` does, the encoder being loaded once; the pool plays no part."""
-    facts = read_facts(encoder, "distilbert")
-    assert encoder is not None
-    model, tokenizer = restore(facts, encoder)
-
-    def embed_listings(catalog: Catalog) -> Embeddings:
-        titles = Titles(catalog.titles, tokenizer, facts["max_tokens"])
+    def transform(self, listings: Catalog) -> Embeddings:
+        """Return float32 [n, dim]; a listing without a title, or with one of nothing but punctuation, has no evidence."""
+        titles = Titles(listings.titles, self._tokenizer, self._facts["max_tokens"])
 
         def load(positions: NDArray[np.int64]) -> tuple[Inputs, Flags]:
             return titles.inputs(positions), np.ones(len(positions), dtype=bool)
 
-        vectors = encode(model, load, titles.batches(config.embed_batch), len(titles), config, compute, "distilbert")
-        return spread(vectors, titles.rows, titles.title, len(catalog))
+        batches = titles.batches(self._config.embed_batch)
+        vectors = encode(self._model, load, batches, len(titles), self._config, self._compute, "distilbert")
+        return spread(vectors, titles.rows, titles.title, len(listings))
 
-    return embed_listings
+
+def fit(pool: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> TitleEmbedder:
+    """Return an embedder with the encoder loaded once; the pool plays no part."""
+    return TitleEmbedder(encoder, config, compute)
 
 
 if __name__ == "__main__":
-    from branches.stages import main_embed
+    from branches.cli import main_embed
 
     raise SystemExit(main_embed("distilbert"))

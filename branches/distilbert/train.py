@@ -55,6 +55,6 @@ def train(
 
 
 if __name__ == "__main__":
-    from branches.stages import main_train
+    from branches.cli import main_train
 
     raise SystemExit(main_train("distilbert"))

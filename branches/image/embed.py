@@ -11,54 +11,52 @@ from branches.image.config import Config
 from branches.image.data import distinct_pictures, read_batch
 from branches.image.model import check_size, restore
 from shared.compute import ComputeConfig
-from shared.schema import Catalog, Embedder, Embeddings, Flags
+from shared.schema import Catalog, Embeddings, Flags
 from shared.training.encoder import Inputs, encode, full_batches, read_facts, spread
 
 
-def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embeddings:
-    """One unit vector for each listing with a picture; each different picture is embedded once.
+class ImageEmbedder:
+    """Embeds images with a trained network; each different image is embedded once.
 
     Args:
-        catalog: The pool.
         encoder: Folder that `train` wrote.
         config: The branch's settings.
         compute: Device and threads.
 
-    Returns:
-        float32 [n, dim]. A listing without a picture, or whose picture cannot be decoded any more, has no evidence.
-
     Raises:
         ArtifactError: There is no encoder, or it cannot be used.
-        MatcherError: The network takes no pictures of the size asked for.
+        MatcherError: The network takes no images of the size asked for.
     """
-    return embedder(catalog, encoder, config, compute)(catalog)
 
+    def __init__(self, encoder: Path | None, config: Config, compute: ComputeConfig) -> None:
+        facts = read_facts(encoder, "image")
+        assert encoder is not None
+        self._model, self._preprocessing = restore(facts, encoder)
+        check_size(self._model, facts, config.embed_size)
+        self._model.mirror = config.mirror
+        self._config, self._compute = config, compute
 
-def embedder(pool: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embedder:
-    """What embeds listings as `embed` does, the encoder being loaded once; the pool plays no part."""
-    facts = read_facts(encoder, "image")
-    assert encoder is not None
-    model, preprocessing = restore(facts, encoder)
-    check_size(model, facts, config.embed_size)
-    model.mirror = config.mirror
-
-    def embed_listings(catalog: Catalog) -> Embeddings:
-        rows = np.flatnonzero(catalog.has_image)
-        paths, picture = distinct_pictures(catalog, rows)
+    def transform(self, listings: Catalog) -> Embeddings:
+        """Return float32 [n, dim]; a listing without an image, or with one that cannot be decoded, has no evidence."""
+        rows = np.flatnonzero(listings.has_image)
+        paths, picture = distinct_pictures(listings, rows)
 
         def load(positions: NDArray[np.int64]) -> tuple[Inputs, Flags]:
-            chosen = [paths[at] for at in positions]
-            pictures, usable = read_batch(chosen, config.embed_size, preprocessing.interpolation)
-            return {"pictures": preprocessing(pictures)}, usable
+            chosen = [paths[position] for position in positions]
+            images, usable = read_batch(chosen, self._config.embed_size, self._preprocessing.interpolation)
+            return {"pictures": self._preprocessing(images)}, usable
 
-        batches = full_batches(np.arange(len(paths)), config.embed_batch)
-        vectors = encode(model, load, batches, len(paths), config, compute, "image")
-        return spread(vectors, rows, picture, len(catalog))
+        batches = full_batches(np.arange(len(paths)), self._config.embed_batch)
+        vectors = encode(self._model, load, batches, len(paths), self._config, self._compute, "image")
+        return spread(vectors, rows, picture, len(listings))
 
-    return embed_listings
+
+def fit(pool: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> ImageEmbedder:
+    """Return an embedder with the encoder loaded once; the pool plays no part."""
+    return ImageEmbedder(encoder, config, compute)
 
 
 if __name__ == "__main__":
-    from branches.stages import main_embed
+    from branches.cli import main_embed
 
     raise SystemExit(main_embed("image"))

@@ -90,6 +90,6 @@ def _features(
 
 
 if __name__ == "__main__":
-    from branches.stages import main_train
+    from branches.cli import main_train
 
     raise SystemExit(main_train("image"))

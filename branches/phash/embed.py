@@ -13,20 +13,22 @@ from shared.compute import ComputeConfig
 from shared.schema import Catalog, Embeddings
 
 
-def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embeddings:
-    """One vector a listing: float32 [n, 64], the cosine of two being 1 − 2·(differing bits)/64.
+class HashEmbedder:
+    """Embeds listings by their perceptual hashes; neither a pool nor an encoder plays a part."""
 
-    A listing without a hash, or whose hash is that of an empty picture (one plain color), has no evidence.
+    def transform(self, listings: Catalog) -> Embeddings:
+        """Return float32 [n, 64], the cosine of two rows being 1 − 2·(differing bits)/64.
 
-    Args:
-        catalog: The pool.
-        encoder: Unused; this branch is not trained.
-        config: The branch's settings.
-        compute: Unused; this takes no time.
-    """
-    hashes = catalog.phashes
-    present = catalog.has_phash & ~is_flat_hash(hashes)
-    return Embeddings(_signs(hashes) * present[:, None].astype(np.float32), present)
+        A listing without a hash, or whose hash is that of an empty image (one plain color), has no evidence.
+        """
+        hashes = listings.phashes
+        present = listings.has_phash & ~is_flat_hash(hashes)
+        return Embeddings(_signs(hashes) * present[:, None].astype(np.float32), present)
+
+
+def fit(pool: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> HashEmbedder:
+    """Return an embedder; all arguments are unused."""
+    return HashEmbedder()
 
 
 def _signs(hashes: NDArray[np.uint64]) -> NDArray[np.float32]:
@@ -36,6 +38,6 @@ def _signs(hashes: NDArray[np.uint64]) -> NDArray[np.float32]:
 
 
 if __name__ == "__main__":
-    from branches.stages import main_embed
+    from branches.cli import main_embed
 
     raise SystemExit(main_embed("phash"))

@@ -16,48 +16,44 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from branches.tfidf.config import Config
 from shared.catalog.titles import normalize_all
 from shared.compute import ComputeConfig
-from shared.schema import Catalog, Embedder, Embeddings
+from shared.schema import Catalog, Embeddings
 
 Vectors = sparse.csr_array
 
 
-def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embeddings:
-    """One sparse vector a listing: float32 CSR [n, terms].
+class TfidfEmbedder:
+    """Embeds titles by the terms of a pool: float32 CSR [n, terms].
 
     The cosine of two listings is the mean of the cosine of their words and that of their character n-grams, weighted
     by `word_weight`. A title without a known term in one of the two is compared by the other one alone. A title
     without any has no evidence.
 
-    Args:
-        catalog: The pool; terms and their weights come from its titles, so that rare means rare here.
-        encoder: Unused; this branch is not trained.
-        config: The branch's settings.
-        compute: Unused; counting runs on one CPU thread.
-    """
-    titles = normalize_all(catalog.titles)
-    return _joined([(_fitted(titles, kind, config)[1], _nothing(len(titles))) for kind in _kinds(config)], config)
-
-
-def embedder(pool: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> Embedder:
-    """What embeds listings of a pool, and others as if they were in it.
-
     Listings that are not in the pool, by their posting ids, count when it is said how rare a term is; terms that are
-    none in the pool come after all others in the vectors.
+    not in the pool come after all others in the vectors.
 
     Args:
-        pool: Its own listings are embedded as by `embed`.
-        encoder: Unused.
+        pool: Terms and their weights come from its titles, so that rare means rare here.
         config: The branch's settings.
-        compute: Unused.
     """
-    titles, ids = normalize_all(pool.titles), set(pool.ids)
-    kinds = [_fitted(titles, kind, config)[0] for kind in _kinds(config)]
 
-    def embed_listings(catalog: Catalog) -> Embeddings:
-        texts, new = normalize_all(catalog.titles), np.array([one not in ids for one in catalog.ids], dtype=np.bool_)
-        return _joined([kind.vectors(texts, new, config) for kind in kinds], config)
+    def __init__(self, pool: Catalog, config: Config) -> None:
+        self._pool, self._config = pool, config
+        self._kinds = [_fitted(normalize_all(pool.titles), counter, config) for counter in _counters(config)]
 
-    return embed_listings
+    def transform(self, listings: Catalog) -> Embeddings:
+        """Return one row per listing; those of the pool are the same whatever listings they are asked with."""
+        if listings is self._pool:
+            nothing = _nothing(len(listings))
+            return _joined([(vectors, nothing) for _, vectors in self._kinds], self._config)
+        ids = set(self._pool.ids)
+        new = np.array([posting_id not in ids for posting_id in listings.ids], dtype=np.bool_)
+        titles = normalize_all(listings.titles)
+        return _joined([terms.vectors(titles, new, self._config) for terms, _ in self._kinds], self._config)
+
+
+def fit(pool: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> TfidfEmbedder:
+    """Return an embedder for a pool; `encoder` and `compute` are unused, counting runs on one CPU thread."""
+    return TfidfEmbedder(pool, config)
 
 
 @dataclass(frozen=True)
@@ -109,7 +105,7 @@ class Terms:
         return sparse.csr_array((count, (row, at)), shape=(len(titles), len(column)))
 
 
-def _kinds(config: Config) -> list[CountVectorizer]:
+def _counters(config: Config) -> list[CountVectorizer]:
     words = CountVectorizer(token_pattern=r"\S+", ngram_range=(1, config.words), lowercase=False)
     chars = CountVectorizer(analyzer="char_wb", ngram_range=(config.min_chars, config.max_chars), lowercase=False)
     return [words, chars]
@@ -165,6 +161,6 @@ def _unit_rows(vectors: sparse.csr_array) -> Embeddings:
 
 
 if __name__ == "__main__":
-    from branches.stages import main_embed
+    from branches.cli import main_embed
 
     raise SystemExit(main_embed("tfidf"))

@@ -7,31 +7,32 @@ else is done by the stages of a run, and the decision is tuned and applied as in
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from branches import stages as branch
-from ensemble.candidates import union
+from branches import registry
+from branches.stages import candidates_stage_name, load_candidates
+from ensemble.candidate_pairs import union
 from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.decision.decision import Decision
-from ensemble.decision.tuning import fold_codes, tune
-from ensemble.evaluate import figures_of, similarity_as_score
-from ensemble.features import FAMILIES, load_features
+from ensemble.decision.tuning import tune
+from ensemble.evaluation.holdout import evaluate_matches, similarity_as_score
+from ensemble.features.assemble import FAMILIES
 from ensemble.pool_views import locate
-from ensemble.score import load_scores
-from ensemble.scorer.training import load_fold_scores
+from ensemble.stages import SCORER, features_name, load_features, load_scored_folds, load_scores, scores_name
+from shared.artifacts import write_json
+from shared.catalog.split import SplitConfig
 from shared.metrics.matching import label_codes, row_scores
-from shared.pipeline.pools import HOLDOUT_POOL, fold_pools, pool_catalog
-from shared.pipeline.run import Run, write_json
+from shared.pipeline.pools import HOLDOUT_POOL, fold_pools, load_catalog
 from shared.pipeline.settings import Settings, Values
+from shared.pipeline.stage import Inputs, Stage, StageConfig
 from shared.schema import Candidates, Floats, Pairs
 
 FULL = "the whole system"
@@ -41,7 +42,28 @@ PLAIN = TuneConfig().model_dump(mode="json", exclude={"thresholds", "max_matches
 ONE_THRESHOLD = {"tune": PLAIN | {"rules": ["threshold"]}}
 SWEEPS = 5  # times that the threshold of every branch is tuned with those of the others fixed
 
-Score = Callable[[Run, Settings], list[Pairs]]  # the scored pairs of the fold pools, then of the half to be judged
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a system may score by: a pool per entry, the fold pools first, then the half to be judged.
+
+    Args:
+        scores: The scorer's scores, out of fold in the fold pools.
+        features: The described pairs.
+        candidates: Branch → its candidates of each pool.
+        codes: Label codes of the fold pools' listings.
+        tuning: Section `tune`.
+    """
+
+    scores: list[Pairs]
+    features: list[Pairs]
+    candidates: Mapping[str, list[Candidates]]
+    codes: list[NDArray[np.integer]]
+    tuning: TuneConfig
+
+
+By = Literal["scorer", "similarity", "mean", "any"]  # how pairs are scored, see `SCORES`
 
 
 @dataclass(frozen=True)
@@ -50,13 +72,15 @@ class System:
 
     Args:
         name: What it is called.
-        score: How its pairs are scored.
+        by: How its pairs are scored.
         changes: The settings in which it differs from the run's.
+        branches: The branches that it scores by, where it scores by their similarities.
     """
 
     name: str
-    score: Score
+    by: By = "scorer"
     changes: Values = field(default_factory=dict)
+    branches: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -67,35 +91,40 @@ class System:
 # --- how pairs are scored --------------------------------------------------------------------------------------------
 
 
-def by_scorer(run: Run, settings: Settings) -> list[Pairs]:
-    """By the scorer, out of fold in the fold pools."""
-    return [*(load_fold_scores(run, pool) for pool in fold_pools(settings)), load_scores(run, HOLDOUT_POOL)]
+def by_scorer(material: Material, branches: Sequence[str]) -> list[Pairs]:
+    """Score by the scorer, out of fold in the fold pools."""
+    return material.scores
 
 
-def by_similarity(name: str, run: Run, settings: Settings) -> list[Pairs]:
-    """A branch's own candidates by their similarity."""
-    return [similarity_as_score(run, name, pool) for pool in (*fold_pools(settings), HOLDOUT_POOL)]
+def by_similarity(material: Material, branches: Sequence[str]) -> list[Pairs]:
+    """Score the candidates of the one branch by their similarity."""
+    return [similarity_as_score(candidates) for candidates in material.candidates[branches[0]]]
 
 
-def by_mean(run: Run, settings: Settings) -> list[Pairs]:
-    """All candidates by the mean cosine of the branches that know both listings."""
-    pools = [load_features(run, pool) for pool in (*fold_pools(settings), HOLDOUT_POOL)]
-    return [_scored(p, np.nan_to_num(p.features["all_cosine"].to_numpy())) for p in pools]
+def by_mean(material: Material, branches: Sequence[str]) -> list[Pairs]:
+    """Score all candidates by the mean cosine of the branches that know both listings."""
+    return [_scored(p, np.nan_to_num(p.features["all_cosine"].to_numpy())) for p in material.features]
 
 
-def by_any(names: Sequence[str], run: Run, settings: Settings) -> list[Pairs]:
-    """Pairs that any of the branches finds, each at a threshold of its own.
+def by_any(material: Material, branches: Sequence[str]) -> list[Pairs]:
+    """Score pairs that any of some branches proposes, each at a threshold of its own.
 
     The thresholds are tuned on the fold pools: one at a time with the others fixed, until no row F1 is gained. Scores
     are such that .5 stands for a branch's threshold; a pair has the best one of any branch.
     """
-    pools = (*fold_pools(settings), HOLDOUT_POOL)
-    views = [[branch.load_candidates(run, name, pool) for name in names] for pool in pools]
-    pairs = [union(found, found[0].n) for found in views]
-    similarity = [np.stack([_spread(p, c) for c in found]) for p, found in zip(pairs, views, strict=True)]
-    codes = fold_codes(run, settings)
-    thresholds = any_thresholds([*zip(pairs, similarity, codes, strict=False)], settings[TuneConfig])
+    views = list(zip(*(material.candidates[name] for name in branches), strict=True))
+    pairs = [union(candidates, candidates[0].n) for candidates in views]
+    similarity = [np.stack([_spread(p, c) for c in candidates]) for p, candidates in zip(pairs, views, strict=True)]
+    thresholds = any_thresholds([*zip(pairs, similarity, material.codes, strict=False)], material.tuning)
     return [_scored(p, best_scaled(s, thresholds)) for p, s in zip(pairs, similarity, strict=True)]
+
+
+SCORES: Mapping[By, Callable[[Material, Sequence[str]], list[Pairs]]] = {
+    "scorer": by_scorer,
+    "similarity": by_similarity,
+    "mean": by_mean,
+    "any": by_any,
+}
 
 
 def any_thresholds(
@@ -149,64 +178,84 @@ def _scored(pairs: Pairs, score: NDArray[Any]) -> Pairs:
 
 
 def systems(settings: Settings) -> dict[str, System]:
-    """Every row of the table by name, the whole system first."""
+    """Return every row of the table by name, the whole system first."""
     names, scorer = settings[EnsembleConfig].branches, settings[ScorerConfig]
-    found = [System(FULL, by_scorer)]
-    found += [System(f"{name} alone", partial(by_similarity, name), ONE_THRESHOLD) for name in names]
-    unlearned = tuple(name for name in names if not branch.learns(name))
+    rows = [System(FULL)]
+    rows += [System(f"{name} alone", "similarity", ONE_THRESHOLD, (name,)) for name in names]
+    unlearned = tuple(name for name in names if not registry.get(name).learns)
     united = [group for group in dict.fromkeys((unlearned, tuple(names))) if len(group) > 1]
-    found += [System(" or ".join(group), partial(by_any, group), ONE_THRESHOLD) for group in united]
-    found += [System("mean cosine", by_mean, ONE_THRESHOLD)]
-    found += [System(f"scorer, {rule}", by_scorer, {"tune": {"rules": [rule]}}) for rule in settings[TuneConfig].rules]
-    if settings[TuneConfig].drift and settings[TuneConfig].pool_size is None:
-        found += [System("threshold as tuned", by_scorer, {"tune": {"drift": 0}})]
-    if settings[TuneConfig].smoothing:
-        found += [System("the highest point of the curve", by_scorer, {"tune": {"smoothing": 0}})]
-    if not settings[TuneConfig].veto:
-        found += [System("with the quantity veto", by_scorer, {"tune": {"veto": True}})]
+    rows += [System(" or ".join(group), "any", ONE_THRESHOLD, group) for group in united]
+    rows += [System("mean cosine", "mean", ONE_THRESHOLD)]
+    tuning = settings[TuneConfig]
+    rows += [System(f"scorer, {rule}", changes={"tune": {"rules": [rule]}}) for rule in tuning.rules]
+    if tuning.drift and tuning.pool_size is None:
+        rows += [System("threshold as tuned", changes={"tune": {"drift": 0}})]
+    if tuning.smoothing:
+        rows += [System("the highest point of the curve", changes={"tune": {"smoothing": 0}})]
+    if not tuning.veto:
+        rows += [System("with the quantity veto", changes={"tune": {"veto": True}})]
     for name in names if len(names) > 1 else []:
         rest = [other for other in names if other != name]
-        found.append(System(f"without {name}", by_scorer, {"ensemble": {"branches": rest}}))
+        rows.append(System(f"without {name}", changes={"ensemble": {"branches": rest}}))
     used = settings[EnsembleConfig].features
     for family in used if len(used) > 1 else []:
         left_out = {"leave_out": [*scorer.leave_out, family]}
-        found.append(System(f"without the features of {family}", by_scorer, {"scorer": left_out}))
+        rows.append(System(f"without the features of {family}", changes={"scorer": left_out}))
     for family in [family for family in FAMILIES if family not in used]:
         more = {"features": [*used, family]}
-        found.append(System(f"with the features of {family}", by_scorer, {"ensemble": more}))
-    found.append(System("without the second model", by_scorer, {"scorer": {"models": 1}}))
-    found.append(System("without row weights", by_scorer, {"scorer": {"group_size_power": 0}}))
-    return {system.name: system for system in found}
+        rows.append(System(f"with the features of {family}", changes={"ensemble": more}))
+    rows.append(System("without the second model", changes={"scorer": {"models": 1}}))
+    rows.append(System("without row weights", changes={"scorer": {"group_size_power": 0}}))
+    return {row.name: row for row in rows}
 
 
 # --- the decision -----------------------------------------------------------------------------------------------------
 
 
-def judge_stage(run: Run, settings: Settings, system: System) -> Path:
-    """Tune a system's decision on the fold pools, and decide on the half to be judged."""
+def judge_stage(settings: Settings, system: System) -> Stage:
+    """Return the stage that tunes a system's decision on the fold pools, and decides on the half to be judged."""
+    names, folds = settings[EnsembleConfig].branches, fold_pools(settings[SplitConfig].folds)
+    pools = [*folds, HOLDOUT_POOL]
+    views = [candidates_stage_name(name, pool) for name in names for pool in pools]
+    features = [features_name(pool.name) for pool in pools]
+    return Stage(
+        "judged",
+        judge_system,
+        code=("ensemble.ablation.variants",),
+        reads=(SCORER, scores_name(HOLDOUT_POOL.name), *(pool.stage for pool in pools), *features, *views),
+        settings=(TuneConfig, EnsembleConfig, ScorerConfig),
+        parameters={"by": system.by, "branches": list(system.branches), "folds": [pool.name for pool in folds]},
+    )
 
-    def work(out: Path) -> dict[str, Any]:
-        *folds, pairs = system.score(run, settings)
-        decision = tune([*zip(folds, fold_codes(run, settings), strict=True)], settings[TuneConfig]).decision
-        catalog = pool_catalog(run, settings, HOLDOUT_POOL)
-        codes = label_codes(catalog.labels)
-        matches = decision.apply(pairs, catalog.ids)
-        figures = figures_of(matches, pairs, codes)
-        figures |= {"rule": decision.rule, "threshold": decision.threshold_in(pairs.n)}
-        figures["at_best"] = max(figures["row_f1"], _best(decision, pairs, codes, settings[TuneConfig]))
-        write_json(out / "figures.json", figures)
-        columns = {"posting_id": pa.array(catalog.ids, pa.string()), "row_f1": row_scores(matches, codes)[:, 2]}
-        pq.write_table(pa.table(columns), out / "row_f1.parquet")
-        return {"row F1": figures["row_f1"], "in a pool of": figures["pool_size"]}
 
-    pools = [pool.name for pool in (*fold_pools(settings), HOLDOUT_POOL)]
-    names = settings[EnsembleConfig].branches
-    reads = ["split", "catalog/train", "ensemble/scorer", "ensemble/scores/holdout"]
-    reads += [
-        f"{stage}/{pool}" for stage in ("ensemble/features", *(f"{n}/candidates" for n in names)) for pool in pools
-    ]
-    keys = {"system": system.name, "tune": settings[TuneConfig].model_dump(mode="json")}
-    return run.stage("judged", "ensemble.ablation.variants", {name: run.digest_of(name) for name in reads}, keys, work)
+def judge_system(
+    inputs: Inputs, config: StageConfig, out: Path, by: By, branches: Sequence[str], folds: Sequence[str]
+) -> Mapping[str, Any]:
+    """Tune the decision of a system, decide by it, and measure what came of it."""
+    tuning, pools = config[TuneConfig], [*folds, HOLDOUT_POOL.name]
+    catalog = load_catalog(inputs["pools/holdout"])
+    scored = load_scored_folds(inputs["ensemble/scorer"], [inputs[f"pools/{fold}"] for fold in folds])
+    material = Material(
+        [*(pairs for pairs, _ in scored), load_scores(inputs["ensemble/scores/holdout"])],
+        [load_features(inputs[f"ensemble/features/{pool}"]) for pool in pools],
+        {
+            name: [load_candidates(inputs[f"{name}/candidates/{pool}"]) for pool in pools]
+            for name in config[EnsembleConfig].branches
+        },
+        [codes for _, codes in scored],
+        tuning,
+    )
+    *of_folds, pairs = SCORES[by](material, branches)
+    decision = tune([*zip(of_folds, material.codes, strict=True)], tuning).decision
+    codes = label_codes(catalog.labels)
+    matches = decision.apply(pairs, catalog.ids)
+    metrics = evaluate_matches(matches, pairs, codes)
+    metrics |= {"rule": decision.rule, "threshold": decision.threshold_in(pairs.n)}
+    metrics["at_best"] = max(metrics["row_f1"], _best(decision, pairs, codes, tuning))
+    write_json(out / "metrics.json", metrics)
+    columns = {"posting_id": pa.array(catalog.ids, pa.string()), "row_f1": row_scores(matches, codes)[:, 2]}
+    pq.write_table(pa.table(columns), out / "row_f1.parquet")
+    return {"row_F1": metrics["row_f1"], "in_a_pool_of": metrics["pool_size"]}
 
 
 def _best(decision: Decision, pairs: Pairs, codes: NDArray[np.integer], tuning: TuneConfig) -> float:

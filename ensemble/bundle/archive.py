@@ -6,61 +6,55 @@ nothing in the folder is parsed before all of that has been found to hold.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from shared.artifacts import digest, file_digest, read_json, write_json
 from shared.errors import ArtifactError
-from shared.pipeline.run import Run, digest, file_digest, write_json
 
 FORMAT = 1
 CONTENTS = "bundle.json"
 
 
-class Bundle(Run):
-    """A bundle, read as the run it was made of.
+class Bundle:
+    """A bundle, opened: an `ArtifactStore`, as a run folder is.
 
     Args:
         folder: Where it is.
-        say: Takes one line of progress.
 
     Attributes:
         contents: What `bundle.json` says.
 
     Raises:
-        ArtifactError: It is no bundle, or a file in it is missing, altered, a link, or none of its own.
+        ArtifactError: It is no bundle, or a file in it is missing, altered, a link, or not one of its own.
     """
 
-    def __init__(self, folder: Path, *, say: Callable[[str], None] = print) -> None:
-        super().__init__(folder, say=say)
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.contents = checked(folder)
 
-    def open(self, name: str) -> Path:
-        """The folder of a stage.
+    def open(self, stage: str) -> Path:
+        """Return the folder of a stage.
 
         Raises:
             ArtifactError: The bundle does not hold it.
         """
-        if not self._files(name):
-            raise ArtifactError(f"the bundle {self.folder} does not hold {name}")
-        return self.folder / name
+        self.files(stage)
+        return self.folder / stage
 
-    def manifest(self, name: str) -> dict[str, Any] | None:
-        """The outputs of a stage with their checksums; None where the bundle does not hold it."""
-        files = self._files(name)
-        return {"outputs": files} if files else None
+    def files(self, stage: str) -> Mapping[str, str]:
+        """Return the files of a stage: name below its folder → SHA-256.
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Nothing to hold: a bundle is never written to, and any number of processes may read it."""
-        yield
-
-    def _files(self, stage: str) -> dict[str, str]:
+        Raises:
+            ArtifactError: The bundle does not hold it.
+        """
         files = self.contents["files"].items()
-        return {name.removeprefix(f"{stage}/"): sha for name, sha in files if name.startswith(f"{stage}/")}
+        of_stage = {name.removeprefix(f"{stage}/"): sha for name, sha in files if name.startswith(f"{stage}/")}
+        if not of_stage:
+            raise ArtifactError(f"the bundle {self.folder} does not hold {stage}")
+        return of_stage
 
 
 def seal(folder: Path, about: Mapping[str, Any]) -> None:
@@ -110,10 +104,10 @@ def _contents(folder: Path) -> dict[str, Any]:
         raise ArtifactError(f"{folder} is not a bundle ({what}); python -m ensemble.bundle makes one of a run")
     damaged = ArtifactError(f"the bundle {folder} is damaged: {CONTENTS} is not as it was written")
     try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
+        contents = read_json(path)
+    except ArtifactError:
         raise damaged from None
-    if not isinstance(contents, dict) or not isinstance(contents.get("files"), dict):
+    if not isinstance(contents.get("files"), dict):
         raise damaged
     if contents.get("format") != FORMAT:
         raise ArtifactError(f"{folder} is a bundle of format {contents.get('format')}, and this code reads {FORMAT}")

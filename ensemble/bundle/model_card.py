@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from branches import stages as branch
+from branches import registry
+from branches.stages import encoder_stage_name
 from ensemble.config import EnsembleConfig, TuneConfig
 from ensemble.decision.objective import Objective
-from ensemble.decision.tuning import load_decision
 from ensemble.evaluation.summary import COLUMNS, HEADS
-from ensemble.matcher import DECISION
-from shared.pipeline.pools import ALL, train_catalog
-from shared.pipeline.run import Run
+from ensemble.stages import DECISION, load_decision
+from shared.pipeline.catalog_stages import SPLIT, TRAIN
+from shared.pipeline.pools import ALL, load_catalog
+from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 
 
-def model_card(run: Run, source: Run, settings: Settings, metrics: Mapping[str, Any]) -> str:
+def model_card(run: RunFolder, source: RunFolder, settings: Settings, metrics: Mapping[str, Any]) -> str:
     """The card as Markdown; it names no place on the machine it was written on.
 
     Args:
@@ -52,13 +53,13 @@ Both need the project's code and its packages, and no network. `bundle.json` hol
 in which anything was altered, added or removed is refused."""
 
 
-def _trained_on(run: Run, settings: Settings, *, refitted: bool) -> str:
-    figures = (run.manifest("split") or {})["figures"]
-    taught, held_out = figures["listings to train on"], figures["held out"]
-    read = (run.manifest("catalog/train") or {})["figures"]
-    products = len(set(train_catalog(run).labels))
+def _trained_on(run: RunFolder, settings: Settings, *, refitted: bool) -> str:
+    metrics = (run.manifest(SPLIT) or {})["metrics"]
+    taught, held_out = metrics["listings_to_train_on"], metrics["held_out"]
+    read = (run.manifest(TRAIN) or {})["metrics"]
+    products = len(set(load_catalog(run.open(TRAIN)).labels))
     what = f"{read['listings']:,} labeled listings of {products:,} products"
-    lines = [f"{what}; {read['with picture']:,} have a picture, {read['with title']:,} a title."]
+    lines = [f"{what}; {read['with_image']:,} have an image, {read['with_title']:,} a title."]
     if refitted:
         lines.append("Encoders and scorer learned from all of them.")
     else:
@@ -68,9 +69,9 @@ def _trained_on(run: Run, settings: Settings, *, refitted: bool) -> str:
     names = settings[EnsembleConfig].branches
     lines.append(f"Branches: {', '.join(names)}.")
     for name in names:
-        stage = run.manifest(f"{name}/encoder/{ALL}") if branch.learns(name) else None
-        if stage and stage["figures"].get("extra joined"):
-            lines.append(f"The {name} encoder learned from {stage['figures']['extra joined']:,} other listings, too.")
+        stage = run.manifest(encoder_stage_name(name, ALL)) if registry.get(name).learns else None
+        if stage and stage["metrics"].get("extra_joined"):
+            lines.append(f"The {name} encoder learned from {stage['metrics']['extra_joined']:,} other listings, too.")
     return "\n".join(lines)
 
 
@@ -89,8 +90,8 @@ def _figures(metrics: Mapping[str, Any], *, refitted: bool) -> str:
     return "\n".join(lines)
 
 
-def _decision(source: Run, settings: Settings) -> str:
-    decision = load_decision(source)
+def _decision(source: RunFolder, settings: Settings) -> str:
+    decision = load_decision(source.open(DECISION))
     veto = ", and titles that state different quantities never match" if decision.veto else ""
     aim = Objective.parse(settings[TuneConfig].objective).name
     size = f"{decision.pool_size:,} listings" if decision.pool_size else "unknown size"
@@ -99,6 +100,6 @@ def _decision(source: Run, settings: Settings) -> str:
     return f"{tuned}. The threshold is for a catalog of {size}; {larger}."
 
 
-def _versions(source: Run) -> dict[str, str]:
+def _versions(source: RunFolder) -> dict[str, str]:
     versions: dict[str, str] = (source.manifest(DECISION) or {})["versions"]
     return versions

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from branches import registry
 from ensemble.bundle.archive import is_bundle, seal
 from ensemble.bundle.model_card import model_card
 from ensemble.bundle.refit import refitted
 from ensemble.config import EnsembleConfig
-from ensemble.evaluate import metrics_of
-from ensemble.matcher import DECISION, check_current, matching_files
+from ensemble.evaluation.run_metrics import metrics_of
+from ensemble.matcher import check_current, matching_files
+from ensemble.stages import DECISION, EVALUATION
+from shared.artifacts import atomic_folder, write_json
 from shared.errors import ArtifactError, MatcherError
-from shared.pipeline.cli import command
-from shared.pipeline.run import Run, write_json
-from shared.pipeline.settings import Settings, Values, portable, remembered
-
-EVALUATION = "ensemble/evaluation"
+from shared.pipeline.run import RunFolder, remembered
+from shared.pipeline.settings import Settings, Values, portable
 
 
-def pack(run: Run, settings: Settings, out: Path, *, refit: bool = False) -> None:
+def pack(run: RunFolder, settings: Settings, out: Path, *, refit: bool = False, force: bool = False) -> None:
     """Write the bundle of a run.
 
     Args:
@@ -31,6 +28,7 @@ def pack(run: Run, settings: Settings, out: Path, *, refit: bool = False) -> Non
         settings: Its settings.
         out: Where to. It must not exist, or be an empty folder or a bundle, whose place the new one takes.
         refit: Whether to train encoders and scorer on all labeled listings first, those of the holdout too.
+        force: Whether to refit again even if nothing changed.
 
     Raises:
         ArtifactError: The run is not finished, or a part of it is damaged.
@@ -40,30 +38,31 @@ def pack(run: Run, settings: Settings, out: Path, *, refit: bool = False) -> Non
     check_current(run, names)
     metrics = measured(run)
     require_place(out)
-    source = refitted(run, settings) if refit else run
-    with bundle_at(out) as folder:
+    source = refitted(run, settings, force=force) if refit else run
+    with atomic_folder(out) as folder:
         for stage, files in matching_files(source, names).items():
             for name in files:
                 path = folder / stage / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source.open(stage) / name, path)
-        write_json(folder / "settings.json", portable(settings.values))
+        write_json(folder / "settings.json", portable(settings.values, registry.names()))
         write_json(folder / "metrics.json", metrics)
         (folder / "README.md").write_text(model_card(run, source, settings, metrics), encoding="utf-8")
         versions = (source.manifest(DECISION) or {})["versions"]
         seal(folder, {"branches": names, "refitted": refit, "versions": versions})
+        require_place(out)
 
 
-def measured(run: Run) -> dict[str, Any]:
-    """The figures of a run, without the cost of each stage.
+def measured(run: RunFolder) -> dict[str, Any]:
+    """Return the metrics of a run, without the cost of each stage.
 
     Raises:
         ArtifactError: They are missing, or of an earlier decision.
     """
     run.open(EVALUATION)
-    if (run.manifest(EVALUATION) or {})["key"]["inputs"].get("decision") != run.digest_of(DECISION):
-        made = "the decision was tuned again after it was measured"
-        raise ArtifactError(f"{run.folder}: {made}; ./run_all.sh --run {run.folder} brings the rest up to date")
+    if (run.manifest(EVALUATION) or {})["key"]["inputs"].get(DECISION) != run.digest_of(DECISION):
+        what = "the decision was tuned again after it was measured"
+        raise ArtifactError(f"{run.folder}: {what}; ./run_all.sh --run {run.folder} brings the rest up to date")
     return {name: values for name, values in metrics_of(run).items() if name != "stages"}
 
 
@@ -78,54 +77,12 @@ def require_place(out: Path) -> None:
         raise MatcherError(f"cannot write a bundle to {out}: something else is there; name a new folder")
 
 
-@contextmanager
-def bundle_at(out: Path) -> Iterator[Path]:
-    """A folder to write a bundle into, which takes the place of `out` once it is whole.
+def require_own(run: RunFolder, settings: Settings) -> None:
+    """Refuse settings that the run was not made with.
 
     Raises:
-        MatcherError: Something else is there, or the place cannot be written.
+        MatcherError: One differs that is not about the machine.
     """
-    out = out.absolute()
-    partial, old = (out.with_name(out.name + end) for end in (".partial", ".old"))
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise MatcherError(f"cannot write to {out}: {error.strerror}") from error
-    try:
-        yield partial
-        for place in (out, old):
-            require_place(place)
-        if out.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            out.rename(old)
-        partial.rename(out)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def main() -> int:
-    """The command `python -m ensemble.bundle`."""
-
-    def options(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--out", type=Path, required=True, help="folder to write the bundle to")
-        what = "train encoders and scorer on all labeled listings first, the holdout too; its figures are kept"
-        parser.add_argument("--refit", action="store_true", help=what)
-
-    def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
-        _require_own(run, settings)
-        run.force = ("",) if arguments.force else ()
-        pack(run, settings, arguments.out, refit=arguments.refit)
-        size = sum(path.stat().st_size for path in arguments.out.rglob("*") if path.is_file())
-        run.say(f"\nbundle written to {arguments.out} ({size / 2**20:,.0f} MB); its README.md says how to use it")
-
-    about = "Pack what matching needs of a finished run into one folder that works anywhere, without a network."
-    return command(body, about, ["compute"], usage="python -m ensemble.bundle", options=options)
-
-
-def _require_own(run: Run, settings: Settings) -> None:
-    """Refuse settings that the run was not made with."""
 
     def flat(values: Values) -> dict[tuple[str, str], Any]:
         return {
@@ -138,7 +95,3 @@ def _require_own(run: Run, settings: Settings) -> None:
     if flat(settings.values) != flat(remembered(run.folder)):
         what = "a bundle is of a run as it is; give its settings to ./run_all.sh first"
         raise MatcherError(f"{what} (only --compute.device and --compute.threads may differ)")
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -16,48 +16,78 @@ from typing import Any
 
 import numpy as np
 
-from branches import stages as branch
+from branches.stages import branch_stages, new_catalog_encoders
 from ensemble.config import EnsembleConfig
-from ensemble.decision.tuning import tune_stage
-from ensemble.matcher import DECISION, SCORER
-from ensemble.scorer.training import train_stage
+from ensemble.stages import decision_stage, features_name, scorer_stage
 from shared.catalog.split import HOLDOUT, SplitConfig
-from shared.pipeline.pools import ALL, HOLDOUT_POOL, fold_pools, load_split
-from shared.pipeline.run import REFIT, DerivedRun, Run
-from shared.pipeline.settings import Settings, merge
+from shared.pipeline.catalog_stages import SPLIT, TEST
+from shared.pipeline.engine import bring_up_to_date
+from shared.pipeline.pools import HOLDOUT_POOL, Pool, fold_pools, load_split
+from shared.pipeline.run import BASE, REFIT, OverlayRun, RunFolder
+from shared.pipeline.settings import Settings
+from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
 
-FEATURES = "ensemble/features"
-
-
-def refitted(run: Run, settings: Settings) -> Run:
-    """The run with encoders, scorer and decision of all its labeled listings; kept below its folder `refit`.
+def refitted(run: RunFolder, settings: Settings, *, force: bool = False) -> RunFolder:
+    """Return the run with encoders, scorer and decision of all its labeled listings; kept below its folder `refit`.
 
     Args:
         run: A finished run.
         settings: Its settings.
+        force: Whether to do again what is done.
     """
-    folds = settings[SplitConfig].folds
-    settings = Settings(merge(settings.values, {"split": {"folds": folds + 1}}))
-    pool = fold_pools(settings)[-1]
-    names = [name for name in settings[EnsembleConfig].branches if branch.learns(name)]
-    own = ["split", f"{FEATURES}/{pool.name}", *branch.encoder_stages(names), SCORER, DECISION]
-    refit = DerivedRun(run.folder / REFIT, run, own, say=lambda line: run.say(f"{REFIT}/{line}"))
-
-    def split(out: Path) -> Mapping[str, Any]:
-        made = load_split(run)
-        fold = np.where(made.fold == HOLDOUT, folds, made.fold).astype(np.int8)
-        replace(made, fold=fold).save(out / "split.parquet")
-        return {"listings to train on": len(fold)}
-
-    def features(out: Path) -> Mapping[str, Any]:
-        shutil.copyfile(run.open(f"{FEATURES}/{HOLDOUT_POOL.name}") / "pairs.parquet", out / "pairs.parquet")
-        return {}
-
-    refit.stage("split", "ensemble.bundle.refit", {"split": run.digest_of("split")}, {}, split)
-    inputs = {"holdout": run.digest_of(f"{FEATURES}/{HOLDOUT_POOL.name}")}
-    refit.stage(f"{FEATURES}/{pool.name}", "ensemble.bundle.refit", inputs, {}, features)
-    for name in names:
-        branch.train_stage(refit, settings, name, ALL)
-    train_stage(refit, settings)
-    tune_stage(refit, settings)
+    settings = settings.changed({"split": {"folds": settings[SplitConfig].folds + 1}})
+    folds, names = fold_pools(settings[SplitConfig].folds), settings[EnsembleConfig].branches
+    graph = Graph(
+        [
+            *_one_more_fold(folds[-1]),
+            *_encoder_stages(run, settings),
+            scorer_stage(folds),
+            decision_stage(folds, names),
+        ]
+    )
+    refit = OverlayRun(run.folder / REFIT, run, list(graph), say=lambda line: run.say(f"{REFIT}/{line}"))
+    bring_up_to_date(refit, settings, graph, list(graph), redo=list(graph) if force else ())
     return refit
+
+
+def _encoder_stages(run: RunFolder, settings: Settings) -> list[Stage]:
+    names = settings[EnsembleConfig].branches
+    has_test, encoders = run.manifest(TEST) is not None, set(new_catalog_encoders(names))
+    stages = [stage for name in names for stage in branch_stages(name, settings, has_test=has_test)]
+    return [stage for stage in stages if stage.name in encoders]
+
+
+def _one_more_fold(fold: Pool) -> list[Stage]:
+    """Return the split in which the holdout is one more fold, and that fold's pool with its described pairs."""
+    return [
+        Stage(
+            SPLIT,
+            hold_nothing_out,
+            code=("shared.catalog.split",),
+            reads=(BASE + SPLIT,),
+            parameters={"fold": int(fold.name.removeprefix("fold"))},
+        ),
+        Stage(fold.stage, take_over, code=(), reads=(HOLDOUT_POOL.stage,), parameters={"stage": HOLDOUT_POOL.stage}),
+        Stage(
+            features_name(fold.name),
+            take_over,
+            code=(),
+            reads=(features_name(HOLDOUT_POOL.name),),
+            parameters={"stage": features_name(HOLDOUT_POOL.name)},
+        ),
+    ]
+
+
+def hold_nothing_out(inputs: Inputs, config: StageConfig, out: Path, fold: int) -> Mapping[str, Any]:
+    """Make one more fold of what the run held out."""
+    split = load_split(inputs["base/split"])
+    folds = np.where(split.fold == HOLDOUT, fold, split.fold).astype(np.int8)
+    replace(split, fold=folds).save(out / "split.parquet")
+    return {"listings_to_train_on": len(folds)}
+
+
+def take_over(inputs: Inputs, config: StageConfig, out: Path, stage: str) -> Mapping[str, Any]:
+    """Take over the files of another stage as they are."""
+    for path in inputs[stage].glob("*.parquet"):
+        shutil.copyfile(path, out / path.name)
+    return {}

@@ -212,32 +212,7 @@ def _scores(pairs: Pairs) -> NDArray[np.floating]:
     return pairs.score if pairs.score is not None else np.zeros(0, dtype=np.float32)
 
 
-def fold_codes(run: Run, settings: Settings) -> list[NDArray[np.integer]]:
-    """Label codes of the listings of every fold pool."""
-    codes, split = label_codes(train_catalog(run).labels), load_split(run)
-    return [codes[pool_rows(split, pool)] for pool in fold_pools(settings)]
-
-
-def tune_stage(run: Run, settings: Settings) -> None:
-    """Tune the decision of a run; keeps the whole curve of every rule beside it."""
-    config, pools, seed = settings[TuneConfig], fold_pools(settings), settings[ComputeConfig].seed
-    if config.veto and "attributes" not in settings[EnsembleConfig].features:
-        raise MatcherError("tune.veto reads what titles state: name attributes among ensemble.features")
-
-    def work(out: Path) -> Mapping[str, Any]:
-        scored = [load_fold_scores(run, pool) for pool in pools]
-        tuned = tune(list(zip(scored, fold_codes(run, settings), strict=True)), config, seed)
-        tuned.decision.save(out / "decision.json")
-        write_json(out / "curves.json", tuned.to_json())
-        return tuned_figures(tuned, config)
-
-    inputs = {name: run.digest_of(name) for name in ("ensemble/scorer", "split", "catalog/train")}
-    inputs |= encoder_digests(run, settings[EnsembleConfig].branches)  # for `match`, which must find them unchanged
-    keys = {"tune": config.model_dump(mode="json"), "seed": seed}
-    run.stage("ensemble/decision", "ensemble.decision.tuning", inputs, keys, work)
-
-
-def tuned_figures(tuned: Tuned, config: TuneConfig) -> dict[str, Any]:
+def tuning_metrics(tuned: Tuned, config: TuneConfig) -> dict[str, Any]:
     """What the line of the stage says: the choice, how sure it is, what was best, and the pool sizes."""
     decision, best, choice = tuned.decision, tuned.best, tuned.choice
     low, high = choice.interval
@@ -255,36 +230,3 @@ def tuned_figures(tuned: Tuned, config: TuneConfig) -> dict[str, Any]:
             "best": f"{best.rule}, by {lead:.3f} ({choice.behind[0]:.3f} to {choice.behind[1]:.3f}), which is noise"
         }
     return said
-
-
-def load_decision(run: Run) -> Decision:
-    """The tuned decision of a run."""
-    return Decision.load(run.open("ensemble/decision") / "decision.json")
-
-
-def tune_all(run: Run, settings: Settings) -> None:
-    """Every step of a run up to the decision."""
-    train_all(run, settings)
-    tune_stage(run, settings)
-
-
-def main() -> int:
-    """The command `python -m ensemble.tune`."""
-
-    def options(parser: argparse.ArgumentParser) -> None:
-        what = "listings of the pool that the threshold is for; short for --tune.pool_size"
-        parser.add_argument("--pool-size", type=int, metavar="N", help=what)
-
-    def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
-        run.force = ("ensemble/decision",) if arguments.force else ()
-        if arguments.pool_size is not None:
-            settings = Settings(merge(settings.values, {"tune": {"pool_size": arguments.pool_size}}))
-        tune_all(run, settings)
-
-    about = "Tune the decision rule and its threshold on out-of-fold scores; does the steps before it if needed."
-    sections = ["tune", "scorer", "ensemble", "compute"]
-    return command(body, about, sections, usage="python -m ensemble.tune", options=options)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shared.pipeline.run import Run
+from shared.pipeline.run import RunFolder
 
 COLUMNS = ("row_f1", "row_precision", "row_recall", "pair_f1", "b3_f1")
 HEADS = ("row F1", "precision", "recall", "pair F1", "B³ F1")
 _HEAD = f"  {'':<22}" + "".join(f"{head:>11}" for head in HEADS)
 
 
-def summary(run: Run, metrics: Mapping[str, Any]) -> str:
+def summary(run: RunFolder, metrics: Mapping[str, Any]) -> str:
     """The figures of a run and where its files are, as lines for a terminal.
 
     Args:
@@ -80,12 +80,12 @@ def _calibration(out_of_fold: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _files(run: Run) -> list[str]:
-    manifest = run.manifest("matches") or {"figures": {}}
-    found = manifest["figures"]
+def _files(run: RunFolder) -> list[str]:
+    manifest = run.manifest("matches") or {"metrics": {}}
+    metrics = manifest["metrics"]
     return [
-        f"Matched {found.get('listings', 0):,} listings: {found.get('groups of two or more', 0):,} groups, "
-        f"{found.get('listings without a match', 0):,} listings without a match.",
+        f"Matched {metrics.get('listings', 0):,} listings: {metrics.get('groups_of_two_or_more', 0):,} groups, "
+        f"{metrics.get('listings_without_a_match', 0):,} listings without a match.",
         f"  {run.folder}/matches/    matches.parquet, groups.parquet, pairs.parquet (all scores), submission.csv",
         f"  {run.folder}/metrics.json",
         "",

@@ -1,24 +1,19 @@
-"""Puts the families of pair features together, for a pool in memory and for every pool of a run."""
+"""Puts the families of pair features together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
 
-from ensemble.candidates import candidates_all, load_pairs, load_pool
-from ensemble.config import EnsembleConfig, Family
+from ensemble.config import EnsembleConfig, Family, ScorerConfig
 from ensemble.features.attributes import of_attributes
 from ensemble.features.branches import of_branches
 from ensemble.features.images import of_pictures
 from ensemble.features.titles import of_titles
 from ensemble.pool_views import BranchView, PoolViews
-from shared.pipeline.pools import Pool, all_pools, pool_inputs
-from shared.pipeline.run import Run
-from shared.pipeline.settings import Settings
+from shared.errors import MatcherError
 from shared.schema import CATALOG_SCHEMA, Catalog, Embeddings, Floats, Pairs
 from shared.search.exact import nearest
 
@@ -47,33 +42,13 @@ def feature_names(branches: Iterable[str]) -> dict[Family, list[str]]:
     return {name: list(family(nobody, Pairs(0, rows, rows))) for name, family in FAMILIES.items()}
 
 
-def features_stage(run: Run, settings: Settings, pool: Pool) -> None:
-    """Describe the candidate pairs of one pool."""
+def excluded_features(ensemble: EnsembleConfig, scorer: ScorerConfig) -> list[str]:
+    """Return the names of the features that the pairs have and the scorer does without.
 
-    def work(out: Path) -> Mapping[str, Any]:
-        described = pair_features(load_pool(run, settings, pool), load_pairs(run, pool), families)
-        described.save(out / "pairs.parquet")
-        return {"pairs": len(described), "features": described.features.shape[1]}
-
-    names, families = settings[EnsembleConfig].branches, settings[EnsembleConfig].features
-    inputs = pool_inputs(run, settings, pool)
-    inputs["pairs"] = run.digest_of(f"ensemble/candidates/{pool.name}")
-    for name in names:
-        inputs |= {
-            f"{name}/{step}": run.digest_of(f"{name}/{step}/{pool.name}") for step in ("embeddings", "candidates")
-        }
-    run.stage(
-        f"ensemble/features/{pool.name}", "ensemble.features", inputs, {"branches": names, "features": families}, work
-    )
-
-
-def load_features(run: Run, pool: Pool) -> Pairs:
-    """The described pairs of a pool of a run."""
-    return Pairs.load(run.open(f"ensemble/features/{pool.name}") / "pairs.parquet")
-
-
-def features_all(run: Run, settings: Settings) -> None:
-    """Every step of a run up to the pair features of all pools."""
-    candidates_all(run, settings)
-    for pool in all_pools(settings):
-        features_stage(run, settings, pool)
+    Raises:
+        MatcherError: It is to do without all of them.
+    """
+    if set(ensemble.features) <= set(scorer.leave_out):
+        raise MatcherError("scorer.leave_out names every family of ensemble.features: nothing is left to learn from")
+    families = feature_names(ensemble.branches)
+    return [name for family in ensemble.features if family in scorer.leave_out for name in families[family]]

@@ -308,46 +308,6 @@ def _parameters(config: ScorerConfig, seed: int, threads: int) -> dict[str, Any]
     }
 
 
-def train_stage(run: Run, settings: Settings) -> None:
-    """Train the scorer on the fold pools; keeps their out-of-fold scores beside it."""
-    config, compute, pools = settings[ScorerConfig], settings[ComputeConfig], fold_pools(settings)
-    left_out = features_left_out(settings)
-
-    def work(out: Path) -> Mapping[str, Any]:
-        labeled = labeled_pools(run, pools)
-        scorer, scored, rounds = train_scorer(labeled, config, compute, left_out)
-        scorer.save(out)
-        for pool, pairs in zip(pools, scored, strict=True):
-            pairs.save(out / f"{pool.name}.parquet")
-        write_json(out / "importance.json", {name: importance(model) for name, model in scorer.models().items()})
-        true = sum(int(is_match(pairs, codes).sum()) for pairs, codes in labeled)
-        return {"pairs": sum(map(len, scored)), "true": true, "rounds": " and ".join(map(str, rounds))}
-
-    inputs = {"split": run.digest_of("split"), "catalog": run.digest_of("catalog/train")}
-    inputs |= {pool.name: run.digest_of(f"ensemble/features/{pool.name}") for pool in pools}
-    keys = {"scorer": config.model_dump(mode="json"), "seed": compute.seed}
-    run.stage("ensemble/scorer", "ensemble.scorer.training", inputs, keys, work)
-
-
-def features_left_out(settings: Settings) -> list[str]:
-    """The features that the scorer does without, of those that the pairs have.
-
-    Raises:
-        MatcherError: It is to do without all of them.
-    """
-    used, out = settings[EnsembleConfig].features, settings[ScorerConfig].leave_out
-    if set(used) <= set(out):
-        raise MatcherError("scorer.leave_out names every family of ensemble.features: nothing is left to learn from")
-    families = feature_names(settings[EnsembleConfig].branches)
-    return [name for family in used if family in out for name in families[family]]
-
-
-def labeled_pools(run: Run, pools: list[Pool]) -> list[LabeledPool]:
-    """The described pairs of fold pools with the label codes of their listings."""
-    codes, split = label_codes(train_catalog(run).labels), load_split(run)
-    return [(load_features(run, pool), codes[pool_rows(split, pool)]) for pool in pools]
-
-
 def without(pairs: Pairs, names: Sequence[str]) -> Pairs:
     """The same pairs without some of their features."""
     return Pairs(pairs.n, pairs.left, pairs.right, pairs.features.drop(columns=[*names]), pairs.score)
@@ -359,31 +319,3 @@ def importance(scorer: Scorer) -> dict[str, float]:
     order = np.argsort(-gain, kind="stable")
     names = scorer.booster.feature_name()
     return {names[at]: round(float(gain[at] / max(gain.sum(), 1e-12)), 5) for at in order}
-
-
-def load_scorer(run: Run) -> StackedScorer:
-    """The scorer of a run."""
-    return StackedScorer.load(run.open("ensemble/scorer"))
-
-
-def load_fold_scores(run: Run, pool: Pool) -> Pairs:
-    """The out-of-fold scores of a fold pool."""
-    return Pairs.load(run.open("ensemble/scorer") / f"{pool.name}.parquet")
-
-
-def train_all(run: Run, settings: Settings) -> None:
-    """Every step of a run up to the scorer."""
-    features_all(run, settings)
-    train_stage(run, settings)
-
-
-def main() -> int:
-    """The command `python -m ensemble.train`."""
-    about = "Train the scorer on the fold pools; does the steps before it if needed."
-    return step_command(
-        train_all, "ensemble/scorer", about, ["scorer", "ensemble", "compute"], usage="python -m ensemble.train"
-    )
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -7,9 +7,11 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits
@@ -17,130 +19,138 @@ from threadpoolctl import threadpool_limits
 from shared import processes
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
-from shared.pipeline.run import Run
-from shared.pipeline.settings import Settings, from_arguments, from_file, help_text, merge, remembered
+from shared.pipeline.run import RunFolder, remembered
+from shared.pipeline.settings import Sections, Settings, from_arguments, from_file, help_text, merge
 
 DEFAULT_RUN = Path("runs/default")
-Body = Callable[[Run, Settings, argparse.Namespace], None]
-Follow = Callable[[Run, Settings], None]
+Parser = argparse.ArgumentParser
+Arguments = argparse.Namespace
 
 
-def command(
-    body: Body,
-    description: str,
-    sections: Sequence[str],
-    *,
-    usage: str,
-    new_data: bool = False,
-    only_reads: Callable[[argparse.Namespace], bool] = lambda arguments: arguments.data is not None,
-    options: Callable[[argparse.ArgumentParser], object] = lambda parser: None,
-    opened: Callable[[argparse.Namespace], Run] = lambda arguments: Run(arguments.run),
-    follow: Follow | None = None,
-    argv: Sequence[str] | None = None,
-) -> int:
-    """Read the arguments, do the work, and turn what goes wrong into one message.
+def open_run(arguments: Arguments) -> RunFolder:
+    """Return the run folder that `--run` names."""
+    return RunFolder(arguments.run)
+
+
+def _no_options(parser: Parser) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: how it is typed, what it says of itself, and what it does.
 
     Args:
-        body: The work; gets the run folder, the settings, and the parsed options.
-        description: One sentence for `--help`.
-        sections: Sections of the settings that `--help` lists.
         usage: The command as it is typed.
-        new_data: Whether `--data` names a new catalog, which the run does not take as its own.
-        only_reads: With `new_data`, whether by its options the command only reads the run, and does not hold it alone.
+        description: One sentence for `--help`.
+        sections: All sections of the settings that it reads.
+        shown: Names of those that `--help` lists.
+        body: The work; gets what `opened` returns, the settings and the parsed options.
+        carry: Whether it carries settings of other sections along, which a run remembers or a file holds.
         options: Adds the command's own options.
-        opened: Opens what they name as the run.
+        new_data: Whether `--data` names a catalog beside the run's own.
+        opened: Returns what the options name to work on: the run folder, as a rule.
+        holds: Whether by its options it holds the run folder alone; a command that only reads does not.
         follow: What the other processes of `torchrun` do while the first does the work; without it there can be none.
-        argv: Arguments; those of the process when None.
-
-    Returns:
-        The exit code: 0, 2 for bad input or settings, 3 for a bad artifact, 130 for an interrupt.
     """
-    parser = _parser(description, usage, new_data, options)
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with processes.joined():
-            parser.epilog = "settings, as --section.key=value (defaults shown):\n" + help_text(sections)
-            arguments, rest = parser.parse_known_args(argv)
-            run = opened(arguments)
-            settings = _settings(run, arguments, rest, new_data)
-            if processes.size() > 1 and follow is None:
-                raise MatcherError("only branches.<name>.train runs under torchrun; start this command without it")
-            processes.take_device(settings[ComputeConfig])
-            with threadpool_limits(settings[ComputeConfig].cpu_threads):
-                if follow is not None and processes.rank() > 0:
-                    follow(run, settings)
-                    return 0
-                with nullcontext() if new_data and only_reads(arguments) else run.locked():
-                    body(run, settings, arguments)
-                processes.dismiss()
-    except MatcherError as error:
-        return _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _fail("interrupted; the same command goes on from here", 130)
-    except UnicodeEncodeError as error:
-        return _fail(f"{error.object!r} is not text in UTF-8; rename it", 2)
-    except (OSError, SafetensorError) as error:
-        fault = _refusal(error)
-        if fault is None:
-            raise
-        return _fail(f"{fault}; what was finished before is intact", 2)
-    return 0
+
+    usage: str
+    description: str
+    sections: Sections
+    shown: Sequence[str]
+    body: Callable[[Any, Settings, Arguments], object]
+    carry: bool = False
+    options: Callable[[Parser], object] = _no_options
+    new_data: bool = False
+    opened: Callable[[Arguments], Any] = open_run
+    holds: Callable[[Arguments], bool] = lambda arguments: True
+    follow: Callable[[RunFolder, Settings], object] | None = None
+
+    def run(self, argv: Sequence[str] | None = None) -> int:
+        """Read the arguments, do the work, and turn what goes wrong into one message.
+
+        Args:
+            argv: Arguments; those of the process when None.
+
+        Returns:
+            The exit code: 0, 2 for bad input or settings, 3 for a bad artifact, 130 for an interrupt.
+        """
+        signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            with processes.joined():
+                self._do(argv)
+        except MatcherError as error:
+            return _fail(str(error), error.exit_code)
+        except KeyboardInterrupt:
+            return _fail("interrupted; the same command goes on from here", 130)
+        except UnicodeEncodeError as error:
+            return _fail(f"{error.object!r} is not text in UTF-8; rename it", 2)
+        except (OSError, SafetensorError) as error:
+            fault = _refusal(error)
+            if fault is None:
+                raise
+            return _fail(f"{fault}; what was finished before is intact", 2)
+        return 0
+
+    def _do(self, argv: Sequence[str] | None) -> None:
+        arguments, rest = self._parser().parse_known_args(argv)
+        store = self.opened(arguments)
+        settings = self._settings(remembered(store.folder), arguments, rest)
+        if processes.size() > 1 and self.follow is None:
+            raise MatcherError("only branches.<name>.train runs under torchrun; start this command without it")
+        processes.take_device(settings[ComputeConfig])
+        with threadpool_limits(settings[ComputeConfig].cpu_threads):
+            if self.follow is not None and processes.rank() > 0:
+                self.follow(store, settings)
+                return
+            with store.locked() if self.holds(arguments) else nullcontext():
+                self.body(store, settings, arguments)
+            processes.release()
+
+    def _parser(self) -> Parser:
+        parser = Parser(self.usage, description=self.description, allow_abbrev=False)
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.epilog = "settings, as --section.key=value (defaults shown):\n" + help_text(self.sections, self.shown)
+        parser.add_argument("--run", type=Path, default=DEFAULT_RUN, help=f"run folder (default: {DEFAULT_RUN})")
+        what = "catalog to work on, beside the run's own" if self.new_data else "catalog: a folder, a table, or `demo`"
+        parser.add_argument("--data", help=f"{what}; short for --data.path")
+        parser.add_argument("--config", type=Path, help="YAML or JSON file of settings")
+        parser.add_argument("--force", action="store_true", help="do it again even if nothing changed")
+        self.options(parser)
+        return parser
+
+    def _settings(
+        self, base: dict[str, dict[str, Any]], arguments: Arguments, rest: Sequence[str]
+    ) -> Settings:
+        """The settings that are remembered, and over them those of this call."""
+        named = {} if arguments.data is None else {"data": {"path": arguments.data}}
+        of_file = from_file(arguments.config) if arguments.config else {}
+        values = merge(of_file, named, from_arguments(rest, self.sections))
+        data = values.get("data", {})
+        if isinstance(data.get("path"), str) and data["path"] != "demo":
+            data["path"] = _absolute(data["path"])
+        for keys in values.values():
+            if isinstance(keys.get("extra"), list):
+                keys["extra"] = [_absolute(str(path)) for path in keys["extra"]]
+        if "path" in data:  # the image folder belongs to the data it was given with
+            base.get("data", {}).pop("images", None)
+        return Settings(merge(base, values), self.sections, carry=self.carry)
 
 
-def step_command(
-    work: Callable[[Run, Settings], object],
-    redo: str,
-    description: str,
-    sections: Sequence[str],
-    *,
-    usage: str,
-    follow: Follow | None = None,
-) -> int:
-    """A command that takes a run up to one step and has no options of its own.
+def run_subcommand(usage: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None) -> int:
+    """Run the command that the first argument names; see `Command.run`.
 
     Args:
-        work: Does the step, and those before it where they are needed.
-        redo: The stage, or folder of stages, that `--force` does again.
-        description: One sentence for `--help`.
-        sections: Sections of the settings that `--help` lists.
-        usage: The command as it is typed.
-        follow: As for `command`.
+        usage: What comes before the name as it is typed, such as `python -m ensemble.index`.
+        commands: The commands by name.
+        argv: Arguments; those of the process when None.
     """
-
-    def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
-        run.force = (redo,) if arguments.force else ()
-        work(run, settings)
-
-    return command(body, description, sections, usage=usage, follow=follow)
-
-
-def _parser(
-    description: str, usage: str, new_data: bool, options: Callable[[argparse.ArgumentParser], object]
-) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(usage, description=description, allow_abbrev=False)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--run", type=Path, default=DEFAULT_RUN, help=f"run folder (default: {DEFAULT_RUN})")
-    what = "catalog to work on, beside the run's own" if new_data else "catalog: a folder, a table, or `demo`"
-    parser.add_argument("--data", help=f"{what}; short for --data.path")
-    parser.add_argument("--config", type=Path, help="YAML or JSON file of settings")
-    parser.add_argument("--force", action="store_true", help="do it again even if nothing changed")
-    options(parser)
-    return parser
-
-
-def _settings(run: Run, arguments: argparse.Namespace, rest: Sequence[str], new_data: bool) -> Settings:
-    named = {} if arguments.data is None else {"data": {"path": arguments.data}}
-    given = merge(from_file(arguments.config) if arguments.config else {}, named, from_arguments(rest))
-    data = given.get("data", {})
-    if isinstance(data.get("path"), str) and data["path"] != "demo":
-        data["path"] = _absolute(data["path"])
-    for keys in given.values():
-        if isinstance(keys.get("extra"), list):
-            keys["extra"] = [_absolute(str(path)) for path in keys["extra"]]
-    base = remembered(run.folder)
-    if "path" in data:  # the image folder belongs to the data it was given with
-        base.get("data", {}).pop("images", None)
-    return Settings(merge(base, given))
+    name, *rest = (sys.argv[1:] if argv is None else list(argv)) or [""]
+    if name in commands:
+        return commands[name].run(rest)
+    lines = [f"  {usage} {name:<8} {command.description}" for name, command in commands.items()]
+    print("\n".join(["usage:", *lines, f"\n{usage} NAME --help says more"]), file=sys.stderr)
+    return 0 if name in ("-h", "--help") else 2
 
 
 def _absolute(path: str) -> str:

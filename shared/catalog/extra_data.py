@@ -34,7 +34,7 @@ from shared.catalog.tables import ENDINGS, ending, read_table
 from shared.compute import ComputeConfig
 from shared.config import ConfigSection
 from shared.errors import MatcherError
-from shared.pipeline.run import Run, digest
+from shared.artifacts import digest
 from shared.schema import CATALOG_SCHEMA, Catalog, Flags
 
 SOP, IN_SHOP, PAIRS, CATALOG = "Stanford Online Products", "DeepFashion In-shop", "title pairs", "catalog"
@@ -93,39 +93,49 @@ def layout_of(path: Path) -> str:
 
 
 @dataclass(frozen=True)
-class _Reading:
-    """How to read an extra, and digests of all that this would read."""
+class Reading:
+    """How to read an extra, and digests of all that this would read.
 
-    inputs: dict[str, str]
+    Args:
+        layout: What is there: `CATALOG` or a key of `LAYOUTS`.
+        sources: Digests of the table and of the images it names.
+        images: The image folder; None when there is none.
+        read: Reads the listings.
+        metrics: What was noticed about the data before an image was looked at, by name.
+    """
+
+    layout: str
+    sources: dict[str, str]
     images: Path | None
     read: Callable[[], Catalog]
-    figures: dict[str, int] = field(default_factory=dict)
+    metrics: dict[str, int] = field(default_factory=dict)
 
 
-def extra_stage(run: Run, extra: Extra, compute: ComputeConfig) -> None:
-    """Read an extra into a run; done again when its rows or pictures change.
+def reading_of(path: Path, compute: ComputeConfig) -> Reading:
+    """Find out how an extra is to be read.
+
+    Raises:
+        MatcherError: It is no extra, or has faults (one error names all of them).
+    """
+    layout = layout_of(path)
+    return _catalog(path, compute) if layout == CATALOG else _published(path, layout, compute)
+
+
+def read_extra(path: Path, name: str, compute: ComputeConfig) -> tuple[Catalog, Reading]:
+    """Read an extra.
+
+    Args:
+        path: Where it lies.
+        name: What its ids and label groups are to begin with, so that no other catalog has the same.
+        compute: Section `compute`, for the number of threads.
 
     Raises:
         MatcherError: It has faults (one error names all of them), or no two of its listings are of one product.
     """
-    layout = layout_of(extra.path)
-    reading = _catalog(extra.path, compute) if layout == CATALOG else _published(extra.path, layout, compute)
-
-    def work(out: Path) -> Mapping[str, Any]:
-        catalog = reading.read()
-        _require_a_pair(extra.path, catalog.labels.tolist())
-        _prefixed(catalog, extra.name).save(out / "catalog.parquet")
-        return {
-            "layout": layout,
-            "listings": len(catalog),
-            "products": len(set(catalog.labels)),
-            "with picture": int(catalog.has_image.sum()),
-            "with title": int((catalog.titles != "").sum()),
-            **reading.figures,
-        }
-
-    keys = {"layout": layout, "image folder": str(reading.images)}
-    run.stage(extra.stage, "shared.pipeline.extra_data", reading.inputs, keys, work)
+    reading = reading_of(path, compute)
+    catalog = reading.read()
+    _require_a_pair(path, catalog.labels.tolist())
+    return _prefixed(catalog, name), reading
 
 
 def _require_a_pair(path: Path, labels: Sequence[str]) -> None:
@@ -133,12 +143,7 @@ def _require_a_pair(path: Path, labels: Sequence[str]) -> None:
         raise MatcherError(f"{path}: no two of its {len(labels)} listings are of one product: nothing to learn from")
 
 
-def load_extra(run: Run, extra: Extra) -> Catalog:
-    """A run's reading of an extra."""
-    return Catalog.load(run.open(extra.stage) / "catalog.parquet")
-
-
-def _catalog(path: Path, compute: ComputeConfig) -> _Reading:
+def _catalog(path: Path, compute: ComputeConfig) -> Reading:
     config = DataConfig()
     source = find_source(path, config)
 
@@ -149,19 +154,19 @@ def _catalog(path: Path, compute: ComputeConfig) -> _Reading:
             told = "an extra is read with --data's settings at their defaults, whatever the run's are"
             raise MatcherError(f"{error}\n({told}; {KNOWN})") from None
 
-    return _Reading(catalog_fingerprint(source, config), source.images, read)
+    return Reading(CATALOG, catalog_fingerprint(source, config), source.images, read)
 
 
-def _published(path: Path, layout: str, compute: ComputeConfig) -> _Reading:
+def _published(path: Path, layout: str, compute: ComputeConfig) -> Reading:
     labeled, config = LAYOUTS[layout](path), DataConfig()
     table, images = labeled.table, labeled.images
     _require_a_pair(path, table.columns["label_group"])  # before minutes go into pictures
-    inputs = {
+    sources = {
         "table": digest([table.columns, labeled.figures]),
         "images": picture_digest(images, table.columns["image"]) if images else "",
     }
     source = Source(path, images)
-    return _Reading(inputs, images, lambda: catalog_of(table, source, config, compute, labeled=True), labeled.figures)
+    return Reading(layout, sources, images, lambda: catalog_of(table, source, config, compute, labeled=True), labeled.figures)
 
 
 def _prefixed(catalog: Catalog, name: str) -> Catalog:
@@ -201,8 +206,8 @@ def join(
     leaked = np.concatenate([np.zeros(len(own), dtype=bool), *(_shares_evidence(each, unseen) for each in extras)])
     left_out = extra & np.isin(component, component[leaked])
     kept = joined.take(np.flatnonzero(~left_out))
-    figures = {"extra joined": len(kept) - len(own), "extra left out": int(left_out.sum())}
-    return kept, components(kept), figures
+    metrics = {"extra_joined": len(kept) - len(own), "extra_left_out": int(left_out.sum())}
+    return kept, components(kept), metrics
 
 
 def _shares_evidence(catalog: Catalog, others: Sequence[Catalog]) -> Flags:

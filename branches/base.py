@@ -1,0 +1,104 @@
+"""The contract of a branch: what a folder of `branches/` provides, as types.
+
+A branch turns the listings of a pool into unit vectors; the dot product of two is their similarity. It says in its
+settings how many neighbors each listing proposes. Nothing else is known about it: not here, and not in the ensemble.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from shared.compute import ComputeConfig
+from shared.config import AffectsFrom, ConfigSection
+from shared.schema import Catalog, Embeddings
+
+Variants = Mapping[str, Mapping[str, Any]]  # name of a variant → the settings in which it differs
+
+
+class BranchConfig(ConfigSection):
+    """The settings that every branch has.
+
+    Attributes:
+        variants: What `python -m branches.ablation` compares the settings with.
+    """
+
+    variants: ClassVar[Variants] = {}
+
+    neighbors: Annotated[int, AffectsFrom("candidates")] = Field(
+        50, ge=1, description="nearest listings that each listing proposes, beside ties"
+    )
+
+    @property
+    def minimum(self) -> float:
+        """The least similarity of a pair that the branch proposes."""
+        return 0.0
+
+
+class Embedder(Protocol):
+    """Embeds listings to be compared with those of the pool that it was made for."""
+
+    def transform(self, listings: Catalog) -> Embeddings:
+        """Return one row per listing.
+
+        With an encoder, a listing's row depends on no other listing, to the bit.
+
+        Args:
+            listings: n listings: those of the pool, some of them, or others.
+        """
+        ...
+
+
+class Branch(Protocol):
+    """One branch.
+
+    Attributes:
+        name: Its folder, and its section of the settings.
+        Config: The class of that section.
+        learns: Whether it has an encoder to train.
+    """
+
+    name: str
+    Config: type[BranchConfig]
+    learns: bool
+
+    def train(
+        self,
+        catalog: Catalog,
+        components: NDArray[np.int32],
+        config: ConfigSection,
+        compute: ComputeConfig,
+        out: Path,
+    ) -> Mapping[str, Any]:
+        """Train an encoder; under `torchrun` every process calls this, and the folder of the first one is kept.
+
+        Args:
+            catalog: n labeled listings.
+            components: Connected component of each listing, int32 [n]; what shares one says nothing about others.
+            config: The branch's settings.
+            compute: Device, threads and seed.
+            out: Folder to write the encoder into. It may hold what a killed training left.
+
+        Returns:
+            Metrics of the training, JSON-able.
+        """
+        ...
+
+    def fit(self, pool: Catalog, encoder: Path | None, config: ConfigSection, compute: ComputeConfig) -> Embedder:
+        """Return what embeds the listings of a pool, and others to be compared with them.
+
+        Args:
+            pool: The listings that are searched among themselves.
+            encoder: Folder that `train` wrote; None for a branch that does not learn.
+            config: The branch's settings.
+            compute: Device and threads.
+
+        Raises:
+            ArtifactError: The encoder is missing or cannot be used.
+        """
+        ...

@@ -1,0 +1,115 @@
+"""The commands of every branch: `python -m branches.<name>.train` and `python -m branches.<name>.embed`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from branches import registry
+from branches.stages import branch_stages, embed_catalog, encoder_stage_name, extra_stages
+from shared import processes
+from shared.artifacts import updated_folder
+from shared.catalog.reader import read_catalog
+from shared.catalog.source import DataConfig, new_source
+from shared.catalog.split import SplitConfig
+from shared.compute import ComputeConfig
+from shared.config import ConfigSection
+from shared.demo.config import DemoConfig
+from shared.errors import MatcherError
+from shared.pipeline.catalog_stages import catalog_stages, sources_of, update_stages
+from shared.pipeline.cli import Arguments, Command, Parser
+from shared.pipeline.engine import do_work
+from shared.pipeline.pools import ALL
+from shared.pipeline.run import RunFolder
+from shared.pipeline.settings import Settings
+from shared.pipeline.stage import Graph
+
+
+def sections() -> dict[str, type[ConfigSection]]:
+    """Return the sections of the settings that the commands of a branch know: all but the ensemble's."""
+    before: dict[str, type[ConfigSection]] = {"data": DataConfig, "demo": DemoConfig, "split": SplitConfig}
+    return {**before, **registry.sections(), "compute": ComputeConfig}
+
+
+def branch_graph(run: RunFolder, settings: Settings, names: Iterable[str]) -> Graph:
+    """Return the stages of a run from the user's data to the candidates of some branches."""
+    sources, chosen = sources_of(run, settings), list(names)
+    before = [*catalog_stages(run, settings, sources), *extra_stages(chosen, settings)]
+    of_branches = (branch_stages(name, settings, has_test=sources.test is not None) for name in chosen)
+    return Graph([*before, *(stage for stages in of_branches for stage in stages)])
+
+
+def main_train(name: str) -> int:
+    """Run the command `python -m branches.<name>.train`."""
+
+    def body(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
+        graph = branch_graph(run, settings, [name])
+        encoders = graph.below([f"{name}/encoder"])
+        update_stages(run, settings, graph, encoders, redo=encoders if arguments.force else ())
+        run.say(f"\n{name} is trained; ./run_all.sh --run {run.folder} does again what depends on it")
+
+    def follow(run: RunFolder, settings: Settings) -> None:
+        for stage in processes.assignments():
+            with TemporaryDirectory() as unused:
+                do_work(run, settings, branch_graph(run, settings, [name])[stage], Path(unused))
+
+    return Command(
+        f"python -m branches.{name}.train",
+        f"Train the {name} branch: an encoder for every fold, and one on all folds. Runs under torchrun too.",
+        sections(),
+        [name, "split", "compute"],
+        body,
+        carry=True,
+        follow=follow,
+    ).run()
+
+
+def main_embed(name: str) -> int:
+    """Run the command `python -m branches.<name>.embed`."""
+
+    def options(parser: Parser) -> None:
+        parser.add_argument("--out", type=Path, help="with --data: folder for embeddings.safetensors and ids.parquet")
+
+    def body(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
+        if (arguments.data is None) != (arguments.out is None):
+            raise MatcherError("--data NEW and --out FOLDER go together: the listings to embed, and where to write")
+        if arguments.out is not None:
+            embed_new(run, settings, name, arguments.out)
+            return
+        graph = branch_graph(run, settings, [name])
+        embeddings = graph.below([f"{name}/embeddings"])
+        update_stages(run, settings, graph, embeddings, redo=embeddings if arguments.force else ())
+
+    return Command(
+        f"python -m branches.{name}.embed",
+        f"Embed every pool of a run with the {name} branch; with --data NEW --out FOLDER, embed new listings.",
+        sections(),
+        [name, "data", "compute"],
+        body,
+        carry=True,
+        new_data=True,
+        holds=lambda arguments: arguments.data is None,
+        options=options,
+    ).run()
+
+
+def embed_new(run: RunFolder, settings: Settings, name: str, out: Path) -> None:
+    """Embed the listings that `--data` names, as a pool of their own, with a run's encoder for new catalogs.
+
+    Raises:
+        ArtifactError: The encoder is not trained yet, or damaged.
+        MatcherError: The listings cannot be read.
+    """
+    branch = registry.get(name)
+    encoder = run.open(encoder_stage_name(name, ALL)) if branch.learns else None
+    data, compute = settings[DataConfig], settings[ComputeConfig]
+    catalog = read_catalog(new_source(data), data, compute, labeled=False)
+    embeddings = embed_catalog(branch, catalog, encoder, settings[branch.Config], compute)
+    with updated_folder(out) as folder:
+        embeddings.save(folder / "embeddings.safetensors")
+        pq.write_table(pa.table({"posting_id": pa.array(catalog.ids, pa.string())}), folder / "ids.parquet")
+    run.say(f"{len(embeddings):,} listings, {int(embeddings.present.sum()):,} with evidence, embedded to {out}")

@@ -1,0 +1,53 @@
+"""What the commands of the ensemble share: each brings a part of a run up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ensemble.config import sections
+from ensemble.stages import run_graph
+from shared.pipeline.catalog_stages import update_stages
+from shared.pipeline.cli import Arguments, Command
+from shared.pipeline.run import RunFolder
+from shared.pipeline.settings import Settings
+
+
+def update_run(run: RunFolder, settings: Settings, folders: Sequence[str], *, force: bool = False) -> None:
+    """Bring some stages of a run up to date, and all that they need.
+
+    Args:
+        run: The run folder; held by this process.
+        settings: Its settings; they are remembered once the catalog is known to be sound.
+        folders: Names of stages, or of folders of stages, such as `ensemble/features`.
+        force: Whether these are done even if nothing changed.
+    """
+    graph = run_graph(run, settings)
+    targets = graph.below(folders)
+    update_stages(run, settings, graph, targets, redo=targets if force else ())
+
+
+def step_command(
+    name: str,
+    description: str,
+    shown: Sequence[str],
+    folders: Sequence[str],
+    after: Callable[[RunFolder], object] = lambda run: None,
+) -> int:
+    """Run a command that takes a run up to one step and has no options of its own.
+
+    Args:
+        name: Its module, such as `ensemble.train`.
+        description: One sentence for `--help`.
+        shown: Sections of the settings that `--help` lists.
+        folders: Names of the step's stages, or of folders of stages; `--force` does these again.
+        after: What to do once the step is done.
+
+    Returns:
+        The exit code.
+    """
+
+    def body(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
+        update_run(run, settings, folders, force=arguments.force)
+        after(run)
+
+    return Command(f"python -m {name}", description, sections(), shown, body).run()

@@ -1,0 +1,150 @@
+"""Files that are whole or not there: digests, checksums, one atomic writer of files and folders, one reader of JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from shared.errors import ArtifactError, MatcherError
+
+PARTIAL, OLD = ".partial", ".old"  # endings of what is being written, and of what it is about to replace
+MAX_JSON_BYTES = 2**28
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 of a JSON-able value in canonical form, 64 hex digits."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def damage(folder: Path, files: Mapping[str, str]) -> str | None:
+    """Return in words what is wrong with the first file that is not as it was written; None when all are.
+
+    Args:
+        folder: Where the files lie.
+        files: Name below the folder → SHA-256.
+    """
+    for name, expected in files.items():
+        path = folder / name
+        if path.is_symlink() or not path.is_file():
+            return f"{name} is {'a link' if path.is_symlink() else 'missing'}"
+        if file_digest(path) != expected:
+            return f"{name} does not have the checksum it was written with"
+    return None
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Give a path to write to; the file takes the place of `path` once the block has ended well and it is on the disk."""
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        yield partial
+        to_disk(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically: the file is the old one or the new one, never a part."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    with atomic_file(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, what: str = "") -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: The file.
+        what: What to do about a damaged file, for the message.
+
+    Raises:
+        ArtifactError: The file is missing, too large, no JSON, or holds something else than an object.
+    """
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise ValueError(f"it is larger than {MAX_JSON_BYTES:,} bytes")
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError(f"it holds a {type(value).__name__}, and an object is needed")
+    except (OSError, ValueError, RecursionError) as error:
+        advice = f"; {what}" if what else ""
+        raise ArtifactError(f"{path} is damaged ({error}){advice}") from error
+    return value
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Give a folder to write into, which takes the place of `folder` as a whole once the block has ended well.
+
+    Until then it lies beside it as `.<name>.partial`, and the former one for a moment as `.<name>.old`.
+
+    Raises:
+        MatcherError: The place is a file or cannot be written.
+    """
+    folder = folder.absolute()
+    partial, old = (folder.with_name(f".{folder.name}{ending}") for ending in (PARTIAL, OLD))
+    with _new_folder(folder, partial):
+        yield partial
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        partial.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def updated_folder(folder: Path) -> Iterator[Path]:
+    """Give a folder to write into, whose files take the place of those of the same name in `folder` in the end.
+
+    Files of other names stay as they are.
+
+    Raises:
+        MatcherError: The place is a file or cannot be written.
+    """
+    folder = folder.resolve()
+    partial = folder.with_name(f".{folder.name}{PARTIAL}")
+    with _new_folder(folder, partial):
+        yield partial
+        folder.mkdir(exist_ok=True)
+        for path in sorted(partial.iterdir()):
+            path.replace(folder / path.name)
+
+
+@contextmanager
+def _new_folder(folder: Path, partial: Path) -> Iterator[None]:
+    if folder.exists() and not folder.is_dir():
+        raise MatcherError(f"cannot write to {folder}: it is a file, and a folder is needed")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise MatcherError(f"cannot write to {folder}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def to_disk(path: Path) -> None:
+    """Make sure that a file, or the names in a folder, outlive a power cut (a folder: where the system can)."""
+    if path.is_dir() and os.name == "nt":  # Windows cannot open a folder
+        return
+    descriptor = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,170 @@
+"""The stages before the branches: the demo where no data is named, the catalog, its split, and the pools."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared.catalog.reader import read_catalog
+from shared.catalog.source import DataConfig, Source, Sources, find_sources
+from shared.catalog.image_memo import ImageMemo, catalog_fingerprint
+from shared.catalog.split import HOLDOUT, SplitConfig, make_split
+from shared.compute import ComputeConfig
+from shared.demo import make_demo
+from shared.demo.config import DemoConfig
+from shared.pipeline.engine import bring_up_to_date
+from shared.pipeline.pools import (
+    CATALOG_POOL,
+    HOLDOUT_POOL,
+    fold_pools,
+    load_catalog,
+    load_split,
+    save_catalog,
+)
+from shared.pipeline.run import RunFolder
+from shared.pipeline.settings import Settings
+from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
+
+DEMO, TRAIN, TEST, SPLIT = "demo", "catalog/train", "catalog/test", "split"
+IMAGE_MEMO = "images.json"  # of the run folder: size, time and checksum of each image that was hashed
+
+
+def sources_of(run: RunFolder, settings: Settings) -> Sources:
+    """Return where the listings of a run are read from; the user's disk is asked here and nowhere else.
+
+    Raises:
+        MatcherError: There is no such data.
+    """
+    data = settings[DataConfig]
+    if data.path != "demo":
+        return find_sources(Path(data.path), data)
+    folder = run.folder.absolute() / DEMO / "data"
+    return Sources(Source(folder / "train.csv", folder / "train_images"), None)
+
+
+def catalog_stages(run: RunFolder, settings: Settings, sources: Sources) -> list[Stage]:
+    """Return the stages from the user's data to the listings of every pool."""
+    demo = settings[DataConfig].path == "demo"
+    stages = [_demo_stage()] if demo else []
+    stages.append(_catalog_stage(TRAIN, run, settings, sources.train, reads=(DEMO,) if demo else ()))
+    if sources.test is not None:
+        stages.append(_catalog_stage(TEST, run, settings, sources.test))
+    whole = TRAIN if sources.test is None else TEST
+    return [*stages, _split_stage(), *fold_stages(settings[SplitConfig].folds), _catalog_pool_stage(whole)]
+
+
+def _demo_stage() -> Stage:
+    return Stage(DEMO, invent_listings, code=("shared.demo",), settings=(DemoConfig,))
+
+
+def invent_listings(inputs: Inputs, config: StageConfig, out: Path) -> Mapping[str, Any]:
+    """Make the demo marketplace."""
+    demo = config[DemoConfig]
+    make_demo(out / "data", demo.listings, demo.seed, config[ComputeConfig].cpu_threads)
+    return {"invented_listings": demo.listings}
+
+
+def _catalog_stage(
+    name: str, run: RunFolder, settings: Settings, source: Source, reads: tuple[str, ...] = ()
+) -> Stage:
+    return Stage(
+        name,
+        read_listings,
+        code=("shared.catalog.reader",),
+        reads=reads,
+        settings=(DataConfig,),
+        parameters={
+            "table": str(source.table),
+            "images": None if source.images is None else str(source.images),
+            "labeled": name == TRAIN,
+        },
+        sources=partial(_fingerprint, run.folder, source, settings[DataConfig]),
+    )
+
+
+def _fingerprint(run: Path, source: Source, config: DataConfig) -> Mapping[str, str]:
+    """Digests of a table and of the images that it names; only images that changed are read."""
+    memo = ImageMemo.load(run / IMAGE_MEMO)
+    fingerprint = catalog_fingerprint(source, config, memo)
+    memo.save(run / IMAGE_MEMO)
+    return fingerprint
+
+
+def read_listings(
+    inputs: Inputs, config: StageConfig, out: Path, table: str, images: str | None, labeled: bool
+) -> Mapping[str, Any]:
+    """Read a table and look at every image that it names."""
+    source = Source(Path(table), None if images is None else Path(images))
+    catalog = read_catalog(source, config[DataConfig], config[ComputeConfig], labeled=labeled)
+    save_catalog(catalog, out)
+    return {
+        "listings": len(catalog),
+        "with_image": int(catalog.has_image.sum()),
+        "with_title": int((catalog.titles != "").sum()),
+    }
+
+
+def _split_stage() -> Stage:
+    return Stage(
+        SPLIT, split_listings, code=("shared.catalog.split",), reads=(TRAIN,), settings=(SplitConfig, ComputeConfig)
+    )
+
+
+def split_listings(inputs: Inputs, config: StageConfig, out: Path) -> Mapping[str, Any]:
+    """Deal the labeled listings out to folds and holdout."""
+    split = make_split(load_catalog(inputs[TRAIN]), config[SplitConfig], config[ComputeConfig].seed)
+    split.save(out / "split.parquet")
+    held_out = split.fold == HOLDOUT
+    return {"listings_to_train_on": int((~held_out).sum()), "held_out": int(held_out.sum())}
+
+
+def fold_stages(folds: int) -> list[Stage]:
+    """Return the stages that write down the listings of the fold pools and of the holdout."""
+    labeled = {pool.stage: fold for fold, pool in enumerate(fold_pools(folds))} | {HOLDOUT_POOL.stage: HOLDOUT}
+    return [
+        Stage(name, take_fold, code=("shared.schema",), reads=(TRAIN, SPLIT), parameters={"fold": fold})
+        for name, fold in labeled.items()
+    ]
+
+
+def _catalog_pool_stage(whole: str) -> Stage:
+    return Stage(CATALOG_POOL.stage, take_all, code=("shared.schema",), reads=(whole,), parameters={"catalog": whole})
+
+
+def take_fold(inputs: Inputs, config: StageConfig, out: Path, fold: int) -> Mapping[str, Any]:
+    """Write down the labeled listings of a fold or of the holdout, in the order of their table."""
+    catalog, split = load_catalog(inputs["catalog/train"]), load_split(inputs["split"])
+    pool = catalog.take(np.flatnonzero(split.fold == fold))
+    save_catalog(pool, out)
+    return {"listings": len(pool)}
+
+
+def take_all(inputs: Inputs, config: StageConfig, out: Path, catalog: str) -> Mapping[str, Any]:
+    """Write down all listings of a catalog, without their labels."""
+    pool = load_catalog(inputs[catalog]).without_labels()
+    save_catalog(pool, out)
+    return {"listings": len(pool)}
+
+
+def update_stages(
+    run: RunFolder, settings: Settings, graph: Graph, targets: Iterable[str], *, redo: Collection[str] = ()
+) -> None:
+    """Bring stages up to date; once the catalog is known to be sound, the run remembers the settings.
+
+    Args:
+        run: The run folder; held by this process.
+        settings: Of the run.
+        graph: The stages, those of the catalog among them.
+        targets: Names of the stages that are wanted.
+        redo: Names of stages that are done even if nothing changed.
+    """
+
+    def remember(stage: str) -> None:
+        if stage == TRAIN:
+            run.remember(settings.values)
+
+    bring_up_to_date(run, settings, graph, [TRAIN, *targets], redo=redo, done=remember)

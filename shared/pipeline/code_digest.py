@@ -1,0 +1,109 @@
+"""A digest of the code that a stage's result depends on: some modules, and all they import of this project.
+
+What only people read is left out: comments, docstrings, the `description` of settings, and what `print` and `say` are
+given. So rewording a help text or a progress line does no stage again.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from shared.artifacts import digest
+
+PROJECT = ("shared", "branches", "ensemble")
+SPEECH = ("print", "say")  # functions whose arguments are words for people
+
+
+def code_digest(modules: Iterable[str], work: Callable[..., Any] | None = None) -> str:
+    """Return the digest of some modules with all they import of this project, however deep, 64 hex digits.
+
+    Args:
+        modules: Names of modules, such as `ensemble.scorer.training`.
+        work: A function whose own source counts as well, though not what its module imports.
+    """
+    sources = {name: _module(name)[0] for name in closure(modules)}
+    return digest([sources, None if work is None else _function(work)])
+
+
+def closure(modules: Iterable[str]) -> set[str]:
+    """Return the names of modules and of all they import of this project, however deep."""
+    seen: set[str] = set()
+    queue = list(modules)
+    while queue:
+        name = queue.pop()
+        if name not in seen and _path(name) is not None:
+            seen.add(name)
+            queue += _module(name)[1]
+    return seen
+
+
+@cache
+def _module(name: str) -> tuple[str, tuple[str, ...]]:
+    """A module's digest and what it imports of this project."""
+    path = _path(name)
+    assert path is not None
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if not _is_command(node)]
+    return digest(_canonical(tree)), tuple(_imports(tree))
+
+
+@cache
+def _function(work: Callable[..., Any]) -> str:
+    return digest(_canonical(ast.parse(textwrap.dedent(inspect.getsource(work)))))
+
+
+@cache
+def _path(module: str) -> Path | None:
+    """The file of a module of this project; None for what is no module (a class, say, or another project)."""
+    top, *rest = module.split(".")
+    if top not in PROJECT:
+        return None
+    spec = find_spec(top)
+    assert spec is not None
+    for folder in spec.submodule_search_locations or []:
+        base = Path(folder).joinpath(*rest)
+        for path in (base.with_suffix(".py"), base / "__init__.py"):
+            if path.is_file():
+                return path
+    return None
+
+
+def _is_command(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test).startswith(("__name__ ==", "TYPE_CHECKING"))
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PROJECT:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] in PROJECT)
+
+
+def _canonical(tree: ast.Module) -> str:
+    """The code as text in one form, without what only people read."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_text(body[0]):
+            del body[0]
+        if isinstance(node, ast.Call):
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "description"]
+            if _name(node.func) in SPEECH:
+                node.args, node.keywords = [], []
+    return ast.dump(tree)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _name(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")

@@ -1,0 +1,180 @@
+"""Brings stages up to date: does what is new or stale, skips the rest, and goes on where a killed run stopped.
+
+A stage works in `<name>.work`, its manifest is written there last, and the folder takes the name `<name>`. Its key is
+made of all that it declares (`stage.py`); while the key stands and the files are as they were written, it is skipped.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from shared import processes
+from shared.artifacts import digest, file_digest, write_json
+from shared.errors import MatcherError
+from shared.pipeline.code_digest import code_digest
+from shared.pipeline.profiling import measured
+from shared.pipeline.run import MANIFEST, OLD, WORK, RunFolder
+from shared.pipeline.settings import Settings
+from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
+
+CHECKPOINT, LOG = "checkpoint", "log"  # folders of a killed stage that its next run finds; the second is no output
+LIBRARIES = ("numpy", "torch", "timm", "transformers", "pytorch-metric-learning", "scikit-learn", "lightgbm")
+
+
+def bring_up_to_date(
+    run: RunFolder,
+    settings: Settings,
+    graph: Graph,
+    targets: Iterable[str],
+    *,
+    redo: Collection[str] = (),
+    done: Callable[[str], object] = lambda stage: None,
+) -> None:
+    """Do all that some stages need, and the stages themselves; skip with a word what stands.
+
+    Args:
+        run: The run folder; held by this process.
+        settings: Of the run.
+        graph: The stages.
+        targets: Names of the stages that are wanted.
+        redo: Names of stages that are done even if nothing changed.
+        done: Is told the name of each stage that is up to date.
+
+    Raises:
+        MatcherError: A stage refuses its input; what was finished before is intact.
+    """
+    for stage in graph.up_to(targets):
+        bring_stage_up_to_date(run, settings, stage, redo=stage.name in redo)
+        done(stage.name)
+
+
+def bring_stage_up_to_date(run: RunFolder, settings: Settings, stage: Stage, *, redo: bool = False) -> Path:
+    """Do or skip one stage, whose inputs are there; return its folder."""
+    final, key = run.folder / stage.name, stage_key(run, settings, stage)
+    if any(path.is_symlink() for path in (final, _beside(final, WORK), _beside(final, OLD))):
+        raise MatcherError(f"{final} is a link; a stage's folder must be a folder of the run: remove the link")
+    _finish_killed(final)
+    manifest = run.manifest(stage.name)
+    if not redo and manifest and digest(manifest["key"]) == digest(key) and run.is_sound(stage.name):
+        run.mark_checked(stage.name)
+        run.line(stage.name, "unchanged")
+        return final
+    work = _work_folder(final, key)
+    try:
+        with measured() as cost:
+            metrics = dict(do_work(run, settings, stage, work))
+    except MatcherError:
+        _drop(work, run.folder)
+        raise
+    (work / "key").unlink(missing_ok=True)
+    write_json(work / MANIFEST, _manifest(work, key, metrics, cost))
+    _promote(work, final)
+    run.mark_checked(stage.name)
+    run.line(stage.name, _shown(metrics) or "done", cost["seconds"])
+    return final
+
+
+def do_work(run: RunFolder, settings: Settings, stage: Stage, out: Path) -> Mapping[str, Any]:
+    """Do the work of a stage into a folder, and return its metrics; the first process of `torchrun` calls the others."""
+    if stage.distributed and processes.rank() == 0:
+        processes.assign(stage.name)
+    return stage.work(Inputs(run, stage), StageConfig(settings, stage), out, **stage.parameters)
+
+
+def stage_key(run: RunFolder, settings: Settings, stage: Stage) -> dict[str, Any]:
+    """Return all that a stage's result depends on, JSON-able.
+
+    Raises:
+        ArtifactError: A stage that it reads is not finished, or damaged.
+    """
+    return {
+        "stage": stage.name,
+        "inputs": {name: run.digest_of(name) for name in stage.reads},
+        "sources": dict(stage.sources()),
+        "settings": {settings.name_of(cls): settings[cls].cache_key(stage.step) for cls in stage.settings},
+        "parameters": dict(stage.parameters),
+        "code": code_digest(stage.code, stage.work),
+    }
+
+
+def _manifest(folder: Path, key: Mapping[str, Any], metrics: Mapping[str, Any], cost: Mapping[str, Any]) -> Any:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and folder / LOG not in path.parents)
+    outputs = {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
+    about = {"stage": key["stage"], "outputs": outputs, "metrics": metrics, **cost}
+    return about | {"key": key, "versions": _versions()}
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()}
+
+
+# --- folders of a stage ----------------------------------------------------------------------------------------------
+
+
+def _beside(final: Path, ending: str) -> Path:
+    return final.with_name(final.name + ending)
+
+
+def _finish_killed(final: Path) -> None:
+    """End the renaming that a killed process began."""
+    work, old = _beside(final, WORK), _beside(final, OLD)
+    if (work / MANIFEST).exists():  # killed between its manifest and its renaming
+        _promote(work, final)
+    elif final.exists() and old.exists():  # killed after its renaming
+        shutil.rmtree(old)
+
+
+def _work_folder(final: Path, key: Mapping[str, Any]) -> Path:
+    """The folder to work in; of a killed run with the same key its checkpoint and log are kept."""
+    work = _beside(final, WORK)
+    marker = work / "key"
+    if marker.exists() and marker.read_text(encoding="utf-8") == digest(key):
+        for path in work.iterdir():
+            if path not in (marker, work / CHECKPOINT, work / LOG):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    else:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        marker.write_text(digest(key), encoding="utf-8")
+    return work
+
+
+def _drop(work: Path, run: Path) -> None:
+    """Remove a work folder, and the folders above it that this leaves empty."""
+    shutil.rmtree(work, ignore_errors=True)
+    for folder in work.parents:
+        if folder == run or any(folder.iterdir()):
+            break
+        folder.rmdir()
+
+
+def _promote(work: Path, final: Path) -> None:
+    old = _beside(final, OLD)
+    shutil.rmtree(old, ignore_errors=True)
+    if final.exists():
+        final.rename(old)
+    work.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+# --- the progress line -----------------------------------------------------------------------------------------------
+
+
+def _shown(metrics: Mapping[str, Any]) -> str:
+    shown = {name.replace("_", " "): value for name, value in metrics.items() if value is not None}
+    return " · ".join(f"{name} {_in_words(value)}" for name, value in shown.items())
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,54 @@
+"""One process at a time: a lock on a folder that the system lets go of when its holder ends, however it ends."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from shared.errors import MatcherError
+
+LOCK, HOLDER = ".lock", ".lock.holder"  # the second says who holds the first
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder; it is made where it is missing, and removed again where nothing came to stand in it.
+
+    Raises:
+        MatcherError: Another process holds it, or it cannot be written.
+    """
+    new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in (folder / LOCK, folder / HOLDER):
+            if path.is_symlink():
+                raise MatcherError(f"{path} is a link; remove it")
+        lock = FileLock(folder / LOCK, blocking=False)
+        lock.acquire()
+    except Timeout as error:
+        raise MatcherError(f"{folder} is in use by {_holder(folder)}") from error
+    except OSError as error:
+        raise MatcherError(f"cannot write to {folder}: {error.strerror}") from error
+    try:
+        who = f"process {os.getpid()} on {platform.node()}: {' '.join(sys.argv)}\n"
+        (folder / HOLDER).write_text(who, encoding="utf-8", errors="replace")
+        yield
+    finally:
+        (folder / HOLDER).unlink(missing_ok=True)
+        if new and {path.name for path in folder.iterdir()} <= {LOCK}:
+            shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
+
+
+def _holder(folder: Path) -> str:
+    try:
+        return (folder / HOLDER).read_text(encoding="utf-8").strip() or "another process"
+    except OSError:
+        return "another process"
