@@ -8,7 +8,7 @@ from ensemble.decision.objective import Objective
 from shared.config import ConfigSection
 
 Rule = Literal["threshold", "min2", "average_link"]
-Family = Literal["branches", "titles", "attributes", "pictures"]
+Family = Literal["branches", "titles", "attributes", "images"]
 
 VETO = "quantity_conflict"  # the pair feature that is 1 where two titles state different quantities; scores keep it
 
@@ -21,7 +21,7 @@ class EnsembleConfig(ConfigSection):
     )
 
     features: list[Family] = Field(
-        ["branches", "titles", "attributes", "pictures"], min_length=1, description="families of pair features"
+        ["branches", "titles", "attributes", "images"], min_length=1, description="families of pair features"
     )
 
     @field_validator("branches", "features")

@@ -16,7 +16,8 @@ from ensemble.index.commands import add_options, use_index, uses_index
 from ensemble.match_result import Result
 from ensemble.matcher import Matcher
 from ensemble.score import match_all
-from shared.catalog.reader import DataConfig, read_labels, without_pictures
+from shared.catalog.config import DataConfig
+from shared.catalog.reader import read_labels, unusable_images
 from shared.errors import MatcherError
 from shared.metrics.matching import label_codes
 from shared.pipeline.cli import DEFAULT_RUN, command
@@ -43,7 +44,7 @@ def match_new(run: Run, settings: Settings, out: Path, *, evaluate: bool) -> Non
     matcher = Matcher.of_run(run, settings)
     labels = read_labels(new_source(settings), settings[DataConfig]) if evaluate else None
     catalog = new_catalog(settings)
-    if line := without_pictures(catalog):
+    if line := unusable_images(catalog):
         run.say(line)
     result = matcher.match_catalog(catalog)
     figures: dict[str, Any] | None = None

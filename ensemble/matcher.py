@@ -19,7 +19,8 @@ from ensemble.features import pair_features
 from ensemble.match_result import Result
 from ensemble.pool_views import BranchView, PoolViews, Words
 from ensemble.scorer.training import load_scorer
-from shared.catalog.reader import DataConfig, frame_catalog
+from shared.catalog.config import DataConfig
+from shared.catalog.reader import frame_catalog
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError
 from shared.pipeline.pools import ALL

@@ -40,7 +40,7 @@ def embedder(pool: Catalog, encoder: Path | None, config: Config, compute: Compu
     model, tokenizer = restore(facts, encoder)
 
     def embed_listings(catalog: Catalog) -> Embeddings:
-        titles = Titles(catalog.titles, tokenizer, facts["max_tokens"])
+        titles = Titles(catalog.normalized_titles, tokenizer, facts["max_tokens"])
 
         def load(positions: NDArray[np.int64]) -> tuple[Inputs, Flags]:
             return titles.inputs(positions), np.ones(len(positions), dtype=bool)

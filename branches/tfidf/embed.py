@@ -14,7 +14,6 @@ from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
 from branches.tfidf.config import Config
-from shared.catalog.titles import normalize_all
 from shared.compute import ComputeConfig
 from shared.schema import Catalog, Embedder, Embeddings
 
@@ -34,7 +33,7 @@ def embed(catalog: Catalog, encoder: Path | None, config: Config, compute: Compu
         config: The branch's settings.
         compute: Unused; counting runs on one CPU thread.
     """
-    titles = normalize_all(catalog.titles)
+    titles = catalog.normalized_titles
     return _joined([(_fitted(titles, kind, config)[1], _nothing(len(titles))) for kind in _kinds(config)], config)
 
 
@@ -50,11 +49,11 @@ def embedder(pool: Catalog, encoder: Path | None, config: Config, compute: Compu
         config: The branch's settings.
         compute: Unused.
     """
-    titles, ids = normalize_all(pool.titles), set(pool.ids)
+    titles, ids = pool.normalized_titles, set(pool.ids)
     kinds = [_fitted(titles, kind, config)[0] for kind in _kinds(config)]
 
     def embed_listings(catalog: Catalog) -> Embeddings:
-        texts, new = normalize_all(catalog.titles), np.array([one not in ids for one in catalog.ids], dtype=np.bool_)
+        texts, new = catalog.normalized_titles, np.array([one not in ids for one in catalog.ids], dtype=np.bool_)
         return _joined([kind.vectors(texts, new, config) for kind in kinds], config)
 
     return embed_listings

@@ -13,7 +13,7 @@ from ensemble.candidates import candidates_all, load_pairs, load_pool
 from ensemble.config import EnsembleConfig, Family
 from ensemble.features.attributes import of_attributes
 from ensemble.features.branches import of_branches
-from ensemble.features.images import of_pictures
+from ensemble.features.images import of_images
 from ensemble.features.titles import of_titles
 from ensemble.pool_views import BranchView, PoolViews
 from shared.pipeline.pools import Pool, all_pools, pool_inputs
@@ -26,7 +26,7 @@ FAMILIES: dict[Family, Callable[[PoolViews, Pairs], dict[str, Floats]]] = {
     "branches": of_branches,
     "titles": of_titles,
     "attributes": of_attributes,
-    "pictures": of_pictures,
+    "images": of_images,
 }
 
 

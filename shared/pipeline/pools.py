@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.catalog.reader import DataConfig, Source, catalog_fingerprint, find_source, has_test, read_catalog
+from shared.catalog.config import DataConfig
+from shared.catalog.reader import catalog_fingerprint, read_catalog
+from shared.catalog.source import Source, find_source, has_test
 from shared.catalog.split import HOLDOUT, Split, SplitConfig, make_split
 from shared.compute import ComputeConfig
 from shared.demo import make_demo

@@ -18,7 +18,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import yaml
 from pydantic import ValidationError
 
-from shared.catalog.reader import DataConfig
+from shared.catalog.config import DataConfig
 from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
 from shared.config import BranchConfig, ConfigSection
