@@ -5,7 +5,7 @@ from ensemble.config import sections
 from ensemble.evaluation.run_metrics import write_metrics
 from ensemble.evaluation.summary import summary
 from ensemble.stages import EVALUATION, MATCHES, run_graph
-from shared.catalog.source import DataConfig
+from shared.catalog.config import DataConfig
 from shared.pipeline.cli import Arguments, Command
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings

@@ -6,14 +6,14 @@ from pydantic import Field, field_validator
 
 from branches import registry
 from ensemble.decision.objective import Objective
-from shared.catalog.source import DataConfig
+from shared.catalog.config import DataConfig
 from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
 from shared.config import ConfigSection
 from shared.demo.config import DemoConfig
 
 Rule = Literal["threshold", "min2", "average_link"]
-Family = Literal["branches", "titles", "attributes", "pictures"]
+Family = Literal["branches", "titles", "attributes", "images"]
 
 VETO = "quantity_conflict"  # the pair feature that is 1 where two titles state different quantities; scores keep it
 
@@ -26,7 +26,7 @@ class EnsembleConfig(ConfigSection):
     )
 
     features: list[Family] = Field(
-        ["branches", "titles", "attributes", "pictures"], min_length=1, description="families of pair features"
+        ["branches", "titles", "attributes", "images"], min_length=1, description="families of pair features"
     )
 
     @field_validator("branches", "features")

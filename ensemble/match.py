@@ -17,8 +17,9 @@ from ensemble.match_result import MatchResult
 from ensemble.matcher import Matcher
 from ensemble.stages import MATCHES
 from shared.artifacts import updated_folder, write_json
-from shared.catalog.reader import read_catalog, read_labels, without_pictures
-from shared.catalog.source import DataConfig, new_source
+from shared.catalog.config import DataConfig
+from shared.catalog.reader import read_catalog, read_labels, unusable_images
+from shared.catalog.source import new_source
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.metrics.matching import label_codes
@@ -67,7 +68,7 @@ def match_new(matcher: Matcher, settings: Settings, out: Path, *, evaluate: bool
     data, source = settings[DataConfig], new_source(settings[DataConfig])
     labels = read_labels(source, data) if evaluate else None
     catalog = read_catalog(source, data, settings[ComputeConfig], labeled=False)
-    if line := without_pictures(catalog):
+    if line := unusable_images(catalog):
         print(line)
     result = matcher.match_catalog(catalog)
     metrics: dict[str, Any] | None = None

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ensemble.decision.decision import Decision, groups_of
+from shared.arrays import object_array
 from shared.schema import Catalog, Matches, Pairs
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that begins so for a formula
@@ -45,7 +46,7 @@ class MatchResult:
         smallest: dict[int, str] = {}
         for group, posting_id in zip(self.groups.tolist(), self.catalog.ids, strict=True):
             smallest[group] = min(smallest.get(group, posting_id), posting_id)
-        return np.array([*(smallest[group] for group in self.groups.tolist()), None], dtype=object)[:-1]
+        return object_array(smallest[group] for group in self.groups.tolist())
 
     def summary(self) -> dict[str, int]:
         """Counts for a progress line."""

@@ -24,7 +24,7 @@ from ensemble.scorer.training import StackedScorer
 from ensemble.stages import DECISION, SCORER, load_decision
 from shared.artifacts import digest
 from shared.catalog.reader import frame_catalog
-from shared.catalog.source import DataConfig
+from shared.catalog.config import DataConfig
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError
 from shared.pipeline.pools import ALL

@@ -12,7 +12,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.catalog.titles import normalize_all
 from shared.schema import Candidates, Catalog, Embeddings, Floats, Pairs
 
 
@@ -81,7 +80,7 @@ class PoolViews:
     @cached_property
     def titles(self) -> NDArray[Any]:
         """Normalized titles, str [n]; "" where there is none."""
-        return normalize_all(self.catalog.titles)
+        return self.catalog.normalized_titles
 
     def known_or(
         self, pairs: Pairs, names: Sequence[str], worked_out: Callable[[Pairs], Mapping[str, Floats]]

@@ -8,7 +8,7 @@ Every type speaks of listings by their **row** in the catalog (or pool) it belon
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -22,26 +22,29 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from scipy import sparse
 
+from shared.arrays import object_array
+from shared.titles import normalize_all
+
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 Vectors = Floats | sparse.csr_array
 
-CATALOG_SCHEMA = pa.schema(
+CATALOG_SCHEMA = pa.schema(  # what is read of a listing
     [
         pa.field("posting_id", pa.string(), nullable=False),
         pa.field("title", pa.string()),  # as written; null or blank: no title
         pa.field("image", pa.string()),  # file name as written, below the image folder
         pa.field("label_group", pa.string()),  # null: not labeled
-        pa.field("phash", pa.uint64()),  # of the picture, or as given when its file is missing
-        pa.field("image_sha", pa.string()),  # of the file's bytes; null: no usable picture
+        pa.field("phash", pa.uint64()),  # of the image, or the one in the table where its file is missing
+        pa.field("image_sha", pa.string()),  # SHA-256 of the file's bytes, hex; null: no usable image
         pa.field("width", pa.int32()),  # pixels, as shown (after EXIF rotation)
         pa.field("height", pa.int32()),
         pa.field("bytes", pa.int64()),
-        pa.field("image_fault", pa.string()),  # why a named picture cannot be used
+        pa.field("image_fault", pa.string()),  # why the image that the table names cannot be used
     ]
 )
-
+NORMALIZED_TITLE = pa.field("normalized_title", pa.string())  # `normalize(title)`; null: nothing is left of it
 
 NORM_TOLERANCE = 1e-3  # how far rounding may take a norm or a cosine from its bound
 
@@ -53,11 +56,22 @@ def _require(holds: bool | np.bool_, message: str) -> None:
 
 @dataclass(frozen=True)
 class Catalog:
-    """Listings in the order they were read.
+    """Listings in the order in which they were read.
 
     Args:
-        table: Columns of `CATALOG_SCHEMA`; ids are unique and not null.
-        image_folder: Where the names in `image` are looked up; None when no picture is used.
+        table: Columns of `CATALOG_SCHEMA`, and `NORMALIZED_TITLE` as the last one. A table without the last one gets
+            it here, so that every title is normalized once. Ids are unique and not null.
+        image_folder: Folder below which the names in `image` are looked up; None when no image is used.
+
+    Raises:
+        ValueError: The table has other columns or types, or an id is null or occurs twice.
+
+    Examples:
+        >>> catalog = Catalog.from_columns({"posting_id": ["a", "b", "c"], "title": ["Red Mug!", None, "Fan 5 V"]})
+        >>> catalog.normalized_titles.tolist()
+        ['red mug', '', 'fan 5v']
+        >>> catalog.take(np.array([2, 0])).ids.tolist()
+        ['c', 'a']
     """
 
     table: pa.Table
@@ -65,17 +79,56 @@ class Catalog:
 
     def __post_init__(self) -> None:
         fields = [(f.name, f.type) for f in self.table.schema]
-        _require(fields == [(f.name, f.type) for f in CATALOG_SCHEMA], f"catalog columns: {fields}")
+        as_read = [(f.name, f.type) for f in CATALOG_SCHEMA]
+        complete = [*as_read, (NORMALIZED_TITLE.name, NORMALIZED_TITLE.type)]
+        _require(fields in (as_read, complete), f"catalog columns: {fields}")
         ids = self.ids
         _require(None not in ids, "a posting id is null")
         _require(len(set(ids)) == len(ids), "posting ids are not unique")
+        if fields == as_read:
+            normalized = pa.array([title or None for title in normalize_all(self.titles)], NORMALIZED_TITLE.type)
+            object.__setattr__(self, "table", self.table.append_column(NORMALIZED_TITLE, normalized))
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Sequence[Any]], image_folder: Path | None = None) -> Self:
+        """Return the catalog of some columns; all others are null.
+
+        Args:
+            columns: `posting_id` and any other of `CATALOG_SCHEMA`, each of n values, None where there is none.
+            image_folder: Folder below which the names in `image` are looked up.
+
+        Raises:
+            ValueError: A column is not of `CATALOG_SCHEMA`, or the ids are missing, null or not unique.
+        """
+        unknown = sorted(columns.keys() - set(CATALOG_SCHEMA.names))
+        _require(not unknown, f"no columns of a catalog: {', '.join(unknown)}")
+        _require("posting_id" in columns, "a catalog needs the column posting_id")
+        nulls = [None] * len(columns["posting_id"])
+        table = {name: columns.get(name, nulls) for name in CATALOG_SCHEMA.names}
+        return cls(pa.table(table, schema=CATALOG_SCHEMA), image_folder)
+
+    def with_columns(self, columns: Mapping[str, Sequence[Any]]) -> Catalog:
+        """Return the same listings with some columns replaced; the normalized titles follow the titles.
+
+        Args:
+            columns: Columns of `CATALOG_SCHEMA`, each of n values, None where there is none.
+
+        Raises:
+            ValueError: The ids are null or not unique.
+        """
+        table = self.table.drop_columns([NORMALIZED_TITLE.name]) if "title" in columns else self.table
+        for name, values in columns.items():
+            column = CATALOG_SCHEMA.get_field_index(name)
+            field = CATALOG_SCHEMA.field(column)
+            table = table.set_column(column, field, pa.array(values, field.type))
+        return Catalog(table, self.image_folder)
+
     def column(self, name: str) -> NDArray[Any]:
-        """One column as an object array, None where it is null; shape [n]."""
-        return np.array([*self.table.column(name).to_pylist(), None], dtype=object)[:-1]
+        """Return one column as an object array [n], None where it is null."""
+        return object_array(self.table.column(name).to_pylist())
 
     @property
     def ids(self) -> NDArray[Any]:
@@ -85,7 +138,12 @@ class Catalog:
     @property
     def titles(self) -> NDArray[Any]:
         """Titles as written, str [n]; "" where there is none."""
-        return np.array([*(t or "" for t in self.column("title")), None], dtype=object)[:-1]
+        return object_array(title or "" for title in self.column("title"))
+
+    @property
+    def normalized_titles(self) -> NDArray[Any]:
+        """Titles in the form of `shared.titles.normalize`, str [n]; "" where there is none."""
+        return object_array(title or "" for title in self.column(NORMALIZED_TITLE.name))
 
     @property
     def labels(self) -> NDArray[Any]:
@@ -94,54 +152,51 @@ class Catalog:
 
     @property
     def has_image(self) -> Flags:
-        """Whether a listing's picture can be decoded, bool [n]."""
-        known: Flags = self.column("image_sha") != None  # noqa: E711 - elementwise on an object array
-        return known
+        """Whether the image of each listing can be decoded, bool [n]."""
+        valid: Flags = self.table.column("image_sha").is_valid().to_numpy()
+        return valid
 
     @property
     def has_phash(self) -> Flags:
-        """Whether a perceptual hash is known, bool [n]."""
-        known: Flags = ~self.table.column("phash").is_null().to_numpy()
-        return known
+        """Whether each listing has a perceptual hash, bool [n]."""
+        valid: Flags = self.table.column("phash").is_valid().to_numpy()
+        return valid
 
     @property
     def phashes(self) -> NDArray[np.uint64]:
-        """Perceptual hashes, uint64 [n]; 0 where unknown."""
+        """Perceptual hashes, uint64 [n]; 0 where there is none."""
         hashes: NDArray[np.uint64] = self.table.column("phash").fill_null(0).to_numpy().astype(np.uint64)
         return hashes
 
     def image_paths(self) -> list[Path | None]:
-        """The picture of each listing; None where it cannot be used."""
+        """Return the image file of each listing; None where it cannot be used."""
         folder, names = self.image_folder, self.column("image")
         return [folder / n if folder and ok else None for n, ok in zip(names, self.has_image, strict=True)]
 
     def take(self, rows: NDArray[np.integer]) -> Catalog:
-        """The listings at `rows`, in that order."""
+        """Return the listings at `rows`, in that order."""
         return Catalog(self.table.take(pa.array(np.asarray(rows, dtype=np.int64))), self.image_folder)
 
     @classmethod
     def concat(cls, catalogs: Sequence[Catalog]) -> Catalog:
-        """The listings of one or more catalogs, one after the other; their ids must differ.
+        """Return the listings of one or more catalogs, one after the other; their ids must differ.
 
-        The image folder is the one that all of theirs lie in. A usable picture's name is written from there; other
+        The image folder is the one that all of theirs lie in. A usable image's name is written from there; other
         names stay as they were written and stand for no file.
         """
         folders = [c.image_folder.absolute() for c in catalogs if c.image_folder and c.has_image.any()]
         root = Path(os.path.commonpath(folders)) if folders else None
-        return cls(pa.concat_tables([catalog._named_from(root) for catalog in catalogs]), root)
+        return cls(pa.concat_tables([catalog._named_from(root).table for catalog in catalogs]), root)
 
-    def _named_from(self, root: Path | None) -> pa.Table:
-        """The table with the names of usable pictures written from `root`, above the image folder."""
+    def _named_from(self, root: Path | None) -> Catalog:
+        """Return the catalog with the names of usable images written from `root`, which lies above its folder."""
         paths, written = self.image_paths(), self.column("image")
         names = [str(p.absolute().relative_to(root)) if p and root else n for p, n in zip(paths, written, strict=True)]
-        at = self.table.schema.get_field_index("image")
-        return self.table.set_column(at, CATALOG_SCHEMA.field(at), pa.array(names, pa.string()))
+        return self.with_columns({"image": names})
 
     def without_labels(self) -> Catalog:
-        """The same listings, as if nobody had labeled them."""
-        at = self.table.schema.get_field_index("label_group")
-        nulls = pa.nulls(len(self), pa.string())
-        return Catalog(self.table.set_column(at, CATALOG_SCHEMA.field(at), nulls), self.image_folder)
+        """Return the same listings, as if nobody had labeled them."""
+        return self.with_columns({"label_group": [None] * len(self)})
 
     def save(self, path: Path) -> None:
         """Write one Parquet file; the image folder travels in its metadata."""
@@ -150,7 +205,7 @@ class Catalog:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
+        """Read what `save` wrote; titles of a file without their normalized form are normalized."""
         table = pq.read_table(path)
         folder = (table.schema.metadata or {}).get(b"image_folder", b"").decode()
         return cls(table.replace_schema_metadata(None), Path(folder) if folder else None)

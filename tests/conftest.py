@@ -4,13 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
-from shared.catalog.reader import DataConfig, find_source, read_catalog
+from shared.catalog.config import DataConfig
+from shared.catalog.reader import read_catalog
+from shared.catalog.source import find_source
 from shared.compute import ComputeConfig
 from shared.demo import make_demo
-from shared.schema import CATALOG_SCHEMA, Catalog
+from shared.schema import Catalog
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +37,6 @@ def catalog_of() -> Callable[..., Catalog]:
     """Makes a catalog of the given columns; ids are l0, l1, …, all else is null."""
 
     def make(n: int, **columns: list[Any]) -> Catalog:
-        given = {"posting_id": [f"l{row}" for row in range(n)], **columns}
-        return Catalog(pa.table({f.name: given.get(f.name, [None] * n) for f in CATALOG_SCHEMA}, schema=CATALOG_SCHEMA))
+        return Catalog.from_columns({"posting_id": [f"l{row}" for row in range(n)], **columns})
 
     return make

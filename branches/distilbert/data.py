@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from shared.catalog.titles import normalize_all
 from shared.training.encoder import Inputs, full_batches
 
 STEP = 8  # batches are padded to a multiple of this many tokens
@@ -19,7 +18,7 @@ class Titles:
     """The different normalized titles of some listings, in the order of their text, as token numbers.
 
     Args:
-        titles: Titles as written, str [n]; those that are blank, once normalized, are left out.
+        titles: Normalized titles, str [n]; empty ones are left out.
         tokenizer: The encoder's.
         max_tokens: Longer titles are cut.
 
@@ -30,9 +29,8 @@ class Titles:
     """
 
     def __init__(self, titles: NDArray[Any], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
-        normalized = normalize_all(titles)
-        self.rows = np.flatnonzero(normalized != "")
-        texts, title = np.unique(normalized[self.rows].astype(str), return_inverse=True)
+        self.rows = np.flatnonzero(titles != "")
+        texts, title = np.unique(titles[self.rows].astype(str), return_inverse=True)
         self.title = title.astype(np.int64)
         self.tokens: list[list[int]] = []
         if len(texts):

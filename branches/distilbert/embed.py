@@ -35,7 +35,7 @@ class TitleEmbedder:
 
     def transform(self, listings: Catalog) -> Embeddings:
         """Return float32 [n, dim]; a listing without a title, or with one of nothing but punctuation, has no evidence."""
-        titles = Titles(listings.titles, self._tokenizer, self._facts["max_tokens"])
+        titles = Titles(listings.normalized_titles, self._tokenizer, self._facts["max_tokens"])
 
         def load(positions: NDArray[np.int64]) -> tuple[Inputs, Flags]:
             return titles.inputs(positions), np.ones(len(positions), dtype=bool)

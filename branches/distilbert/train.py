@@ -40,7 +40,7 @@ def train(
     if compute.torch_device().type == "cpu":  # the backward pass of torch's fused attention takes half of a step there
         encoder.backbone.set_attn_implementation("eager")  # type: ignore[operator]
     labeled = np.flatnonzero(catalog.labels != None)  # noqa: E711 - elementwise
-    titles = Titles(catalog.titles[labeled], tokenizer, config.max_tokens)
+    titles = Titles(catalog.normalized_titles[labeled], tokenizer, config.max_tokens)
     rows = labeled[titles.rows]
     data = TrainingSet(
         label_numbers(catalog.labels[rows]),

@@ -14,7 +14,6 @@ from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
 from branches.tfidf.config import Config
-from shared.catalog.titles import normalize_all
 from shared.compute import ComputeConfig
 from shared.schema import Catalog, Embeddings
 
@@ -38,7 +37,7 @@ class TfidfEmbedder:
 
     def __init__(self, pool: Catalog, config: Config) -> None:
         self._pool, self._config = pool, config
-        self._kinds = [_fitted(normalize_all(pool.titles), counter, config) for counter in _counters(config)]
+        self._kinds = [_fitted(pool.normalized_titles, counter, config) for counter in _counters(config)]
 
     def transform(self, listings: Catalog) -> Embeddings:
         """Return one row per listing; those of the pool are the same whatever listings they are asked with."""
@@ -47,7 +46,7 @@ class TfidfEmbedder:
             return _joined([(vectors, nothing) for _, vectors in self._kinds], self._config)
         ids = set(self._pool.ids)
         new = np.array([posting_id not in ids for posting_id in listings.ids], dtype=np.bool_)
-        titles = normalize_all(listings.titles)
+        titles = listings.normalized_titles
         return _joined([terms.vectors(titles, new, self._config) for terms, _ in self._kinds], self._config)
 
 

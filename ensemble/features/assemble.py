@@ -10,7 +10,7 @@ import pandas as pd
 from ensemble.config import EnsembleConfig, Family, ScorerConfig
 from ensemble.features.attributes import of_attributes
 from ensemble.features.branches import of_branches
-from ensemble.features.images import of_pictures
+from ensemble.features.images import of_images
 from ensemble.features.titles import of_titles
 from ensemble.pool_views import BranchView, PoolViews
 from shared.errors import MatcherError
@@ -21,7 +21,7 @@ FAMILIES: dict[Family, Callable[[PoolViews, Pairs], dict[str, Floats]]] = {
     "branches": of_branches,
     "titles": of_titles,
     "attributes": of_attributes,
-    "pictures": of_pictures,
+    "images": of_images,
 }
 
 

@@ -1,4 +1,4 @@
-"""Features of the picture files: equal content, and how alike they are in size, shape and bytes."""
+"""Features of the image files of a pair: equal content, and how alike they are in size, shape and bytes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from ensemble.pool_views import PoolViews
 from shared.schema import Floats, Pairs
 
 
-def of_pictures(pool: PoolViews, pairs: Pairs) -> dict[str, Floats]:
-    """The features of the files, named `picture_<feature>`, float32 [p]; NaN where a picture is missing."""
+def of_images(pool: PoolViews, pairs: Pairs) -> dict[str, Floats]:
+    """Return the features of the files, float32 [p] by name `image_<feature>`; NaN where an image is missing."""
     facts = pool.catalog.table.select(["width", "height", "bytes"]).to_pandas().to_numpy(dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         width, height, size = np.log(facts.T)
-    contents = pool.catalog.column("image_sha")
-    known = pool.catalog.has_image[pairs.left] & pool.catalog.has_image[pairs.right]
+    contents, has_image = pool.catalog.column("image_sha"), pool.catalog.has_image
+    both = has_image[pairs.left] & has_image[pairs.right]
     features: dict[str, np.ndarray] = {"equal": contents[pairs.left] == contents[pairs.right]}
     for name, of_listing in (
         ("aspect", width - height),
@@ -23,4 +23,4 @@ def of_pictures(pool: PoolViews, pairs: Pairs) -> dict[str, Floats]:
         ("bytes_per_pixel", size - width - height),
     ):
         features[f"{name}_gap"] = np.abs(of_listing[pairs.left] - of_listing[pairs.right])
-    return {f"picture_{name}": np.where(known, column, np.nan).astype(np.float32) for name, column in features.items()}
+    return {f"image_{name}": np.where(both, column, np.nan).astype(np.float32) for name, column in features.items()}

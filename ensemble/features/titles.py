@@ -12,6 +12,7 @@ from scipy import sparse
 
 from ensemble.features.incidence import incidence, things
 from ensemble.pool_views import PoolViews, Words
+from shared.arrays import object_array
 from shared.schema import Flags, Floats, Pairs
 
 SCORERS: dict[str, Any] = {
@@ -38,7 +39,7 @@ def _fuzzy(pool: PoolViews, pairs: Pairs) -> dict[str, Floats]:
 
 
 def _compared(titles: NDArray[Any], pairs: Pairs, threads: int) -> dict[str, Floats]:
-    low, high = _by_text(np.array([*(title[:LONGEST] for title in titles), None], dtype=object)[:-1], pairs)
+    low, high = _by_text(object_array(title[:LONGEST] for title in titles), pairs)
     return {
         f"title_{name}": process.cpdist(low, high, scorer=scorer, dtype=np.float32, workers=threads)
         for name, scorer in SCORERS.items()

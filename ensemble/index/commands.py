@@ -17,9 +17,10 @@ from ensemble.index.state import CHANGES, State, write_changes
 from ensemble.index.update import grow, plan
 from ensemble.match_result import Result
 from ensemble.matcher import Matcher, matcher_digest
-from shared.catalog.reader import DataConfig, Source, catalog_of, without_pictures
+from shared.catalog.config import DataConfig
+from shared.catalog.reader import catalog_of, unusable_images
+from shared.catalog.source import Source
 from shared.catalog.tables import Table, check_file, printable, read_table
-from shared.catalog.titles import normalize
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError, raise_faults
 from shared.pipeline.pools import new_catalog
@@ -88,7 +89,7 @@ def change_index(run: Run, settings: Settings, arguments: argparse.Namespace) ->
         if present is None and arguments.data is None:
             raise MatcherError(_no_index(arguments.index))
         given = None if arguments.data is None else new_catalog(settings)
-        if given and (line := without_pictures(given)):
+        if given and (line := unusable_images(given)):
             run.say(line)
         asked = _digest(given, removed)
         state, number = (State.load(present.folder), present.number) if present else (State(), 0)
@@ -152,7 +153,7 @@ def question(settings: Settings, title: str | None, image: Path | None) -> Catal
     catalog = catalog_of(table, source, config, settings[ComputeConfig], labeled=False, progress=False)
     if fault := catalog.column("image_fault")[0]:
         raise MatcherError(f"{image}: {fault}")
-    if not normalize(catalog.titles[0]) and not image:
+    if not catalog.normalized_titles[0] and not image:
         raise MatcherError("an empty title says nothing; name a --title or an --image")
     return catalog
 

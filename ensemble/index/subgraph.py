@@ -26,7 +26,6 @@ from ensemble.index.pair_cache import among
 from ensemble.index.state import State
 from ensemble.matcher import Matcher
 from ensemble.pool_views import BranchView, PoolViews, Words
-from shared.catalog.titles import normalize, normalize_all
 from shared.config import BranchConfig
 from shared.schema import Catalog, Embeddings, Flags, Floats, Vectors
 from shared.search.exact import Known
@@ -50,7 +49,7 @@ class Around:
         self.matcher, self.state = matcher, state
         self._embedders = {name: matcher.embedder(name, state.catalog) for name in matcher.branches}
         self._reach = {name: Reach(view, matcher.settings.branch(name)) for name, view in state.views.items()}
-        self._words = Words.of(normalize_all(state.catalog.titles))
+        self._words = Words.of(state.catalog.normalized_titles)
         groups = [state.group_ids[posting_id] for posting_id in state.catalog.ids]
         self._group = np.unique(groups, return_inverse=True)[1]
 
@@ -70,7 +69,7 @@ class Around:
         listings = _without_content(self.state.catalog.take(rows), ~seen[rows])
         catalog = Catalog(pa.concat_tables([listings.table, question.table]))
         views = {name: self._view(name, alone[name], catalog, near, place) for name in alone}
-        words = self._words.and_of(normalize(question.titles[0]))
+        words = self._words.and_of(question.normalized_titles[0])
         pool = self.matcher.pool(catalog, views, among(linked, place, len(catalog)), words)
         return replace(pool, proposed=self.matcher.proposed(pool))
 

@@ -1,1 +1,1 @@
-"""Read listings: tables, images, titles, public data sets, and the split."""
+"""Read listings: tables, images, public data sets, and the split."""

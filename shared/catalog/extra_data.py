@@ -14,31 +14,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from shared.catalog.image_folder import digest as picture_digest
+from shared.artifacts import digest
+from shared.catalog.config import DataConfig
+from shared.catalog.image_folder import content_digest
 from shared.catalog.public_datasets import (
     IN_SHOP_FILES,
     PAIR_COLUMNS,
     SOP_FILES,
-    Labeled,
-    holds,
+    LabeledTable,
+    files_in,
     read_in_shop,
     read_sop,
     read_title_pairs,
 )
-from shared.catalog.reader import DataConfig, Source, catalog_fingerprint, catalog_of, find_source, read_catalog
+from shared.catalog.reader import catalog_fingerprint, catalog_of, read_catalog
+from shared.catalog.source import Source, find_source
 from shared.catalog.split import components, evidence
 from shared.catalog.tables import ENDINGS, ending, read_table
 from shared.compute import ComputeConfig
 from shared.config import ConfigSection
 from shared.errors import MatcherError
-from shared.artifacts import digest
-from shared.schema import CATALOG_SCHEMA, Catalog, Flags
+from shared.schema import Catalog, Flags
 
 SOP, IN_SHOP, PAIRS, CATALOG = "Stanford Online Products", "DeepFashion In-shop", "title pairs", "catalog"
-LAYOUTS: Mapping[str, Callable[[Path], Labeled]] = {SOP: read_sop, IN_SHOP: read_in_shop, PAIRS: read_title_pairs}
+LAYOUTS: Mapping[str, Callable[[Path], LabeledTable]] = {SOP: read_sop, IN_SHOP: read_in_shop, PAIRS: read_title_pairs}
 KNOWN = f"""known are
   - {SOP}: a folder with {" or ".join(SOP_FILES)}
   - {IN_SHOP} Clothes Retrieval: a folder with {" or ".join(IN_SHOP_FILES)}
@@ -81,7 +82,7 @@ def layout_of(path: Path) -> str:
     """
     if path.is_dir():
         kinds = {SOP: SOP_FILES, IN_SHOP: IN_SHOP_FILES, CATALOG: [f"train{end}" for end in ENDINGS]}
-        found = next((kind for kind, files in kinds.items() if holds(path, files)), None)
+        found = next((kind for kind, files in kinds.items() if files_in(path, files)), None)
     elif path.is_file() and ending(path):
         found = PAIRS if set(PAIR_COLUMNS[:2]) & set(read_table(path).columns) else CATALOG
     else:
@@ -162,21 +163,17 @@ def _published(path: Path, layout: str, compute: ComputeConfig) -> Reading:
     table, images = labeled.table, labeled.images
     _require_a_pair(path, table.columns["label_group"])  # before minutes go into pictures
     sources = {
-        "table": digest([table.columns, labeled.figures]),
-        "images": picture_digest(images, table.columns["image"]) if images else "",
+        "table": digest([table.columns, labeled.counts]),
+        "images": content_digest(images, table.columns["image"]) if images else "",
     }
     source = Source(path, images)
-    return Reading(layout, sources, images, lambda: catalog_of(table, source, config, compute, labeled=True), labeled.figures)
+    return Reading(layout, sources, images, lambda: catalog_of(table, source, config, compute, labeled=True), labeled.counts)
 
 
 def _prefixed(catalog: Catalog, name: str) -> Catalog:
     """The catalog with ids and label groups that no other has: each begins with `name`."""
-    table = catalog.table
-    for column in ("posting_id", "label_group"):
-        at = table.schema.get_field_index(column)
-        values = pa.array([f"{name}:{value}" for value in catalog.column(column)], pa.string())
-        table = table.set_column(at, CATALOG_SCHEMA.field(at), values)
-    return Catalog(table, catalog.image_folder)
+    columns = ("posting_id", "label_group")
+    return catalog.with_columns({key: [f"{name}:{value}" for value in catalog.column(key)] for key in columns})
 
 
 def join(

@@ -1,4 +1,4 @@
-"""The picture files that a table names: looked up inside their folder only, decoded once, digested."""
+"""The image files that a table names: looked up inside their folder only, decoded once, digested."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from shared.catalog.images import ImageFault, Picture, inspect, read_bytes
+from shared.catalog.image_memo import ImageMemo
+from shared.catalog.images import ImageFacts, ImageFault, inspect
 
 T = TypeVar("T")
 
 
 def locate(folder: Path, name: str) -> Path:
-    """The file that a name stands for.
+    """Return the file that a name stands for; links are followed, and the file need not be there.
 
     Args:
         folder: The image folder.
@@ -26,48 +27,62 @@ def locate(folder: Path, name: str) -> Path:
 
     Raises:
         ImageFault: The name is absolute, climbs out with "..", or is a link that leads out of the folder.
+
+    Examples:
+        >>> locate(Path("images"), "mugs/../../secret.jpg")
+        Traceback (most recent call last):
+        shared.catalog.images.ImageFault: outside the image folder
     """
     outside = ImageFault("outside the image folder")
     if os.path.isabs(name) or ".." in Path(name).parts:
         raise outside
     try:
-        path, root = os.path.realpath(folder / name), os.path.realpath(folder)
+        path, root = Path(os.path.realpath(folder / name)), Path(os.path.realpath(folder))
     except (OSError, ValueError) as error:  # a NUL character
         raise ImageFault(f"cannot be opened ({error})") from None
-    if os.path.commonpath([path, root]) != root:
+    if not path.is_relative_to(root):
         raise outside
-    return Path(path)
+    return path
 
 
-def scan(folder: Path, names: Iterable[str], max_pixels: int, threads: int, progress: bool) -> dict[str, Picture | str]:
-    """Decode every named picture once.
+def inspect_images(
+    folder: Path, names: Iterable[str], max_pixels: int, threads: int, progress: bool
+) -> dict[str, ImageFacts | str]:
+    """Decode every image that is named, once.
 
     Args:
         folder: The image folder.
         names: As written in the table; repeated ones are decoded once.
-        max_pixels: Larger pictures are refused.
-        threads: Pictures decoded at once.
+        max_pixels: Larger images are refused.
+        threads: Number of images that are decoded at once.
         progress: Whether to draw a bar when on a terminal.
 
     Returns:
-        For each name what is known of its picture, or in a few words why it cannot be used.
+        For each name the facts about its image, or in a few words why it cannot be used.
     """
-    return _each(names, lambda name: inspect(locate(folder, name), max_pixels), threads, progress, "reading images")
+    return _each(names, lambda name: inspect(locate(folder, name), max_pixels), threads, progress)
 
 
-def digest(folder: Path, names: Iterable[str], threads: int = 8) -> str:
-    """One SHA-256 over all named files: it changes with any name or content, not with times or the order of rows."""
+def content_digest(folder: Path, names: Iterable[str], memo: ImageMemo | None = None, threads: int = 8) -> str:
+    """Return one SHA-256 over all images that are named, hex.
 
-    def content(name: str) -> str:
-        return hashlib.sha256(read_bytes(locate(folder, name))).hexdigest()
+    It changes with any name or content, not with times or the order of rows. An image that cannot be read counts with
+    the reason why.
 
-    contents = _each(names, content, threads, progress=False, title="")
+    Args:
+        folder: The image folder.
+        names: As written in the table.
+        memo: Digests of before, and place for new ones; None: every file is read.
+        threads: Number of files that are read at once.
+    """
+    files = ImageMemo() if memo is None else memo
+    contents = _each(names, lambda name: files.sha256(locate(folder, name)), threads, progress=False)
     return hashlib.sha256(json.dumps(sorted(contents.items())).encode()).hexdigest()
 
 
-def _each(
-    names: Iterable[str], work: Callable[[str], T], threads: int, progress: bool, title: str
-) -> dict[str, T | str]:
+def _each(names: Iterable[str], work: Callable[[str], T], threads: int, progress: bool) -> dict[str, T | str]:
+    """Return by name what `work` returns, or the image's fault."""
+
     def attempt(name: str) -> T | str:
         try:
             return work(name)
@@ -78,7 +93,7 @@ def _each(
     pool = ThreadPoolExecutor(threads)  # Pillow and hashlib let other threads run while they work
     try:
         results = pool.map(attempt, distinct)
-        bar = tqdm(results, title, len(distinct), unit="image", disable=None if progress else True)
+        bar = tqdm(results, "reading images", len(distinct), unit="image", disable=None if progress else True)
         return dict(zip(distinct, bar, strict=True))
     finally:
         pool.shutdown(cancel_futures=True)

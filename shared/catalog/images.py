@@ -1,7 +1,6 @@
-"""Pictures from strangers: opened safely, shown as people see them, hashed.
+"""Images from strangers: opened safely, shown as people see them, hashed.
 
-Every picture of the project comes through `open_image`, so that training, hashing and the report agree on what it
-shows.
+Every image of the project comes through `open_image`, so that training, hashing and the report agree on what it shows.
 """
 
 from __future__ import annotations
@@ -24,8 +23,11 @@ from PIL import Image, UnidentifiedImageError
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
 MAX_BYTES = 2**28  # of one file
 PILLOW_MAX_PIXELS = 178_956_970  # Pillow itself refuses more
-MISSING = "no such file"
+MISSING, NOT_REGULAR = "no such file", "not a regular file"
 FLAT_BITS = 16  # see `is_flat_hash`
+
+# Opening a FIFO would wait for a writer; Windows has no FIFOs among files, but opens text unless told otherwise.
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -38,21 +40,22 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# What Pillow warns of (large pictures, odd palettes, broken EXIF) is refused or repaired below.
+# What Pillow warns of (large images, odd palettes, broken EXIF) is refused or repaired below.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class ImageFault(Exception):
-    """A picture that cannot be used; the message is the reason in a few words."""
+    """An image cannot be used; the message is the reason in a few words."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What is known of a picture once it has been decoded.
+class ImageFacts:
+    """Facts about an image that has been decoded.
 
     Args:
         sha: SHA-256 of the file's bytes, hex.
-        width, height: Pixels, as shown (after EXIF rotation).
+        width: Pixels, as shown (after EXIF rotation).
+        height: Pixels, as shown.
         size: Bytes of the file.
         phash: Perceptual hash, 64 bits.
     """
@@ -71,15 +74,17 @@ def read_bytes(path: Path) -> bytes:
         ImageFault: There is no such file, it is no regular file, or it is too large or unreadable.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, _OPEN_FLAGS)
     except (FileNotFoundError, NotADirectoryError):
         raise ImageFault(MISSING) from None
     except (OSError, ValueError) as error:
+        if os.path.isdir(path):  # Windows does not open folders
+            raise ImageFault(NOT_REGULAR) from None
         raise ImageFault(f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise ImageFault("not a regular file")
+            raise ImageFault(NOT_REGULAR)
         if status.st_size > MAX_BYTES:
             raise ImageFault(f"too large: {status.st_size / 2**20:.0f} MiB")
         with open(descriptor, "rb", closefd=False) as file:
@@ -91,21 +96,31 @@ def read_bytes(path: Path) -> bytes:
 
 
 def open_image(source: Path | bytes, max_pixels: int, at_least: int | None = None) -> Image.Image:
-    """Decode a picture completely, as a person would see it.
+    """Return an image, decoded completely, as a person would see it.
 
-    Upright (EXIF), transparency over white, the first frame of an animation, 16 bits scaled down to 8.
+    It is upright (EXIF), with transparency over white, the first frame of an animation, and 16 bits scaled down to 8.
 
     Args:
         source: A file, or a file's bytes.
-        max_pixels: Larger pictures are refused before they are decoded; at most `PILLOW_MAX_PIXELS`.
+        max_pixels: Larger images are refused before they are decoded; at most `PILLOW_MAX_PIXELS`.
         at_least: Pixels. A JPEG is decoded at a half, a quarter or an eighth of its size where neither side falls
             below this, which saves most of the time that a large photo takes. None: at its own size.
 
     Returns:
-        The picture in mode RGB.
+        The image in mode RGB.
 
     Raises:
         ImageFault: It cannot be used; never another error, whatever the bytes are.
+
+    Examples:
+        >>> buffer = io.BytesIO()
+        >>> Image.new("LA", (4, 2), (0, 0)).save(buffer, "PNG")  # black, but wholly transparent
+        >>> image = open_image(buffer.getvalue(), max_pixels=100)
+        >>> image.mode, image.size, image.getpixel((0, 0))
+        ('RGB', (4, 2), (255, 255, 255))
+        >>> open_image(b"<html>", max_pixels=100)
+        Traceback (most recent call last):
+        shared.catalog.images.ImageFault: not an image
     """
     data = source if isinstance(source, bytes) else read_bytes(source)
     if not data:
@@ -143,7 +158,7 @@ def _reason(error: Exception) -> str:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG)
-    except Exception:  # broken EXIF; the picture itself is sound
+    except Exception:  # broken EXIF; the image itself is sound
         return image
     method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return image if method is None else image.transpose(method)
@@ -170,15 +185,20 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
 
 
 def phash(image: Image.Image) -> int:
-    """Perceptual hash of 64 bits, the same as `imagehash.phash`; its hex form is `f"{hash:016x}"`."""
+    """Return the perceptual hash of 64 bits, the same as `imagehash.phash`; its hex form is `f"{hash:016x}"`.
+
+    Examples:
+        >>> f"{phash(Image.new('RGB', (8, 8), 'red')):016x}"
+        '8000000000000000'
+    """
     return int.from_bytes(np.packbits(imagehash.phash(image).hash).tobytes(), "big")
 
 
 def is_flat_hash(hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Which hashes say nothing about what a picture shows.
+    """Return which hashes say nothing about what an image shows.
 
-    A hash bit says whether a DCT coefficient exceeds the median of all 64, so a picture's hash has 32 bits set.
-    Where most coefficients are equal, most bits are too: a blank picture (any color, or wholly transparent) has at
+    A hash bit says whether a DCT coefficient exceeds the median of all 64, so an image's hash has 32 bits set.
+    Where most coefficients are equal, most bits are too: a blank image (any color, or wholly transparent) has at
     most one bit set, and one that changes in one direction only (a color gradient, two halves) at most eight.
 
     Args:
@@ -186,17 +206,25 @@ def is_flat_hash(hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
 
     Returns:
         bool of the same shape; True where fewer than `FLAT_BITS` bits are set, or fewer than `FLAT_BITS` are not.
+
+    Examples:
+        >>> is_flat_hash(np.array([0, 2**63, 0x00000000FFFFFFFF], dtype=np.uint64)).tolist()
+        [True, True, False]
     """
     bits = np.bitwise_count(np.asarray(hashes, dtype=np.uint64))
     return np.asarray(np.minimum(bits, 64 - bits) < FLAT_BITS)
 
 
-def inspect(path: Path, max_pixels: int) -> Picture:
-    """Decode a picture and measure it.
+def inspect(path: Path, max_pixels: int) -> ImageFacts:
+    """Return the facts about an image file, which is decoded.
+
+    Args:
+        path: The file.
+        max_pixels: Larger images are refused before they are decoded.
 
     Raises:
         ImageFault: It cannot be used.
     """
     data = read_bytes(path)
     image = open_image(data, max_pixels)
-    return Picture(hashlib.sha256(data).hexdigest(), image.width, image.height, len(data), phash(image))
+    return ImageFacts(hashlib.sha256(data).hexdigest(), image.width, image.height, len(data), phash(image))

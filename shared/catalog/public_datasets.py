@@ -1,4 +1,4 @@
-"""Labeled data as others publish it: two picture data sets in their own layouts, and tables of title pairs.
+"""Labeled data as others publish it: two image data sets in their own layouts, and tables of title pairs.
 
 - Stanford Online Products (Song et al., CVPR 2016): `Ebay_train.txt`, `Ebay_test.txt`, `Ebay_info.txt`.
 - DeepFashion In-shop Clothes Retrieval (Liu et al., CVPR 2016): `list_eval_partition.txt`.
@@ -22,8 +22,8 @@ from scipy.sparse.csgraph import connected_components
 from shared.catalog.image_folder import locate
 from shared.catalog.images import ImageFault
 from shared.catalog.tables import Table, printable, read_table
-from shared.catalog.titles import normalize_all
 from shared.errors import MatcherError, raise_faults
+from shared.titles import normalize_all
 
 SOP_FILES = ("Ebay_train.txt", "Ebay_test.txt", "Ebay_info.txt")
 SOP_HEADER = ("image_id", "class_id", "super_class_id", "path")
@@ -34,48 +34,48 @@ PAIR_COLUMNS = ("title_1", "title_2", "label")
 
 
 @dataclass(frozen=True)
-class Labeled:
-    """Listings with their products, before anybody has looked at a picture.
+class LabeledTable:
+    """Listings with their products, before their images are read.
 
     Args:
         table: Columns `posting_id`, `label_group`, and `image` or `title`; without faults.
-        images: Where the names in `image` are looked up; None when there are none.
-        figures: What was noticed in reading, by name.
+        images: Folder below which the names in `image` are looked up; None when there are none.
+        counts: Numbers that reading the data brought up, by name.
     """
 
     table: Table
     images: Path | None = None
-    figures: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
 
-def holds(folder: Path, files: Sequence[str]) -> list[Path]:
-    """Which of some files a folder holds, in the order given."""
+def files_in(folder: Path, files: Sequence[str]) -> list[Path]:
+    """Return those of some files that a folder holds, in the same order."""
     return [folder / name for name in files if (folder / name).is_file()]
 
 
-def read_sop(folder: Path) -> Labeled:
-    """Read Stanford Online Products: a listing for each picture, `class_id` is its product.
+def read_sop(folder: Path) -> LabeledTable:
+    """Return Stanford Online Products: one listing per image, `class_id` is its product.
 
     Raises:
-        MatcherError: Lists every fault with its file and row; or none of the pictures is there.
+        MatcherError: Lists every fault with its file and row; or none of the images is there.
     """
     faults: list[str] = []
     products: dict[str, str] = {}
-    for file in holds(folder, SOP_FILES):
+    for file in files_in(folder, SOP_FILES):
         for place, (_, product, _, image) in _rows(file, _lines(file), SOP_HEADER, faults):
             _assign(products, image, product, place, faults)
-    return _pictures(folder, products, faults, [folder])
+    return _image_listings(folder, products, faults, [folder])
 
 
-def read_in_shop(folder: Path) -> Labeled:
-    """Read In-shop Clothes Retrieval: a listing for each picture, `item_id` is its product.
+def read_in_shop(folder: Path) -> LabeledTable:
+    """Return In-shop Clothes Retrieval: one listing per image, `item_id` is its product.
 
     Raises:
-        MatcherError: Lists every fault with its file and row; or none of the pictures is there.
+        MatcherError: Lists every fault with its file and row; or none of the images is there.
     """
     faults: list[str] = []
     products: dict[str, str] = {}
-    file = holds(folder, IN_SHOP_FILES)[0]
+    file = files_in(folder, IN_SHOP_FILES)[0]
     count, *lines = _lines(file) or [[]]
     if count != [str(max(0, len(lines) - 1))]:
         first = printable(" ".join(count))
@@ -84,11 +84,11 @@ def read_in_shop(folder: Path) -> Labeled:
         if part not in IN_SHOP_PARTS:
             faults.append(f"{place}: evaluation_status {printable(part)!r} is none of {', '.join(IN_SHOP_PARTS)}")
         _assign(products, image, product, place, faults)
-    return _pictures(folder, products, faults, [folder, folder / "Img"])
+    return _image_listings(folder, products, faults, [folder, folder / "Img"])
 
 
 def _lines(file: Path) -> list[list[str]]:
-    """The words of every line that is not blank."""
+    """Return the words of every line that is not blank."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -99,10 +99,10 @@ def _lines(file: Path) -> list[list[str]]:
 def _rows(
     file: Path, lines: list[list[str]], header: Sequence[str], faults: list[str]
 ) -> Iterator[tuple[str, list[str]]]:
-    """Each sound row with its place in words; row 1 is the first below the header. Adds to `faults`."""
+    """Yield each sound row with its place in words; row 1 is the first below the header. Add to `faults`."""
     if not lines or lines[0] != list(header):
-        found = printable(" ".join(lines[0])) if lines else ""
-        faults.append(f"{file.name}: the header is {found!r}, not {' '.join(header)!r}")
+        first = printable(" ".join(lines[0])) if lines else ""
+        faults.append(f"{file.name}: the header is {first!r}, not {' '.join(header)!r}")
         return
     for row, words in enumerate(lines[1:], start=1):
         if len(words) == len(header):
@@ -112,15 +112,15 @@ def _rows(
 
 
 def _assign(products: dict[str, str], image: str, product: str, place: str, faults: list[str]) -> None:
-    known = products.setdefault(image, product)
-    if known != product:
+    previous = products.setdefault(image, product)
+    if previous != product:
         faults.append(
-            f"{place}: {printable(image)!r} is of {printable(product)!r} here, of {printable(known)!r} before"
+            f"{place}: {printable(image)!r} is of {printable(product)!r} here, of {printable(previous)!r} before"
         )
 
 
-def _pictures(folder: Path, products: dict[str, str], faults: list[str], places: list[Path]) -> Labeled:
-    """A listing for each picture, in the first place that holds one of them."""
+def _image_listings(folder: Path, products: dict[str, str], faults: list[str], places: list[Path]) -> LabeledTable:
+    """Return one listing per image, in the first place that holds one of them."""
     if not products and not faults:
         faults = ["no rows"]
     raise_faults(f"{folder} (row 1 is the first below the header)", faults)
@@ -128,10 +128,10 @@ def _pictures(folder: Path, products: dict[str, str], faults: list[str], places:
     if images is None:
         raise MatcherError(
             f"{folder}: names {len(products)} images ({printable(next(iter(products)))}, …), none of them is in "
-            f"{' or '.join(map(str, places))}; unpack the pictures there"
+            f"{' or '.join(map(str, places))}; unpack the images there"
         )
     names = list(products)
-    return Labeled(Table({"posting_id": names, "image": names, "label_group": list(products.values())}), images)
+    return LabeledTable(Table({"posting_id": names, "image": names, "label_group": list(products.values())}), images)
 
 
 def _is_there(folder: Path, name: str) -> bool:
@@ -141,20 +141,20 @@ def _is_there(folder: Path, name: str) -> bool:
         return False
 
 
-def read_title_pairs(path: Path) -> Labeled:
-    """Read labeled title pairs: a listing for each title, products are the connected components of the pairs with 1.
+def read_title_pairs(path: Path) -> LabeledTable:
+    """Return one listing per title of labeled pairs; products are the connected components of the pairs with 1.
 
     Titles that are equal once normalized are one listing, written as where it first stands (`title_1` before
-    `title_2`). A title that no pair with 1 names is a product of its own, which is all that a pair with 0 says: the
+    `title_2`). A title that no pair with 1 names is a product by itself, which is all that a pair with 0 says: the
     other one is not its match. A pair with a blank title says nothing and is left out. Pairs with 0 inside one
-    component contradict the pairs with 1 that make it; these win, and the figures count it.
+    component contradict the pairs with 1 that make it; these win, and the counts say how many there are.
 
     Raises:
         MatcherError: Lists every fault with its row.
     """
     table = read_table(path)
     faults = sorted([*table.faults, *_pair_faults(table)], key=lambda fault: fault[0])
-    lines = [f"row {row}: {what}" if row else what for row, what in faults]
+    lines = [f"row {row}: {fault}" if row else fault for row, fault in faults]
     raise_faults(f"{path} (row 1 is the first below the header)", lines)
 
     written = np.array([table.columns[name] for name in PAIR_COLUMNS[:2]], dtype=object)  # [2, pairs]
@@ -172,27 +172,27 @@ def read_title_pairs(path: Path) -> Labeled:
         "label_group": [str(number) for number in product],
     }
     counts = {"pairs": len(table), "pairs without a title": blank.sum(), "contradicted pairs": contradicted.sum()}
-    return Labeled(Table(columns), None, {name: int(count) for name, count in counts.items()})
+    return LabeledTable(Table(columns), None, {name: int(count) for name, count in counts.items()})
 
 
 def _pair_faults(table: Table) -> Iterator[tuple[int, str]]:
-    there = ", ".join(map(printable, table.columns)) or "none"
+    columns = ", ".join(map(printable, table.columns)) or "none"
     for name in PAIR_COLUMNS:
         if name not in table.columns:
-            yield 0, f"no column {name!r} (columns: {there})"
+            yield 0, f"no column {name!r} (columns: {columns})"
     if not len(table):
         yield 0, "no rows"
-    unread = {row for row, _ in table.faults}
+    broken = {row for row, _ in table.faults}
     for row, label in enumerate(table.columns.get("label", []), start=1):
-        if row not in unread and label.strip() not in ("0", "1"):
+        if row not in broken and label.strip() not in ("0", "1"):
             yield row, f"label {printable(label)!r} is neither 0 nor 1"
 
 
 def _linked(
     left: NDArray[np.int64], right: NDArray[np.int64], matches: NDArray[np.bool_], titles: int
 ) -> NDArray[np.int32]:
-    """Connected component of each title over the pairs that match, int32 [titles]."""
+    """Return the connected component of each title over the pairs that match, int32 [titles]."""
     edges = (left[matches], right[matches])
     graph = coo_array((np.ones(len(edges[0]), dtype=np.int8), edges), shape=(titles, titles))
-    found: NDArray[np.int32] = connected_components(graph, directed=False)[1]
-    return found
+    component: NDArray[np.int32] = connected_components(graph, directed=False)[1]
+    return component

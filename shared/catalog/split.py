@@ -20,14 +20,14 @@ from pydantic import Field
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from shared.arrays import object_array
 from shared.catalog.images import is_flat_hash
-from shared.catalog.titles import normalize_all
 from shared.config import ConfigSection
 from shared.errors import MatcherError
-from shared.schema import Catalog
+from shared.schema import NORMALIZED_TITLE, Catalog
 
 HOLDOUT = -1
-# A picture, hash or title that more label groups share than this is a placeholder ("no image", "test"): it names no
+# An image, hash or title that more label groups share than this is a placeholder ("no image", "test"): it names no
 # product, and tying its listings together would make one component of much of the catalog.
 PLACEHOLDER_GROUPS = 50
 
@@ -35,7 +35,7 @@ PLACEHOLDER_GROUPS = 50
 class SplitConfig(ConfigSection):
     """ConfigSection `split`: which listings train and which only measure."""
 
-    holdout: float = Field(0.2, gt=0, lt=1, description="share of the label groups that only the figures are made on")
+    holdout: float = Field(0.2, gt=0, lt=1, description="share of the label groups that only the metrics are made on")
     folds: int = Field(
         2, ge=2, le=20, description="parts of the rest; each is scored by encoders trained on the others"
     )
@@ -43,7 +43,7 @@ class SplitConfig(ConfigSection):
 
 @dataclass(frozen=True)
 class Split:
-    """Which fold every listing of a labeled catalog belongs to, in the catalog's order.
+    """The fold of every listing of a labeled catalog, in the catalog's order.
 
     Args:
         posting_id: str [n].
@@ -64,30 +64,34 @@ class Split:
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
         table = pq.read_table(path)
-        ids = np.array([*table.column("posting_id").to_pylist(), None], dtype=object)[:-1]
+        ids = object_array(table.column("posting_id").to_pylist())
         return cls(ids, table.column("component").to_numpy(), table.column("fold").to_numpy())
 
 
 def evidence(catalog: Catalog) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """What gives a product away: image contents, perceptual hashes and normalized titles, object [n] each.
+    """Return what gives a product away: image contents, perceptual hashes and normalized titles, object [n] each.
 
-    None where it is unknown or empty; the hash of a flat picture counts as unknown.
+    None stands where there is none; the hash of a flat image counts as none.
     """
     hashes = catalog.phashes.astype(object)
     hashes[~catalog.has_phash | is_flat_hash(catalog.phashes)] = None
-    titles = normalize_all(catalog.titles)
-    titles[titles == ""] = None
-    return catalog.column("image_sha"), hashes, titles
+    return catalog.column("image_sha"), hashes, catalog.column(NORMALIZED_TITLE.name)
 
 
 def components(catalog: Catalog) -> NDArray[np.int32]:
-    """Connected components over label group, image content, perceptual hash and normalized title.
+    """Return connected components over label group, image content, perceptual hash and normalized title.
 
-    What is unknown or empty ties nothing, nor does the hash of a flat picture, nor a value that more than
+    What is unknown or empty ties nothing, nor does the hash of a flat image, nor a value that more than
     `PLACEHOLDER_GROUPS` label groups share.
 
     Returns:
         int32 [n]; components are numbered in the order of their smallest posting ids, whatever the order of rows.
+
+    Examples:
+        >>> titles, labels = ["Red mug", "RED MUG!", "Fan", "Lamp"], ["g1", "g2", "g2", "g3"]
+        >>> columns = {"posting_id": ["a", "b", "c", "d"], "title": titles, "label_group": labels}
+        >>> components(Catalog.from_columns(columns))
+        array([0, 0, 0, 1], dtype=int32)
     """
     groups = _codes(catalog.labels)
     alone = groups < 0  # an unlabeled listing counts as a group of its own
@@ -95,16 +99,16 @@ def components(catalog: Catalog) -> NDArray[np.int32]:
     ties = [groups, *(_without_placeholders(_codes(v), spanned) for v in evidence(catalog))]
     left, right = (np.concatenate(side) for side in zip(*map(_edges, ties), strict=True))
     graph = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(len(catalog), len(catalog)))
-    _, found = connected_components(graph, directed=False)
+    component = connected_components(graph, directed=False)[1]
     order = np.argsort(catalog.ids, kind="stable")
-    names, first = np.unique(found[order], return_index=True)
+    names, first = np.unique(component[order], return_index=True)
     number = np.empty(len(names), dtype=np.int32)
     number[np.argsort(first)] = np.arange(len(names), dtype=np.int32)
-    return number[found]
+    return number[component]
 
 
 def _codes(values: NDArray[Any]) -> NDArray[np.int64]:
-    """Equal values get equal codes from 0, None gets -1; [n]."""
+    """Return equal codes from 0 for equal values, -1 for None; int64 [n]."""
     return pd.factorize(values)[0].astype(np.int64)
 
 
@@ -115,14 +119,14 @@ def _without_placeholders(codes: NDArray[np.int64], groups: NDArray[np.int64]) -
 
 
 def _edges(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """An edge from every row to the first one of the same code; rows of code -1 have none."""
+    """Return an edge from every row to the first one of the same code; rows of code -1 have none."""
     rows = np.flatnonzero(codes >= 0)
     _, first, of = np.unique(codes[rows], return_index=True, return_inverse=True)
     return rows, rows[first[of]]
 
 
 def make_split(catalog: Catalog, config: SplitConfig, seed: int) -> Split:
-    """Deal out whole components: some to the holdout, the rest to folds of about equally many listings.
+    """Return a split of whole components: some to the holdout, the rest to folds of about equally many listings.
 
     The same listings get the same folds in whatever order they come. The holdout gets components in random order as
     long as they fit into its share of label groups; the folds then get the rest, largest first, each to the fold that
@@ -135,6 +139,11 @@ def make_split(catalog: Catalog, config: SplitConfig, seed: int) -> Split:
 
     Raises:
         MatcherError: The labels do not allow for training and measuring.
+
+    Examples:
+        >>> columns = {"posting_id": list("abcdef"), "label_group": ["mug", "mug", "fan", "fan", "lamp", "lamp"]}
+        >>> make_split(Catalog.from_columns(columns), SplitConfig(), seed=0).fold  # -1: held out
+        array([ 0,  0,  1,  1, -1, -1], dtype=int8)
     """
     _check_labels(catalog)
     component = components(catalog)
@@ -151,15 +160,15 @@ def make_split(catalog: Catalog, config: SplitConfig, seed: int) -> Split:
         )
     order = np.random.default_rng(seed).permutation(len(sizes))
     fold = np.full(len(sizes), HOLDOUT, dtype=np.int8)
-    rest = order[~_take_holdout(order, groups, paired, config)]
+    rest = order[~_in_holdout(order, groups, paired, config)]
     fold[rest] = _deal(sizes[rest], paired[rest], config.folds)
     return Split(catalog.ids, component, fold[component])
 
 
 def parts(catalog: Catalog, seed: int, count: int = 2) -> NDArray[np.int8]:
-    """Deal whole components out to parts of about equally many listings, at random: the part of each, int8 [n].
+    """Return the part of each listing, int8 [n]: whole components in parts of about equally many listings, at random.
 
-    To train on one part and measure on the others, each in turn; another seed gives another split.
+    This is to train on one part and measure on the others, each in turn; another seed gives another split.
 
     Raises:
         MatcherError: The labels do not allow for training and measuring.
@@ -181,7 +190,7 @@ def parts(catalog: Catalog, seed: int, count: int = 2) -> NDArray[np.int8]:
 
 
 def part_split(catalog: Catalog, seed: int, part: int, count: int = 2) -> Split:
-    """Keep one of several `parts` to train on, dealt out to two folds in the same way, and hold out all others.
+    """Return a split that trains on one of several `parts`, dealt out to two folds likewise, and holds out all others.
 
     Raises:
         MatcherError: The labels do not allow for training and measuring.
@@ -207,32 +216,32 @@ def _check_labels(catalog: Catalog) -> None:
         )
 
 
-def _take_holdout(
+def _in_holdout(
     order: NDArray[np.int64], groups: NDArray[np.int64], paired: NDArray[np.bool_], config: SplitConfig
 ) -> NDArray[np.bool_]:
-    """Which components, in the order given, are held out; bool [c]."""
+    """Return which components, in the order `order`, are held out; bool [c]."""
     target = max(1, round(config.holdout * int(groups.sum())))
     spare = int(paired.sum()) - config.folds  # components with a pair that the folds can do without
     with_pair = np.flatnonzero(paired[order])
     start = with_pair[np.argmax(groups[order[with_pair]] <= target)]
     if groups[order[start]] > target:  # none fits: the smallest one
         start = with_pair[np.argmin(groups[order[with_pair]])]
-    taken = np.zeros(len(order), dtype=bool)
-    held = 0
-    for at in [start, *np.delete(np.arange(len(order)), start)]:
-        part = order[at]
-        if at == start or (held + groups[part] <= target and (spare > 0 or not paired[part])):
-            taken[at] = True
-            held += groups[part]
+    in_holdout = np.zeros(len(order), dtype=bool)
+    size = 0
+    for position in [start, *np.delete(np.arange(len(order)), start)]:
+        part = order[position]
+        if position == start or (size + groups[part] <= target and (spare > 0 or not paired[part])):
+            in_holdout[position] = True
+            size += groups[part]
             spare -= paired[part]
-    return taken
+    return in_holdout
 
 
 def _deal(sizes: NDArray[np.int64], paired: NDArray[np.bool_], folds: int) -> NDArray[np.int8]:
-    """Give each component to the smallest fold so far, those with a pair first, larger ones first; int8 [c]."""
+    """Return the fold of each component, int8 [c]: the smallest so far, those with a pair first, larger ones first."""
     fold = np.empty(len(sizes), dtype=np.int8)
     filled = np.zeros(folds, dtype=np.int64)
-    for at in np.lexsort((-sizes, ~paired)):
-        fold[at] = np.argmin(filled)
-        filled[fold[at]] += sizes[at]
+    for component in np.lexsort((-sizes, ~paired)):
+        fold[component] = np.argmin(filled)
+        filled[fold[component]] += sizes[component]
     return fold

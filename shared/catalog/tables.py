@@ -36,7 +36,7 @@ class Table:
     """Columns of text, and what is wrong with the rows they came from.
 
     Args:
-        columns: Every value as written, str [n] a column; "" where a row has none.
+        columns: Every value as written, str [n] per column; "" where a row has none.
         faults: (row, what is wrong); row 1 is the first below the header, row 0 the table as a whole.
     """
 
@@ -44,33 +44,38 @@ class Table:
     faults: list[tuple[int, str]] = field(default_factory=list)
 
     def __len__(self) -> int:
-        """Rows."""
+        """Return the number of rows."""
         return len(next(iter(self.columns.values()), []))
 
 
 def ending(path: Path) -> str | None:
-    """Which of `ENDINGS` a file name has; None when it has none of them."""
+    """Return which of `ENDINGS` a file name has; None when it has none of them.
+
+    Examples:
+        >>> ending(Path("Offers.CSV.gz")), ending(Path("notes.txt"))
+        ('.csv.gz', None)
+    """
     return next((e for e in sorted(ENDINGS, key=len, reverse=True) if path.name.lower().endswith(e)), None)
 
 
 def check_file(path: Path) -> None:
-    """Make sure that a path is a file that can be read.
+    """Raise an error unless a path is a regular file.
 
     Raises:
-        MatcherError: There is none, or something else.
+        MatcherError: There is nothing at the path, or something else.
     """
     if not path.is_file():
         raise MatcherError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
 
 
 def read_table(path: Path) -> Table:
-    """Read a table of any known format.
+    """Return a table of any of the formats in `ENDINGS`.
 
     Args:
         path: A regular file with one of `ENDINGS`.
 
     Returns:
-        All of its columns, and the faults of single rows, which are kept in `columns` as far as they can be.
+        All of its columns, and the faults of single rows, which stay in `columns` as far as they can be read.
 
     Raises:
         MatcherError: The file cannot be read at all.
@@ -94,34 +99,43 @@ def read_table(path: Path) -> Table:
 
 
 def frame_table(frame: pd.DataFrame, read: Collection[str]) -> Table:
-    """The text of a frame's columns, as a person would have written it in a CSV file.
+    """Return the text of a frame's columns, as a person would have written it in a CSV file.
 
     Args:
         frame: Any frame; its index is not looked at.
         read: Names of columns. The others are there without their values.
+
+    Examples:
+        >>> frame_table(pd.DataFrame({"id": [1.0, 2.5], "title": ["Mug", None]}), {"id", "title"}).columns
+        {'id': ['1', '2.5'], 'title': ['Mug', '']}
     """
     names, faults = [str(name) for name in frame.columns], list[tuple[int, str]]()
     columns = {name: [""] * len(frame) for name in names}
-    for at, name in enumerate(names):
-        for row, value in enumerate(frame.iloc[:, at].tolist() if name in read else [], start=1):
+    for position, name in enumerate(names):
+        for row, value in enumerate(frame.iloc[:, position].tolist() if name in read else [], start=1):
             if not pd.api.types.is_scalar(value):
                 faults.append((row, f"{printable(name)} holds {printable(repr(value))}, which is no text"))
             elif not pd.isna(value):
                 columns[name][row - 1] = _as_text(value)
-    return Table(columns, _twice(names) + faults + list(_encoding_faults(columns)))
+    return Table(columns, _repeated(names) + faults + list(_encoding_faults(columns)))
 
 
 def _encoding_faults(columns: dict[str, list[str]]) -> Iterator[tuple[int, str]]:
     for name, values in columns.items():
         for row, text in enumerate([name, *values]):  # row 0 is the header
-            if not text.isascii() and (found := _NOT_TEXT.search(text)):
-                byte = ord(found[0]) - 0xDC00
+            if not text.isascii() and (half := _NOT_TEXT.search(text)):
+                byte = ord(half[0]) - 0xDC00
                 what = f"byte 0x{byte:02x} is not UTF-8" if 0x80 <= byte <= 0xFF else "half a surrogate pair"
                 yield row, f"{what} in {printable(name)} {printable(text)!r}; save the table as UTF-8"
 
 
 def printable(text: str, length: int = 60) -> str:
-    """The text fit for an error message: on one line, not too long, with � for what is no text."""
+    r"""Return a text fit for an error message: on one line, not too long, with � for what is no text.
+
+    Examples:
+        >>> printable("two\nlines"), printable("x" * 99, length=4)
+        ('two lines', 'xxx…')
+    """
     text = _NOT_TEXT.sub("\ufffd", text if len(text) <= length else text[: length - 1] + "…")
     return "".join(char if char.isprintable() else " " for char in text)
 
@@ -150,7 +164,8 @@ def _read_csv(text: str, delimiter: str) -> Table:
             faults.append((len(rows) + 1, f"{len(row)} fields where the header has {len(header)} (line {line})"))
         rows.append((row + [""] * len(header))[: len(header)])
     header = header or []
-    return Table({name: [row[at] for row in rows] for at, name in enumerate(header)}, _twice(header) + faults)
+    columns = {name: [row[position] for row in rows] for position, name in enumerate(header)}
+    return Table(columns, _repeated(header) + faults)
 
 
 def _read_jsonl(text: str) -> Table:
@@ -177,17 +192,17 @@ def _read_parquet(path: Path) -> Table:
     with pq.ParquetFile(path) as file:
         table = file.read()
     names = table.column_names
-    columns = {name: [_as_text(value) for value in table.column(at).to_pylist()] for at, name in enumerate(names)}
-    return Table(columns, _twice(names))
+    columns = {name: [_as_text(value) for value in table.column(i).to_pylist()] for i, name in enumerate(names)}
+    return Table(columns, _repeated(names))
 
 
-def _twice(names: list[str]) -> list[tuple[int, str]]:
+def _repeated(names: list[str]) -> list[tuple[int, str]]:
     counts = {name: names.count(name) for name in names}
     return [(0, f"{count} columns are called {printable(name)!r}") for name, count in counts.items() if count > 1]
 
 
 def _as_text(value: Any) -> str:
-    """A value as a person would have written it in a CSV file; "" for null and NaN."""
+    """Return a value as a person would have written it in a CSV file; "" for null and NaN."""
     if isinstance(value, str):
         return value
     if value is None or value != value:

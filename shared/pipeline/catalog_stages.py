@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from shared.catalog.reader import read_catalog
-from shared.catalog.source import DataConfig, Source, Sources, find_sources
-from shared.catalog.image_memo import ImageMemo, catalog_fingerprint
+from shared.catalog.reader import catalog_fingerprint, read_catalog
+from shared.catalog.config import DataConfig
+from shared.catalog.source import Source, Sources, find_sources
+from shared.catalog.image_memo import ImageMemo
 from shared.catalog.split import HOLDOUT, SplitConfig, make_split
 from shared.compute import ComputeConfig
 from shared.demo import make_demo

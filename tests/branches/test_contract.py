@@ -20,7 +20,7 @@ from shared.compute import ComputeConfig
 from shared.config import ConfigSection
 from shared.errors import ArtifactError
 from shared.pipeline.settings import branch_names, section_classes
-from shared.schema import CATALOG_SCHEMA, Candidates, Catalog, Embeddings
+from shared.schema import Candidates, Catalog, Embeddings
 from shared.search.exact import Known
 
 TINY = {"size": 64, "embed_size": 64, "dim": 16, "epochs": 1, "batch_size": 16, "embed_batch": 8, "neighbors": 4}
@@ -29,11 +29,7 @@ PLAIN = tuple(row for row in range(40) if row not in BARE)
 
 
 def changed(catalog: Catalog, **columns: list[Any]) -> Catalog:
-    table = catalog.table
-    for name, values in columns.items():
-        at = table.schema.get_field_index(name)
-        table = table.set_column(at, CATALOG_SCHEMA.field(at), pa.array(values, CATALOG_SCHEMA.field(at).type))
-    return Catalog(table, catalog.image_folder)
+    return catalog.with_columns(columns)
 
 
 @pytest.fixture(scope="module")

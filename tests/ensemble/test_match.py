@@ -13,6 +13,7 @@ import ensemble
 from ensemble.decision.decision import Decision, groups_of
 from ensemble.match_result import Result, write_submission
 from ensemble.matcher import Matched, Matcher, check_current
+from shared.arrays import object_array
 from shared.errors import ArtifactError
 from shared.pipeline.run import ROOT, Run, _imports, _source
 from shared.schema import Matches, Pairs
@@ -32,7 +33,7 @@ def read(path: Path) -> list[list[str]]:
 
 
 def ids_of(*ids: str) -> np.ndarray:
-    return np.array([*ids, None], dtype=object)[:-1]
+    return object_array(ids)
 
 
 def result(catalog: Any, edges: dict[tuple[int, int], float], most: int = 50) -> Result:

@@ -11,6 +11,7 @@ from branches.distilbert.embed import embed
 from branches.distilbert.model import create_model, describe, packaged_distilbert, restore
 from branches.distilbert.train import train
 from shared.errors import ArtifactError, MatcherError
+from shared.titles import normalize_all
 
 SMALL = Config(epochs=1, batch_size=16, memory=32, max_tokens=16, precision="float32", memory_warmup_steps=1)
 
@@ -178,14 +179,14 @@ def test_any_encoder_from_a_local_folder(shop, one_thread, tmp_path):
 
 
 def test_each_title_once_and_those_without_left_out(tokenizer):
-    titles = Titles(np.array(["Tas Ransel", "", "baju", "tas  ransel", "..."], dtype=object), tokenizer, 16)
+    titles = Titles(normalize_all(["Tas Ransel", "", "baju", "tas  ransel", "..."]), tokenizer, 16)
     assert len(titles) == 2
     assert titles.rows.tolist() == [0, 2, 3]
     assert titles.title.tolist() == [1, 0, 1]
 
 
 def test_batches_are_padded_and_masked(tokenizer):
-    titles = Titles(np.array(["tas", "tas ransel wanita murah " * 9, ""], dtype=object), tokenizer, 16)
+    titles = Titles(normalize_all(["tas", "tas ransel wanita murah " * 9, ""]), tokenizer, 16)
     batch = titles.inputs(np.array([1, 0, 0]))
     assert batch["input_ids"].shape == batch["attention_mask"].shape == (3, 16)
     lengths = batch["attention_mask"].sum(dim=1).tolist()
@@ -194,7 +195,7 @@ def test_batches_are_padded_and_masked(tokenizer):
 
 
 def test_a_batch_holds_titles_that_are_padded_alike(tokenizer):
-    titles = Titles(np.array(["tas " * n for n in (1, 20, 3, 9, 2, 14)], dtype=object), tokenizer, 32)
+    titles = Titles(normalize_all("tas " * n for n in (1, 20, 3, 9, 2, 14)), tokenizer, 32)
     batches = titles.batches(2)
     assert [len(batch) for batch in batches] == [2] * len(batches)
     assert np.unique(np.concatenate(batches)).tolist() == list(range(6))

@@ -3,7 +3,6 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +12,7 @@ from branches.tfidf.candidates import candidates
 from branches.tfidf.config import Config
 from branches.tfidf.embed import embed, embedder
 from shared.compute import ComputeConfig
-from shared.schema import CATALOG_SCHEMA, Candidates, Catalog, Embeddings
+from shared.schema import Candidates, Catalog, Embeddings
 
 CPU = ComputeConfig(device="cpu")
 TITLES = [
@@ -29,10 +28,7 @@ TITLES = [
 
 
 def catalog(titles: Sequence[str | None]) -> Catalog:
-    columns = {f.name: pa.nulls(len(titles), f.type) for f in CATALOG_SCHEMA}
-    columns["posting_id"] = pa.array([str(i) for i in range(len(titles))], pa.string())
-    columns["title"] = pa.array(titles, pa.string())
-    return Catalog(pa.table(columns, schema=CATALOG_SCHEMA))
+    return Catalog.from_columns({"posting_id": [str(i) for i in range(len(titles))], "title": titles})
 
 
 def embedded(titles: Sequence[str | None], config: Config | None = None) -> Embeddings:
@@ -138,9 +134,7 @@ def ranks(found: Candidates, names: Sequence[int] | None = None) -> dict[tuple[i
 
 def test_labels_are_never_looked_at() -> None:
     plain = catalog(TITLES)
-    at = plain.table.schema.get_field_index("label_group")
-    labels = pa.array([str(i % 2) for i in range(len(TITLES))], pa.string())
-    labeled = Catalog(plain.table.set_column(at, CATALOG_SCHEMA.field(at), labels))
+    labeled = plain.with_columns({"label_group": [str(i % 2) for i in range(len(TITLES))]})
     assert (embed(labeled, None, Config(), CPU).vectors != embed(plain, None, Config(), CPU).vectors).nnz == 0
 
 

@@ -299,10 +299,10 @@ def test_without_a_family_the_scorer_knows_none_of_its_features(finished: Path, 
 
 
 def test_a_family_that_is_not_used_is_tried_beside_those_that_are() -> None:
-    found = systems.systems(Settings({"ensemble": {"features": ["branches", "pictures", "attributes"]}}))
+    found = systems.systems(Settings({"ensemble": {"features": ["branches", "images", "attributes"]}}))
     assert [name for name in found if name.startswith("with the features")] == ["with the features of titles"]
     changes = found["with the features of titles"].changes
-    assert changes == {"ensemble": {"features": ["branches", "pictures", "attributes", "titles"]}}
+    assert changes == {"ensemble": {"features": ["branches", "images", "attributes", "titles"]}}
 
 
 def test_the_second_model_and_row_weights_are_left_out(finished: Path) -> None:

@@ -107,8 +107,8 @@ def test_the_features_of_each_family_are_known_by_name(make_catalog: Make, make_
     names = feature_names(pool.branches)
     assert tuple(names) == tuple(FAMILIES) == get_args(Family)
     assert [name for family in names.values() for name in family] == list(pair_features(pool, every_pair(3)).features)
-    few = pair_features(pool, every_pair(3), ["pictures", "titles"])
-    assert list(few.features) == names["pictures"] + names["titles"]
+    few = pair_features(pool, every_pair(3), ["images", "titles"])
+    assert list(few.features) == names["images"] + names["titles"]
 
 
 def test_features_of_no_pair_can_be_joined_with_others(

@@ -7,8 +7,8 @@ import pytest
 
 from ensemble.features.attributes import PARSERS, of_attributes, quantity_conflict
 from ensemble.pool_views import PoolViews
-from shared.catalog.titles import normalize
 from shared.schema import Pairs
+from shared.titles import normalize
 
 ONE = Pairs(2, np.array([0], dtype=np.int32), np.array([1], dtype=np.int32))
 

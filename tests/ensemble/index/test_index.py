@@ -25,7 +25,9 @@ from ensemble.index.state import State
 from ensemble.index.update import grow, plan
 from ensemble.matcher import Matcher
 from ensemble.pool_views import BranchView
-from shared.catalog.reader import DataConfig, find_source, read_catalog
+from shared.catalog.config import DataConfig
+from shared.catalog.reader import read_catalog
+from shared.catalog.source import find_source
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.pipeline.run import Run
@@ -135,8 +137,8 @@ def test_embeddings_are_kept_when_listings_are_added_updated_and_removed(
 
     monkeypatch.setattr(branch, "embed_with", noted)
     titles = catalog.table.column("title").to_pylist()
-    other = catalog.table.set_column(1, catalog.table.schema.field(1), [[*titles[1:], titles[0]]])
-    state = step(matcher, State(), Catalog(other, catalog.image_folder).take(np.arange(20, 100)))
+    other = catalog.with_columns({"title": [*titles[1:], titles[0]]})
+    state = step(matcher, State(), other.take(np.arange(20, 100)))
     state = step(matcher, state, catalog.take(np.r_[0:30, 100:120]))
     state = step(matcher, state, None, catalog.ids[95:].tolist())
     state = step(matcher, state, catalog.take(np.arange(30, 120)))
@@ -412,7 +414,7 @@ def test_pictures_that_are_named_and_not_found_are_told(
     listings = pd.read_csv(tables / "gone.csv", dtype=str).assign(image="nowhere.jpg")
     listings.to_csv(tmp_path / "named.csv", index=False)
     code, output = match("--data", tmp_path / "named.csv", "--data.image_column=image", "--out", tmp_path / "out")
-    assert (code, "pictures that cannot be used 9 · no image folder 9" in output) == (0, True)
+    assert (code, "images that cannot be used 9 · no image folder 9" in output) == (0, True)
 
 
 @pytest.mark.parametrize("option", ["--remove", "--title", "--image"])

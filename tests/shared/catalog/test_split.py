@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from shared.catalog.split import HOLDOUT, PLACEHOLDER_GROUPS, Split, SplitConfig, components, make_split
-from shared.catalog.titles import normalize
 from shared.errors import MatcherError
 from shared.schema import CATALOG_SCHEMA, Catalog
+from shared.titles import normalize
 
 FLAT = 0x8000000000000000
 NOT_FLAT = 0xFFFFFFFF

@@ -15,7 +15,7 @@ import pytest
 import branches.stages
 from branches.ablation import main_ablate
 from branches.benchmark import main_speed
-from shared.catalog.reader import DataConfig
+from shared.catalog.config import DataConfig
 from shared.catalog.split import SplitConfig
 from shared.config import ConfigSection
 from shared.errors import ArtifactError, MatcherError

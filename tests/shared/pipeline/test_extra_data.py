@@ -223,7 +223,7 @@ def test_pictures_that_were_not_unpacked_are_an_error(make: Callable[[Path], Pat
     folder = make(tmp_path / "data")
     for path in [p for p in folder.rglob("*") if p.suffix.lower() == ".jpg"]:
         path.unlink()
-    with pytest.raises(MatcherError, match=r"names 4 images \(.*none of them is in .*unpack the pictures there"):
+    with pytest.raises(MatcherError, match=r"names 4 images \(.*none of them is in .*unpack the images there"):
         read(folder, tmp_path)
 
 

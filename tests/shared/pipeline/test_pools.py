@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import branches.stages
 from branches.stages import candidates_all, main_embed, train_all
-from shared.catalog.reader import DataConfig
+from shared.catalog.config import DataConfig
 from shared.compute import ComputeConfig
 from shared.config import ConfigSection
 from shared.errors import ArtifactError, MatcherError

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.catalog.titles import normalize, normalize_all
+from shared.titles import normalize, normalize_all
 
 EXAMPLES = [
     ("[BPOM] FREEMAN MASK ( FULL SIZE / 175ml )", "bpom freeman mask full size 175ml"),

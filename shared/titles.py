@@ -1,4 +1,4 @@
-"""The one form of a title that words, encoders and the equal-title test see.
+"""The form of a title that words, encoders and the equal-title test see; `Catalog` has it as a column.
 
 The order of the steps matters: escapes are decoded before punctuation goes, numbers are put in shape while their
 separators still stand, and a unit is glued to its number once single spaces are left between words.
@@ -10,12 +10,12 @@ import html
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from itertools import dropwhile
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
+
+from shared.arrays import object_array
 
 # Units that belong to the number before them. Counting words ("2 pcs", "isi 2") and letters that are sizes or
 # models more often than units ("a", "s", "x", "in") stay words.
@@ -41,7 +41,7 @@ _FILLERS = "\u115f\u1160\u034f\u17b4\u17b5"  # letters and marks that show nothi
 
 
 class _Characters(dict[int, str]):
-    """A table for `str.translate` that fills itself by a rule."""
+    """Table for `str.translate` that fills itself by a rule."""
 
     def __init__(self, rule: Callable[[str], str], fixed: dict[str, str]) -> None:
         super().__init__({ord(char): text for char, text in fixed.items()})
@@ -52,13 +52,13 @@ class _Characters(dict[int, str]):
 
 
 def _visible(char: str) -> str:
-    """Nothing for joiners, directions, variation selectors, skin tones, surrogates and private characters."""
+    """Return "" for joiners, directions, variation selectors, skin tones, surrogates and private characters."""
     hidden = "\ufe00" <= char <= "\ufe0f" or "\U0001f3fb" <= char <= "\U0001f3ff" or char in _FILLERS
     return "" if hidden or unicodedata.category(char) in ("Cf", "Cs", "Cn", "Co", "Me") else char
 
 
 def _word_character(char: str) -> str:
-    """A space for punctuation, symbols, emoji and control characters."""
+    """Return a space for punctuation, symbols, emoji and control characters."""
     return char if unicodedata.category(char)[0] in "LNM" else " "
 
 
@@ -83,7 +83,7 @@ def _decode(title: str) -> str:
 
 
 def _fold(text: str) -> str:
-    """Lower case, nothing invisible, one code for look-alikes (full-width letters, ligatures, composed accents)."""
+    """Return lower case, nothing invisible, and one code for look-alikes (full-width letters, ligatures, accents)."""
     if text.isascii():
         return text.lower()
     text = unicodedata.normalize("NFKC", text).translate(_VISIBLE).casefold()
@@ -97,15 +97,14 @@ def _mark_signs(text: str) -> str:
 
 
 def _word(token: str) -> str:
-    """The token without leading combining marks, which have nothing to combine with."""
+    """Return the token without leading combining marks, which have nothing to combine with."""
     if token[0].isalnum():
         return token
     return "".join(dropwhile(lambda c: unicodedata.category(c)[0] == "M", token))
 
 
-@lru_cache(maxsize=1 << 17)  # several branches and features ask for the titles of one catalog
 def normalize(title: str) -> str:
-    """Bring a title into the form in which equal titles are equal strings.
+    """Return a title in the form in which equal titles are equal strings.
 
     Lower case, NFKC, escapes and HTML entities decoded, emoji, control characters and punctuation gone. Decimals
     ("1,5" and "1.5"), "%" after a number and "+" after a word stay; a unit is glued to its number ("500 ML" is
@@ -116,6 +115,12 @@ def normalize(title: str) -> str:
 
     Returns:
         Words separated by single spaces; "" when nothing is left, which means: no title.
+
+    Examples:
+        >>> normalize("Tas &amp; Dompet -- 1,5 L / 100 % KULIT!!")
+        'tas dompet 1.5l 100% kulit'
+        >>> normalize("...")
+        ''
     """
     words = _mark_signs(_fold(_decode(title))).translate(_WORD_CHARACTERS).split()
     text = " ".join(words)
@@ -125,12 +130,18 @@ def normalize(title: str) -> str:
 
 
 def normalize_all(titles: Iterable[str]) -> NDArray[Any]:
-    """Normalize every title.
+    """Return every title as `normalize` writes it; equal titles are worked on once.
 
     Args:
         titles: n titles.
 
     Returns:
-        str [n] as an object array, in the order given.
+        str [n] as an object array, in the order of the titles.
+
+    Examples:
+        >>> normalize_all(["Red MUG", "", "red mug!"]).tolist()
+        ['red mug', '', 'red mug']
     """
-    return np.array([*(normalize(title) if title else "" for title in titles), None], dtype=object)[:-1]
+    titles = list(titles)
+    forms = {title: normalize(title) for title in dict.fromkeys(titles)}
+    return object_array(forms[title] for title in titles)

@@ -1,0 +1,161 @@
+"""Faults of a table of listings: all of them at once, each with its row and what to do."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from shared.catalog.config import DataConfig
+from shared.catalog.tables import Table, printable
+from shared.errors import raise_faults
+
+COLUMN_SETTINGS = ("id_column", "title_column", "image_column", "phash_column", "label_column")
+_PHASH = re.compile("[0-9a-fA-F]{16}")
+_MAX_ROWS_SHOWN = 10
+
+# What other exports call a column, in lower case and without punctuation.
+_OTHER_NAMES = {
+    "id_column": ("id", "listingid", "itemid", "productid", "offerid", "sku"),
+    "title_column": ("name", "productname", "producttitle", "itemname", "listingtitle", "description"),
+    "image_column": ("img", "picture", "photo", "file", "filename", "imagename", "imagefile", "imagepath"),
+    "label_column": ("label", "labels", "group", "groupid", "product", "productgroup", "cluster", "clusterid"),
+}
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do about a fault, in words for people with a table or for people with a frame.
+
+    Args:
+        rename: Where a column seems to have another name.
+        drop: Added to `rename` where a catalog can do without the column.
+        name: Where a column is missing.
+        name_any: Where there is nothing to compare listings by.
+        find_images: Where no image of the table is in the image folder.
+    """
+
+    rename: str
+    drop: str
+    name: str
+    name_any: str
+    find_images: str
+
+
+TABLE_ADVICE = Advice(
+    rename="say --data.{setting}={near}",
+    drop=", or --data.{setting}= if there is none",
+    name="; name it with --data.{setting}=",
+    name_any="; see --data.title_column, --data.image_column",
+    find_images="name their folder with --data.images=, or use --data.image_column= to do without",
+)
+FRAME_ADVICE = Advice(
+    rename="rename it to {name!r}",
+    drop=", or leave it out if it is not",
+    name="",
+    name_any="",
+    find_images="give the folder they lie in, or none to do without",
+)
+
+
+def check_table(table: Table, place: str, config: DataConfig, labeled: bool, advice: Advice = TABLE_ADVICE) -> None:
+    """Raise one error that names all faults of a table, or return when there is none.
+
+    Args:
+        table: The listings.
+        place: The table in words, for the first line of the error.
+        config: Names of the columns.
+        labeled: Whether every listing needs its label group.
+        advice: Words for what to do.
+
+    Raises:
+        MatcherError: A row has faults, an id is empty or occurs twice, a perceptual hash is none, a label is missing
+            where `labeled`, or a column is missing that is needed or named in the settings.
+
+    Examples:
+        >>> table = Table({"posting_id": ["1", "1"], "title": ["Mug", "Fan"], "image_phash": ["", "xyz"]})
+        >>> check_table(table, "t.csv", DataConfig(), labeled=False)
+        Traceback (most recent call last):
+        shared.errors.MatcherError: t.csv: 2 faults
+          - row 2: id '1' stands in row 1 already
+          - row 2: image_phash 'xyz' is not 16 hex digits
+    """
+    faults = [*table.faults, *_column_faults(table, config, labeled, advice), *_value_faults(table, config, labeled)]
+    lines = [f"row {row}: {fault}" if row else fault for row, fault in sorted(faults, key=lambda pair: pair[0])]
+    raise_faults(place, lines)
+
+
+def missing_column(table: Table, config: DataConfig, setting: str, advice: Advice = TABLE_ADVICE) -> str | None:
+    """Return why a column that is not there is a fault, and what to do; None where it is there or not needed.
+
+    Args:
+        table: The listings.
+        config: Names of the columns.
+        setting: One of `COLUMN_SETTINGS`.
+        advice: Words for what to do.
+    """
+    name, columns = getattr(config, setting), list(table.columns)
+    if not name or name in columns:
+        return None
+    in_use = {getattr(config, other) for other in COLUMN_SETTINGS}
+    near = _nearest(setting, name, [column for column in columns if column not in in_use])
+    named = name != DataConfig.model_fields[setting].default
+    if setting in ("id_column", "label_column") or near or named:
+        return f"no column {name!r}{_about_column(setting, name, near, advice)} (columns: {_shown(columns)})"
+    return None
+
+
+def _column_faults(table: Table, config: DataConfig, labeled: bool, advice: Advice) -> Iterator[tuple[int, str]]:
+    for setting in COLUMN_SETTINGS:
+        fault = missing_column(table, config, setting, advice)
+        if fault and (labeled or setting != "label_column"):
+            yield 0, fault
+    columns = list(table.columns)
+    if not {config.title_column, config.image_column} & set(columns):
+        yield 0, f"neither a title nor an image column (columns: {_shown(columns)}){advice.name_any}"
+    if not len(table):
+        yield 0, "no rows" if columns else "the file is empty"
+
+
+def _shown(columns: list[str]) -> str:
+    return ", ".join(printable(name) for name in columns) or "none"
+
+
+def _nearest(setting: str, name: str, columns: list[str]) -> str | None:
+    """Return the column that most likely is the one that a setting names, by other exports' names or by spelling."""
+    plain = {re.sub(r"[\W_]", "", column.casefold()): column for column in columns}
+    others = (re.sub(r"[\W_]", "", name.casefold()), *_OTHER_NAMES.get(setting, ()))
+    close = difflib.get_close_matches(others[0], plain, n=1, cutoff=0.75)
+    return next((plain[other] for other in (*others, *close) if other in plain), None)
+
+
+def _about_column(setting: str, name: str, near: str | None, advice: Advice) -> str:
+    if near is None:
+        return advice.name.format(setting=setting)
+    drop = "" if setting in ("id_column", "label_column") else advice.drop.format(setting=setting)
+    rename = advice.rename.format(setting=setting, near=printable(near), name=name)
+    return f"; if it is {printable(near)!r}, {rename}{drop}"
+
+
+def _value_faults(table: Table, config: DataConfig, labeled: bool) -> Iterator[tuple[int, str]]:
+    broken = {row for row, _ in table.faults}
+
+    def values(column: str) -> Iterator[tuple[int, str]]:
+        rows = enumerate(table.columns.get(column, []), start=1)
+        return ((row, value) for row, value in rows if row not in broken)
+
+    first: dict[str, int] = {}
+    for row, posting_id in values(config.id_column):
+        if not posting_id.strip():
+            yield row, f"empty {config.id_column}"
+        elif first.setdefault(posting_id, row) != row:
+            yield row, f"id {printable(posting_id)!r} stands in row {first[posting_id]} already"
+    for row, phash in values(config.phash_column):
+        if phash.strip() and not _PHASH.fullmatch(phash.strip()):
+            yield row, f"{config.phash_column} {printable(phash)!r} is not 16 hex digits"
+    blank = [row for row, label in values(config.label_column) if labeled and not label.strip()]
+    if blank:
+        more = f" and {len(blank) - _MAX_ROWS_SHOWN} more" if len(blank) > _MAX_ROWS_SHOWN else ""
+        rows = ", ".join(map(str, blank[:_MAX_ROWS_SHOWN]))
+        yield 0, f"training needs every {config.label_column}: none in row{'s' * (len(blank) > 1)} {rows}{more}"
