@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from branches import registry
 from branches.base import Branch, BranchConfig, Variants

@@ -55,17 +55,22 @@ class Embedder(Protocol):
 
 
 class Branch(Protocol):
-    """One branch.
+    """One branch."""
 
-    Attributes:
-        name: Its folder, and its section of the settings.
-        Config: The class of that section.
-        learns: Whether it has an encoder to train.
-    """
+    @property
+    def name(self) -> str:
+        """Its folder, and its section of the settings."""
+        ...
 
-    name: str
-    Config: type[BranchConfig]
-    learns: bool
+    @property
+    def Config(self) -> type[BranchConfig]:
+        """The class of that section."""
+        ...
+
+    @property
+    def learns(self) -> bool:
+        """Whether it has an encoder to train."""
+        ...
 
     def train(
         self,

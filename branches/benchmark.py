@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from branches import registry
 from branches.base import Branch
 from branches.cli import branch_graph, sections
-from branches.stages import embed_catalog
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.pipeline.catalog_stages import SPLIT, TRAIN, update_stages

@@ -13,8 +13,8 @@ from branches import registry
 from branches.stages import branch_stages, embed_catalog, encoder_stage_name, extra_stages
 from shared import processes
 from shared.artifacts import updated_folder
-from shared.catalog.reader import read_catalog
 from shared.catalog.config import DataConfig
+from shared.catalog.reader import read_catalog
 from shared.catalog.source import new_source
 from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig

@@ -1,7 +1,7 @@
 """Finds the branches by their folders: the one place that knows modules by name.
 
-A folder `branches/<name>/` is a branch when it has a `config.py` with a class `Config` (a `BranchConfig`). Its `embed.py`
-has a function `fit`, and where it learns, its `train.py` a function `train`; see `base.py` for what they take and return.
+A folder `branches/<name>/` is a branch when it has a `config.py` with a class `Config` (a `BranchConfig`). Its
+`embed.py` has a function `fit`, and where it learns, its `train.py` a function `train`; `base.py` says what they do.
 """
 
 from __future__ import annotations

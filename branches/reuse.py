@@ -13,9 +13,7 @@ from shared.schema import Catalog, Embeddings
 EVIDENCE = ("posting_id", "title", "phash", "image_sha")  # what a branch may embed a listing by
 
 
-def embed_reusing(
-    embedder: Embedder, listings: Catalog, embedded: Sequence[tuple[Catalog, Embeddings]]
-) -> Embeddings:
+def embed_reusing(embedder: Embedder, listings: Catalog, embedded: Sequence[tuple[Catalog, Embeddings]]) -> Embeddings:
     """Embed listings; take over the rows of those that were embedded before.
 
     Args:

@@ -14,7 +14,7 @@ from branches.base import Branch, BranchConfig
 from branches.candidates import propose
 from branches.reuse import embed_reusing
 from shared.artifacts import digest, file_digest
-from shared.catalog.extra_data import Extra, extras_of, join, layout_of, reading_of, read_extra
+from shared.catalog.extra_data import Extra, extras_of, join, layout_of, read_extra, reading_of
 from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
 from shared.config import ConfigSection
@@ -164,7 +164,7 @@ def train_encoder(
     extras: Sequence[str],
     unseen: Sequence[str],
 ) -> Mapping[str, Any]:
-    """Train an encoder on the listings that it may see, and on further data that gives away nothing it is measured on."""
+    """Train an encoder on the listings that it may see, and on further data that holds nothing it is measured on."""
     member, split = registry.get(branch), load_split(inputs["split"])
     labeled, rows = load_catalog(inputs["catalog/train"]), training_rows(split, encoder)
     catalog, component = labeled.take(rows), split.component[rows]

@@ -34,9 +34,7 @@ def recall(left: NDArray[np.int32], right: NDArray[np.int32], codes: NDArray[np.
     return found / true if true else 1.0
 
 
-def recall_by_branch(
-    proposals: Mapping[str, Candidates], pairs: Pairs, codes: NDArray[np.integer]
-) -> dict[str, float]:
+def recall_by_branch(proposals: Mapping[str, Candidates], pairs: Pairs, codes: NDArray[np.integer]) -> dict[str, float]:
     """Return the recall of true pairs by each branch's candidates and by their `union`.
 
     Args:
@@ -48,9 +46,7 @@ def recall_by_branch(
     return by_branch | {"union": recall(pairs.left, pairs.right, codes)}
 
 
-def recall_by_rank(
-    proposals: Mapping[str, Candidates], codes: NDArray[np.integer]
-) -> dict[str, list[Any]]:
+def recall_by_rank(proposals: Mapping[str, Candidates], codes: NDArray[np.integer]) -> dict[str, list[Any]]:
     """Return the recall of true pairs when each listing proposes no more than its k nearest by a branch, and ties.
 
     Args:

@@ -23,8 +23,8 @@ from ensemble.pool_views import BranchView, PoolViews
 from ensemble.scorer.training import StackedScorer
 from ensemble.stages import DECISION, SCORER, load_decision
 from shared.artifacts import digest
-from shared.catalog.reader import frame_catalog
 from shared.catalog.config import DataConfig
+from shared.catalog.reader import frame_catalog
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError
 from shared.pipeline.pools import ALL
@@ -138,7 +138,11 @@ class Matcher:
         chosen = self.branches if names is None else names
         return {
             name: embed_catalog(
-                registry.get(name), catalog, self._encoder(name), self.settings[registry.get(name).Config], self._compute
+                registry.get(name),
+                catalog,
+                self._encoder(name),
+                self.settings[registry.get(name).Config],
+                self._compute,
             )
             for name in chosen
         }

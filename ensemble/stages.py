@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-
 from branches import registry
 from branches.stages import (
     branch_stages,
@@ -187,9 +186,7 @@ def load_scored_folds(scorer: Path, pools: Sequence[Path]) -> list[ScoredPool]:
         scorer: Folder of the stage `SCORER`.
         pools: Folders of the fold pools.
     """
-    return [
-        (Pairs.load(scorer / f"{pool.name}.parquet"), label_codes(load_catalog(pool).labels)) for pool in pools
-    ]
+    return [(Pairs.load(scorer / f"{pool.name}.parquet"), label_codes(load_catalog(pool).labels)) for pool in pools]
 
 
 def decision_stage(folds: Sequence[Pool], names: Sequence[str]) -> Stage:

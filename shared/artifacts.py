@@ -47,7 +47,7 @@ def damage(folder: Path, files: Mapping[str, str]) -> str | None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Give a path to write to; the file takes the place of `path` once the block has ended well and it is on the disk."""
+    """Give a path to write to, whose file takes the place of `path` once the block has ended well."""
     partial = path.with_name(path.name + PARTIAL)
     try:
         yield partial

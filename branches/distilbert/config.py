@@ -2,10 +2,11 @@
 
 from pydantic import Field
 
+from branches.base import BranchConfig
 from shared.training.config import TrainingConfig
 
 
-class Config(TrainingConfig):
+class Config(TrainingConfig, BranchConfig):
     """ConfigSection `distilbert`: titles that mean the same product."""
 
     model: str = Field(

@@ -34,7 +34,7 @@ class TitleEmbedder:
         self._config, self._compute = config, compute
 
     def transform(self, listings: Catalog) -> Embeddings:
-        """Return float32 [n, dim]; a listing without a title, or with one of nothing but punctuation, has no evidence."""
+        """Return float32 [n, dim]; a listing with no title, or with a title of punctuation alone, has no evidence."""
         titles = Titles(listings.normalized_titles, self._tokenizer, self._facts["max_tokens"])
 
         def load(positions: NDArray[np.int64]) -> tuple[Inputs, Flags]:

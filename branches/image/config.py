@@ -1,17 +1,16 @@
 """Settings of the image branch."""
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from branches.base import BranchConfig
+from shared.config import AffectsFrom
 from shared.training.config import TrainingConfig
 
 
-class Config(TrainingConfig):
+class Config(TrainingConfig, BranchConfig):
     """ConfigSection `image`: pictures that show the same product."""
-
-    first_read: ClassVar[Mapping[str, str]] = {**TrainingConfig.first_read, "embed_size": "embed", "mirror": "embed"}
 
     backbone: str = Field(
         "tf_efficientnet_lite0", description="timm's name of the network, or a folder with config.json and its weights"
@@ -21,8 +20,10 @@ class Config(TrainingConfig):
     )
     dim: int = Field(256, ge=2, description="length of an embedding")
     size: int = Field(160, ge=32, description="pixels, width and height, in training")
-    embed_size: int = Field(192, ge=32, description="pixels, width and height, when embedding")
-    mirror: bool = Field(
+    embed_size: Annotated[int, AffectsFrom("embed")] = Field(
+        192, ge=32, description="pixels, width and height, when embedding"
+    )
+    mirror: Annotated[bool, AffectsFrom("embed")] = Field(
         True, description="embed each picture and its mirror image and take the mean, in twice the time"
     )
     augmentation: float = Field(1.0, ge=0, le=1, description="how often training pictures are altered; 0: never")

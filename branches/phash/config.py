@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from shared.config import BranchConfig
+from branches.base import BranchConfig
 
 BITS = 64  # of a hash
 

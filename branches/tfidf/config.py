@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from shared.config import BranchConfig
+from branches.base import BranchConfig
 
 
 class Config(BranchConfig):

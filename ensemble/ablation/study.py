@@ -28,9 +28,7 @@ from ensemble.config import EnsembleConfig, sections
 from ensemble.scorer.training import NothingToLearnError
 from ensemble.stages import (
     SCORER,
-    candidates_name,
     candidates_stage,
-    features_name,
     features_stage,
     run_graph,
     scorer_stage,

@@ -43,7 +43,6 @@ ONE_THRESHOLD = {"tune": PLAIN | {"rules": ["threshold"]}}
 SWEEPS = 5  # times that the threshold of every branch is tuned with those of the others fixed
 
 
-
 @dataclass(frozen=True)
 class Material:
     """What a system may score by: a pool per entry, the fold pools first, then the half to be judged.

@@ -27,6 +27,7 @@ from shared.pipeline.run import BASE, REFIT, OverlayRun, RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
 
+
 def refitted(run: RunFolder, settings: Settings, *, force: bool = False) -> RunFolder:
     """Return the run with encoders, scorer and decision of all its labeled listings; kept below its folder `refit`.
 

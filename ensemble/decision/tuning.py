@@ -9,36 +9,25 @@
 
 from __future__ import annotations
 
-import argparse
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from branches.stages import encoder_digests
-from ensemble.config import EnsembleConfig, Rule, TuneConfig
+from ensemble.config import Rule, TuneConfig
 from ensemble.decision.bootstrap import LEVEL, Choice, by_product, choose, resampled
 from ensemble.decision.decision import Decision, decider
 from ensemble.decision.objective import FOUND, Figures, Objective, listing_figures, pair_precision, row_f1
-from ensemble.scorer.training import load_fold_scores, train_all
-from shared.compute import ComputeConfig
 from shared.errors import MatcherError
-from shared.metrics.matching import label_codes, midways
-from shared.pipeline.cli import command
-from shared.pipeline.pools import fold_pools, load_split, pool_rows, train_catalog
-from shared.pipeline.run import Run, write_json
-from shared.pipeline.settings import Settings, merge
+from shared.metrics.matching import midways
 from shared.schema import Pairs
 
 ScoredPool = tuple[Pairs, NDArray[np.integer]]  # scored pairs, label codes [n]
 
 LEAST = 0.05  # thresholds below this are not tried
-
-__all__ = ["ScoredPool", "Tuned", "cuts", "fold_codes", "load_decision", "tune", "tune_all", "tune_stage"]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ The holdout is free of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,17 +21,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ensemble.config import VETO, EnsembleConfig, ScorerConfig
+from ensemble.config import VETO, ScorerConfig
 from ensemble.decision.rules import scores
-from ensemble.features import feature_names, features_all, load_features
 from ensemble.scorer.score_graph import of_scores
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError, MatcherError
-from shared.metrics.matching import group_sizes, label_codes
-from shared.pipeline.cli import step_command
-from shared.pipeline.pools import Pool, fold_pools, load_split, pool_rows, train_catalog
-from shared.pipeline.run import Run, write_json
-from shared.pipeline.settings import Settings
+from shared.metrics.matching import group_sizes
 from shared.schema import Flags, Floats, Pairs
 
 HOPELESS = 0.01  # a pair that the first model scores less keeps that score, and the second one does not see it

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,7 +166,9 @@ def _published(path: Path, layout: str, compute: ComputeConfig) -> Reading:
         "images": content_digest(images, table.columns["image"]) if images else "",
     }
     source = Source(path, images)
-    return Reading(layout, sources, images, lambda: catalog_of(table, source, config, compute, labeled=True), labeled.counts)
+    return Reading(
+        layout, sources, images, lambda: catalog_of(table, source, config, compute, labeled=True), labeled.counts
+    )
 
 
 def _prefixed(catalog: Catalog, name: str) -> Catalog:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from shared.catalog.reader import catalog_fingerprint, read_catalog
 from shared.catalog.config import DataConfig
-from shared.catalog.source import Source, Sources, find_sources
 from shared.catalog.image_memo import ImageMemo
+from shared.catalog.reader import catalog_fingerprint, read_catalog
+from shared.catalog.source import Source, Sources, find_sources
 from shared.catalog.split import HOLDOUT, SplitConfig, make_split
 from shared.compute import ComputeConfig
 from shared.demo import make_demo
@@ -69,9 +69,7 @@ def invent_listings(inputs: Inputs, config: StageConfig, out: Path) -> Mapping[s
     return {"invented_listings": demo.listings}
 
 
-def _catalog_stage(
-    name: str, run: RunFolder, settings: Settings, source: Source, reads: tuple[str, ...] = ()
-) -> Stage:
+def _catalog_stage(name: str, run: RunFolder, settings: Settings, source: Source, reads: tuple[str, ...] = ()) -> Stage:
     return Stage(
         name,
         read_listings,

@@ -119,9 +119,7 @@ class Command:
         self.options(parser)
         return parser
 
-    def _settings(
-        self, base: dict[str, dict[str, Any]], arguments: Arguments, rest: Sequence[str]
-    ) -> Settings:
+    def _settings(self, base: dict[str, dict[str, Any]], arguments: Arguments, rest: Sequence[str]) -> Settings:
         """The settings that are remembered, and over them those of this call."""
         named = {} if arguments.data is None else {"data": {"path": arguments.data}}
         of_file = from_file(arguments.config) if arguments.config else {}

@@ -81,7 +81,7 @@ def bring_stage_up_to_date(run: RunFolder, settings: Settings, stage: Stage, *, 
 
 
 def do_work(run: RunFolder, settings: Settings, stage: Stage, out: Path) -> Mapping[str, Any]:
-    """Do the work of a stage into a folder, and return its metrics; the first process of `torchrun` calls the others."""
+    """Do the work of a stage into a folder and return its metrics; under `torchrun`, call the other processes."""
     if stage.distributed and processes.rank() == 0:
         processes.assign(stage.name)
     return stage.work(Inputs(run, stage), StageConfig(settings, stage), out, **stage.parameters)

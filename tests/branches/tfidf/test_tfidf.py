@@ -4,11 +4,11 @@ from random import Random
 
 import numpy as np
 import pytest
+from branches.tfidf.candidates import candidates
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from branches.tfidf.candidates import candidates
 from branches.tfidf.config import Config
 from branches.tfidf.embed import embed, embedder
 from shared.compute import ComputeConfig

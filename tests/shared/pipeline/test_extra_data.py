@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shared.pipeline.extra_data
 from numpy.typing import NDArray
 from PIL import Image
+from shared.pipeline.extra_data import Extra, extra_stage, extras_of, join, layout_of, load_extra
 
 import branches.stages
-import shared.pipeline.extra_data
 from branches.stages import train_all
 from shared.catalog.public_datasets import read_in_shop, read_sop, read_title_pairs
 from shared.compute import ComputeConfig
 from shared.config import ConfigSection
 from shared.errors import MatcherError
-from shared.pipeline.extra_data import Extra, extra_stage, extras_of, join, layout_of, load_extra
 from shared.pipeline.pools import ALL, load_split, prepare, train_catalog, training_rows
 from shared.pipeline.run import Run
 from shared.pipeline.settings import Settings, branch_names, from_arguments
