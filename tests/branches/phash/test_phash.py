@@ -4,10 +4,10 @@ from random import Random
 import numpy as np
 import pyarrow as pa
 import pytest
+from branches.phash.candidates import candidates
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from branches.phash.candidates import candidates
 from branches.phash.config import Config
 from branches.phash.embed import embed
 from shared.compute import ComputeConfig

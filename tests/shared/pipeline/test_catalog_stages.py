@@ -1,0 +1,240 @@
+"""The stages from the user's data to the listings of every pool."""
+
+import csv
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from itertools import chain, combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.catalog import image_folder, image_memo, images
+from shared.catalog.config import DataConfig
+from shared.catalog.split import SplitConfig
+from shared.compute import ComputeConfig
+from shared.config import ConfigSection
+from shared.demo.config import DemoConfig
+from shared.errors import MatcherError
+from shared.pipeline.catalog_stages import IMAGE_MEMO, TEST, TRAIN, catalog_stages, sources_of, update_stages
+from shared.pipeline.pools import CATALOG_POOL, HOLDOUT_POOL, all_pools, fold_pools, load_catalog, load_split
+from shared.pipeline.run import RunFolder, remembered
+from shared.pipeline.settings import Settings
+from shared.pipeline.stage import Graph
+from shared.schema import Catalog
+
+TESTS = 6  # listings of the demo that make test.csv
+SECTIONS: dict[str, type[ConfigSection]] = {
+    "data": DataConfig,
+    "demo": DemoConfig,
+    "split": SplitConfig,
+    "compute": ComputeConfig,
+}
+FOLDS = fold_pools(3)
+
+
+def settings_of(folder: Path | None, **sections: dict[str, Any]) -> Settings:
+    data = {} if folder is None else {"path": str(folder)}
+    values = {"data": data, "split": {"folds": 3}, "compute": {"threads": 1, "device": "cpu"}}
+    return Settings({name: values.get(name, {}) | sections.get(name, {}) for name in values | sections}, SECTIONS)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def update(folder: Path, settings: Settings, targets: Sequence[str] | None = None, **options: Any) -> list[str]:
+    """Bring the stages of a run up to date as a new process would; returns those that were not skipped."""
+    lines: list[str] = []
+    run = RunFolder(folder, say=lines.append)
+    graph = Graph(catalog_stages(run, settings, sources_of(run, settings)))
+    update_stages(run, settings, graph, list(graph) if targets is None else targets, **options)
+    return [line.split()[0] for line in lines if not line.endswith("unchanged")]
+
+
+def pool(run: Path, name: str) -> Catalog:
+    return load_catalog(RunFolder(run).open(name))
+
+
+@pytest.fixture(scope="module")
+def whole(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on the demo's 40 listings. Not to be written to."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    update(run, settings_of(demo_folder))
+    return run
+
+
+@pytest.fixture
+def tested(demo_folder: Path, tmp_path: Path) -> Path:
+    """The demo with its last listings in a test.csv, labels and all."""
+    folder = tmp_path / "data"
+    shutil.copytree(demo_folder, folder)
+    shutil.copytree(demo_folder / "train_images", folder / "test_images")
+    rows = read_rows(folder / "train.csv")
+    write_rows(folder / "train.csv", rows[:-TESTS])
+    write_rows(folder / "test.csv", rows[-TESTS:])
+    return folder
+
+
+# --- who is in which pool --------------------------------------------------------------------------------------------
+
+
+def test_fold_pools_and_holdout_partition_the_labeled_catalog(whole: Path) -> None:
+    parts = [pool(whole, each.stage).ids.tolist() for each in (*FOLDS, HOLDOUT_POOL)]
+    assert len(parts) == 4
+    assert all(len(part) > 1 for part in parts)
+    assert sorted(chain(*parts)) == sorted(pool(whole, TRAIN).ids)
+
+
+def test_pools_share_no_product(whole: Path) -> None:
+    pools = [pool(whole, each.stage) for each in (*FOLDS, HOLDOUT_POOL)]
+    for column in ("label_group", "image_sha", "title"):
+        for one, other in combinations(pools, 2):
+            assert not set(one.column(column)) & set(other.column(column)) - {None}, column
+
+
+def test_pool_keeps_the_order_of_the_table(whole: Path, demo_folder: Path) -> None:
+    order = [row["posting_id"] for row in read_rows(demo_folder / "train.csv")]
+    assert pool(whole, TRAIN).ids.tolist() == order
+    for each in all_pools(3):
+        ids = pool(whole, each.stage).ids.tolist()
+        assert ids == sorted(ids, key=order.index)
+
+
+def test_catalog_pool_without_test_listings(whole: Path) -> None:
+    catalog = pool(whole, CATALOG_POOL.stage)
+    assert catalog.ids.tolist() == pool(whole, TRAIN).ids.tolist()
+    assert set(catalog.labels) == {None}
+
+
+def test_catalog_pool_with_test_listings(tested: Path, tmp_path: Path) -> None:
+    update(tmp_path / "run", settings_of(tested))
+    catalog = pool(tmp_path / "run", CATALOG_POOL.stage)
+    assert catalog.ids.tolist() == [row["posting_id"] for row in read_rows(tested / "test.csv")]
+    assert set(catalog.labels) == set(pool(tmp_path / "run", TEST).labels) == {None}
+    assert catalog.has_image.all()
+    assert catalog.image_folder == tested / "test_images"
+    assert len(pool(tmp_path / "run", TRAIN)) == 40 - TESTS
+
+
+# --- what a change does again ----------------------------------------------------------------------------------------
+
+
+def test_change_of_seed_splits_anew(demo_folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    update(run, settings_of(demo_folder))
+    before = load_split(RunFolder(run).open("split")).fold.tolist()
+    done = update(run, settings_of(demo_folder, compute={"seed": 1}))
+    assert done == ["split", *(each.stage for each in (*FOLDS, HOLDOUT_POOL))]
+    assert load_split(RunFolder(run).open("split")).fold.tolist() != before
+
+
+def test_change_of_a_test_listing_leaves_the_labeled_ones(tested: Path, tmp_path: Path) -> None:
+    settings = settings_of(tested)
+    update(tmp_path / "run", settings)
+    for path in (tested / "test.csv", tested / "train.csv", *(tested / "train_images").iterdir()):
+        os.utime(path, (1, 1))
+    assert update(tmp_path / "run", settings) == []
+    write_rows(tested / "test.csv", read_rows(tested / "test.csv")[1:])
+    assert update(tmp_path / "run", settings) == [TEST, CATALOG_POOL.stage]
+
+
+def test_change_of_an_image(tested: Path, tmp_path: Path) -> None:
+    settings = settings_of(tested)
+    update(tmp_path / "run", settings)
+    first, second = (tested / "train_images" / row["image"] for row in read_rows(tested / "train.csv")[:2])
+    shutil.copy(second, first)
+    assert update(tmp_path / "run", settings)[:2] == [TRAIN, "split"]
+
+
+def test_images_are_read_again_only_if_their_size_or_time_changed(
+    tested: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    past = time.time() - 60
+    pictures = sorted([*(tested / "train_images").iterdir(), *(tested / "test_images").iterdir()])
+    for path in pictures:
+        os.utime(path, (past, past))
+    read: list[Path] = []
+    plain = images.read_bytes
+
+    def counted(path: Path) -> bytes:
+        content = plain(path)
+        read.append(path)
+        return content
+
+    for module in (image_memo, image_folder, images):
+        if hasattr(module, "read_bytes"):
+            monkeypatch.setattr(module, "read_bytes", counted)
+    settings = settings_of(tested)
+    update(tmp_path / "run", settings)
+    assert {path for path in read if path.parent.name == "train_images"}
+    assert (tmp_path / "run" / IMAGE_MEMO).exists()
+    read.clear()
+    assert update(tmp_path / "run", settings) == []
+    assert read == []
+    used = tested / "train_images" / read_rows(tested / "train.csv")[0]["image"]
+    os.utime(used, (past + 1, past + 1))
+    assert update(tmp_path / "run", settings) == []
+    assert read == [used]
+
+
+def test_redo(demo_folder: Path, tmp_path: Path) -> None:
+    settings = settings_of(demo_folder)
+    update(tmp_path / "run", settings, ["split"])
+    assert update(tmp_path / "run", settings, ["split"], redo=["split"]) == ["split"]
+
+
+# --- settings that are remembered ------------------------------------------------------------------------------------
+
+
+def test_settings_are_remembered_once_the_catalog_is_sound(demo_folder: Path, tmp_path: Path) -> None:
+    run, settings = tmp_path / "run", settings_of(demo_folder)
+    update(run, settings, [])
+    assert remembered(run) == settings.values
+    table = tmp_path / "faulty.csv"
+    table.write_text("posting_id,title\na,red mug\na,fan\n")
+    with pytest.raises(MatcherError, match=r"faulty.csv"):
+        update(run, settings_of(table), [])
+    assert remembered(run) == settings.values
+
+
+def test_missing_data_leaves_no_run_folder(tmp_path: Path) -> None:
+    with pytest.raises(MatcherError, match="nowhere: no such file or folder"):
+        update(tmp_path / "run", settings_of(tmp_path / "nowhere"))
+    assert not (tmp_path / "run").exists()
+
+
+# --- the demo --------------------------------------------------------------------------------------------------------
+
+DEMO = settings_of(None, demo={"listings": 40})
+
+
+def test_moved_run_finds_the_images_of_its_demo(tmp_path: Path) -> None:
+    update(tmp_path / "old", DEMO)
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert "demo" not in update(tmp_path / "new", DEMO)
+    catalog = pool(tmp_path / "new", TRAIN)
+    assert all(path is None or path.exists() for path in catalog.image_paths())
+    assert catalog.has_image.any()
+
+
+def test_demo_that_was_killed_is_made_anew(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    update(run, DEMO, ["demo"])
+    made = RunFolder(run).digest_of("demo")
+    (run / "demo").rename(run / "demo.work")
+    (run / "demo.work" / "manifest.json").unlink()
+    (run / "demo.work" / "data" / "train.csv").unlink()
+    update(run, DEMO, ["demo"])
+    assert RunFolder(run).digest_of("demo") == made
+    assert not (run / "demo.work").exists()
