@@ -37,10 +37,10 @@ Variants = Mapping[str, Mapping[str, Any]]  # name of a variant → the settings
 COMMON: Variants = {
     "not trained": {"epochs": 0, "extra": []},
     "the catalog's own labels alone": {"extra": []},
-    "embeddings not whitened": {"whitened": False},
-    "no memory": {"memory": 0},
-    "memory of 256": {"memory": 256},
-    "memory of 4,096": {"memory": 4096},
+    "embeddings not whitened": {"whitening": False},
+    "no memory": {"memory_size": 0},
+    "memory of 256": {"memory_size": 256},
+    "memory of 4,096": {"memory_size": 4096},
     "memory matched to the batch (XBN)": {"xbn": True},
     "no mining": {"miner_epsilon": None},
     "negative margin 0": {"negative_margin": 0.0},
@@ -82,7 +82,7 @@ class Ablation:
         config = type(self.config).model_validate(self.config.model_dump() | dict(changes))
         half = parts(self.catalog, seed)
         encoders = [self._encoder(config, half, of, seed) for of in (0, 1)]
-        keys = {self.name: config.until("embed"), "seed": seed, "ablation": code_digest("branches.ablation")}
+        keys = {self.name: config.cache_key("embed"), "seed": seed, "ablation": code_digest("branches.ablation")}
 
         def judge(out: Path) -> dict[str, Any]:
             found = self._judge(config, encoders, half)
@@ -97,7 +97,7 @@ class Ablation:
 
     def _encoder(self, config: ConfigSection, half: NDArray[np.int8], of: int, seed: int) -> str:
         """The stage with the encoder that was trained on one of the halves."""
-        keys = {self.name: config.until("train"), "seed": seed, "half": of}
+        keys = {self.name: config.cache_key("train"), "seed": seed, "half": of}
         name = f"{self.name}/ablation/encoder/{digest(keys)[:12]}"
         compute = self.compute.model_copy(update={"seed": seed})
         extras = extras_of(config)

@@ -108,12 +108,12 @@ def train_stage(run: Run, settings: Settings, name: str, encoder: str) -> None:
     extras = extras_of(config)
 
     def work(out: Path) -> Mapping[str, Any]:
-        processes.call(encoder)
+        processes.assign(encoder)
         return _train(run, settings, name, encoder, out)
 
     inputs = {"catalog": run.digest_of("catalog/train"), "split": run.digest_of("split")}
     inputs |= _named_folders(config)
-    keys = {name: config.until("train"), "seed": compute.seed}
+    keys = {name: config.cache_key("train"), "seed": compute.seed}
     if extras:
         inputs |= {extra.stage: run.digest_of(extra.stage) for extra in extras} | unseen_inputs(run, settings, encoder)
         keys["joined by"] = code_digest("shared.pipeline.extra_data")
@@ -150,7 +150,7 @@ def embed_stage(run: Run, settings: Settings, name: str, pool: Pool) -> None:
     inputs = pool_inputs(run, settings, pool)
     if learns(name):
         inputs["encoder"] = run.digest_of(f"{name}/encoder/{pool.encoder}")
-    keys = {name: settings.branch(name).until("embed")}
+    keys = {name: settings.branch(name).cache_key("embed")}
     run.stage(f"{name}/embeddings/{pool.name}", f"branches.{name}.embed", inputs, keys, work)
 
 
@@ -173,7 +173,7 @@ def candidates_stage(run: Run, settings: Settings, name: str, pool: Pool) -> Non
         return {"pairs": len(made)}
 
     inputs = {"embeddings": run.digest_of(f"{name}/embeddings/{pool.name}")}
-    keys = {name: settings.branch(name).until("candidates")}
+    keys = {name: settings.branch(name).cache_key("candidates")}
     run.stage(f"{name}/candidates/{pool.name}", f"branches.{name}.candidates", inputs, keys, work)
 
 
@@ -219,7 +219,7 @@ def main_train(name: str) -> int:
         run.say(f"\n{name} is trained; ./run_all.sh --run {run.folder} does again what depends on it")
 
     def follow(run: Run, settings: Settings) -> None:
-        for encoder in processes.calls():
+        for encoder in processes.assignments():
             with TemporaryDirectory() as thrown_away:
                 _train(run, settings, name, encoder, Path(thrown_away))
 

@@ -182,7 +182,7 @@ def matcher_digest(run: Run, settings: Settings) -> str:
         ArtifactError: A part of it is missing or altered.
     """
     names, plain = settings[EnsembleConfig].branches, Settings(portable(settings.values))
-    read = {name: plain.branch(name).until("candidates") for name in names}
+    read = {name: plain.branch(name).cache_key("candidates") for name in names}
     return digest([matching_files(run, names), names, read])
 
 

@@ -1,36 +1,68 @@
 """What every section of the settings is made of."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
-STEPS = ("train", "embed", "candidates")
+Step = Literal["train", "embed", "candidates"]
+STEPS: tuple[Step, ...] = ("train", "embed", "candidates")
+
+
+@dataclass(frozen=True)
+class AffectsFrom:
+    """Name the first step of a branch that reads a field; without it a field is read from `train` on.
+
+    A change of the field leaves the results of earlier steps up to date.
+
+    Examples:
+        >>> from typing import Annotated
+        >>> class Config(ConfigSection):
+        ...     epochs: int = 3
+        ...     embed_batch: Annotated[int, AffectsFrom("embed")] = 64
+        >>> Config().cache_key("train")
+        {'epochs': 3}
+        >>> Config().cache_key()
+        {'epochs': 3, 'embed_batch': 64}
+    """
+
+    step: Step
 
 
 class ConfigSection(BaseModel):
-    """A named group of settings: typed, documented field by field, refused when a name is unknown.
-
-    Attributes:
-        first_read: For a branch: the step that first reads a field, where that is not training. A change of such a
-            field does not train the encoder again.
-    """
+    """A named group of settings: typed, documented field by field; unknown names are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    first_read: ClassVar[Mapping[str, str]] = {}
 
-    def until(self, step: str) -> dict[str, Any]:
-        """The fields that a branch has read once `step` (`train`, `embed` or `candidates`) is done, JSON-able."""
-        later = set(STEPS[STEPS.index(step) + 1 :])
-        return self.model_dump(mode="json", exclude={name for name, at in self.first_read.items() if at in later})
+    def cache_key(self, step: str | None = None) -> dict[str, Any]:
+        """Return the fields on which the results of a step depend, as JSON-compatible values.
+
+        Args:
+            step: `train`, `embed` or `candidates`: only fields first read by this step or an earlier one. None: all.
+
+        Raises:
+            ValueError: There is no such step.
+        """
+        steps: list[str] = [*STEPS]
+        later = steps[steps.index(step) + 1 :] if step is not None else []
+        exclude = {name for name, field in type(self).model_fields.items() if first_step(field) in later}
+        return self.model_dump(mode="json", exclude=exclude)
+
+
+def first_step(field: FieldInfo) -> Step:
+    """Return the first step that reads a field: that of its `AffectsFrom`, else `train`."""
+    return next((mark.step for mark in field.metadata if isinstance(mark, AffectsFrom)), "train")
 
 
 class BranchConfig(ConfigSection):
-    """The section of a branch: which pairs it proposes, and whatever else it has."""
+    """The settings of every branch: how many candidate pairs it proposes."""
 
-    neighbors: int = Field(50, ge=1, description="nearest listings that each listing proposes, beside ties")
+    neighbors: Annotated[int, AffectsFrom("candidates")] = Field(
+        50, ge=1, description="nearest neighbors that each listing proposes; ties with the last are added"
+    )
 
     @property
     def minimum(self) -> float:
-        """The least similarity of a pair that the branch proposes."""
+        """The smallest similarity of a candidate pair."""
         return 0.0

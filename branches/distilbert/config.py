@@ -2,11 +2,12 @@
 
 from pydantic import Field
 
+from shared.config import BranchConfig
 from shared.training.config import TrainingConfig
 
 
-class Config(TrainingConfig):
-    """ConfigSection `distilbert`: titles that mean the same product."""
+class Config(TrainingConfig, BranchConfig):
+    """Match titles that mean the same product."""
 
     model: str = Field(
         "minilm", description="minilm (packaged, no network needed), a Hugging Face name, or a folder with its files"
@@ -15,4 +16,4 @@ class Config(TrainingConfig):
     epochs: int = Field(3, ge=0, description="passes over the training listings; 0 keeps the pretrained weights")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of the units left out in training")
     learning_rate: float = Field(1e-4, ge=0, description="peak learning rate of the pretrained part")
-    negative_margin: float = Field(0.5, ge=-1, le=1, description="a non-match less similar than this costs nothing")
+    negative_margin: float = Field(0.5, ge=-1, le=1, description="a non-match with a cosine below this costs nothing")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from branches.image.config import Config
-from branches.image.data import distinct_pictures, read_batch
+from branches.image.data import distinct_images, read_batch
 from branches.image.model import check_size, restore
 from shared.compute import ComputeConfig
 from shared.schema import Catalog, Embedder, Embeddings, Flags
@@ -44,12 +44,12 @@ def embedder(pool: Catalog, encoder: Path | None, config: Config, compute: Compu
 
     def embed_listings(catalog: Catalog) -> Embeddings:
         rows = np.flatnonzero(catalog.has_image)
-        paths, picture = distinct_pictures(catalog, rows)
+        paths, picture = distinct_images(catalog, rows)
 
         def load(positions: NDArray[np.int64]) -> tuple[Inputs, Flags]:
             chosen = [paths[at] for at in positions]
             pictures, usable = read_batch(chosen, config.embed_size, preprocessing.interpolation)
-            return {"pictures": preprocessing(pictures)}, usable
+            return {"images": preprocessing(pictures)}, usable
 
         batches = full_batches(np.arange(len(paths)), config.embed_batch)
         vectors = encode(model, load, batches, len(paths), config, compute, "image")

@@ -58,7 +58,7 @@ def command(
     parser = _parser(description, usage, new_data, options)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with processes.joined():
+        with processes.connect():
             parser.epilog = "settings, as --section.key=value (defaults shown):\n" + help_text(sections)
             arguments, rest = parser.parse_known_args(argv)
             run = opened(arguments)
@@ -72,7 +72,7 @@ def command(
                     return 0
                 with nullcontext() if new_data and only_reads(arguments) else run.locked():
                     body(run, settings, arguments)
-                processes.dismiss()
+                processes.release()
     except MatcherError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
