@@ -14,7 +14,7 @@ VETO = "quantity_conflict"  # the pair feature that is 1 where two titles state 
 
 
 class EnsembleConfig(ConfigSection):
-    """ConfigSection `ensemble`: which branches take part, and what is told of the pairs they propose."""
+    """Section `ensemble`: which branches take part, and what is told of the pairs they propose."""
 
     branches: list[str] = Field(
         ["image", "distilbert", "tfidf", "phash"], min_length=1, description="folders of branches/, in order"
@@ -40,7 +40,7 @@ class EnsembleConfig(ConfigSection):
 
 
 class ScorerConfig(ConfigSection):
-    """ConfigSection `scorer`: the LightGBM model that scores each pair."""
+    """Section `scorer`: the LightGBM model that scores each pair."""
 
     rounds: int = Field(1500, ge=1, description="most boosting rounds; early stopping chooses")
     patience: int = Field(40, ge=1, description="rounds without a better log loss before stopping")
@@ -58,7 +58,7 @@ class ScorerConfig(ConfigSection):
 
 
 class TuneConfig(ConfigSection):
-    """ConfigSection `tune`: what the decision is tuned for, and over which rules."""
+    """Section `tune`: what the decision is tuned for, and over which rules."""
 
     rules: list[Rule] = Field(
         list(get_args(Rule)),
