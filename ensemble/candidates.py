@@ -13,38 +13,35 @@ from branches import stages as branch
 from ensemble.config import EnsembleConfig
 from ensemble.pool_views import BranchView, PoolViews
 from shared.compute import ComputeConfig
-from shared.metrics.matching import label_codes
+from shared.metrics.matching import count_true_pairs, label_codes, same_product
 from shared.pipeline.cli import step_command
 from shared.pipeline.pools import Pool, all_pools, pool_catalog, pool_inputs, prepare
 from shared.pipeline.run import Run, write_json
 from shared.pipeline.settings import Settings
-from shared.schema import Candidates, Pairs
+from shared.schema import CandidatePairs, Candidates
 from shared.search.sorting import distinct
 
 RANKS = (1, 2, 5, 10, 20, 50)  # neighbors a listing for which recall is told
 
 
-def union(proposals: Iterable[Candidates], n: int) -> Pairs:
+def union(proposals: Iterable[Candidates], n: int) -> CandidatePairs:
     """Every pair that at least one branch proposes, sorted by (left, right).
 
     Args:
         proposals: The branches' candidates of one pool of `n` listings.
         n: Listings in the pool.
     """
-    keys = [c.left.astype(np.int64) * n + c.right for c in proposals]
-    key = distinct(np.concatenate([np.zeros(0, dtype=np.int64), *keys]))
-    return Pairs(n, (key // max(n, 1)).astype(np.int32), (key % max(n, 1)).astype(np.int32))
+    key = distinct(np.concatenate([np.zeros(0, dtype=np.int64), *(proposal.key for proposal in proposals)]))
+    return CandidatePairs(n, (key // max(n, 1)).astype(np.int32), (key % max(n, 1)).astype(np.int32))
 
 
 def recall(left: NDArray[np.int32], right: NDArray[np.int32], codes: NDArray[np.integer]) -> float:
     """Share of the true pairs that are among the given ones; 1 where there is none to find."""
-    found = int(((codes[left] == codes[right]) & (codes[left] >= 0)).sum())
-    sizes = np.bincount(codes[codes >= 0], minlength=1)
-    true = int((sizes * (sizes - 1) // 2).sum())
-    return found / true if true else 1.0
+    true = count_true_pairs(codes)
+    return int(same_product(left, right, codes).sum()) / true if true else 1.0
 
 
-def recall_by_branch(pool: PoolViews, pairs: Pairs) -> dict[str, float]:
+def recall_by_branch(pool: PoolViews, pairs: CandidatePairs) -> dict[str, float]:
     """Recall of true pairs by each branch's candidates and by their union."""
     codes = label_codes(pool.catalog.labels)
     by_branch = {name: recall(e.candidates.left, e.candidates.right, codes) for name, e in pool.branches.items()}
@@ -93,9 +90,9 @@ def load_pool(run: Run, settings: Settings, pool: Pool) -> PoolViews:
     return PoolViews(pool_catalog(run, settings, pool), views, compute.xp(), compute.cpu_threads)
 
 
-def load_pairs(run: Run, pool: Pool) -> Pairs:
+def load_pairs(run: Run, pool: Pool) -> CandidatePairs:
     """The candidate pairs of a pool of a run."""
-    return Pairs.load(run.open(f"ensemble/candidates/{pool.name}") / "pairs.parquet")
+    return CandidatePairs.load(run.open(f"ensemble/candidates/{pool.name}") / "pairs.parquet")
 
 
 def candidates_stage(run: Run, settings: Settings, pool: Pool) -> None:

@@ -1,4 +1,4 @@
-"""Measures a run on its holdout, which no encoder, scorer or threshold has seen: the ensemble and each branch."""
+"""Evaluates a run on its holdout, which no encoder, scorer or threshold has seen: the ensemble and each branch."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 from branches import stages as branch
 from ensemble.candidates import missed, recall
 from ensemble.config import EnsembleConfig, TuneConfig
-from ensemble.decision.decision import groups_of
-from ensemble.decision.tuning import fold_codes, load_decision, tune
+from ensemble.decision.decision import Decision, groups_of
+from ensemble.decision.tuning import best_threshold, fold_codes, load_decision
 from ensemble.evaluation.calibration import calibration
 from ensemble.evaluation.summary import summary
-from ensemble.match_result import Result
+from ensemble.match_result import MatchResult
 from ensemble.score import load_scores, match_all
-from ensemble.scorer.training import is_match, load_fold_scores
-from shared.metrics.matching import label_codes, measure
+from ensemble.scorer.training import load_fold_scores
+from shared.metrics.matching import label_codes, measure, same_product
 from shared.pipeline.cli import command
 from shared.pipeline.pools import HOLDOUT_POOL, Pool, fold_pools, pool_catalog
 from shared.pipeline.run import Run, write_json
 from shared.pipeline.settings import Settings
-from shared.schema import Catalog, Matches, Pairs
+from shared.schema import CandidatePairs, Catalog, Matches, ScoredPairs
 
 
 def evaluate_stage(run: Run, settings: Settings) -> None:
@@ -51,44 +51,49 @@ def evaluate_stage(run: Run, settings: Settings) -> None:
 
 
 def evaluate_ensemble(run: Run, catalog: Catalog) -> dict[str, Any]:
-    """Figures of the ensemble on the holdout, and what the branches propose there by rank."""
-    result = Result.decided(load_decision(run), catalog, load_scores(run, HOLDOUT_POOL))
+    """Return the metrics of the ensemble on the holdout, and the recall of the branches' candidates there by rank."""
+    result = MatchResult.from_scores(load_decision(run), catalog, load_scores(run, HOLDOUT_POOL))
     recalls = json.loads((run.open("ensemble/candidates/holdout") / "recall.json").read_text(encoding="utf-8"))
-    figures = figures_of(result.matches, result.pairs, label_codes(catalog.labels))
-    return figures | {"recall_by_rank": recalls["by_rank"]}
+    metrics = metrics_of_matches(result.match_rows, result.scored_pairs, label_codes(catalog.labels))
+    return metrics | {"recall_by_rank": recalls["by_rank"]}
 
 
-def figures_of(matches: Matches, pairs: Pairs, codes: NDArray[np.integer]) -> dict[str, Any]:
-    """Figures of what was decided on candidate pairs; true pairs missed are apart by whether they were proposed."""
-    figures = measure(matches, groups_of(matches), codes).to_json()
+def metrics_of_matches(matches: Matches, pairs: CandidatePairs, codes: NDArray[np.integer]) -> dict[str, Any]:
+    """Return the metrics of matches by name, with the shares of the true pairs that were missed, and why.
+
+    Args:
+        matches: The matches of n listings.
+        pairs: The candidate pairs that the matches were decided on.
+        codes: Label code of each listing, int [n]; -1 where there is no label.
+    """
+    metrics = measure(matches, groups_of(matches), codes).to_json()
     proposed = recall(pairs.left, pairs.right, codes)
-    return figures | {"recall_of_candidates": proposed} | missed(proposed, figures["pair_recall"])
+    return metrics | {"recall_of_candidates": proposed} | missed(proposed, metrics["pair_recall"])
 
 
 def evaluate_calibration(run: Run, settings: Settings) -> dict[str, Any]:
     """How well the out-of-fold scores of all fold pools' candidate pairs do as probabilities."""
     scored = [load_fold_scores(run, pool) for pool in fold_pools(settings)]
-    match = [is_match(pairs, codes) for pairs, codes in zip(scored, fold_codes(run, settings), strict=True)]
-    return calibration(
-        np.concatenate([pairs.score for pairs in scored if pairs.score is not None]), np.concatenate(match)
-    )
+    codes = fold_codes(run, settings)
+    match = [same_product(pairs.left, pairs.right, of_pool) for pairs, of_pool in zip(scored, codes, strict=True)]
+    return calibration(np.concatenate([pairs.score for pairs in scored]), np.concatenate(match))
 
 
 def evaluate_branch(run: Run, settings: Settings, name: str, catalog: Catalog) -> dict[str, Any]:
-    """Figures of one branch alone on the holdout, at the threshold of its similarity that was best out of fold."""
-    alone = {"rules": ["threshold"], "objective": "row_f1", "veto": False, "pool_size": None, "drift": 0.0}
-    rule = settings[TuneConfig].model_copy(update=alone | {"resamples": 2, "smoothing": 0.0})
+    """Return the metrics of one branch alone on the holdout, at its best threshold on cosine out of fold."""
+    config = settings[TuneConfig]
     folds = [similarity_as_score(run, name, pool) for pool in fold_pools(settings)]
-    tuned = tune(list(zip(folds, fold_codes(run, settings), strict=True)), rule)
+    pools = list(zip(folds, fold_codes(run, settings), strict=True))
+    best = best_threshold(pools, "threshold", count=config.thresholds, max_matches=config.max_matches)
     pairs = similarity_as_score(run, name, HOLDOUT_POOL)
-    figures = figures_of(tuned.decision.apply(pairs), pairs, label_codes(catalog.labels))
-    return figures | {"threshold": tuned.decision.threshold}
+    matches = Decision("threshold", best.threshold, config.max_matches).apply(pairs)
+    return metrics_of_matches(matches, pairs, label_codes(catalog.labels)) | {"threshold": best.threshold}
 
 
-def similarity_as_score(run: Run, name: str, pool: Pool) -> Pairs:
-    """A branch's candidates, scored by nothing but their similarity."""
-    found = branch.load_candidates(run, name, pool)
-    return Pairs(found.n, found.left, found.right, score=np.clip(found.similarity, 0, 1))
+def similarity_as_score(run: Run, name: str, pool: Pool) -> ScoredPairs:
+    """Return a branch's candidates with their cosine, clipped to [0, 1], as score."""
+    candidates = branch.load_candidates(run, name, pool)
+    return ScoredPairs.of(candidates, np.clip(candidates.similarity, 0, 1))
 
 
 def metrics_of(run: Run) -> dict[str, Any]:
@@ -105,7 +110,8 @@ def metrics_of(run: Run) -> dict[str, Any]:
     return {
         **evaluation,
         "out_of_fold": {name: curves[name] for name in ("row_f1", "threshold", "pool_sizes")} | calibrated,
-        "decision": asdict(decision) | {"holdout_threshold": decision.threshold_in(evaluation["holdout"]["pool_size"])},
+        "decision": asdict(decision)
+        | {"holdout_threshold": decision.threshold_for(evaluation["holdout"]["pool_size"])},
         "stages": stages,
         "total": {
             "seconds": round(sum(stage["seconds"] for stage in stages.values()), 3),

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ensemble.bundle.archive import Bundle
-from ensemble.evaluate import figures_of
-from ensemble.evaluation.summary import judged
+from ensemble.evaluate import metrics_of_matches
+from ensemble.evaluation.summary import summarize_labeled
 from ensemble.index.commands import add_options, use_index, uses_index
-from ensemble.match_result import Result
+from ensemble.match_result import MatchResult
 from ensemble.matcher import Matcher
 from ensemble.score import match_all
 from shared.catalog.reader import DataConfig, read_labels, without_pictures
@@ -49,14 +49,16 @@ def match_new(run: Run, settings: Settings, out: Path, *, evaluate: bool) -> Non
     figures: dict[str, Any] | None = None
     if labels is not None:
         codes = label_codes(labels)
-        figures = figures_of(result.matches, result.pairs, codes) | {"labeled": int(np.sum(codes >= 0))}
-        run.say(judged(figures) + "\n")
+        figures = metrics_of_matches(result.match_rows, result.scored_pairs, codes) | {
+            "labeled": int(np.sum(codes >= 0))
+        }
+        run.say(summarize_labeled(figures) + "\n")
     write(result, figures, out)
     shown = " · ".join(f"{label} {count:,}" for label, count in result.summary().items())
     run.say(f"{shown}\nwritten to {out}")
 
 
-def write(result: Result, figures: Mapping[str, Any] | None, out: Path) -> None:
+def write(result: MatchResult, figures: Mapping[str, Any] | None, out: Path) -> None:
     """Write matches into a folder, and their figures; without any, those of earlier matches there are removed."""
     earlier = (out / "matches.parquet").exists()
     with replaced_folder(out) as folder:

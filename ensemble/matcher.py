@@ -16,7 +16,7 @@ from ensemble.candidates import union
 from ensemble.config import EnsembleConfig
 from ensemble.decision.tuning import load_decision
 from ensemble.features import pair_features
-from ensemble.match_result import Result
+from ensemble.match_result import MatchResult
 from ensemble.pool_views import BranchView, PoolViews, Words
 from ensemble.scorer.training import load_scorer
 from shared.catalog.reader import DataConfig, frame_catalog
@@ -25,7 +25,7 @@ from shared.errors import ArtifactError
 from shared.pipeline.pools import ALL
 from shared.pipeline.run import Run, digest
 from shared.pipeline.settings import Settings, merge, portable, remembered
-from shared.schema import Candidates, Catalog, Embedder, Embeddings, Pairs
+from shared.schema import CandidatePairs, Candidates, Catalog, Embedder, Embeddings, PairFeatures
 from shared.search.exact import Known
 
 SCORER, DECISION = "ensemble/scorer", "ensemble/decision"
@@ -115,7 +115,7 @@ class Matcher:
             result = self.match_catalog(frame_catalog(listings, folder, config, self._compute))
         return Matched(**{name: table.to_pandas() for name, table in result.tables().items()})
 
-    def match_catalog(self, catalog: Catalog) -> Result:
+    def match_catalog(self, catalog: Catalog) -> MatchResult:
         """Match listings, as a pool of their own; their labels are not used."""
         return self.match_embedded(catalog, self.embed(catalog))
 
@@ -137,7 +137,7 @@ class Matcher:
         """What embeds other listings by one branch, to be compared with those of a pool."""
         return branch.embedder(self._run, self.settings, name, pool)
 
-    def match_embedded(self, catalog: Catalog, embeddings: Mapping[str, Embeddings]) -> Result:
+    def match_embedded(self, catalog: Catalog, embeddings: Mapping[str, Embeddings]) -> MatchResult:
         """Match listings that are embedded already.
 
         Args:
@@ -155,22 +155,22 @@ class Matcher:
         self,
         catalog: Catalog,
         views: Mapping[str, BranchView],
-        described: Pairs | None = None,
+        described: PairFeatures | None = None,
         words: Words | None = None,
     ) -> PoolViews:
         """Listings with every branch's view of them, in the order of `branches`, and what is known of them besides."""
         return PoolViews(catalog, views, self._compute.xp(), self._compute.cpu_threads, described, words)
 
-    def match_pool(self, pool: PoolViews) -> Result:
+    def match_pool(self, pool: PoolViews) -> MatchResult:
         """Match listings of which every branch's embeddings and candidates are known."""
         described = self.describe(pool, self.proposed(pool))
-        return Result.decided(self.decision, pool.catalog, self.scorer.score(described, pool.xp, pool.threads))
+        return MatchResult.from_scores(self.decision, pool.catalog, self.scorer.score(described, pool.xp, pool.threads))
 
-    def proposed(self, pool: PoolViews) -> Pairs:
+    def proposed(self, pool: PoolViews) -> CandidatePairs:
         """The pairs that the branches propose."""
         return union((view.candidates for view in pool.branches.values()), len(pool))
 
-    def describe(self, pool: PoolViews, pairs: Pairs) -> Pairs:
+    def describe(self, pool: PoolViews, pairs: CandidatePairs) -> PairFeatures:
         """Pairs of a pool with their features; where they are not all that are proposed, the pool says which are."""
         return pair_features(pool, pairs, self.settings[EnsembleConfig].features)
 

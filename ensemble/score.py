@@ -8,13 +8,13 @@ from typing import Any
 
 from ensemble.decision.tuning import load_decision, tune_all
 from ensemble.features import load_features
-from ensemble.match_result import Result
+from ensemble.match_result import MatchResult
 from ensemble.scorer.training import load_scorer
 from shared.compute import ComputeConfig
 from shared.pipeline.pools import CATALOG_POOL, HOLDOUT_POOL, Pool, pool_catalog, pool_inputs
 from shared.pipeline.run import Run
 from shared.pipeline.settings import Settings
-from shared.schema import Pairs
+from shared.schema import ScoredPairs
 
 
 def score_stage(run: Run, settings: Settings, pool: Pool) -> None:
@@ -30,9 +30,9 @@ def score_stage(run: Run, settings: Settings, pool: Pool) -> None:
     run.stage(f"ensemble/scores/{pool.name}", "ensemble.score", inputs, {}, work)
 
 
-def load_scores(run: Run, pool: Pool) -> Pairs:
+def load_scores(run: Run, pool: Pool) -> ScoredPairs:
     """The scored pairs of the holdout or of the catalog."""
-    return Pairs.load(run.open(f"ensemble/scores/{pool.name}") / "pairs.parquet")
+    return ScoredPairs.load(run.open(f"ensemble/scores/{pool.name}") / "pairs.parquet")
 
 
 def match_stage(run: Run, settings: Settings) -> None:
@@ -40,7 +40,7 @@ def match_stage(run: Run, settings: Settings) -> None:
 
     def work(out: Path) -> Mapping[str, Any]:
         catalog, scored = pool_catalog(run, settings, CATALOG_POOL), load_scores(run, CATALOG_POOL)
-        result = Result.decided(load_decision(run), catalog, scored)
+        result = MatchResult.from_scores(load_decision(run), catalog, scored)
         result.save(out)
         return result.summary()
 

@@ -22,26 +22,27 @@ from branches import stages as branch
 from ensemble.candidates import union
 from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.decision.decision import Decision
-from ensemble.decision.tuning import fold_codes, tune
-from ensemble.evaluate import figures_of, similarity_as_score
+from ensemble.decision.tuning import best_threshold, fold_codes, tune
+from ensemble.evaluate import metrics_of_matches, similarity_as_score
 from ensemble.features import FAMILIES, load_features
-from ensemble.pool_views import locate
 from ensemble.score import load_scores
 from ensemble.scorer.training import load_fold_scores
 from shared.metrics.matching import label_codes, row_scores
 from shared.pipeline.pools import HOLDOUT_POOL, fold_pools, pool_catalog
 from shared.pipeline.run import Run, write_json
 from shared.pipeline.settings import Settings, Values
-from shared.schema import Candidates, Floats, Pairs
+from shared.schema import CandidatePairs, Candidates, Floats, ScoredPairs, locate
 
 FULL = "the whole system"
 # A baseline is tuned in the plainest way, whatever the run's decision is tuned for.
-SIMPLY = {"resamples": 2, "drift": 0, "smoothing": 0}
+SIMPLY = {"resamples": 2, "prior_shift": 0, "smoothing": 0}
 PLAIN = TuneConfig().model_dump(mode="json", exclude={"thresholds", "max_matches"}) | SIMPLY
 ONE_THRESHOLD = {"tune": PLAIN | {"rules": ["threshold"]}}
 SWEEPS = 5  # times that the threshold of every branch is tuned with those of the others fixed
 
-Score = Callable[[Run, Settings], list[Pairs]]  # the scored pairs of the fold pools, then of the half to be judged
+Score = Callable[
+    [Run, Settings], list[ScoredPairs]
+]  # the scored pairs of the fold pools, then of the half to be judged
 
 
 @dataclass(frozen=True)
@@ -67,23 +68,23 @@ class System:
 # --- how pairs are scored --------------------------------------------------------------------------------------------
 
 
-def by_scorer(run: Run, settings: Settings) -> list[Pairs]:
+def by_scorer(run: Run, settings: Settings) -> list[ScoredPairs]:
     """By the scorer, out of fold in the fold pools."""
     return [*(load_fold_scores(run, pool) for pool in fold_pools(settings)), load_scores(run, HOLDOUT_POOL)]
 
 
-def by_similarity(name: str, run: Run, settings: Settings) -> list[Pairs]:
+def by_similarity(name: str, run: Run, settings: Settings) -> list[ScoredPairs]:
     """A branch's own candidates by their similarity."""
     return [similarity_as_score(run, name, pool) for pool in (*fold_pools(settings), HOLDOUT_POOL)]
 
 
-def by_mean(run: Run, settings: Settings) -> list[Pairs]:
+def by_mean(run: Run, settings: Settings) -> list[ScoredPairs]:
     """All candidates by the mean cosine of the branches that know both listings."""
     pools = [load_features(run, pool) for pool in (*fold_pools(settings), HOLDOUT_POOL)]
     return [_scored(p, np.nan_to_num(p.features["all_cosine"].to_numpy())) for p in pools]
 
 
-def by_any(names: Sequence[str], run: Run, settings: Settings) -> list[Pairs]:
+def by_any(names: Sequence[str], run: Run, settings: Settings) -> list[ScoredPairs]:
     """Pairs that any of the branches finds, each at a threshold of its own.
 
     The thresholds are tuned on the fold pools: one at a time with the others fixed, until no row F1 is gained. Scores
@@ -99,7 +100,7 @@ def by_any(names: Sequence[str], run: Run, settings: Settings) -> list[Pairs]:
 
 
 def any_thresholds(
-    pools: Sequence[tuple[Pairs, Floats, NDArray[np.integer]]], tuning: TuneConfig
+    pools: Sequence[tuple[CandidatePairs, Floats, NDArray[np.integer]]], tuning: TuneConfig
 ) -> NDArray[np.float64]:
     """The thresholds of branches that are united, float64 [branches].
 
@@ -115,9 +116,10 @@ def any_thresholds(
             others = np.delete(np.arange(len(thresholds)), at)
             found = [(s[others] >= thresholds[others, None]).any(axis=0) for _, s, _ in pools]
             scored = [_scored(p, np.where(f, 1, s[at])) for (p, s, _), f in zip(pools, found, strict=True)]
-            tuned = tune([(p, codes) for p, (_, _, codes) in zip(scored, pools, strict=True)], tuning)
+            labeled = [(p, codes) for p, (_, _, codes) in zip(scored, pools, strict=True)]
+            tuned = best_threshold(labeled, "threshold", count=tuning.thresholds, max_matches=tuning.max_matches)
             if tuned.row_f1 > best:
-                best, thresholds[at] = tuned.row_f1, tuned.decision.threshold
+                best, thresholds[at] = tuned.row_f1, tuned.threshold
         if best <= before:
             break
     return thresholds
@@ -136,16 +138,16 @@ def best_scaled(similarity: Floats, thresholds: NDArray[np.float64]) -> Floats:
     return scaled
 
 
-def _spread(pairs: Pairs, found: Candidates) -> Floats:
+def _spread(pairs: CandidatePairs, found: Candidates) -> Floats:
     """A branch's similarity of each pair, float32 [p]; 0 where it did not propose it."""
-    at, known = locate(pairs, found.left, found.right, np)
+    at, known = locate(pairs.key, found.key)
     out = np.zeros(len(pairs), dtype=np.float32)
     out[known] = np.clip(found.similarity, 0, 1)[at[known]]
     return out
 
 
-def _scored(pairs: Pairs, score: NDArray[Any]) -> Pairs:
-    return Pairs(pairs.n, pairs.left, pairs.right, score=np.clip(score, 0, 1).astype(np.float32))
+def _scored(pairs: CandidatePairs, score: NDArray[Any]) -> ScoredPairs:
+    return ScoredPairs.of(pairs, np.clip(score, 0, 1).astype(np.float32))
 
 
 def systems(settings: Settings) -> dict[str, System]:
@@ -158,18 +160,18 @@ def systems(settings: Settings) -> dict[str, System]:
     found += [System(" or ".join(group), partial(by_any, group), ONE_THRESHOLD) for group in united]
     found += [System("mean cosine", by_mean, ONE_THRESHOLD)]
     found += [System(f"scorer, {rule}", by_scorer, {"tune": {"rules": [rule]}}) for rule in settings[TuneConfig].rules]
-    if settings[TuneConfig].drift and settings[TuneConfig].pool_size is None:
-        found += [System("threshold as tuned", by_scorer, {"tune": {"drift": 0}})]
+    if settings[TuneConfig].prior_shift and settings[TuneConfig].pool_size is None:
+        found += [System("threshold as tuned", by_scorer, {"tune": {"prior_shift": 0}})]
     if settings[TuneConfig].smoothing:
         found += [System("the highest point of the curve", by_scorer, {"tune": {"smoothing": 0}})]
-    if not settings[TuneConfig].veto:
-        found += [System("with the quantity veto", by_scorer, {"tune": {"veto": True}})]
+    if not settings[TuneConfig].quantity_veto:
+        found += [System("with the quantity veto", by_scorer, {"tune": {"quantity_veto": True}})]
     for name in names if len(names) > 1 else []:
         rest = [other for other in names if other != name]
         found.append(System(f"without {name}", by_scorer, {"ensemble": {"branches": rest}}))
     used = settings[EnsembleConfig].features
     for family in used if len(used) > 1 else []:
-        left_out = {"leave_out": [*scorer.leave_out, family]}
+        left_out = {"exclude_features": [*scorer.exclude_features, family]}
         found.append(System(f"without the features of {family}", by_scorer, {"scorer": left_out}))
     for family in [family for family in FAMILIES if family not in used]:
         more = {"features": [*used, family]}
@@ -191,8 +193,8 @@ def judge_stage(run: Run, settings: Settings, system: System) -> Path:
         catalog = pool_catalog(run, settings, HOLDOUT_POOL)
         codes = label_codes(catalog.labels)
         matches = decision.apply(pairs, catalog.ids)
-        figures = figures_of(matches, pairs, codes)
-        figures |= {"rule": decision.rule, "threshold": decision.threshold_in(pairs.n)}
+        figures = metrics_of_matches(matches, pairs, codes)
+        figures |= {"rule": decision.rule, "threshold": decision.threshold_for(pairs.n)}
         figures["at_best"] = max(figures["row_f1"], _best(decision, pairs, codes, settings[TuneConfig]))
         write_json(out / "figures.json", figures)
         columns = {"posting_id": pa.array(catalog.ids, pa.string()), "row_f1": row_scores(matches, codes)[:, 2]}
@@ -209,7 +211,10 @@ def judge_stage(run: Run, settings: Settings, system: System) -> Path:
     return run.stage("judged", "ensemble.ablation.variants", {name: run.digest_of(name) for name in reads}, keys, work)
 
 
-def _best(decision: Decision, pairs: Pairs, codes: NDArray[np.integer], tuning: TuneConfig) -> float:
-    """The row F1 that the decision's rule has at the best threshold on the very pairs that are judged."""
-    plain = {"rules": [decision.rule], "objective": "row_f1", "pool_size": None}
-    return tune([(pairs, codes)], tuning.model_copy(update=plain | SIMPLY)).row_f1
+def _best(decision: Decision, pairs: ScoredPairs, codes: NDArray[np.integer], tuning: TuneConfig) -> float:
+    """Return the row F1 of the decision's rule at the best threshold on the very pairs that are judged."""
+    most, veto = decision.max_matches, decision.quantity_veto
+    best = best_threshold(
+        [(pairs, codes)], decision.rule, count=tuning.thresholds, max_matches=most, quantity_veto=veto
+    )
+    return best.row_f1

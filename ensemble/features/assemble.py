@@ -1,4 +1,4 @@
-"""Puts the families of pair features together, for a pool in memory and for every pool of a run."""
+"""Joins the families of pair features, for a pool in memory and for every pool of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from ensemble.candidates import candidates_all, load_pairs, load_pool
 from ensemble.config import EnsembleConfig, Family
-from ensemble.features.attributes import of_attributes
+from ensemble.features.attributes import attribute_features
 from ensemble.features.branches import of_branches
 from ensemble.features.images import of_pictures
 from ensemble.features.titles import of_titles
@@ -19,32 +19,50 @@ from ensemble.pool_views import BranchView, PoolViews
 from shared.pipeline.pools import Pool, all_pools, pool_inputs
 from shared.pipeline.run import Run
 from shared.pipeline.settings import Settings
-from shared.schema import CATALOG_SCHEMA, Catalog, Embeddings, Floats, Pairs
+from shared.schema import CATALOG_SCHEMA, CandidatePairs, Catalog, Embeddings, Floats, PairFeatures
 from shared.search.exact import nearest
 
-FAMILIES: dict[Family, Callable[[PoolViews, Pairs], dict[str, Floats]]] = {
+FAMILIES: dict[Family, Callable[[PoolViews, CandidatePairs], dict[str, Floats]]] = {
     "branches": of_branches,
     "titles": of_titles,
-    "attributes": of_attributes,
+    "attributes": attribute_features,
     "pictures": of_pictures,
 }
 
 
-def pair_features(pool: PoolViews, pairs: Pairs, families: Iterable[Family] = tuple(FAMILIES)) -> Pairs:
-    """The same pairs with their features, float32 columns by name; NaN where a feature says nothing."""
+def pair_features(pool: PoolViews, pairs: CandidatePairs, families: Iterable[Family] = tuple(FAMILIES)) -> PairFeatures:
+    """Return the same pairs with their features, float32 columns by name; NaN means unknown.
+
+    Args:
+        pool: n listings with every branch's view of them.
+        pairs: Pairs of these listings.
+        families: Families of features, in the order of their columns.
+
+    Examples:
+        >>> table = CATALOG_SCHEMA.empty_table()
+        >>> nobody = PoolViews(Catalog(table), {"tfidf": empty_view()})
+        >>> no_rows = np.zeros(0, np.int32)
+        >>> described = pair_features(nobody, CandidatePairs(0, no_rows, no_rows), ["branches"])
+        >>> list(described.features)[:3]
+        ['tfidf_cosine', 'tfidf_rank_low', 'tfidf_rank_high']
+    """
     columns: dict[str, Floats] = {}
     for family in families:
         columns |= FAMILIES[family](pool, pairs)
-    return Pairs(pairs.n, pairs.left, pairs.right, pd.DataFrame(columns))
+    return PairFeatures(pairs.n, pairs.left, pairs.right, pd.DataFrame(columns, index=range(len(pairs))))
 
 
 def feature_names(branches: Iterable[str]) -> dict[Family, list[str]]:
-    """The features of each family where these branches take part: family → columns of `pair_features`."""
-    nothing = Embeddings(np.zeros((0, 1), dtype=np.float32), np.zeros(0, dtype=np.bool_))
-    view = BranchView(nothing, nearest(nothing, 1, np))
-    nobody = PoolViews(Catalog(CATALOG_SCHEMA.empty_table()), dict.fromkeys(branches, view))
+    """Return the names of the features of each family: family → columns of `pair_features` with these branches."""
+    empty_pool = PoolViews(Catalog(CATALOG_SCHEMA.empty_table()), dict.fromkeys(branches, empty_view()))
     rows = np.zeros(0, dtype=np.int32)
-    return {name: list(family(nobody, Pairs(0, rows, rows))) for name, family in FAMILIES.items()}
+    return {name: list(family(empty_pool, CandidatePairs(0, rows, rows))) for name, family in FAMILIES.items()}
+
+
+def empty_view() -> BranchView:
+    """Return a branch's view of a pool without listings."""
+    embeddings = Embeddings(np.zeros((0, 1), dtype=np.float32), np.zeros(0, dtype=np.bool_))
+    return BranchView(embeddings, nearest(embeddings, 1, np))
 
 
 def features_stage(run: Run, settings: Settings, pool: Pool) -> None:
@@ -67,9 +85,9 @@ def features_stage(run: Run, settings: Settings, pool: Pool) -> None:
     )
 
 
-def load_features(run: Run, pool: Pool) -> Pairs:
-    """The described pairs of a pool of a run."""
-    return Pairs.load(run.open(f"ensemble/features/{pool.name}") / "pairs.parquet")
+def load_features(run: Run, pool: Pool) -> PairFeatures:
+    """Return the pairs of a pool of a run with their features."""
+    return PairFeatures.load(run.open(f"ensemble/features/{pool.name}") / "pairs.parquet")
 
 
 def features_all(run: Run, settings: Settings) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.metrics.matching import group_sizes, midways, same_group, set_scores
+from shared.metrics.matching import group_sizes, midways, same_product, set_scores
 from shared.schema import Candidates, Embeddings, Flags, Rows
 from shared.search.exact import nearest
 
@@ -100,7 +100,7 @@ def _list_scores(candidates: Candidates, codes: NDArray[np.integer]) -> tuple[fl
     pair = np.concatenate([np.flatnonzero(candidates.rank_left), np.flatnonzero(candidates.rank_right)])
     sides = np.repeat([0, 1], [np.count_nonzero(candidates.rank_left), np.count_nonzero(candidates.rank_right)])
     listing = np.where(sides == 0, candidates.left[pair], candidates.right[pair])
-    same = same_group(codes, candidates.left, candidates.right)[pair]
+    same = same_product(candidates.left, candidates.right, codes)[pair]
     order = np.lexsort((same, -candidates.similarity[pair], listing))
     listing, same = listing[order], same[order]
     place, hits = _running(listing, same, candidates.n)
@@ -132,7 +132,7 @@ def _gains(left: Rows, right: Rows, codes: NDArray[np.integer]) -> NDArray[np.fl
     listing = np.concatenate([left, right])
     order = np.lexsort((pair, listing))
     listing, pair = listing[order], pair[order]
-    same = same_group(codes, left, right)[pair]
+    same = same_product(left, right, codes)[pair]
     place, hits = _running(listing, same, len(codes))
     true = group_sizes(codes)[listing]
     before, after = 2 * (1 + hits - same) / (1 + place + true), 2 * (1 + hits) / (2 + place + true)
