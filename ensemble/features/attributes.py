@@ -166,6 +166,7 @@ def has_conflict(pairs: PairFeatures) -> Flags | None:
     """Return where two titles state different quantities, bool [p]; None if the pairs lack that feature.
 
     Examples:
+        >>> import pandas as pd
         >>> table = pd.DataFrame({QUANTITY_CONFLICT: np.array([1, np.nan], np.float32)})
         >>> has_conflict(PairFeatures(3, np.array([0, 1], np.int32), np.array([1, 2], np.int32), table)).tolist()
         [True, False]

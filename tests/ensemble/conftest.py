@@ -14,7 +14,7 @@ from ensemble.candidates import union
 from ensemble.pool_views import BranchView, PoolViews
 from shared.demo import make_demo
 from shared.pipeline.run import ROOT
-from shared.schema import CATALOG_SCHEMA, Catalog, Embeddings, Pairs
+from shared.schema import CATALOG_SCHEMA, CandidatePairs, Catalog, Embeddings
 from shared.search.exact import nearest
 
 VOCABULARY = "tas ransel wanita pria hitam 500ml 2 lusin isi 10 pcs iphone 8 64gb lem kaos xl merah ori murah"
@@ -84,7 +84,7 @@ def make_pool() -> MakePool:
 
 
 @pytest.fixture(scope="session")
-def proposed() -> Callable[[PoolViews], Pairs]:
+def proposed() -> Callable[[PoolViews], CandidatePairs]:
     """All that the branches of a pool propose."""
     return lambda pool: union((view.candidates for view in pool.branches.values()), len(pool))
 
@@ -104,9 +104,9 @@ def moved() -> Callable[[PoolViews, np.ndarray], PoolViews]:
 
 
 @pytest.fixture(scope="session")
-def every_pair() -> Callable[[int], Pairs]:
+def every_pair() -> Callable[[int], CandidatePairs]:
     """All pairs of n listings."""
-    return lambda n: Pairs(n, *(rows.astype(np.int32) for rows in np.triu_indices(n, 1)))
+    return lambda n: CandidatePairs(n, *(rows.astype(np.int32) for rows in np.triu_indices(n, 1)))
 
 
 # --- a finished run ---------------------------------------------------------------------------------------------------

@@ -1,33 +1,32 @@
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 import networkx as nx
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from ensemble.config import VETO
 from ensemble.decision.decision import RULES, Decision, groups_of
-from ensemble.decision.rules import AverageLink, Min2, Threshold, capped, symmetric
-from ensemble.decision.tuning import cuts
+from ensemble.decision.rules import AverageLink, Min2, Threshold, both_directions, keep_best
+from ensemble.decision.tuning import thresholds_to_try
 from shared.errors import ArtifactError
-from shared.schema import Matches, Pairs
+from shared.schema import Matches, ScoredPairs
 
 Edges = dict[tuple[int, int], float]
 Found = dict[int, list[int]]
 THRESHOLDS = np.linspace(0, 1, 41)
 
 
-def scored(n: int, edges: Edges) -> Pairs:
+def scored(n: int, edges: Edges) -> ScoredPairs:
     ends = np.array(sorted(edges), dtype=np.int32).reshape(-1, 2)
     score = np.array([edges[i, j] for i, j in sorted(edges)], dtype=np.float32)
-    return Pairs(n, ends[:, 0].copy(), ends[:, 1].copy(), score=score)
+    return ScoredPairs(n, ends[:, 0].copy(), ends[:, 1].copy(), score)
 
 
 def random_graph(n: int, links: int, seed: int) -> Edges:
@@ -192,7 +191,7 @@ def test_a_chain_of_a_hundred_thousand_listings_takes_seconds(rule: str) -> None
     n = 100_000
     left = np.arange(n - 1, dtype=np.int32)
     score = np.random.default_rng(0).random(n - 1).astype(np.float32)
-    chain = Pairs(n, left, left + 1, score=score)
+    chain = ScoredPairs(n, left, left + 1, score)
     matches = Decision(rule, 0.01).apply(chain)  # type: ignore[arg-type]
     assert len(groups_of(matches)) == n
     if rule in ("threshold", "min2"):
@@ -286,29 +285,21 @@ def test_no_more_than_the_best_matches_are_kept() -> None:
 @given(graphs(), st.integers(1, 4))
 def test_the_cap_keeps_the_front_of_every_list(graph: tuple[int, Edges], most: int) -> None:
     every = Threshold(scored(*graph)).matches(0)
-    assert found(capped(every, most)) == {i: rows[:most] for i, rows in found(every).items()}
+    assert found(keep_best(every, most)) == {i: rows[:most] for i, rows in found(every).items()}
 
 
 def test_equal_scores_stand_by_row() -> None:
     ends = np.array([0, 0, 1], dtype=np.int32), np.array([2, 3, 2], dtype=np.int32)
-    assert found(symmetric(4, *ends, np.array([0.5, 0.5, 0.5]))) == {0: [2, 3], 1: [2], 2: [0, 1], 3: [0]}
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_pairs_without_scores_cannot_be_decided_on(rule: str) -> None:
-    with pytest.raises(ValueError, match="must be scored"):
-        RULES[rule](Pairs(2, np.array([0], dtype=np.int32), np.array([1], dtype=np.int32)))  # type: ignore[index]
+    assert found(both_directions(4, *ends, np.array([0.5, 0.5, 0.5]))) == {0: [2, 3], 1: [2], 2: [0, 1], 3: [0]}
 
 
 # --- veto ------------------------------------------------------------------------------------------------------------
 
 
-def conflicting(pairs: Pairs, conflicts: set[tuple[int, int]]) -> Pairs:
-    """The same pairs; those of `conflicts` state different quantities, every third other one is unknown."""
-    ends = list(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))
-    column = [1.0 if pair in conflicts else (np.nan if at % 3 == 0 else 0.0) for at, pair in enumerate(ends)]
-    table = pd.DataFrame({VETO: np.array(column, dtype=np.float32)})
-    return Pairs(pairs.n, pairs.left, pairs.right, table, pairs.score)
+def conflicting(pairs: ScoredPairs, conflicts: set[tuple[int, int]]) -> ScoredPairs:
+    """The same pairs; those of `conflicts` state different quantities."""
+    ends = zip(pairs.left.tolist(), pairs.right.tolist(), strict=True)
+    return replace(pairs, conflict=np.array([pair in conflicts for pair in ends], dtype=bool))
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -321,7 +312,7 @@ def test_a_veto_keeps_pairs_apart_and_is_the_rule_on_the_others(rule: str, seed:
     as_zero = scored(n, edges | dict.fromkeys(vetoed, 0.0))
     dropped = 0
     for threshold in (0.1, 0.3, 0.6):
-        found = Decision(rule, threshold, veto=True).apply(pairs, ids)  # type: ignore[arg-type]
+        found = Decision(rule, threshold, quantity_veto=True).apply(pairs, ids)  # type: ignore[arg-type]
         plain = Decision(rule, threshold).apply(as_zero, ids)  # type: ignore[arg-type]
         ends = [tuple(sorted(pair)) for pair in zip(plain.listing.tolist(), plain.match.tolist(), strict=True)]
         keep = np.array([pair not in vetoed for pair in ends])
@@ -334,13 +325,14 @@ def test_a_veto_keeps_pairs_apart_and_is_the_rule_on_the_others(rule: str, seed:
 
 def test_a_veto_takes_no_place_under_the_cap() -> None:
     pairs = conflicting(scored(4, {(0, 1): 0.9, (0, 2): 0.8, (0, 3): 0.7}), {(0, 1)})
-    assert found(Decision("threshold", 0.5, max_matches=1, veto=True).apply(pairs)) == {0: [2], 1: [], 2: [0], 3: [0]}
+    decision = Decision("threshold", 0.5, max_matches=1, quantity_veto=True)
+    assert found(decision.apply(pairs)) == {0: [2], 1: [], 2: [0], 3: [0]}
 
 
 def test_a_veto_needs_to_know_what_titles_state() -> None:
-    with pytest.raises(ArtifactError, match="quantity_conflict"):
-        Decision("threshold", 0.5, veto=True).apply(scored(2, {(0, 1): 0.9}))
-    assert len(Decision("threshold", 0.5, veto=True).apply(scored(2, {}))) == 0
+    with pytest.raises(ArtifactError, match="needs pairs that were compared by the quantities"):
+        Decision("threshold", 0.5, quantity_veto=True).apply(scored(2, {(0, 1): 0.9}))
+    assert len(Decision("threshold", 0.5, quantity_veto=True).apply(scored(2, {}))) == 0
 
 
 # --- saved and read again --------------------------------------------------------------------------------------------
@@ -359,7 +351,7 @@ def close_scores() -> Iterator[np.float32]:
 def test_a_decision_read_again_selects_the_same_pairs(rule: str, tmp_path: Path) -> None:
     scores = list(close_scores())
     pairs = scored(2 * len(scores), {(2 * at, 2 * at + 1): float(score) for at, score in enumerate(scores)})
-    for threshold in cuts(np.array(scores), 100):
+    for threshold in thresholds_to_try(np.array(scores), 100):
         decision = Decision(rule, float(threshold), 7)  # type: ignore[arg-type]
         decision.save(tmp_path / "decision.json")
         read = Decision.load(tmp_path / "decision.json")
@@ -392,37 +384,40 @@ def test_what_is_no_decision_is_refused(text: str, tmp_path: Path) -> None:
 
 
 def test_the_threshold_moves_with_the_size_of_the_pool_at_hand() -> None:
-    decision = Decision("threshold", 0.5, pool_size=4, drift=1.0)
-    assert decision.threshold_in(4) == pytest.approx(0.5)
-    assert decision.threshold_in(12) == pytest.approx(0.75)  # odds of 1 become odds of 3
-    assert decision.threshold_in(2) == pytest.approx(1 / 3)
-    assert decision.threshold_in(1) == pytest.approx(0.2)
-    assert decision.threshold_in(0) == pytest.approx(1 / 9)  # no lower than for an eighth
-    assert decision.threshold_in(32) == decision.threshold_in(400) == pytest.approx(8 / 9)  # nor higher than for eight
-    fixed = decision.fixed(12)
-    assert fixed.threshold_in(4) == fixed.threshold_in(12) == decision.threshold_in(12)
+    decision = Decision("threshold", 0.5, pool_size=4, prior_shift=1.0)
+    assert decision.threshold_for(4) == pytest.approx(0.5)
+    assert decision.threshold_for(12) == pytest.approx(0.75)  # odds of 1 become odds of 3
+    assert decision.threshold_for(2) == pytest.approx(1 / 3)
+    assert decision.threshold_for(1) == pytest.approx(0.2)
+    assert decision.threshold_for(0) == pytest.approx(1 / 9)  # no lower than for an eighth
+    assert decision.threshold_for(32) == decision.threshold_for(400) == pytest.approx(8 / 9)  # nor higher than for 8
+    fixed = decision.fix_size(12)
+    assert fixed.threshold_for(4) == fixed.threshold_for(12) == decision.threshold_for(12)
     edges = {(0, 1): 0.7, (2, 3): 0.4}
     assert found(decision.apply(scored(4, edges))) == {0: [1], 1: [0], 2: [], 3: []}
     assert len(decision.apply(scored(12, edges))) == 0
     assert len(Decision("threshold", 0.5, pool_size=4).apply(scored(12, edges))) == 2
-    assert len(Decision("threshold", 0.5, drift=1.0).apply(scored(12, edges))) == 2  # nobody said for which pool
+    assert len(Decision("threshold", 0.5, prior_shift=1.0).apply(scored(12, edges))) == 2  # nobody said for which pool
 
 
-@pytest.mark.parametrize("drift", [-0.1, 1.1, float("nan")])
-def test_no_drift_beyond_a_prior_shift(drift: float) -> None:
-    with pytest.raises(ValueError, match="drift"):
-        Decision("threshold", 0.5, drift=drift)
+@pytest.mark.parametrize("prior_shift", [-0.1, 1.1, float("nan")])
+def test_no_prior_shift_beyond_a_prior_shift(prior_shift: float) -> None:
+    with pytest.raises(ValueError, match="prior_shift"):
+        Decision("threshold", 0.5, prior_shift=prior_shift)
 
 
 def test_a_decision_is_plain_json(tmp_path: Path) -> None:
-    decision = Decision("min2", 1 / 3, 9, veto=True, pool_size=70_000, drift=0.35)
+    decision = Decision("min2", 1 / 3, 9, quantity_veto=True, pool_size=70_000, prior_shift=0.35)
     decision.save(tmp_path / "d.json")
-    about = {"rule": "min2", "threshold": 1 / 3, "max_matches": 9, "veto": True, "pool_size": 70_000}
-    about |= {"drift": 0.35}
+    about = {"rule": "min2", "threshold": 1 / 3, "max_matches": 9, "quantity_veto": True, "pool_size": 70_000}
+    about |= {"prior_shift": 0.35}
     assert json.loads((tmp_path / "d.json").read_text()) == about
     assert Decision.load(tmp_path / "d.json") == decision
 
 
-def test_a_decision_of_before_there_was_a_veto_is_read(tmp_path: Path) -> None:
-    (tmp_path / "d.json").write_text('{"rule": "average_link", "threshold": 0.25, "max_matches": 7}')
-    assert Decision.load(tmp_path / "d.json") == Decision("average_link", 0.25, 7, veto=False, pool_size=None)
+@pytest.mark.parametrize("older", [{}, {"veto": False, "pool_size": 400, "drift": 1.0}])
+def test_load_refuses_an_older_decision(older: dict[str, object], tmp_path: Path) -> None:
+    text = json.dumps({"rule": "average_link", "threshold": 0.25, "max_matches": 7} | older)
+    (tmp_path / "d.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"d\.json is not a decision of this version: .* tuned again"):
+        Decision.load(tmp_path / "d.json")

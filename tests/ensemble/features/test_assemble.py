@@ -9,13 +9,13 @@ from ensemble.config import Family
 from ensemble.features import FAMILIES, feature_names, pair_features
 from ensemble.features.incidence import incidence, shared_weight
 from ensemble.pool_views import PoolViews
-from shared.schema import Pairs
+from shared.schema import PairFeatures
 
 Make = Callable[..., Any]
 TITLES = ["Tas Ransel 500 ml", "tas ransel 0.5l", "Kaos merah XL isi 10", "kaos red xl 10 pcs", None, "tas", "!!!"]
 
 
-def by_ids(pool: PoolViews, described: Pairs) -> pd.DataFrame:
+def by_ids(pool: PoolViews, described: PairFeatures) -> pd.DataFrame:
     """Features by the unordered ids of the two listings."""
     ids = pool.catalog.ids
     index = [tuple(sorted((ids[i], ids[j]))) for i, j in zip(described.left, described.right, strict=True)]

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ensemble.features.attributes import PARSERS, of_attributes, quantity_conflict
+from ensemble.features.attributes import PARSERS, attribute_features, quantity_conflict
 from ensemble.pool_views import PoolViews
 from shared.catalog.titles import normalize
-from shared.schema import Pairs
+from shared.schema import CandidatePairs
 
-ONE = Pairs(2, np.array([0], dtype=np.int32), np.array([1], dtype=np.int32))
+ONE = CandidatePairs(2, np.array([0], dtype=np.int32), np.array([1], dtype=np.int32))
 
 
 def stated(kind: str, title: str) -> set[str]:
@@ -22,7 +22,8 @@ def described(make_catalog: Callable[..., Any]) -> Callable[[str, str], dict[str
     """All attribute features of two titles."""
 
     def describe(one: str, other: str) -> dict[str, float]:
-        return {name: float(v[0]) for name, v in of_attributes(PoolViews(make_catalog([one, other]), {}), ONE).items()}
+        features = attribute_features(PoolViews(make_catalog([one, other]), {}), ONE)
+        return {name: float(column[0]) for name, column in features.items()}
 
     return describe
 
@@ -140,11 +141,11 @@ def test_what_neither_title_states_is_unknown(described: Callable[..., dict[str,
 
 
 def test_features_equal_set_arithmetic(
-    make_random_catalog: Callable[..., Any], every_pair: Callable[[int], Pairs]
+    make_random_catalog: Callable[..., Any], every_pair: Callable[[int], CandidatePairs]
 ) -> None:
     pool = PoolViews(make_random_catalog(25, seed=3), {})
     pairs = every_pair(25)
-    features = of_attributes(pool, pairs)
+    features = attribute_features(pool, pairs)
     for kind, parse in PARSERS.items():
         sets = [parse(title) for title in pool.titles]
         for at, (i, j) in enumerate(zip(pairs.left, pairs.right, strict=True)):
@@ -155,8 +156,10 @@ def test_features_equal_set_arithmetic(
             assert np.array_equal(found, expected, equal_nan=True)
 
 
-def test_no_pairs_and_no_listings(make_catalog: Callable[..., Any], every_pair: Callable[[int], Pairs]) -> None:
+def test_no_pairs_and_no_listings(
+    make_catalog: Callable[..., Any], every_pair: Callable[[int], CandidatePairs]
+) -> None:
     for n in (0, 1):
         pool = PoolViews(make_catalog(["sabun 2 pcs"] * n), {})
-        assert all(column.shape == (0,) for column in of_attributes(pool, every_pair(n)).values())
+        assert all(column.shape == (0,) for column in attribute_features(pool, every_pair(n)).values())
         assert quantity_conflict(pool, every_pair(n)).shape == (0,)
