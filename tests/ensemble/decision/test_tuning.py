@@ -64,7 +64,7 @@ def curve_of(tuned: TunedDecision, rule: str) -> RuleCurve:
 @given(st.lists(st.floats(0, 1, width=32), max_size=30), st.integers(2, 12))
 @example([0.5, float(np.nextafter(np.float32(0.5), np.float32(1)))], 5)
 @example([0.25, 0.25, 0.75, 0.75], 200)
-def test_a_cut_lies_between_two_neighboring_distinct_scores(scores: list[float], count: int) -> None:
+def test_thresholds_lie_between_scores(scores: list[float], count: int) -> None:
     array = np.array(scores, dtype=np.float32)
     values = sorted({float(value) for value in array if value >= MIN_SCORE})
     found = thresholds_to_try(array, count).tolist()
@@ -81,7 +81,7 @@ def test_a_cut_lies_between_two_neighboring_distinct_scores(scores: list[float],
     assert min(found) > MIN_SCORE
 
 
-def test_cuts_are_spread_over_the_ranks_of_the_scores() -> None:
+def test_thresholds_are_spread_over_ranks() -> None:
     scores = np.concatenate([np.linspace(0.1, 0.2, 900), np.linspace(0.2, 1, 100)[1:]])
     assert np.searchsorted(np.sort(scores), thresholds_to_try(scores, 11)).tolist() == pytest.approx(
         np.linspace(0, 998, 11), abs=1
@@ -91,7 +91,7 @@ def test_cuts_are_spread_over_the_ranks_of_the_scores() -> None:
 # --- the best of a known curve ---------------------------------------------------------------------------------------
 
 
-def test_the_threshold_that_separates_is_found() -> None:
+def test_tune_finds_separating_threshold() -> None:
     right = {(0, 1): 0.8, (2, 3): 0.7, (4, 5): 0.61}
     wrong = {(0, 2): 0.59, (1, 3): 0.3, (4, 6): 0.5}
     tuned = tune([pool(7, right | wrong, [0, 0, 1, 1, 2, 2, 3])], TuneConfig())
@@ -102,7 +102,7 @@ def test_the_threshold_that_separates_is_found() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_no_decision_that_was_tried_is_better(seed: int) -> None:
+def test_tune_beats_every_decision_tried(seed: int) -> None:
     pools = [random_pool(40, seed), random_pool(25, seed + 10)]
     config = TuneConfig(thresholds=25, max_matches=4, prior_shift=0)  # the pools differ in size
     tuned = tune(pools, config)
@@ -125,14 +125,14 @@ def test_no_decision_that_was_tried_is_better(seed: int) -> None:
 
 
 @pytest.mark.parametrize("rules", [["threshold", "min2"], ["min2", "threshold"], ["average_link", "min2", "threshold"]])
-def test_of_equal_rules_the_first_wins(rules: list[str]) -> None:
+def test_tune_of_equal_rules_takes_first(rules: list[str]) -> None:
     clear = {(0, 1): 0.9, (2, 3): 0.8, (0, 2): 0.1}
     tuned = tune([pool(4, clear, [0, 0, 1, 1])], TuneConfig.model_validate({"rules": rules}))
     assert tuned.decision.rule == rules[0]
     assert tuned.chosen.row_f1 == 1
 
 
-def test_min2_is_chosen_where_every_listing_has_a_match() -> None:
+def test_tune_takes_min2_where_all_have_matches() -> None:
     right, wrong = {(0, 1): 0.9, (4, 5): 0.8, (2, 3): 0.2}, {(0, 4): 0.3}
     config = TuneConfig(rules=["threshold", "min2"])
     tuned = tune([pool(6, right | wrong, [0, 0, 1, 1, 2, 2])], config)
@@ -141,7 +141,7 @@ def test_min2_is_chosen_where_every_listing_has_a_match() -> None:
     assert max(f1 for _, f1 in curve_of(tuned, "threshold").curve) < 1
 
 
-def test_a_rule_that_forces_matches_loses_where_listings_have_none() -> None:
+def test_tune_avoids_min2_where_many_have_none() -> None:
     singles = {(i, i + 1): 0.3 for i in range(2, 9)}
     config = TuneConfig(rules=["min2", "threshold"])
     tuned = tune([pool(10, singles | {(0, 1): 0.9}, [0, 0, *range(1, 9)])], config)
@@ -150,7 +150,7 @@ def test_a_rule_that_forces_matches_loses_where_listings_have_none() -> None:
     assert max(f1 for _, f1 in curve_of(tuned, "min2").curve) < 1
 
 
-def test_average_link_wins_where_single_links_mislead() -> None:
+def test_tune_takes_average_link_where_links_mislead() -> None:
     cliques = [pair for k in (0, 5, 10) for pair in combinations(range(k, k + 5), 2)]
     right = {(i, j): 0.4 if j - i == 4 else 0.75 for i, j in cliques}
     wrong = {(4, 5): 0.6, (9, 10): 0.6, (0, 14): 0.6}
@@ -160,14 +160,14 @@ def test_average_link_wins_where_single_links_mislead() -> None:
     assert tuned.chosen.row_f1 == 1
 
 
-def test_all_pairs_may_be_right() -> None:
+def test_tune_with_only_true_pairs() -> None:
     tuned = tune([pool(4, {(0, 1): 0.6, (2, 3): 0.9}, [0, 0, 1, 1])], TuneConfig())
     assert tuned.decision.rule == "threshold"
     assert tuned.decision.threshold < 0.6
     assert tuned.chosen.row_f1 == 1
 
 
-def test_a_pool_without_a_pair_is_judged_too() -> None:
+def test_tune_counts_pools_without_pairs() -> None:
     some = pool(2, {(0, 1): 0.9}, [0, 0])
     alone = pool(3, {}, [0, 1, 2])
     tuned = tune([some, alone], TuneConfig())
@@ -175,7 +175,7 @@ def test_a_pool_without_a_pair_is_judged_too() -> None:
     assert tune([alone], TuneConfig()).chosen.row_f1 == 1
 
 
-def test_the_cap_on_matches_takes_part() -> None:
+def test_tune_with_a_cap() -> None:
     edges = {pair: 0.9 - 0.01 * sum(pair) for pair in combinations(range(6), 2)}
     pools = [pool(6, edges, [0] * 6)]
     free, tight = (tune(pools, TuneConfig(max_matches=most)) for most in (50, 1))
@@ -186,7 +186,7 @@ def test_the_cap_on_matches_takes_part() -> None:
 
 
 @pytest.mark.parametrize("spread", [0.1, 0.4, 1.5])
-def test_a_smoothed_curve_is_a_mean_around_each_threshold(spread: float) -> None:
+def test_smooth_equals_kernel_mean(spread: float) -> None:
     at = np.sort(np.random.default_rng(0).uniform(0.05, 0.95, 30))
     logit = np.log(at / (1 - at))
     rugged = np.random.default_rng(1).random(30)
@@ -197,7 +197,7 @@ def test_a_smoothed_curve_is_a_mean_around_each_threshold(spread: float) -> None
     assert smooth([0.3], rugged[:1], spread).tolist() == rugged[:1].tolist()
 
 
-def test_a_lone_peak_is_not_taken_for_the_best_threshold() -> None:
+def test_smoothing_ignores_a_lone_peak() -> None:
     right = {(2 * k, 2 * k + 1): 0.6 + k / 100 for k in range(20)}
     lucky = {(40, 41): 0.25, (42, 43): 0.26, (44, 45): 0.27}  # true pairs just above a host of wrong ones
     wrong = {(2 * k, 2 * k + 3): 0.2 + k / 1000 for k in range(18)} | {(46, 48): 0.28}
@@ -213,7 +213,7 @@ def test_a_lone_peak_is_not_taken_for_the_best_threshold() -> None:
 
 @pytest.mark.parametrize("rule", ["threshold", "min2", "average_link"])
 @pytest.mark.parametrize("unlabeled", [0, 9])
-def test_the_figures_of_listings_add_up_to_those_of_the_pool(rule: Rule, unlabeled: int) -> None:
+def test_listing_metrics_add_up_to_pool_metrics(rule: Rule, unlabeled: int) -> None:
     pairs, codes = random_pool(40, 1)
     codes = np.where(np.arange(40) < unlabeled, -1, codes)
     for threshold in (0.2, 0.5, 0.8):
@@ -226,7 +226,7 @@ def test_the_figures_of_listings_add_up_to_those_of_the_pool(rule: Rule, unlabel
         assert pair_f1(sums) == pytest.approx(expected.pair_f1)
 
 
-def test_without_pairs_nothing_is_wrong_and_nothing_missed() -> None:
+def test_listing_metrics_without_pairs() -> None:
     none = Matches(3, *np.zeros((2, 0), dtype=np.int32), np.zeros(0, dtype=np.float32))
     sums = listing_metrics(none, np.array([0, 1, -1])).sum(axis=0)
     assert (pair_precision(sums), pair_recall(sums), pair_f1(sums)) == (1, 1, 1)
@@ -235,7 +235,7 @@ def test_without_pairs_nothing_is_wrong_and_nothing_missed() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_pair_f1_can_be_the_aim(seed: int) -> None:
+def test_objective_pair_f1(seed: int) -> None:
     pools = [random_pool(40, seed), random_pool(30, seed + 5)]
     config = TuneConfig(objective="pair_f1", rules=["threshold"], thresholds=500, smoothing=0)
     tuned = tune(pools, config)
@@ -249,7 +249,7 @@ def test_pair_f1_can_be_the_aim(seed: int) -> None:
 
 
 @pytest.mark.parametrize("least", [0.8, 0.9, 1.0])
-def test_the_best_recall_at_a_demanded_precision(least: float) -> None:
+def test_objective_recall_at_precision(least: float) -> None:
     pools = [random_pool(60, 3)]
     tuned = tune(pools, TuneConfig(objective=f"precision>={least}", rules=["threshold"], thresholds=2000))
     (pairs, codes), score = pools[0], pools[0][0].score
@@ -267,13 +267,13 @@ def test_the_best_recall_at_a_demanded_precision(least: float) -> None:
     assert "NaN" not in json.dumps(tuned.to_json())
 
 
-def test_a_precision_that_nothing_reaches_is_an_error_that_says_how_far_one_gets() -> None:
+def test_objective_unreached_names_best_precision() -> None:
     wrong_on_top = pool(6, {(0, 2): 0.95, (0, 1): 0.9, (2, 3): 0.8, (1, 4): 0.3}, [0, 0, 1, 1, 2, 3])
     with pytest.raises(MatcherError, match=r"precision>=0\.9 .* is 0\.667, by threshold"):
         tune([wrong_on_top], TuneConfig(objective="precision>=0.9", rules=["threshold"]))
 
 
-def test_a_rule_that_misses_the_precision_is_not_chosen_even_if_it_is_the_simplest() -> None:
+def test_rule_below_precision_is_not_chosen() -> None:
     groups = {pair: 0.9 for k in range(0, 60, 3) for pair in combinations(range(k, k + 3), 2)}
     bridges = {(k + 2, k + 3): 0.9 for k in range(0, 57, 3)}
     pools = [pool(60, groups | bridges, [at // 3 for at in range(60)])]
@@ -287,13 +287,13 @@ BAD = ["f1", "", "precision", "precision>=", "precision>=0", "precision>=1.01", 
 
 
 @pytest.mark.parametrize("text", [*BAD, "precision<=0.5", "precision>=.9.5"])
-def test_an_aim_that_is_none_is_refused(text: str) -> None:
+def test_objective_refuses_other_texts(text: str) -> None:
     with pytest.raises(MatcherError, match=r"tune.objective=.*: an objective is row_f1, pair_f1, or precision>=P"):
         Settings({"tune": {"objective": text}})
 
 
 @pytest.mark.parametrize("text", ["precision>=0.95", "precision>=.95", " precision >= 0.95 "])
-def test_an_aim_may_be_written_as_one_likes(text: str) -> None:
+def test_objective_allows_blanks(text: str) -> None:
     assert Objective.parse(TuneConfig(objective=text).objective).min_precision == 0.95
 
 
@@ -307,7 +307,7 @@ def blocks(count: int, right: Edges, wrong: Edges, codes: list[int]) -> ScoredPo
     return pool(count * size, many, [code + k * (max(codes) + 1) for k in range(count) for code in codes])
 
 
-def test_a_rule_that_is_clearly_better_is_chosen_though_it_is_not_the_simplest() -> None:
+def test_clearly_better_rule_is_chosen() -> None:
     right, wrong = {(0, 1): 0.9, (4, 5): 0.8, (2, 3): 0.2}, {(0, 4): 0.3}
     pools = [blocks(40, right, wrong, [0, 0, 1, 1, 2, 2])]
     tuned = tune(pools, TuneConfig(rules=["threshold", "min2"]))
@@ -317,7 +317,7 @@ def test_a_rule_that_is_clearly_better_is_chosen_though_it_is_not_the_simplest()
     assert tuned.choice.shortfall == (0, 0)
 
 
-def test_of_rules_that_tie_but_for_noise_the_simplest_is_chosen() -> None:
+def test_rule_within_noise_is_chosen_if_simplest() -> None:
     common = blocks(60, {(0, 1): 0.9, (2, 3): 0.8}, {(0, 2): 0.6}, [0, 0, 1, 1])
     extra = pool(2, {(0, 1): 0.1}, [0, 0])  # one product in a hundred that min2 alone gets right
     tuned = tune([common, extra], TuneConfig(rules=["threshold", "min2"]))
@@ -334,7 +334,7 @@ def test_of_rules_that_tie_but_for_noise_the_simplest_is_chosen() -> None:
     assert stored["interval"][0] <= stored["values"]["threshold"] <= stored["interval"][1]
 
 
-def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+def test_intervals_have_nominal_coverage() -> None:
     """Of means over products of known spread: nine in ten intervals hold the true mean."""
     rng, held = np.random.default_rng(0), 0
     for seed in range(60):
@@ -347,7 +347,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     assert 0.8 <= held / 60 < 1
 
 
-def test_a_resample_is_the_objective_of_the_drawn_products() -> None:
+def test_resample_equals_drawn_products() -> None:
     pools = [random_pool(30, 1), random_pool(20, 2)]
     product = product_codes([codes for _, codes in pools])
     ready = RuleOnPools("threshold", pools, 50)
@@ -361,7 +361,7 @@ def test_a_resample_is_the_objective_of_the_drawn_products() -> None:
                 assert value == pytest.approx(float(Objective.parse(aim).values(found[taken].sum(axis=0))))
 
 
-def test_products_are_told_apart_across_pools_and_the_unlabeled_stand_alone() -> None:
+def test_product_codes_over_pools() -> None:
     assert product_codes([np.array([0, 1, 0, -1, -1]), np.array([1, 1, -1])]).tolist() == [0, 1, 0, 2, 3, 4, 4, 5]
 
 
@@ -392,7 +392,7 @@ def market(n: int, density: float, seed: int) -> ScoredPool:
 
 
 @pytest.mark.parametrize("rule", ["threshold", "average_link"])
-def test_the_threshold_for_a_larger_pool_is_near_its_best_and_beats_the_one_that_was_tuned(rule: Rule) -> None:
+def test_threshold_for_a_larger_pool_is_better(rule: Rule) -> None:
     large = [market(2_000, 0.016, 1)]
     config = TuneConfig(rules=[rule], thresholds=60, pool_size=2_000)
     tuned = tune([market(500, 0.016, 2), market(500, 0.016, 3)], config)
@@ -410,7 +410,7 @@ def test_the_threshold_for_a_larger_pool_is_near_its_best_and_beats_the_one_that
     assert (line["for a pool of"], line["corrected from"]) == (2_000, tuned.chosen.threshold)
 
 
-def test_the_size_it_was_tuned_on_moves_nothing() -> None:
+def test_threshold_for_the_same_size_stays() -> None:
     pools = [random_pool(40, 1), random_pool(40, 2)]
     as_tuned, same = (tune(pools, TuneConfig(rules=["threshold"], pool_size=size)) for size in (None, 40))
     assert as_tuned.decision.threshold == as_tuned.chosen.threshold
@@ -418,7 +418,7 @@ def test_the_size_it_was_tuned_on_moves_nothing() -> None:
     assert as_tuned.decision.pool_size == same.decision.pool_size == 40
 
 
-def test_a_decision_moves_with_the_pool_unless_a_size_was_named_or_it_is_to_stay() -> None:
+def test_prior_shift_follows_settings() -> None:
     pools = [market(300, 0.1, 2)]
     moving, named, still = (
         tune(pools, TuneConfig(rules=["threshold"], thresholds=60, **given))  # type: ignore[arg-type]
@@ -433,9 +433,7 @@ def test_a_decision_moves_with_the_pool_unless_a_size_was_named_or_it_is_to_stay
 
 
 @given(st.floats(0.001, 0.999), st.floats(0, 1), st.floats(1 / MAX_SIZE_RATIO, MAX_SIZE_RATIO))
-def test_a_threshold_moves_toward_precision_in_larger_pools_and_back(
-    at: float, prior_shift: float, ratio: float
-) -> None:
+def test_shift_threshold_is_monotone_and_inverse(at: float, prior_shift: float, ratio: float) -> None:
     there = shift_threshold(at, prior_shift, ratio)
     assert 0 < there < 1
     assert (there >= at - 1e-12) if ratio >= 1 else (there <= at + 1e-12)
@@ -448,7 +446,7 @@ def test_a_threshold_moves_toward_precision_in_larger_pools_and_back(
 
 
 @pytest.mark.parametrize(("option", "size"), [(["--pool-size", "70000"], 70_000), ([], None)])
-def test_the_command_takes_a_pool_size_and_remembers_it_as_a_setting(
+def test_command_takes_pool_size(
     option: list[str], size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Settings] = []
@@ -461,7 +459,7 @@ def test_the_command_takes_a_pool_size_and_remembers_it_as_a_setting(
 
 
 @pytest.mark.parametrize("size", ["0", "-3"])
-def test_a_pool_of_nobody_is_refused(
+def test_command_refuses_pool_size_below_one(
     size: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["tune", "--run", str(tmp_path), f"--pool-size={size}"])
@@ -482,14 +480,14 @@ def test_best_threshold_equals_tune_without_its_extras(rule: Rule) -> None:
     assert best.row_f1 == tuned.chosen.row_f1
 
 
-def test_best_threshold_with_a_quantity_veto_ignores_conflicts() -> None:
+def test_best_threshold_with_quantity_veto() -> None:
     pairs, codes = pool(4, {(0, 1): 0.6, (2, 3): 0.9}, [0, 0, 1, 2])
     vetoed = replace(pairs, conflict=np.array([False, True]))
     assert best_threshold([(vetoed, codes)], "threshold", quantity_veto=True).row_f1 == 1
     assert best_threshold([(vetoed, codes)], "threshold").row_f1 < 1
 
 
-def test_best_threshold_for_an_unreached_precision_is_nan() -> None:
+def test_best_threshold_for_unreached_precision_is_nan() -> None:
     wrong = pool(3, {(0, 1): 0.9}, [0, 1, 2])
     best = best_threshold([wrong], "threshold", Objective.parse("precision>=0.5"))
     assert np.isnan(best.value)

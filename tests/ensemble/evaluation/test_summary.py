@@ -40,13 +40,13 @@ def metrics(threshold: float, pool_size: int, prior_shift: float = 0.0) -> dict[
         ),
     ],
 )
-def test_the_summary_names_the_pool_a_threshold_is_for(decided: tuple[Any, ...], line: str, tmp_path: Path) -> None:
+def test_summary_of_decision(decided: tuple[Any, ...], line: str, tmp_path: Path) -> None:
     text = summary(Run(tmp_path), metrics(*decided))
     assert re.findall("Decision: .*", text) == [line]
     assert "0.006 over all 49,000 candidate pairs, 0.096 over the 3,034 that score .05–.95" in text
 
 
-def test_where_no_pair_is_open_nothing_is_said_of_them(tmp_path: Path) -> None:
+def test_summary_without_open_pairs(tmp_path: Path) -> None:
     known = metrics(0.4, 400)
     known["out_of_fold"] |= {"open_ece": None, "open_pairs": 0}
     assert "calibration" not in summary(Run(tmp_path), known)

@@ -27,7 +27,7 @@ def matrix(pairs: ScoredPairs) -> np.ndarray:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
-def test_paths_and_bridge_go_over_every_third_listing(share: float) -> None:
+def test_path_features_equal_matrix_product(share: float) -> None:
     pairs = random_scores(30, share, seed=1)
     features, score = score_graph_features(pairs, np), matrix(pairs)
     expected_paths = (score @ score)[pairs.left, pairs.right]
@@ -38,7 +38,7 @@ def test_paths_and_bridge_go_over_every_third_listing(share: float) -> None:
 
 
 @pytest.mark.parametrize("widest", [1, 3])
-def test_only_the_best_links_of_a_listing_are_followed(monkeypatch: pytest.MonkeyPatch, widest: int) -> None:
+def test_only_best_links_are_followed(monkeypatch: pytest.MonkeyPatch, widest: int) -> None:
     monkeypatch.setattr(score_graph, "MAX_LINKS", widest)
     pairs = random_scores(15, 0.8, seed=2)
     score = matrix(pairs)
@@ -49,7 +49,7 @@ def test_only_the_best_links_of_a_listing_are_followed(monkeypatch: pytest.Monke
     )
 
 
-def test_a_weak_pair_with_a_strong_go_between_shows_it() -> None:
+def test_weak_pair_with_strong_third_listing() -> None:
     ends = np.array([[0, 1], [0, 2], [1, 2], [3, 4]], dtype=np.int32)
     pairs = ScoredPairs(5, ends[:, 0].copy(), ends[:, 1].copy(), score=np.array([0.4, 0.9, 0.8, 0.4], dtype=np.float32))
     features = score_graph_features(pairs, np)
@@ -58,7 +58,7 @@ def test_a_weak_pair_with_a_strong_go_between_shows_it() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_features_do_not_depend_on_the_order_of_the_listings(seed: int) -> None:
+def test_features_for_any_order_of_listings(seed: int) -> None:
     n = 25
     pairs = random_scores(n, 0.4, seed)
     place = np.random.default_rng(seed).permutation(n).astype(np.int32)  # old row → new row
@@ -71,13 +71,13 @@ def test_features_do_not_depend_on_the_order_of_the_listings(seed: int) -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1, 5])
-def test_without_pairs_there_are_the_same_columns(n: int) -> None:
+def test_features_without_pairs(n: int) -> None:
     none, some = score_graph_features(random_scores(n, 0.0, 0), np), score_graph_features(random_scores(9, 0.5, 0), np)
     assert list(none) == list(some)
     assert all(column.shape == (0,) and column.dtype == np.float32 for column in none.values())
 
 
-def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_for_any_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = random_scores(40, 0.3, 3)
     expected = score_graph_features(pairs, np)
     corners = score_graph._corners

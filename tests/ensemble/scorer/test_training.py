@@ -65,7 +65,7 @@ def unscored(features: pd.DataFrame) -> PairFeatures:
 
 
 @pytest.mark.parametrize("pools", [2, 3, 5])
-def test_a_pair_is_scored_by_a_model_that_saw_no_pair_of_its_pool(monkeypatch: pytest.MonkeyPatch, pools: int) -> None:
+def test_cross_fit_never_scores_trained_pools(monkeypatch: pytest.MonkeyPatch, pools: int) -> None:
     pairs = training(600, pools)
     at = pd.Series(np.arange(600, dtype=np.float32))
     pairs.features["at"] = at  # which pair a row is
@@ -97,7 +97,7 @@ def test_a_pair_is_scored_by_a_model_that_saw_no_pair_of_its_pool(monkeypatch: p
     assert ((score > 0) & (score < 1)).all()
 
 
-def test_a_label_does_not_move_the_scores_of_its_own_pool() -> None:
+def test_cross_fit_ignores_labels_of_own_pool() -> None:
     pairs = training(800)
     flipped = pairs.match.copy()
     flipped[pairs.pool == 0] = ~flipped[pairs.pool == 0]
@@ -108,7 +108,7 @@ def test_a_label_does_not_move_the_scores_of_its_own_pool() -> None:
     assert not np.array_equal(one[pairs.pool == 1], other[pairs.pool == 1])
 
 
-def test_the_rounds_are_those_with_the_least_mean_loss() -> None:
+def test_cross_fit_rounds_minimize_mean_loss() -> None:
     pairs = training(1500)
     config = QUICK.model_copy(update={"rounds": 200, "patience": 200, "learning_rate": 0.3})
     _, rounds = cross_fit(pairs, config, 0, 1)
@@ -118,7 +118,7 @@ def test_the_rounds_are_those_with_the_least_mean_loss() -> None:
     assert cross_fit(pairs, config.model_copy(update={"patience": 40}), 0, 1)[1] == rounds
 
 
-def test_known_parameters_are_recovered() -> None:
+def test_cross_fit_recovers_known_model() -> None:
     pairs = training(6000)
     config = ScorerConfig(rounds=300)
     score, rounds = cross_fit(pairs, config, 0, 1)
@@ -143,7 +143,7 @@ def test_known_parameters_are_recovered() -> None:
         ([], "the 0 candidate pairs .* no true match"),
     ],
 )
-def test_pairs_from_which_nothing_can_be_learned_are_refused(match: list[bool], message: str) -> None:
+def test_cross_fit_refuses_one_class(match: list[bool], message: str) -> None:
     p = len(match)
     features = pd.DataFrame({"a": np.zeros(p, dtype=np.float32)})
     pairs = TrainingPairs(features, np.array(match, dtype=bool), np.ones(p, dtype=np.float32), np.arange(p) // 4)
@@ -151,7 +151,7 @@ def test_pairs_from_which_nothing_can_be_learned_are_refused(match: list[bool], 
         cross_fit(pairs, QUICK, 0, 1)
 
 
-def test_a_pool_without_a_pair_is_no_hindrance() -> None:
+def test_train_scorer_with_an_empty_pool() -> None:
     pools = [labeled_pool(30, 0), labeled_pool(30, 1), labeled_pool(30, 2)]
     pairs, codes = pools[1]
     pools[1] = PairFeatures(30, pairs.left[:0], pairs.right[:0], pairs.features[:0]), codes
@@ -162,7 +162,7 @@ def test_a_pool_without_a_pair_is_no_hindrance() -> None:
 # --- weights and labels ----------------------------------------------------------------------------------------------
 
 
-def test_weights_have_mean_one_and_are_lower_for_large_groups() -> None:
+def test_of_pools_weights() -> None:
     left, right = (rows.astype(np.int32) for rows in np.triu_indices(8, 1))
     pairs = PairFeatures(8, left, right, pd.DataFrame({"a": np.zeros(28, dtype=np.float32)}))
     codes = np.array([0, 0, 0, 0, 0, 1, 1, 2])
@@ -175,14 +175,14 @@ def test_weights_have_mean_one_and_are_lower_for_large_groups() -> None:
     assert set(TrainingPairs.of_pools([(pairs, codes)], 0.0).weight) == {1}
 
 
-def test_an_unlabeled_listing_matches_nothing_and_weighs_as_one_alone() -> None:
+def test_of_pools_unlabeled_listing() -> None:
     pairs = PairFeatures(3, *(rows.astype(np.int32) for rows in np.triu_indices(3, 1)), pd.DataFrame(index=range(3)))
     codes = np.array([-1, -1, 0])
     assert not same_product(pairs.left, pairs.right, codes).any()
     assert TrainingPairs.of_pools([(pairs, codes)], 0.4).weight.tolist() == [1, 1, 1]
 
 
-def test_pools_are_laid_one_below_the_other() -> None:
+def test_of_pools_stacks_pools() -> None:
     pools = [labeled_pool(5, 0), labeled_pool(7, 1)]
     joined = TrainingPairs.of_pools(pools, 0.4)
     assert joined.pool.tolist() == [0] * 10 + [1] * 21
@@ -200,7 +200,7 @@ def scorer() -> Scorer:
     return fit(training(1000), 20, QUICK, 0, 1)
 
 
-def test_features_are_taken_by_name_not_by_position(scorer: Scorer) -> None:
+def test_score_takes_features_by_name(scorer: Scorer) -> None:
     features, *_ = described(50, 3)
     shuffled = features[["noise", "c", "a", "b"]].assign(more=np.float32(1))
     one, other = scorer.score(unscored(features), 1), scorer.score(unscored(shuffled), 1)
@@ -208,7 +208,7 @@ def test_features_are_taken_by_name_not_by_position(scorer: Scorer) -> None:
     assert np.ptp(one.score) > 0.2
 
 
-def test_a_missing_feature_is_named(scorer: Scorer) -> None:
+def test_score_names_missing_features(scorer: Scorer) -> None:
     features, *_ = described(5, 3)
     with pytest.raises(ArtifactError, match="lack: a, noise"):
         scorer.score(unscored(features[["b", "c"]]), 1)
@@ -216,13 +216,13 @@ def test_a_missing_feature_is_named(scorer: Scorer) -> None:
         scorer.score(unscored(features[["a", "c", "noise"]][:0]), 1)
 
 
-def test_no_pairs_are_no_scores(scorer: Scorer) -> None:
+def test_score_without_pairs(scorer: Scorer) -> None:
     features, *_ = described(5, 3)
     scored = scorer.score(unscored(features[:0]), 1)
     assert scored.score.tolist() == []
 
 
-def test_a_scorer_read_again_gives_the_same_scores(scorer: Scorer, tmp_path: Path) -> None:
+def test_loaded_scorer_gives_same_scores(scorer: Scorer, tmp_path: Path) -> None:
     features, *_ = described(200, 3)
     features.iloc[::7, 1] = np.nan
     scorer.save(tmp_path / "scorer.txt")
@@ -245,7 +245,7 @@ def stacked() -> tuple[StackedScorer, list[ScoredPairs], list[int]]:
 Stacked = tuple[StackedScorer, list[ScoredPairs], list[int]]
 
 
-def test_the_second_model_sees_nothing_but_first_scores(stacked: Stacked) -> None:
+def test_second_model_uses_first_scores_only(stacked: Stacked) -> None:
     scorer, scored, rounds = stacked
     assert scorer.first.booster.feature_name() == ["tells", "noise"]
     assert all(name.startswith("score") for name in scorer.second.booster.feature_name())
@@ -255,9 +255,7 @@ def test_the_second_model_sees_nothing_but_first_scores(stacked: Stacked) -> Non
         assert roc_auc_score(same_product(pairs.left, pairs.right, codes), of_pool.score) > 0.95
 
 
-def test_a_unlikely_pair_keeps_its_first_score_and_the_second_model_does_not_see_it(
-    stacked: Stacked, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unlikely_pairs_keep_first_score(stacked: Stacked, monkeypatch: pytest.MonkeyPatch) -> None:
     scorer, _, _ = stacked
     pairs, _ = labeled_pool(30, 5)
     first = scorer.first.score(pairs, 1).score
@@ -271,7 +269,7 @@ def test_a_unlikely_pair_keeps_its_first_score_and_the_second_model_does_not_see
     np.testing.assert_array_equal(both[~unlikely], alone)
 
 
-def test_where_the_first_model_leaves_nothing_in_doubt_there_is_no_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_second_model_without_likely_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ensemble.scorer.model.MIN_SCORE", 1.0)
     pools = [labeled_pool(40, 0), labeled_pool(40, 1)]
     scorer, scored, rounds = train_scorer(pools, QUICK, CPU)
@@ -280,7 +278,7 @@ def test_where_the_first_model_leaves_nothing_in_doubt_there_is_no_second(monkey
     assert [len(pairs) for pairs in scored] == [len(pairs) for pairs, _ in pools]
 
 
-def test_scores_do_not_depend_on_the_order_of_the_listings(stacked: Stacked) -> None:
+def test_scores_for_any_order_of_listings(stacked: Stacked) -> None:
     scorer, _, _ = stacked
     pairs, _ = labeled_pool(30, 5)
     place = np.random.default_rng(0).permutation(30).astype(np.int32)  # old row → new row
@@ -291,7 +289,7 @@ def test_scores_do_not_depend_on_the_order_of_the_listings(stacked: Stacked) -> 
     assert np.array_equal(one[order], other)
 
 
-def test_both_models_come_back_from_their_files(stacked: Stacked, tmp_path: Path) -> None:
+def test_stacked_scorer_save_and_load(stacked: Stacked, tmp_path: Path) -> None:
     scorer, _, _ = stacked
     scorer.save(tmp_path)
     pairs, _ = labeled_pool(20, 6)
@@ -301,7 +299,7 @@ def test_both_models_come_back_from_their_files(stacked: Stacked, tmp_path: Path
 
 
 @pytest.mark.parametrize("change", [lambda config: config, lambda config: config.model_copy(update={"leaves": 5})])
-def test_training_is_deterministic(
+def test_train_scorer_is_deterministic(
     stacked: Stacked, change: Callable[[ScorerConfig], ScorerConfig], tmp_path: Path
 ) -> None:
     scorer, scored, _ = stacked
@@ -313,7 +311,7 @@ def test_training_is_deterministic(
     assert np.array_equal(scored[0].score, scored_again[0].score) == same
 
 
-def test_scores_keep_what_a_veto_reads_and_no_other_feature(tmp_path: Path) -> None:
+def test_scores_keep_conflict(tmp_path: Path) -> None:
     conflict = [np.arange(len(labeled_pool(40, seed)[0])) % 3 for seed in (0, 1)]
     pools = []
     for seed, column in enumerate(conflict):
@@ -334,7 +332,7 @@ def test_scores_keep_what_a_veto_reads_and_no_other_feature(tmp_path: Path) -> N
             assert len(matches) == 2 * (pairs.features[QUANTITY_CONFLICT] != 1).sum()
 
 
-def test_one_model_does_without_the_second(stacked: Stacked, tmp_path: Path) -> None:
+def test_train_scorer_with_one_model(stacked: Stacked, tmp_path: Path) -> None:
     both, scored_by_both, rounds = stacked
     pools = [labeled_pool(40, 0), labeled_pool(40, 1)]
     one, scored, rounds_of_one = train_scorer(pools, QUICK.model_copy(update={"models": 1}), CPU)
@@ -350,7 +348,7 @@ def test_one_model_does_without_the_second(stacked: Stacked, tmp_path: Path) -> 
     assert np.array_equal(StackedScorer.load(tmp_path).score(pairs, threads=1).score, found.score)
 
 
-def test_a_scorer_needs_some_family_of_features(tmp_path: Path) -> None:
+def test_exclude_features_must_leave_some(tmp_path: Path) -> None:
     exclude = {"exclude_features": [*get_args(Family)]}
     with pytest.raises(MatcherError, match="nothing is left to learn from"):
         train_stage(Run(tmp_path), Settings({"scorer": exclude}))
@@ -358,7 +356,7 @@ def test_a_scorer_needs_some_family_of_features(tmp_path: Path) -> None:
         EnsembleConfig(features=["titles"])
 
 
-def test_features_are_left_out_by_name() -> None:
+def test_drop_features_by_name() -> None:
     pairs, _ = labeled_pool(5, 0)
     assert list(drop_features(pairs, ["noise"]).features) == ["tells"]
     assert list(drop_features(pairs, []).features) == ["tells", "noise"]
@@ -367,7 +365,7 @@ def test_features_are_left_out_by_name() -> None:
         drop_features(pairs, ["nose"])
 
 
-def test_a_pool_without_pairs_is_scored(stacked: Stacked) -> None:
+def test_stacked_scorer_without_pairs(stacked: Stacked) -> None:
     pairs, _ = labeled_pool(4, 0)
     empty = PairFeatures(4, pairs.left[:0], pairs.right[:0], pairs.features[:0])
     assert len(stacked[0].score(empty, threads=1)) == 0
