@@ -1,6 +1,6 @@
 """The types that cross stage borders: frozen, checked when made, saved without pickle.
 
-    Catalog → Embeddings → Candidates → Pairs → Matches
+    Catalog → Embeddings → Candidates → CandidatePairs → PairFeatures → ScoredPairs → Matches
 
 Every type speaks of listings by their **row** in the catalog (or pool) it belongs to: row order is identity.
 """
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self
 
 import numpy as np
@@ -300,60 +301,42 @@ def _check_pairs(n: int, left: Rows, right: Rows) -> None:
         _require((np.diff(pair_key(left, right, n)) > 0).all(), "pairs must be unique and sorted by (left, right)")
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """Pairs that one branch proposes in a pool.
+def pair_key(left: NDArray[np.integer], right: NDArray[np.integer], n: int) -> NDArray[np.int64]:
+    """Return one number per pair of listings of a pool: left · n + right, which sorts as (left, right) does.
 
     Args:
-        n: Listings in the pool.
-        left, right: Rows, int32 [p]; left < right, sorted, unique.
-        similarity: The branch's cosine, float32 [p] in [-1, 1].
-        rank_left: Rank of `right` among the neighbors of `left`, int32 [p], from 1; equal similarities share the
-            smallest rank; 0 where `right` is not among them.
-        rank_right: Rank of `left` among the neighbors of `right`, likewise.
+        left: Row of the first listing of each pair, int [p].
+        right: Row of the second one, int [p].
+        n: Number of listings in the pool.
+
+    Examples:
+        >>> pair_key(np.array([0, 2]), np.array([3, 3]), 4).tolist()
+        [3, 11]
     """
-
-    n: int
-    left: Rows
-    right: Rows
-    similarity: Floats
-    rank_left: Rows
-    rank_right: Rows
-
-    def __post_init__(self) -> None:
-        _check_pairs(self.n, self.left, self.right)
-        sizes = {len(self.left), len(self.similarity), len(self.rank_left), len(self.rank_right)}
-        _require(len(sizes) == 1, "columns differ in length")
-        dtypes = [column.dtype for column in (self.similarity, self.rank_left, self.rank_right)]
-        _require(dtypes == [np.float32, np.int32, np.int32], f"similarity and ranks have dtypes {dtypes}")
-        _require((np.abs(self.similarity) <= 1 + NORM_TOLERANCE).all(), "similarities must lie in [-1, 1]")
-        _require(((self.rank_left >= 0) & (self.rank_right >= 0)).all(), "ranks must not be negative")
-        _require(((self.rank_left > 0) | (self.rank_right > 0)).all(), "a candidate needs a rank on one side")
-
-    def __len__(self) -> int:
-        return len(self.left)
-
-    def only(self, keep: Flags) -> Candidates:
-        """Some of the pairs; `keep` is bool [p]."""
-        ranks = self.rank_left[keep], self.rank_right[keep]
-        return Candidates(self.n, self.left[keep], self.right[keep], self.similarity[keep], *ranks)
-
-    def save(self, path: Path) -> None:
-        """Write one Parquet file."""
-        columns = {name: getattr(self, name) for name in ("left", "right", "similarity", "rank_left", "rank_right")}
-        pq.write_table(pa.table(columns).replace_schema_metadata({"n": str(self.n)}), path)
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
-        table = pq.read_table(path)
-        return cls(int(table.schema.metadata[b"n"]), **{c: table.column(c).to_numpy() for c in table.column_names})
-
-
-def pair_key(left: NDArray[np.integer], right: NDArray[np.integer], n: int) -> NDArray[np.int64]:
-    """Return one int64 per pair of listings of a pool of `n`: left · n + right, which sorts as (left, right) does."""
     key: NDArray[np.int64] = left.astype(np.int64) * n + right
     return key
+
+
+def locate(keys: Any, sorted_keys: Any, xp: ModuleType = np) -> tuple[Any, Any]:
+    """Return where each key stands among sorted keys: position, int64 [k], and whether it is there, bool [k].
+
+    The position of a key that is not there means nothing.
+
+    Args:
+        keys: The keys to look up, int64 [k], of numpy or of `xp`.
+        sorted_keys: The keys to look among, int64 [s], rising, each once, of numpy or of `xp`.
+        xp: Array module to work with, numpy or CuPy.
+
+    Examples:
+        >>> position, is_there = locate(np.array([7, 4]), np.array([1, 4, 9]))
+        >>> is_there.tolist(), int(position[1])
+        ([False, True], 1)
+    """
+    if len(sorted_keys) == 0:
+        return xp.zeros(len(keys), dtype=np.int64), xp.zeros(len(keys), dtype=bool)
+    keys, sorted_keys = xp.asarray(keys), xp.asarray(sorted_keys)
+    position = xp.minimum(xp.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
+    return position, sorted_keys[position] == keys
 
 
 @dataclass(frozen=True)
@@ -364,6 +347,11 @@ class CandidatePairs:
         n: Number of listings in the pool.
         left: Rows, int32 [p].
         right: Rows, int32 [p]; left < right, sorted by (left, right), unique.
+
+    Examples:
+        >>> pairs = CandidatePairs(4, np.array([0, 0], np.int32), np.array([1, 3], np.int32))
+        >>> len(pairs), pairs.key.tolist(), pairs.only(np.array([False, True])).right.tolist()
+        (2, [1, 3], [3])
     """
 
     n: int
@@ -383,7 +371,8 @@ class CandidatePairs:
 
     def only(self, keep: Flags) -> Self:
         """Return some of the pairs with all that belongs to them; `keep` is bool [p]."""
-        return replace(self, left=self.left[keep], right=self.right[keep])
+        columns = {name: column[keep] for name, column in self._columns().items()}
+        return self._of_columns(self.n, columns)
 
     def save(self, path: Path) -> None:
         """Write one Parquet file."""
@@ -402,6 +391,40 @@ class CandidatePairs:
     @classmethod
     def _of_columns(cls, n: int, columns: dict[str, Any]) -> Self:
         return cls(n, columns["left"], columns["right"])
+
+
+@dataclass(frozen=True)
+class Candidates(CandidatePairs):
+    """Pairs that one branch proposes in a pool.
+
+    Args:
+        similarity: The branch's cosine, float32 [p] in [-1, 1].
+        rank_left: Rank of `right` among the neighbors of `left`, int32 [p], from 1; equal similarities share the
+            smallest rank; 0 where `right` is not among them.
+        rank_right: Rank of `left` among the neighbors of `right`, likewise.
+    """
+
+    similarity: Floats
+    rank_left: Rows
+    rank_right: Rows
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sizes = {len(self.left), len(self.similarity), len(self.rank_left), len(self.rank_right)}
+        _require(len(sizes) == 1, "columns differ in length")
+        dtypes = [column.dtype for column in (self.similarity, self.rank_left, self.rank_right)]
+        _require(dtypes == [np.float32, np.int32, np.int32], f"similarity and ranks have dtypes {dtypes}")
+        _require((np.abs(self.similarity) <= 1 + NORM_TOLERANCE).all(), "similarities must lie in [-1, 1]")
+        _require(((self.rank_left >= 0) & (self.rank_right >= 0)).all(), "ranks must not be negative")
+        _require(((self.rank_left > 0) | (self.rank_right > 0)).all(), "a candidate needs a rank on one side")
+
+    def _columns(self) -> dict[str, Any]:
+        ranks = {"rank_left": self.rank_left, "rank_right": self.rank_right}
+        return super()._columns() | {"similarity": self.similarity} | ranks
+
+    @classmethod
+    def _of_columns(cls, n: int, columns: dict[str, Any]) -> Self:
+        return cls(n, **columns)
 
 
 @dataclass(frozen=True)
@@ -440,7 +463,13 @@ class ScoredPairs(CandidatePairs):
     Args:
         score: float32 [p] in [0, 1].
         conflict: Whether the two titles state different quantities, bool [p], for a decision that forbids such matches;
-            None where nobody looked.
+            None where the pairs were not compared in this.
+
+    Examples:
+        >>> pairs = CandidatePairs(3, np.array([0, 1], np.int32), np.array([1, 2], np.int32))
+        >>> scored = ScoredPairs.of(pairs, np.array([0.9, 0.2], np.float32))
+        >>> scored.only(scored.score > 0.5).right.tolist()
+        [1]
     """
 
     score: Floats
@@ -449,13 +478,16 @@ class ScoredPairs(CandidatePairs):
     def __post_init__(self) -> None:
         super().__post_init__()
         _require(len(self.score) == len(self.left), "scores differ in length")
+        _require(self.score.dtype == np.float32, f"scores must be float32, not {self.score.dtype}")
         _require(bool(((self.score >= 0) & (self.score <= 1)).all()), "scores must lie in [0, 1]")
-        _require(self.conflict is None or len(self.conflict) == len(self.left), "conflicts differ in length")
+        if self.conflict is not None:
+            _require(len(self.conflict) == len(self.left), "conflicts differ in length")
+            _require(self.conflict.dtype == np.bool_, f"conflicts must be bool, not {self.conflict.dtype}")
 
-    def only(self, keep: Flags) -> Self:
-        """Return some of the pairs with their scores; `keep` is bool [p]."""
-        conflict = None if self.conflict is None else self.conflict[keep]
-        return replace(self, left=self.left[keep], right=self.right[keep], score=self.score[keep], conflict=conflict)
+    @classmethod
+    def of(cls, pairs: CandidatePairs, score: Floats, conflict: Flags | None = None) -> Self:
+        """Return the same pairs with these scores, float32 [p]."""
+        return cls(pairs.n, pairs.left, pairs.right, score, conflict)
 
     def _columns(self) -> dict[str, Any]:
         conflict = {} if self.conflict is None else {"conflict": self.conflict}
@@ -467,66 +499,15 @@ class ScoredPairs(CandidatePairs):
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Candidate pairs of a pool with their features, and once scored their scores.
-
-    Args:
-        n: Listings in the pool.
-        left, right: Rows, int32 [p]; left < right, sorted, unique.
-        features: One float32 column a feature; the same for (a, b) and (b, a). NaN means unknown.
-        score: Probability that the pair is a match, float32 [p] in [0, 1]; None before scoring.
-    """
-
-    n: int
-    left: Rows
-    right: Rows
-    features: pd.DataFrame = field(default_factory=pd.DataFrame)
-    score: Floats | None = None
-
-    def __post_init__(self) -> None:
-        _check_pairs(self.n, self.left, self.right)
-        _require(self.features.shape[1] == 0 or len(self.features) == len(self.left), "features differ in length")
-        _require(all(t == np.float32 for t in self.features.dtypes), "features must be float32")
-        if self.score is not None:
-            _require(len(self.score) == len(self.left), "scores differ in length")
-            _require(bool(((self.score >= 0) & (self.score <= 1)).all()), "scores must lie in [0, 1]")
-
-    def __len__(self) -> int:
-        return len(self.left)
-
-    def only(self, keep: Flags) -> Pairs:
-        """Some of the pairs, with all that is known of them; `keep` is bool [p]."""
-        features = self.features[keep].reset_index(drop=True) if self.features.shape[1] else self.features
-        score = None if self.score is None else self.score[keep]
-        return Pairs(self.n, self.left[keep], self.right[keep], features, score)
-
-    def save(self, path: Path) -> None:
-        """Write one Parquet file; feature columns are prefixed with "f:"."""
-        columns: dict[str, Any] = {"left": self.left, "right": self.right}
-        if self.score is not None:
-            columns["score"] = self.score
-        columns |= {f"f:{name}": self.features[name].to_numpy() for name in self.features}
-        pq.write_table(pa.table(columns).replace_schema_metadata({"n": str(self.n)}), path)
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
-        table = pq.read_table(path)
-        arrays = {c: table.column(c).to_numpy() for c in table.column_names}
-        features = pd.DataFrame({c[2:]: v for c, v in arrays.items() if c.startswith("f:")})
-        n = int(table.schema.metadata[b"n"])
-        return cls(n, arrays["left"], arrays["right"], features, arrays.get("score"))
-
-
-@dataclass(frozen=True)
 class Matches:
-    """Which listings sell the product of which; a listing is not its own match here.
+    """Pairs (listing, match) of listings that sell the same product; no listing is a match of itself.
 
     Args:
-        n: Listings in the pool.
-        listing, match: Rows, int32 [m], sorted by (listing, -score, match). Need not be symmetric.
-        score: Why, float32 [m] in [0, 1]; NaN, and last of its listing, for a match that comes from the group and not
-            from a scored pair.
+        n: Number of listings in the pool.
+        listing: Rows, int32 [m].
+        match: Rows, int32 [m], sorted by (listing, -score, match). The matches need not be symmetric.
+        score: Score of the pair, float32 [m] in [0, 1]; NaN, and last of its listing, for a match that comes from the
+            group and not from a scored pair.
     """
 
     n: int
@@ -542,14 +523,13 @@ class Matches:
             _require(min(self.listing.min(), self.match.min()) >= 0, "rows must not be negative")
             _require(max(self.listing.max(), self.match.max()) < self.n, "a match points outside of the pool")
             _require(self._is_sorted(), "matches must be sorted by (listing, -score, match)")
-            key = self.listing.astype(np.int64) * self.n + self.match
-            _require((np.diff(np.sort(key)) > 0).all(), "matches must be unique")
+            _require((np.diff(np.sort(pair_key(self.listing, self.match, self.n))) > 0).all(), "matches must be unique")
 
     def __len__(self) -> int:
         return len(self.listing)
 
     def lists(self) -> list[Rows]:
-        """The matches of each listing, best first."""
+        """Return the matches of each listing, the best first: n arrays of rows."""
         return np.split(self.match, np.searchsorted(self.listing, np.arange(1, self.n)))[: self.n]
 
     def _is_sorted(self) -> bool:

@@ -7,13 +7,14 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from ensemble.candidates import union
 from ensemble.pool_views import BranchView, PoolViews
 from shared.demo import make_demo
 from shared.pipeline.run import ROOT
-from shared.schema import Catalog, Embeddings, Pairs
+from shared.schema import CATALOG_SCHEMA, CandidatePairs, Catalog, Embeddings
 from shared.search.exact import nearest
 
 VOCABULARY = "tas ransel wanita pria hitam 500ml 2 lusin isi 10 pcs iphone 8 64gb lem kaos xl merah ori murah"
@@ -27,8 +28,11 @@ MakePool = Callable[..., PoolViews]
 def catalog(titles: Sequence[str | None], ids: Sequence[str] | None = None, **columns: Sequence[object]) -> Catalog:
     """Listings with these titles; other columns of the catalog as given, else null."""
     n = len(titles)
-    posting_ids = ids if ids is not None else [f"id{i:04}" for i in range(n)]
-    return Catalog.from_columns({"posting_id": posting_ids, "title": titles, **columns})
+    arrays = {f.name: pa.nulls(n, f.type) for f in CATALOG_SCHEMA}
+    arrays["posting_id"] = pa.array(ids if ids is not None else [f"id{i:04}" for i in range(n)], pa.string())
+    arrays["title"] = pa.array(titles, pa.string())
+    arrays |= {name: pa.array(values, CATALOG_SCHEMA.field(name).type) for name, values in columns.items()}
+    return Catalog(pa.table(arrays, schema=CATALOG_SCHEMA))
 
 
 def random_catalog(n: int, seed: int = 0) -> Catalog:
@@ -80,7 +84,7 @@ def make_pool() -> MakePool:
 
 
 @pytest.fixture(scope="session")
-def proposed() -> Callable[[PoolViews], Pairs]:
+def proposed() -> Callable[[PoolViews], CandidatePairs]:
     """All that the branches of a pool propose."""
     return lambda pool: union((view.candidates for view in pool.branches.values()), len(pool))
 
@@ -100,9 +104,9 @@ def moved() -> Callable[[PoolViews, np.ndarray], PoolViews]:
 
 
 @pytest.fixture(scope="session")
-def every_pair() -> Callable[[int], Pairs]:
+def every_pair() -> Callable[[int], CandidatePairs]:
     """All pairs of n listings."""
-    return lambda n: Pairs(n, *(rows.astype(np.int32) for rows in np.triu_indices(n, 1)))
+    return lambda n: CandidatePairs(n, *(rows.astype(np.int32) for rows in np.triu_indices(n, 1)))
 
 
 # --- a finished run ---------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ensemble.candidates import RANKS, missed, recall, recall_by_branch, recall_by_rank, union
-from shared.schema import Candidates, Pairs
+from shared.schema import CandidatePairs, Candidates
 
 Ends = set[tuple[int, int]]
 Make = Callable[..., Any]
@@ -19,7 +19,7 @@ def candidates(n: int, ends: Ends) -> Candidates:
     return Candidates(n, left, right, ones.astype(np.float32), ones, ones)
 
 
-def ends_of(pairs: Pairs) -> list[tuple[int, int]]:
+def ends_of(pairs: CandidatePairs) -> list[tuple[int, int]]:
     return list(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))
 
 

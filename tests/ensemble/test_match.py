@@ -11,12 +11,12 @@ import pytest
 
 import ensemble
 from ensemble.decision.decision import Decision, groups_of
-from ensemble.match_result import Result, write_submission
+from ensemble.match_result import MatchResult, write_submission
 from ensemble.matcher import Matched, Matcher, check_current
 from shared.arrays import object_array
 from shared.errors import ArtifactError
 from shared.pipeline.run import ROOT, Run, _imports, _source
-from shared.schema import Matches, Pairs
+from shared.schema import Matches, ScoredPairs
 
 Make = Callable[..., Any]
 
@@ -36,12 +36,12 @@ def ids_of(*ids: str) -> np.ndarray:
     return object_array(ids)
 
 
-def result(catalog: Any, edges: dict[tuple[int, int], float], most: int = 50) -> Result:
+def result(catalog: Any, edges: dict[tuple[int, int], float], most: int = 50) -> MatchResult:
     ends = np.array(sorted(edges), dtype=np.int32).reshape(-1, 2)
     score = np.array([edges[i, j] for i, j in sorted(edges)], dtype=np.float32)
-    pairs = Pairs(len(catalog), ends[:, 0].copy(), ends[:, 1].copy(), score=score)
+    pairs = ScoredPairs(len(catalog), ends[:, 0].copy(), ends[:, 1].copy(), score)
     decided = Decision("threshold", 0.5, most).apply(pairs)
-    return Result(catalog, pairs, decided, groups_of(decided))
+    return MatchResult(catalog, pairs, decided, groups_of(decided))
 
 
 # --- submission ------------------------------------------------------------------------------------------------------

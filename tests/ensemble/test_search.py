@@ -13,7 +13,7 @@ import yaml
 from ensemble import search
 from ensemble.config import ScorerConfig
 from ensemble.search import FOLDER, SPACE, Trial, log_loss_of, proposed
-from shared.schema import Pairs
+from shared.schema import ScoredPairs
 
 QUICK = ["--ensemble.branches=tfidf,phash", "--scorer.rounds=8", "--tune.thresholds=10", "--compute.threads=1",
          "--compute.device=cpu"]  # fmt: skip
@@ -76,7 +76,8 @@ def test_settings_out_of_reach_begin_at_the_nearest_end() -> None:
 
 def test_the_log_loss_is_that_of_the_definition() -> None:
     rows = np.array([0, 0, 1], dtype=np.int32), np.array([1, 2, 2], dtype=np.int32)
-    scored = [Pairs(3, *rows, score=np.array(score, dtype=np.float32)) for score in ([0.8, 0.3, 0.0], [0.5, 1.0, 0.1])]
+    scores = np.array([[0.8, 0.3, 0.0], [0.5, 1.0, 0.1]], dtype=np.float32)
+    scored = [ScoredPairs(3, *rows, score) for score in scores]
     pools = [(scored[0], np.array([0, 0, 1])), (scored[1], np.array([0, 1, 0]))]
     expected = -np.mean(np.log([0.8, 0.7, 1 - 1e-7, 0.5, 1 - 1e-7, 0.9]))
     assert log_loss_of(scored, pools) == pytest.approx(expected, rel=1e-4)

@@ -14,7 +14,7 @@ from ensemble.scorer import training as train
 from shared.pipeline.pools import load_split
 from shared.pipeline.run import MANIFEST, Run
 from shared.pipeline.settings import Settings, remembered
-from shared.schema import Catalog, Pairs
+from shared.schema import Catalog, ScoredPairs
 
 BRANCHES = ["image", "distilbert", "tfidf", "phash"]
 POOLS = ["fold0", "fold1", "holdout", "catalog"]
@@ -113,7 +113,7 @@ def test_metrics_hold_what_was_promised(first: tuple[Path, str]) -> None:
     assert all(cost["seconds"] >= 0 and cost["peak_memory_mb"] > 0 for cost in metrics["stages"].values())
     assert f"{metrics['holdout']['row_f1']:.3f}" in output
     out_of_fold = metrics["out_of_fold"]
-    assert out_of_fold["pairs"] == sum(len(Pairs.load(run / f"ensemble/scorer/fold{k}.parquet")) for k in (0, 1))
+    assert out_of_fold["pairs"] == sum(len(ScoredPairs.load(run / f"ensemble/scorer/fold{k}.parquet")) for k in (0, 1))
     assert sum(part["pairs"] for part in out_of_fold["reliability"]) == out_of_fold["pairs"]
     assert f"off by {out_of_fold['ece']:.3f} over all {out_of_fold['pairs']:,} candidate pairs out of fold" in output
 

@@ -27,7 +27,7 @@ from shared.metrics.matching import row_f1
 from shared.pipeline.pools import load_split
 from shared.pipeline.run import Run
 from shared.pipeline.settings import Settings, merge
-from shared.schema import Catalog, Embeddings, Matches, Pairs
+from shared.schema import CandidatePairs, Catalog, Embeddings, Matches, PairFeatures
 
 QUICK = ["--ensemble.branches=tfidf,phash", "--scorer.rounds=15", "--tune.thresholds=20", "--compute.threads=1",
          "--compute.device=cpu"]  # fmt: skip
@@ -280,10 +280,10 @@ def test_without_a_branch_nothing_comes_from_it(finished: Path, left_out: str) -
         assert f"{stays}_cosine" in names
         assert features(base) > names
         for pool in ("fold0", "fold1", "holdout"):
-            pairs = Pairs.load(system / f"ensemble/candidates/{pool}/pairs.parquet")
+            pairs = CandidatePairs.load(system / f"ensemble/candidates/{pool}/pairs.parquet")
             own = pd.read_parquet(base / f"{stays}/candidates/{pool}/candidates.parquet")
             assert (pairs.left.tolist(), pairs.right.tolist()) == (own.left.tolist(), own.right.tolist())
-            described = Pairs.load(system / f"ensemble/features/{pool}/pairs.parquet").features
+            described = PairFeatures.load(system / f"ensemble/features/{pool}/pairs.parquet").features
             same = described.all_cosine == described[f"{stays}_cosine"].clip(-1, 1)
             assert (same | described.all_cosine.isna()).all()  # the mean is taken again, without it
 
@@ -342,7 +342,7 @@ def test_a_baseline_is_tuned_plainly_and_all_else_as_the_run_is() -> None:
 # --- thresholds of several branches ----------------------------------------------------------------------------------
 
 
-def united(n: int, seed: int) -> tuple[Pairs, np.ndarray, np.ndarray]:
+def united(n: int, seed: int) -> tuple[CandidatePairs, np.ndarray, np.ndarray]:
     """All pairs of n listings; two branches each find their own part of the true ones."""
     rng = np.random.default_rng(seed)
     codes = rng.integers(0, n // 3, n)
@@ -350,10 +350,10 @@ def united(n: int, seed: int) -> tuple[Pairs, np.ndarray, np.ndarray]:
     same = codes[left] == codes[right]
     seen = rng.random((2, len(left))) < 0.6
     similarity = np.where(same & seen, rng.uniform(0.5, 1, seen.shape), rng.uniform(0, 0.75, seen.shape))
-    return Pairs(n, left, right), similarity.astype(np.float32), codes
+    return CandidatePairs(n, left, right), similarity.astype(np.float32), codes
 
 
-def f1_at(pool: tuple[Pairs, np.ndarray, np.ndarray], thresholds: tuple[float, float]) -> float:
+def f1_at(pool: tuple[CandidatePairs, np.ndarray, np.ndarray], thresholds: tuple[float, float]) -> float:
     pairs, similarity, codes = pool
     kept = (similarity >= np.array(thresholds)[:, None]).any(axis=0)
     ends = np.concatenate([np.stack([pairs.left, pairs.right]), np.stack([pairs.right, pairs.left])], axis=1)

@@ -19,7 +19,7 @@ from shared.errors import ArtifactError, MatcherError
 from shared.pipeline.pools import load_split
 from shared.pipeline.run import Run
 from shared.pipeline.settings import Settings, remembered
-from shared.schema import Pairs
+from shared.schema import ScoredPairs
 
 Command = Callable[..., tuple[int, str, str]]
 Score = dict[frozenset[str], float]
@@ -339,8 +339,8 @@ def test_a_refitted_bundle_learned_from_all_listings_and_keeps_the_figures(
     assert all(line.split()[1] == "unchanged" for line in said[1])
     assert not any(line.endswith("unchanged") for line in said[0])
     assert (load_split(Run(run / "refit")).fold >= 0).all()
-    scored = [len(Pairs.load(run / f"refit/ensemble/scorer/fold{k}.parquet")) for k in range(3)]
-    assert scored[2] == len(Pairs.load(run / "ensemble/scores/holdout/pairs.parquet"))
+    scored = [len(ScoredPairs.load(run / f"refit/ensemble/scorer/fold{k}.parquet")) for k in range(3)]
+    assert scored[2] == len(ScoredPairs.load(run / "ensemble/scores/holdout/pairs.parquet"))
     made, plain = Bundle(tmp_path / "out"), Bundle(bundle)
     for stage in ("image/encoder/all", "ensemble/scorer", "ensemble/decision"):  # titles keep pretrained weights here
         assert made.digest_of(stage) != plain.digest_of(stage)
