@@ -25,8 +25,7 @@ def metrics_of(run: RunFolder) -> dict[str, Any]:
     return {
         **evaluation,
         "out_of_fold": {name: curves[name] for name in ("row_f1", "threshold", "pool_sizes")} | calibrated,
-        "decision": asdict(decision)
-        | {"holdout_threshold": decision.threshold_for(evaluation["holdout"]["pool_size"])},
+        "decision": {**asdict(decision), "holdout_threshold": threshold},
         "stages": stages,
         "total": {
             "seconds": round(sum(stage["seconds"] for stage in stages.values()), 3),
