@@ -9,7 +9,6 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from shared.catalog.split import SplitConfig
-from shared.compute import ComputeConfig
 from shared.config import STEPS
 from shared.errors import ArtifactError, MatcherError
 from shared.pipeline.run import Run
@@ -287,8 +286,3 @@ def test_portable_settings_name_nothing_of_one_machine(tmp_path: Path) -> None:
         "compute": {"seed": 3},
     }
     assert portable(kept) == kept
-
-
-def test_the_number_of_threads_is_that_of_the_machine_unless_given() -> None:
-    assert ComputeConfig().cpu_threads >= 1
-    assert ComputeConfig(threads=3).cpu_threads == 3
