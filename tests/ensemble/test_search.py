@@ -12,6 +12,7 @@ import yaml
 
 from ensemble import search
 from ensemble.config import ScorerConfig
+from ensemble.scorer.training import train_scorer
 from ensemble.search import FOLDER, SPACE, Trial, log_loss_of, proposed
 from shared.schema import Pairs
 
@@ -24,7 +25,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Titles of 40 products in groups of two or three that share words."""
     rng = np.random.default_rng(1)
     words = [f"{a}{b}" for a in "bdgklmprst" for b in ("an", "ur", "ipa")]
-    rows = []
+    rows: list[Any] = []
     for product in range(40):
         own = rng.choice(words, 3, replace=False)
         for _ in range(rng.integers(2, 4)):
@@ -94,7 +95,7 @@ def test_a_search_that_was_killed_ends_as_one_that_was_not(
     best = yaml.safe_load((tmp_path / "whole" / FOLDER / "best.yaml").read_text())["scorer"]
     assert best == min(whole, key=lambda trial: trial["log_loss"])["settings"]
 
-    trained = search.train_scorer
+    trained = train_scorer
     left = iter(range(2))
 
     def killed(*given: Any) -> Any:

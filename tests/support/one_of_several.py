@@ -7,7 +7,7 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def toy_data(groups: int = 22) -> TrainingSet:
     labels = np.repeat(np.arange(groups), 2)
     values = rng.normal(size=(groups, 6))[labels] + 0.5 * rng.normal(size=(2 * groups, 6))
 
-    def load(positions: np.ndarray, epoch: int) -> dict[str, Tensor]:
+    def load(positions: np.ndarray, epoch: int) -> Mapping[str, Tensor]:
         return {"values": torch.tensor(values[positions] + 0.01 * epoch, dtype=torch.float32)}
 
     return TrainingSet(labels, labels.copy(), load, lambda positions: load(positions, 1000))
@@ -117,7 +117,7 @@ def killed_and_run_again(folder: Path) -> Results:
 
     calls, data = iter(range(100)), toy_data()
 
-    def load(positions: np.ndarray, epoch: int) -> dict[str, Tensor]:
+    def load(positions: np.ndarray, epoch: int) -> Mapping[str, Tensor]:
         if next(calls) == 6:
             raise Killed
         return data.load(positions, epoch)
@@ -182,7 +182,7 @@ def the_last_fails(folder: Path) -> Results:
 def the_last_is_killed(folder: Path) -> Results:
     data = toy_data()
 
-    def load(positions: np.ndarray, epoch: int) -> dict[str, Tensor]:
+    def load(positions: np.ndarray, epoch: int) -> Mapping[str, Tensor]:
         if epoch == 1 and processes.rank() == processes.size() - 1:
             os.kill(os.getpid(), signal.SIGKILL)
         return data.load(positions, epoch)
@@ -208,7 +208,8 @@ def messages(folder: Path) -> Results:
 
 def first_mask(folder: Path) -> Tensor:
     """The units that are kept of a listing at the first step."""
-    encoder, masks = toy(0.5), []
+    masks: list[Tensor] = []
+    encoder = toy(0.5)
     encoder.backbone[2].register_forward_hook(lambda module, given, out: masks.append(out[0] != 0))
     recipe = RECIPE.model_copy(update={"epochs": 1})
     Training("toy", encoder, toy_data(), recipe, COMPUTE, folder).run()

@@ -324,7 +324,8 @@ def test_pictures_are_squashed_as_pillow_does_it(shape, interpolation):
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8))
     found = squashed(image, 40, interpolation)
     pillow = np.asarray(image.resize((40, 40), Image.Resampling[interpolation.upper()]))
-    assert (found.shape, found.dtype) == ((40, 40, 3), np.uint8)
+    assert found.shape == (40, 40, 3)
+    assert found.dtype == np.uint8
     assert np.abs(found.astype(int) - pillow).mean() < 0.5
 
 

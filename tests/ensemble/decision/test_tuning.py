@@ -208,9 +208,10 @@ def test_the_figures_of_listings_add_up_to_those_of_the_pool(rule: Rule, unlabel
 
 
 def test_without_pairs_nothing_is_wrong_and_nothing_missed() -> None:
-    none = Matches(3, *np.zeros((2, 0), dtype=np.int32), np.zeros(0, dtype=np.float32))
+    no_row = np.zeros(0, dtype=np.int32)
+    none = Matches(3, no_row, no_row, np.zeros(0, dtype=np.float32))
     sums = listing_figures(none, np.array([0, 1, -1])).sum(axis=0)
-    assert (pair_precision(sums), pair_recall(sums), pair_f1(sums)) == (1, 1, 1)
+    assert [float(share(sums)) for share in (pair_precision, pair_recall, pair_f1)] == [1, 1, 1]
     assert Objective().values(sums) == 1
     assert not Objective.parse("precision>=0.5").reached(sums)  # there is nothing to be precise about
 
@@ -234,6 +235,7 @@ def test_the_best_recall_at_a_demanded_precision(least: float) -> None:
     pools = [random_pool(60, 3)]
     tuned = tune(pools, TuneConfig(objective=f"precision>={least}", rules=["threshold"], thresholds=2000))
     (pairs, codes), score = pools[0], pools[0][0].score
+    assert score is not None
     same = codes[pairs.left] == codes[pairs.right]
     true = (np.bincount(codes) * (np.bincount(codes) - 1) // 2).sum()
     points = [(same[score >= at].mean(), same[score >= at].sum() / true) for at in np.unique(score)]

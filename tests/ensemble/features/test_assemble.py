@@ -56,7 +56,9 @@ def test_features_are_symmetric_in_every_pair_of_titles(make_catalog: Make, make
                 for titles in ([one, other, "tas"], [other, one, "tas"])
             )
             of_titles = [
-                name for name in forth if name.split("_")[0] in ("title", "quantity", "model", "color", "number")
+                name
+                for name in map(str, forth)
+                if name.split("_")[0] in ("title", "quantity", "model", "color", "number")
             ]
             assert len(of_titles) > 20
             pd.testing.assert_series_equal(forth[of_titles].iloc[0], back[of_titles].iloc[0], check_exact=True)
@@ -88,7 +90,7 @@ def test_features_are_float32_with_the_same_columns(
 
 def test_features_say_nothing_of_what_is_missing(make_catalog: Make, make_pool: Make, every_pair: Make) -> None:
     features = pair_features(make_pool(make_catalog([None, None])), every_pair(2)).features
-    of_branches_and_listings = features.drop(columns=[name for name in features if name.startswith("all_")])
+    of_branches_and_listings = features.drop(columns=[name for name in map(str, features) if name.startswith("all_")])
     assert of_branches_and_listings.isna().to_numpy().all()
 
 

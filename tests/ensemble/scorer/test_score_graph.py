@@ -66,7 +66,8 @@ def test_features_do_not_depend_on_the_order_of_the_listings(seed: int) -> None:
     place = np.random.default_rng(seed).permutation(n).astype(np.int32)  # old row → new row
     ends = np.sort(np.stack([place[pairs.left], place[pairs.right]]), axis=0)
     order = np.lexsort(ends[::-1])
-    moved = Pairs(n, *ends[:, order], score=pairs.score[order])
+    left, right = ends[:, order]
+    moved = Pairs(n, left, right, score=pairs.score[order])
     expected, found = of_scores(pairs, np), of_scores(moved, np)
     for name, column in expected.items():
         assert found[name] == pytest.approx(column[order], rel=1e-6, nan_ok=True), name

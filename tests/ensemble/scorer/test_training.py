@@ -74,7 +74,7 @@ def test_a_pair_is_scored_by_a_model_that_saw_no_pair_of_its_pool(monkeypatch: p
     scored: list[tuple[int, int]] = []
     whole, predict = lgb.train, lgb.Booster.predict
 
-    def spy(parameters: dict[str, Any], data: lgb.Dataset, **rest: Any) -> lgb.Booster:
+    def spy(parameters: dict[str, Any], data: Any, **rest: Any) -> lgb.Booster:
         seen = set(data.data["at"].astype(int))
         judged = {int(row) for dataset in rest["valid_sets"] for row in dataset.data["at"]}
         assert not seen & judged
@@ -88,8 +88,8 @@ def test_a_pair_is_scored_by_a_model_that_saw_no_pair_of_its_pool(monkeypatch: p
         return predict(booster, data, **rest)
 
     kept: list[lgb.Booster] = []
-    monkeypatch.setattr(train.lgb, "train", spy)
-    monkeypatch.setattr(train.lgb.Booster, "predict", watch)
+    monkeypatch.setattr(lgb, "train", spy)
+    monkeypatch.setattr(lgb.Booster, "predict", watch)
     score, _ = cross_fit(pairs, QUICK, 0, 1)
     assert sorted(row for _, row in scored) == list(range(600))
     assert len(kept) == pools
@@ -178,7 +178,8 @@ def test_weights_have_mean_one_and_are_lower_for_large_groups() -> None:
 
 
 def test_an_unlabeled_listing_matches_nothing_and_weighs_as_one_alone() -> None:
-    pairs = Pairs(3, *(rows.astype(np.int32) for rows in np.triu_indices(3, 1)), pd.DataFrame(index=range(3)))
+    left, right = (rows.astype(np.int32) for rows in np.triu_indices(3, 1))
+    pairs = Pairs(3, left, right, pd.DataFrame(index=range(3)))
     codes = np.array([-1, -1, 0])
     assert not is_match(pairs, codes).any()
     assert TrainingPairs.of_pools([(pairs, codes)], 0.4).weight.tolist() == [1, 1, 1]
@@ -289,7 +290,8 @@ def test_scores_do_not_depend_on_the_order_of_the_listings(stacked: Stacked) -> 
     place = np.random.default_rng(0).permutation(30).astype(np.int32)  # old row → new row
     ends = np.sort(np.stack([place[pairs.left], place[pairs.right]]), axis=0)
     order = np.lexsort(ends[::-1])
-    moved = Pairs(30, *ends[:, order], pairs.features.iloc[order].reset_index(drop=True))
+    left, right = ends[:, order]
+    moved = Pairs(30, left, right, pairs.features.iloc[order].reset_index(drop=True))
     one, other = scorer.score(pairs, threads=1).score, scorer.score(moved, threads=1).score
     assert one is not None
     assert np.array_equal(one[order], other)  # type: ignore[arg-type]

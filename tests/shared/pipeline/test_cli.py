@@ -240,7 +240,7 @@ def test_a_file_that_cannot_be_written_whole_is_an_error_whatever_writes_it(tmp_
 
 def test_a_users_mistake_on_the_real_command_line_gives_no_traceback(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    arguments = ["--run", run, "--data", tmp_path / "nowhere"]
+    arguments = ["--run", str(run), "--data", str(tmp_path / "nowhere")]
     done = subprocess.run(
         [sys.executable, "-m", "branches.phash.candidates", *arguments], cwd=ROOT, capture_output=True, text=True
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import branches.stages
+import shared.catalog.split
 import shared.pipeline.extra_data
 from branches.stages import train_all
 from shared.catalog.public_datasets import read_in_shop, read_sop, read_title_pairs

@@ -163,7 +163,7 @@ def test_an_unknown_branch_is_refused_with_a_suggestion() -> None:
 
 def test_settings_cannot_be_changed_once_checked() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Settings({})[SplitConfig].folds = 3
+        Settings({})[SplitConfig].folds = 3  # type: ignore[misc]
 
 
 # --- arguments -------------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 from collections import deque
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ def listed(start: int, count: int, dim: int = 3) -> Listed:
 
 
 def test_it_holds_the_latest_entries_like_a_deque():
-    memory, oracle = CrossBatchMemory(7, 3), deque(maxlen=7)
+    memory, oracle = CrossBatchMemory(7, 3), deque[Any](maxlen=7)
     for start, count in [(0, 4), (4, 2), (6, 5), (11, 7), (18, 1)]:
         batch = listed(start, count)
         memory.add(batch)

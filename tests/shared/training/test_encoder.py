@@ -113,7 +113,9 @@ def test_facts_are_plain_json(tmp_path):
 def test_whitening_equals_the_textbook_one(shrinkage):
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(500, 6, generator=generator) @ torch.randn(6, 6, generator=generator) + 3
-    center, axes = pca_whitening(values, shrinkage)
+    whitening = pca_whitening(values, shrinkage)
+    assert whitening is not None
+    center, axes = whitening
     covariance = np.cov(values.double().numpy().T, bias=True)
     shrunk = covariance + shrinkage * np.trace(covariance) / 6 * np.eye(6)
     assert np.allclose(axes.numpy() @ shrunk @ axes.numpy().T, np.eye(6), atol=1e-8)

@@ -1,5 +1,6 @@
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_it_looks_ahead_only_so_far_and_ends_its_threads():
             taken.append(job)
             yield job
 
-    results = prefetched(lambda job: job, jobs(), workers=2, ahead=3)
+    results: Any = prefetched(lambda job: job, jobs(), workers=2, ahead=3)
     next(results)
     assert len(taken) <= 8
     before = threading.active_count()

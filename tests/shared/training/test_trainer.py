@@ -286,7 +286,9 @@ def test_a_trained_encoder_whitens_by_what_it_learned_from(tmp_path):
     learned = Training("toy", new_toy(), data, recipe_with(validation=0.3), COMPUTE, tmp_path / "b").learned
     with torch.inference_mode():
         vectors = encoder.eval()(data.view(learned)["values"])
-    center, axes = pca_whitening(vectors, WHITENING_SHRINKAGE)
+    whitening = pca_whitening(vectors, WHITENING_SHRINKAGE)
+    assert whitening is not None
+    center, axes = whitening
     assert torch.allclose(encoder.center, center.float(), atol=1e-5)
     assert torch.allclose(encoder.axes.T @ encoder.axes, (axes.T @ axes).float(), rtol=1e-3)
 
