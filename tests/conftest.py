@@ -12,7 +12,6 @@ from shared.compute import ComputeConfig
 from shared.demo import make_demo
 from shared.schema import CATALOG_SCHEMA, Catalog
 
-
 FINISHED_RUN = "first"  # the fixture, see tests/ensemble/conftest.py
 
 
