@@ -83,6 +83,7 @@ def test_the_log_loss_is_that_of_the_definition() -> None:
     assert log_loss_of(scored, pools) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_search_that_was_killed_ends_as_one_that_was_not(
     market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,6 +118,7 @@ def test_a_search_that_was_killed_ends_as_one_that_was_not(
     assert len(trials(tmp_path / "parts")) == 1  # what the trials stood for has changed
 
 
+@pytest.mark.slow
 def test_what_cannot_be_searched_is_said(
     market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

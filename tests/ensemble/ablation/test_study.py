@@ -29,6 +29,7 @@ from shared.pipeline.run import Run
 from shared.pipeline.settings import Settings, merge
 from shared.schema import Catalog, Embeddings, Matches, Pairs
 
+pytestmark = pytest.mark.slow  # runs of several stages
 QUICK = ["--ensemble.branches=tfidf,phash", "--scorer.rounds=15", "--tune.thresholds=20", "--compute.threads=1",
          "--compute.device=cpu"]  # fmt: skip
 USED = EnsembleConfig().features

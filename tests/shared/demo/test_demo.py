@@ -68,11 +68,13 @@ def family(members: int, differ_by: str) -> list[Product]:
 # The same bytes
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_a_byte(demo: Path, tmp_path: Path) -> None:
     make_demo(tmp_path / "two", LISTINGS, SEED, workers=2)
     assert digest(tmp_path / "two") == digest(demo)
 
 
+@pytest.mark.slow
 def test_hash_seed_of_python_does_not_change_a_byte(tmp_path: Path) -> None:
     for hash_seed in "1", "2":
         command = [sys.executable, "-m", "shared.demo", "--out", str(tmp_path / hash_seed), "--listings", "30"]
@@ -269,6 +271,7 @@ def test_empty_folder_is_used(tmp_path: Path) -> None:
     assert len(read_rows(out)) == 2
 
 
+@pytest.mark.slow
 def test_folder_that_cannot_be_made_is_an_error_without_traceback(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     command = [sys.executable, "-m", "shared.demo", "--out", str(tmp_path / "file" / "out"), "--workers", "1"]

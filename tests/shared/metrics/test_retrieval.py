@@ -108,6 +108,7 @@ def check(found: Retrieval, candidates: Candidates, proposed: Similar, codes: li
 @example((unit([[0, 0], [0, 0]]), [0, 0]))
 @example((unit([[1, 0], [1, 1]]), [-1, -1]))
 @example((unit([[1, 0]]), [0]))
+@pytest.mark.slow
 def test_figures_are_those_of_the_definitions(pool: Pool) -> None:
     vectors, codes = pool
     candidates = nearest(vectors, 50, np)
@@ -115,6 +116,7 @@ def test_figures_are_those_of_the_definitions(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize(("n", "k"), [(30, 2), (40, 5), (50, 21)])
+@pytest.mark.slow
 def test_only_the_nearest_of_either_listing_may_match(n: int, k: int) -> None:
     vectors, codes = random_pool(n, seed=n)
     candidates = nearest(vectors, k, np)

@@ -21,7 +21,8 @@ from shared.pipeline.run import ROOT
 from shared.training import distributed
 from shared.training.distributed import GlobalBatchNorm1d
 
-SCRIPT = Path(__file__).with_name("one_of_several.py")
+pytestmark = pytest.mark.slow  # processes in groups
+SCRIPT = ROOT / "tests" / "support" / "one_of_several.py"
 LIMIT_S = 300  # for processes that would wait for each other for ever
 
 
