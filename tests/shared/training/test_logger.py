@@ -131,6 +131,7 @@ def python(code: str, *arguments: object, path: Path | None = None) -> subproces
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_no_line_that_was_written(tmp_path: Path) -> None:
     assert python(KILLED, tmp_path).returncode == -signal.SIGKILL
     assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5]
@@ -170,6 +171,7 @@ def test_without_tensorboard_lines_are_written_and_one_warning_says_so(
     assert caught[0].filename == __file__
 
 
+@pytest.mark.slow
 def test_tensorboard_is_imported_when_a_log_is_opened_and_tensorflow_never(tmp_path: Path) -> None:
     (tmp_path / "tensorflow").mkdir()
     (tmp_path / "tensorflow" / "__init__.py").write_text("raise SystemExit('tensorflow was imported')")
