@@ -159,6 +159,7 @@ def test_a_model_that_cannot_be_had_says_what_to_place_where(monkeypatch):
         create_model(SMALL.model_copy(update={"model": "some/bert"}))
 
 
+@pytest.mark.slow
 def test_any_encoder_from_a_local_folder(shop, one_thread, tmp_path):
     out = tmp_path / "out"
     out.mkdir()

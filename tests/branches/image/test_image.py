@@ -66,6 +66,7 @@ def test_same_seed_same_bytes(trained, shop, one_thread, tmp_path):
         assert (tmp_path / name).read_bytes() == (trained[0] / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_as_an_undisturbed_one(shop, one_thread, tmp_path, monkeypatch):
     config = SMALL.model_copy(update={"epochs": 2, "precision": "auto"})
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
