@@ -10,6 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from branches import ablation
 from branches.ablation import FIGURES, main_ablate, table
+from shared.metrics.retrieval import retrieval_of, row_f1_at
 from shared.schema import Embeddings
 
 VARIANTS = {
@@ -66,7 +67,7 @@ def command(demo_folder, tmp_path, monkeypatch, capsys):
         code = main_ablate("distilbert", VARIANTS)
         return code, list(trainings), capsys.readouterr()
 
-    call.run = run
+    call.run = run  # type: ignore[attr-defined]
     return call
 
 
@@ -98,12 +99,12 @@ def test_what_is_measured_is_not_measured_again(command):
 
 def test_the_threshold_of_a_half_comes_from_the_other(command, monkeypatch):
     used = []
-    judged = ablation.row_f1_at
+    judged = row_f1_at
     monkeypatch.setattr(
         ablation, "row_f1_at", lambda v, c, threshold: used.append(threshold) or judged(v, c, threshold)
     )
     best = []
-    searched = ablation.retrieval_of
+    searched = retrieval_of
     monkeypatch.setattr(ablation, "retrieval_of", lambda v, c: best.append(searched(v, c)) or best[-1])
     command("--only", "no memory")
     assert len(best) == len(used) == 4

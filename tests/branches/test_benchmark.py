@@ -19,6 +19,7 @@ TINY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("branch", TINY)
 def test_the_command_prints_both_loops_beside_the_bare_network(branch, demo_folder, tmp_path):
     command = [sys.executable, "-m", f"branches.{branch}.speed", "--run", tmp_path / "run", "--data", demo_folder]

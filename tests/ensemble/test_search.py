@@ -12,6 +12,7 @@ import yaml
 
 from ensemble import search
 from ensemble.config import ScorerConfig
+from ensemble.scorer.training import train_scorer
 from ensemble.search import FOLDER, SPACE, Trial, log_loss_of, proposed
 from shared.schema import ScoredPairs
 
@@ -24,7 +25,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Titles of 40 products in groups of two or three that share words."""
     rng = np.random.default_rng(1)
     words = [f"{a}{b}" for a in "bdgklmprst" for b in ("an", "ur", "ipa")]
-    rows = []
+    rows: list[Any] = []
     for product in range(40):
         own = rng.choice(words, 3, replace=False)
         for _ in range(rng.integers(2, 4)):
@@ -83,6 +84,7 @@ def test_the_log_loss_is_that_of_the_definition() -> None:
     assert log_loss_of(scored, pools) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_search_that_was_killed_ends_as_one_that_was_not(
     market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,7 +97,7 @@ def test_a_search_that_was_killed_ends_as_one_that_was_not(
     best = yaml.safe_load((tmp_path / "whole" / FOLDER / "best.yaml").read_text())["scorer"]
     assert best == min(whole, key=lambda trial: trial["log_loss"])["settings"]
 
-    trained = search.train_scorer
+    trained = train_scorer
     left = iter(range(2))
 
     def killed(*given: Any) -> Any:
@@ -117,6 +119,7 @@ def test_a_search_that_was_killed_ends_as_one_that_was_not(
     assert len(trials(tmp_path / "parts")) == 1  # what the trials stood for has changed
 
 
+@pytest.mark.slow
 def test_what_cannot_be_searched_is_said(
     market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -53,7 +53,7 @@ def reloaded(made: Any, folder: Path) -> Any:
 def assert_equal(one: Any, other: Any) -> None:
     for name in one.__dataclass_fields__:
         a, b = getattr(one, name), getattr(other, name)
-        if sparse.issparse(a):
+        if isinstance(a, sparse.csr_array):
             assert type(a) is type(b)
             assert a.shape == b.shape
             a, b = (np.concatenate([m.data, m.indices, m.indptr]) for m in (a, b))

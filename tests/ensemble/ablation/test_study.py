@@ -29,6 +29,7 @@ from shared.pipeline.run import Run
 from shared.pipeline.settings import Settings, merge
 from shared.schema import CandidatePairs, Catalog, Embeddings, Matches, PairFeatures
 
+pytestmark = pytest.mark.slow  # runs of several stages
 QUICK = ["--ensemble.branches=tfidf,phash", "--scorer.rounds=15", "--tune.thresholds=20", "--compute.threads=1",
          "--compute.device=cpu"]  # fmt: skip
 USED = EnsembleConfig().features
@@ -40,7 +41,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Titles and hashes of 60 products in groups of two to four: many share words and pictures, some lack a hash."""
     rng = np.random.default_rng(0)
     words = [f"{a}{b}" for a in "bdgklmprst" for b in ("an", "ur", "ipa", "olo")]
-    rows = []
+    rows: list[Any] = []
     for product in range(60):
         own = rng.choice(words, 3, replace=False)
         picture = (product % 3) * 0x0123_4567_89AB_CDEF  # near those of other products, never equal
@@ -219,7 +220,7 @@ def test_a_decision_is_tuned_on_the_fold_pools_and_applied_to_the_other_half(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tuned_on: list[list[np.ndarray]] = []
-    whole = systems.tune
+    whole = tune.tune
     monkeypatch.setattr(
         systems, "tune", lambda pools, config: tuned_on.append([codes for _, codes in pools]) or whole(pools, config)
     )
@@ -359,7 +360,8 @@ def f1_at(pool: tuple[CandidatePairs, np.ndarray, np.ndarray], thresholds: tuple
     ends = np.concatenate([np.stack([pairs.left, pairs.right]), np.stack([pairs.right, pairs.left])], axis=1)
     ends = ends[:, np.tile(kept, 2)]
     order = np.lexsort(ends[::-1])
-    return row_f1(Matches(pairs.n, *ends[:, order], np.ones(len(order), dtype=np.float32)), codes)
+    listing, match = ends[:, order]
+    return row_f1(Matches(pairs.n, listing, match, np.ones(len(order), dtype=np.float32)), codes)
 
 
 @pytest.mark.parametrize("seed", range(3))

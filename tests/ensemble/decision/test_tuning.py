@@ -253,6 +253,7 @@ def test_objective_recall_at_precision(least: float) -> None:
     pools = [random_pool(60, 3)]
     tuned = tune(pools, TuneConfig(objective=f"precision>={least}", rules=["threshold"], thresholds=2000))
     (pairs, codes), score = pools[0], pools[0][0].score
+    assert score is not None
     same = codes[pairs.left] == codes[pairs.right]
     true = (np.bincount(codes) * (np.bincount(codes) - 1) // 2).sum()
     points = [(same[score >= at].mean(), same[score >= at].sum() / true) for at in np.unique(score)]

@@ -56,7 +56,9 @@ def test_pair_features_are_symmetric(make_catalog: Make, make_pool: Make, every_
                 for titles in ([one, other, "tas"], [other, one, "tas"])
             )
             of_titles = [
-                name for name in forth if name.split("_")[0] in ("title", "quantity", "model", "color", "number")
+                name
+                for name in map(str, forth)
+                if name.split("_")[0] in ("title", "quantity", "model", "color", "number")
             ]
             assert len(of_titles) > 20
             pd.testing.assert_series_equal(forth[of_titles].iloc[0], back[of_titles].iloc[0], check_exact=True)
@@ -88,7 +90,7 @@ def test_pair_features_columns_and_dtypes(
 
 def test_pair_features_of_missing_content(make_catalog: Make, make_pool: Make, every_pair: Make) -> None:
     features = pair_features(make_pool(make_catalog([None, None])), every_pair(2)).features
-    of_branches_and_listings = features.drop(columns=[name for name in features if name.startswith("all_")])
+    of_branches_and_listings = features.drop(columns=[name for name in map(str, features) if name.startswith("all_")])
     assert of_branches_and_listings.isna().to_numpy().all()
 
 

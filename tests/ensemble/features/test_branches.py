@@ -86,7 +86,7 @@ for name in OPERATORS:
     setattr(DeviceArray, f"__{name}__", lifted(getattr(np.ndarray, f"__{name}__")))
 
 
-def bincount(x: DeviceArray, weights: DeviceArray | None = None, minlength: int | None = None) -> Any:
+def bincount(x: Any, weights: DeviceArray | None = None, minlength: int | None = None) -> Any:
     """CuPy takes the largest value first, and an empty array has none."""
     x.max()
     return lifted(np.bincount)(x, weights, minlength or 0)
@@ -121,8 +121,8 @@ def device() -> ModuleType:
     same = "arange cumsum flatnonzero fmax fmin full isnan maximum minimum ones sqrt zeros"
     for function in same.split():
         setattr(xp, function, lifted(getattr(np, function)))
-    for function in (argsort, bincount, concatenate, searchsorted, stack, where):
-        setattr(xp, function.__name__, function)
+    for own in (argsort, bincount, concatenate, searchsorted, stack, where):
+        setattr(xp, own.__name__, own)
     xp.asarray = lambda values, dtype=None: DeviceArray(  # type: ignore[attr-defined]
         np.array(values.values if isinstance(values, DeviceArray) else values, dtype=dtype)
     )

@@ -87,5 +87,5 @@ def test_known_and_own_pairs_are_joined_in_order() -> None:
     assert [*zip(both.left.tolist(), both.right.tolist(), strict=True)] == [(0, 1), (0, 4), (1, 2), (2, 3)]
     assert both.features[SCORED_IN].tolist() == [4, 5, 5, 4]
     assert "image_cosine" not in both.features
-    np.testing.assert_array_equal(both.score, np.array([0.1, 0.4, 0.2, 0.3], dtype=np.float32))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(both.score, np.array([0.1, 0.4, 0.2, 0.3], dtype=np.float32))
     assert joined(one.only(np.zeros(2, dtype=bool)), other) is other

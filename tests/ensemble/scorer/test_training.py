@@ -73,7 +73,7 @@ def test_cross_fit_never_scores_trained_pools(monkeypatch: pytest.MonkeyPatch, p
     scored: list[tuple[int, int]] = []
     whole, predict = lgb.train, lgb.Booster.predict
 
-    def spy(parameters: dict[str, Any], data: lgb.Dataset, **rest: Any) -> lgb.Booster:
+    def spy(parameters: dict[str, Any], data: Any, **rest: Any) -> lgb.Booster:
         seen = set(data.data["at"].astype(int))
         judged = {int(row) for dataset in rest["valid_sets"] for row in dataset.data["at"]}
         assert not seen & judged
@@ -87,8 +87,8 @@ def test_cross_fit_never_scores_trained_pools(monkeypatch: pytest.MonkeyPatch, p
         return predict(booster, data, **rest)
 
     kept: list[lgb.Booster] = []
-    monkeypatch.setattr(train.lgb, "train", spy)
-    monkeypatch.setattr(train.lgb.Booster, "predict", watch)
+    monkeypatch.setattr(lgb, "train", spy)
+    monkeypatch.setattr(lgb.Booster, "predict", watch)
     score, _ = cross_fit(pairs, QUICK, 0, 1)
     assert sorted(row for _, row in scored) == list(range(600))
     assert len(kept) == pools

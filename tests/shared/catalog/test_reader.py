@@ -480,7 +480,7 @@ def test_each_file_is_decoded_once_whatever_the_threads(tmp_path: Path, monkeypa
     for n in range(7):
         draw(tmp_path / "train_images" / f"{n}.png", n)
     decoded: list[str] = []
-    inspect = shared.catalog.image_folder.inspect
+    inspect = shared.catalog.images.inspect
     monkeypatch.setattr(
         shared.catalog.image_folder, "inspect", lambda path, limit: decoded.append(path.name) or inspect(path, limit)
     )

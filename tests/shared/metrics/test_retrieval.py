@@ -175,7 +175,9 @@ def test_retrieval_for_any_order_of_rows(seed: int) -> None:
 
 def test_listing_without_evidence_is_a_miss() -> None:
     seen = at_angles([0, 5, 90])
-    vectors = Embeddings(np.vstack([seen.vectors, np.zeros((1, 2), np.float32)]), np.array([True] * 3 + [False]))
+    vectors = Embeddings(
+        np.vstack([np.asarray(seen.vectors), np.zeros((1, 2), np.float32)]), np.array([True] * 3 + [False])
+    )
     found = retrieval(vectors, np.array([0, 0, 1, 1]))
     assert (found.recall_at_1, found.map_at_20) == (0.5, 0.5)
     assert found.row_f1 == pytest.approx((1 + 1 + 2 / 3 + 2 / 3) / 4)

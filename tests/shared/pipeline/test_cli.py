@@ -230,6 +230,7 @@ for save in (unit.save, pairs.save, lambda path: write_json(path, "x" * 60_000))
 """
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_written_whole_is_an_error_whatever_writes_it(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FULL, tmp_path / "run"], cwd=ROOT, capture_output=True, text=True, timeout=120
@@ -239,9 +240,10 @@ def test_a_file_that_cannot_be_written_whole_is_an_error_whatever_writes_it(tmp_
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_users_mistake_on_the_real_command_line_gives_no_traceback(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    arguments = ["--run", run, "--data", tmp_path / "nowhere"]
+    arguments = ["--run", str(run), "--data", str(tmp_path / "nowhere")]
     done = subprocess.run(
         [sys.executable, "-m", "branches.phash.candidates", *arguments], cwd=ROOT, capture_output=True, text=True
     )

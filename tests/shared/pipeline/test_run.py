@@ -397,6 +397,7 @@ print(moment)
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_change_of_a_file_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PIPELINE, tmp_path],
