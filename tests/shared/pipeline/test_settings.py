@@ -9,7 +9,6 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from shared.catalog.split import SplitConfig
-from shared.compute import ComputeConfig
 from shared.config import STEPS, first_step
 from shared.errors import ArtifactError, MatcherError
 from shared.pipeline.run import Run
