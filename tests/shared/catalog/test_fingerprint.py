@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+import shared.catalog.image_memo
 import shared.catalog.reader
 from shared.catalog.config import DataConfig
 from shared.catalog.image_memo import ImageMemo
+from shared.catalog.images import read_bytes
 from shared.catalog.reader import catalog_fingerprint, read_catalog
 from shared.catalog.source import find_source
 from shared.catalog.tables import read_table
@@ -114,6 +116,17 @@ def test_a_memo_changes_no_fingerprint(seed: int, tmp_path: Path) -> None:
         distinct.add(fingerprint(data)["images"])
         edit(images, rng)
     assert len(distinct) > 10
+
+
+def test_a_memo_saves_reading_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw(tmp_path / "train_images" / "a.png")
+    os.utime(tmp_path / "train_images" / "a.png", (1, 1))
+    data, memo = folder(tmp_path, ["a.png", "none.png"]), ImageMemo()
+    before = fingerprint(data, memo)
+    paths: list[Path] = []
+    monkeypatch.setattr(shared.catalog.image_memo, "read_bytes", lambda path: paths.append(path) or read_bytes(path))
+    assert fingerprint(data, memo) == before
+    assert [path.name for path in paths] == ["none.png"]
 
 
 def test_images_of_equal_names_in_two_folders_share_a_memo(tmp_path: Path) -> None:
