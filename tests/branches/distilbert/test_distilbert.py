@@ -93,7 +93,7 @@ def test_with_nothing_to_learn_from_the_pretrained_encoder_is_written(titles, sh
     figures = train(listings, np.array([0, 1], dtype=np.int32), SMALL, one_thread, tmp_path)
     assert figures["steps"] == 0
     encoder, tokenizer = create_model(SMALL)
-    titles = Titles(shop.titles, tokenizer, 16)
+    titles = Titles(shop.normalized_titles, tokenizer, 16)
     with torch.inference_mode():
         expected = encoder.eval()(**titles.inputs(titles.title))
     assert embed(shop, tmp_path, SMALL, one_thread).vectors == pytest.approx(expected.numpy(), abs=1e-5)
