@@ -87,7 +87,7 @@ def test_a_catalog_refuses_other_columns_or_types(catalog_of: MakeCatalog) -> No
             Catalog(wrong)
 
 
-@pytest.mark.parametrize("folder", [None, Path("/pictures/of é")])
+@pytest.mark.parametrize("folder", [None, Path("/images/of é")])
 def test_a_catalog_comes_back_as_saved_nulls_included(
     catalog_of: MakeCatalog, tmp_path: Path, folder: Path | None
 ) -> None:
@@ -141,10 +141,53 @@ def test_without_labels_only_the_labels_go(catalog_of: MakeCatalog) -> None:
     assert bare.table.drop_columns(["label_group"]) == made.table.drop_columns(["label_group"])
 
 
-def test_a_listing_has_a_picture_path_only_where_the_picture_can_be_used(catalog_of: MakeCatalog) -> None:
+def test_a_listing_has_an_image_path_only_where_the_image_can_be_used(catalog_of: MakeCatalog) -> None:
     made = catalog_of(3, image=["a.jpg", "b.jpg", None], image_sha=["s", None, None])
     assert Catalog(made.table, Path("/p")).image_paths() == [Path("/p/a.jpg"), None, None]
     assert made.image_paths() == [None, None, None]
+
+
+def test_titles_are_normalized_when_a_catalog_is_made(
+    catalog_of: MakeCatalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles = ["Red MUG!", None, "", "...", "Fan 5 V", " a"]
+    made = catalog_of(6, title=titles)
+    monkeypatch.setattr("shared.schema.normalize_all", lambda titles: pytest.fail("normalized again"))
+    normalized = ["red mug", "", "", "", "fan 5v", "a"]
+    assert made.normalized_titles.tolist() == normalized
+    assert reloaded(made, tmp_path).normalized_titles.tolist() == normalized
+    assert made.take(np.array([4, 0])).normalized_titles.tolist() == ["fan 5v", "red mug"]
+    assert made.without_labels().normalized_titles.tolist() == normalized
+    other = made.with_columns({"posting_id": [f"x{row}" for row in range(6)]})
+    assert Catalog.concat([made, other]).normalized_titles.tolist() == normalized * 2
+
+
+def test_normalized_titles_follow_replaced_titles(catalog_of: MakeCatalog) -> None:
+    made = catalog_of(2, title=["A", "B"], label_group=["g", "h"]).with_columns({"title": ["C!", None]})
+    assert made.normalized_titles.tolist() == ["c", ""]
+    assert made.labels.tolist() == ["g", "h"]
+
+
+def test_a_file_without_normalized_titles_gets_them(catalog_of: MakeCatalog, tmp_path: Path) -> None:
+    made = catalog_of(2, title=["Red MUG!", None])
+    pq.write_table(made.table.drop_columns(["normalized_title"]), tmp_path / "earlier")
+    assert_equal(Catalog.load(tmp_path / "earlier"), made)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"title": ["a"]}, "needs the column posting_id"),
+        (
+            {"posting_id": ["a"], "price": [1], "normalized_title": ["a"]},
+            "no columns of a catalog: normalized_title, p",
+        ),
+        ({"posting_id": ["a", "b"], "title": ["a"]}, "length"),
+    ],
+)
+def test_a_catalog_refuses_columns_that_do_not_fit(columns: dict[str, list[Any]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Catalog.from_columns(columns)
 
 
 # --- Embeddings ------------------------------------------------------------------------------------------------------
