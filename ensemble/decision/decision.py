@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from ensemble.config import Rule
 from ensemble.decision.prior_shift import shift_threshold
 from ensemble.decision.rules import RULES, keep_best, sort_matches, subset
+from shared.artifacts import read_json, write_json
 from shared.errors import ArtifactError
 from shared.schema import Flags, Matches, ScoredPairs, pair_key
 
@@ -84,7 +84,7 @@ class Decision:
 
     def save(self, path: Path) -> None:
         """Write JSON; the threshold is read back exactly."""
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        write_json(path, asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -93,10 +93,10 @@ class Decision:
         Raises:
             ArtifactError: The file is not a decision, or was written by another version.
         """
+        values = read_json(path, "tune the decision again")
+        names = [field.name for field in fields(cls)]
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            names = [field.name for field in fields(cls)]
-            if not isinstance(values, dict) or sorted(values) != sorted(names):
+            if sorted(values) != sorted(names):
                 raise ValueError(f"it must have the fields {', '.join(names)}; an older one has to be tuned again")
             return cls(**values)
         except (ValueError, TypeError) as error:

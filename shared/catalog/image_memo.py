@@ -17,6 +17,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
+from shared.artifacts import atomic_file
 from shared.catalog.images import read_bytes
 
 RACY_NS = 2_000_000_000  # the coarsest tick of a file's time, that of FAT, in nanoseconds
@@ -85,10 +86,9 @@ class ImageMemo:
         if not self._changed:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.partial")
         content = {"format": "image digests 1", "files": self._entries}
-        partial.write_text(json.dumps(content, sort_keys=True), encoding="ascii")
-        os.replace(partial, path)
+        with atomic_file(path) as partial:
+            partial.write_text(json.dumps(content, sort_keys=True), encoding="ascii")
         self._changed = False
 
     def sha256(self, path: Path) -> str:
