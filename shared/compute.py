@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from shared.config import ConfigSection
+from shared.config import ConfigSection, Step
 from shared.errors import MatcherError
 
 
@@ -33,6 +33,10 @@ class ComputeConfig(ConfigSection):
 
         cores: int = cpu_count()
         return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+    def cache_key(self, step: Step | None = None) -> dict[str, Any]:
+        """Return the seed alone: device and threads change nothing but speed."""
+        return {"seed": self.seed}
 
     def torch_device(self) -> Any:
         """The torch device to use.

@@ -11,7 +11,7 @@ import branches.image.train
 from branches.benchmark import fastest_s, measure, recorded, some_products
 from branches.image.config import Config
 from shared.errors import MatcherError
-from shared.pipeline.run import ROOT
+from tests.support.paths import ROOT
 
 TINY = {
     "image": ["--image.size=32", "--image.embed_size=32", "--image.batch_size=8", "--image.embed_batch=8"],
