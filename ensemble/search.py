@@ -80,7 +80,7 @@ class Search:
     """A search below a run's folder; every finished trial is kept.
 
     Args:
-        run: The run, its pair features described.
+        run: The run, with the features of its fold pools.
         settings: Its settings; what `SPACE` does not name stays as it is there.
         anew: Whether to begin a new search whatever trials are kept.
     """
@@ -96,8 +96,9 @@ class Search:
         self.left_out = excluded_features(settings[EnsembleConfig], self.config)
         self.path = run.folder / FOLDER / "trials.json"
         inputs = [run.digest_of(features_name(pool.name)) for pool in folds]
-        code = code_digest(["ensemble.scorer.training"], proposed)
-        self.key = digest([inputs, self.config.cache_key(), self.compute.seed, code])
+        code = [code_digest(["ensemble.scorer.training"], work) for work in (proposed, log_loss_of, scores)]
+        space = {name: repr(values) for name, values in SPACE.items()}
+        self.key = digest([inputs, self.config.cache_key(), self.compute.seed, space, code])
         self.trials: list[Trial] = [] if anew else self._kept()
 
     def _kept(self) -> list[Trial]:
@@ -157,7 +158,7 @@ def main() -> int:
         if arguments.trials < 1:
             raise MatcherError(f"--trials={arguments.trials}: at least one is needed, the settings as they are")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        update_run(run, settings, ["ensemble/features"])
+        update_run(run, settings, [features_name(pool.name) for pool in fold_pools(settings[SplitConfig].folds)])
         search = Search(run, settings, anew=arguments.force)
         search.go_on(arguments.trials)
         path = conclude(search)
