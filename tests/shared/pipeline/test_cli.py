@@ -273,7 +273,8 @@ from shared.schema import Embeddings, Pairs
 
 unit = Embeddings(np.eye(200, dtype=np.float32), np.ones(200, dtype=bool))
 left, right = (side.astype(np.int32) for side in np.triu_indices(300, 1))
-pairs = Pairs(300, left, right, pd.DataFrame({"f": np.random.default_rng(0).random(len(left), dtype=np.float32)}))
+noise = np.random.default_rng(0).random(len(left), dtype=np.float32)
+pairs = PairFeatures(300, left, right, pd.DataFrame({"f": noise}))
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 for save in (unit.save, pairs.save, lambda path: write_json(path, "x" * 60_000)):
     def work(inputs, config, out):
