@@ -23,8 +23,8 @@ from shared.errors import ArtifactError, MatcherError
 from shared.pipeline.cli import Arguments, Command, run_subcommand
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 SECTIONS = ensemble_sections.sections()
 Body = Callable[[RunFolder, Settings, Arguments], object]
 
@@ -269,7 +269,7 @@ from shared.compute import ComputeConfig
 from shared.pipeline.cli import Command
 from shared.pipeline.engine import bring_stage_up_to_date
 from shared.pipeline.stage import Stage
-from shared.schema import Embeddings, Pairs
+from shared.schema import PairFeatures, Embeddings
 
 unit = Embeddings(np.eye(200, dtype=np.float32), np.ones(200, dtype=bool))
 left, right = (side.astype(np.int32) for side in np.triu_indices(300, 1))
@@ -301,7 +301,8 @@ def test_full_disk_whatever_writes(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_missing_data_on_the_real_command_line(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "branches.phash.embed", "--run", tmp_path / "run", "--data", tmp_path / "nowhere"]
-    done = subprocess.run([*line, "--out", tmp_path / "out"], cwd=ROOT, capture_output=True, text=True)
+    line += ["--out", tmp_path / "out"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == f"error: {tmp_path / 'nowhere'}: no such file or folder\n"
     assert list(tmp_path.iterdir()) == []
@@ -310,7 +311,7 @@ def test_missing_data_on_the_real_command_line(tmp_path: Path) -> None:
 def test_commands_without_followers_refuse_torchrun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("shared.processes.joined", nullcontext)
+    monkeypatch.setattr("shared.processes.connect", nullcontext)
     monkeypatch.setattr("shared.processes.size", lambda: 2)
     assert call(tmp_path / "run", body=raises(AssertionError("not to be done"))) == 2
     assert "only branches.<name>.train runs under torchrun" in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def now(project: Path) -> Callable[..., str]:
+def now(project: Path) -> Iterator[Callable[..., str]]:
     """The digest of `shared.top`, or of others, as a new process sees it."""
 
     def digest(*modules: str) -> str:

@@ -3,15 +3,14 @@
 import importlib
 import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from branches import cli as branch_cli
 from branches import registry
 from ensemble import sections as ensemble_sections
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 SECTIONS = ensemble_sections.sections()
 ENSEMBLE = [  # modules of commands, without those that have commands of their own
     "ensemble.__main__",

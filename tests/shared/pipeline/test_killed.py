@@ -14,8 +14,7 @@ import shared.pipeline.engine
 from shared.errors import MatcherError
 from shared.pipeline.engine import CHECKPOINT, LOG
 from shared.pipeline.run import MANIFEST, RunFolder
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.support.paths import ROOT
 
 # Runs a small pipeline that is killed at its 1st, 2nd, … change of a file, and then runs it undisturbed.
 SCRIPT = """
