@@ -150,10 +150,20 @@ def first(data: Path, python: Callable[..., subprocess.CompletedProcess[str]]) -
     return run, done.stdout
 
 
+@pytest.fixture(scope="session")
+def copy_run() -> Callable[[Path, Path], Path]:
+    """Copies a run folder; weights and embeddings are hard links, since they are most of it and only ever replaced."""
+
+    def copy(source: str, target: str) -> None:
+        os.link(source, target) if source.endswith(".safetensors") else shutil.copy2(source, target)
+
+    return lambda run, to: Path(shutil.copytree(run, to, copy_function=copy))
+
+
 @pytest.fixture
-def run(first: tuple[Path, str], tmp_path: Path) -> Path:
+def run(first: tuple[Path, str], copy_run: Callable[[Path, Path], Path], tmp_path: Path) -> Path:
     """A copy of the finished run."""
-    return Path(shutil.copytree(first[0], tmp_path / "run"))
+    return copy_run(first[0], tmp_path / "run")
 
 
 @pytest.fixture

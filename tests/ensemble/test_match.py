@@ -12,10 +12,11 @@ import pytest
 import ensemble
 from branches.stages import branch_stages
 from ensemble.ablation.variants import System, judge_stage
-from ensemble.config import EnsembleConfig, sections
+from ensemble.config import EnsembleConfig
 from ensemble.decision.decision import Decision, groups_of
 from ensemble.match_result import MatchResult, write_submission
 from ensemble.matcher import Matched, Matcher, check_current
+from ensemble.sections import sections
 from ensemble.stages import ensemble_stages
 from shared.arrays import object_array
 from shared.errors import ArtifactError
@@ -191,3 +192,4 @@ def test_stages_do_not_depend_on_commands_matcher_bundle_or_index() -> None:
         rest = {name for name in modules if name.startswith(("ensemble.match", "ensemble.bundle", "ensemble.index"))}
         assert rest <= {"ensemble.match_result"}, stage.name
         assert not modules & {"ensemble", "ensemble.cli", "ensemble.__main__", "branches.cli"}, stage.name
+        assert stage.name == "judged" or not [name for name in modules if name.startswith("shared.demo")], stage.name

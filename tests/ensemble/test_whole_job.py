@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ensemble.config import sections
+from ensemble.sections import sections
 from ensemble.stages import DECISION, SCORER, run_graph
 from shared.pipeline.engine import bring_stage_up_to_date
 from shared.pipeline.pools import load_split

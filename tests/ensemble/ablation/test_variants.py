@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from ensemble.ablation.variants import FULL, any_thresholds, best_scaled, systems
-from ensemble.config import EnsembleConfig, Family, Rule, TuneConfig, sections
+from ensemble.config import EnsembleConfig, Family, Rule, TuneConfig
 from ensemble.features.assemble import feature_names
+from ensemble.sections import sections
 from shared.metrics.matching import row_f1
 from shared.pipeline.settings import Settings
 from shared.schema import Matches, Pairs
