@@ -16,6 +16,7 @@ from shared.pipeline.run import MANIFEST, Run
 from shared.pipeline.settings import Settings, remembered
 from shared.schema import Catalog, Pairs
 
+pytestmark = pytest.mark.slow
 BRANCHES = ["image", "distilbert", "tfidf", "phash"]
 POOLS = ["fold0", "fold1", "holdout", "catalog"]
 ONE_CORE = ["--compute.threads=1", "--compute.device=cpu"]

@@ -169,7 +169,9 @@ def test_title_pairs_that_contradict_or_lack_a_title_are_counted(tmp_path: Path)
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [lambda p: None, lambda p: p.mkdir(), lambda p: p.write_text("x")], ids=str)
+@pytest.mark.parametrize(
+    "make", [lambda p: None, lambda p: p.mkdir(), lambda p: p.write_text("x")], ids=["none", "folder", "file"]
+)
 def test_an_unknown_path_names_the_known_layouts(make: Callable[[Path], Any], tmp_path: Path) -> None:
     path = tmp_path / "what.txt"
     make(path)
