@@ -15,6 +15,7 @@ from shared.pipeline.pools import load_split
 from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Settings
 
+pytestmark = pytest.mark.slow
 BRANCHES = ["image", "distilbert", "tfidf", "phash"]
 POOLS = ["fold0", "fold1", "holdout", "catalog"]
 METRICS = {"pool_size", "row_f1", "row_precision", "row_recall", "pair_f1", "b3_f1"}
