@@ -31,7 +31,7 @@ class BranchConfig(ConfigSection):
     variants: ClassVar[Variants] = {}
 
     neighbors: Annotated[int, AffectsFrom("candidates")] = Field(
-        50, ge=1, description="nearest listings that each listing proposes, beside ties"
+        50, ge=1, description="nearest neighbors that each listing proposes; ties with the last are added"
     )
 
     @property

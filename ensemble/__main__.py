@@ -1,9 +1,9 @@
 """The whole job: `./run_all.sh`, from a catalog to matches and metrics."""
 
 from ensemble.cli import update_run
-from ensemble.config import sections
 from ensemble.evaluation.run_metrics import write_metrics
 from ensemble.evaluation.summary import summary
+from ensemble.sections import sections
 from ensemble.stages import EVALUATION, MATCHES, run_graph
 from shared.catalog.config import DataConfig
 from shared.pipeline.cli import Arguments, Command

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ensemble.config import sections
+from ensemble.sections import sections
 from ensemble.stages import run_graph
 from shared.pipeline.catalog_stages import update_stages
 from shared.pipeline.cli import Arguments, Command

@@ -1,16 +1,11 @@
-"""Settings of the ensemble, and all sections of the settings put together."""
+"""Settings of the ensemble."""
 
 from typing import Literal, get_args
 
 from pydantic import Field, field_validator
 
-from branches import registry
 from ensemble.decision.objective import Objective
-from shared.catalog.config import DataConfig
-from shared.catalog.split import SplitConfig
-from shared.compute import ComputeConfig
 from shared.config import ConfigSection
-from shared.demo.config import DemoConfig
 
 Rule = Literal["threshold", "min2", "average_link"]
 Family = Literal["branches", "titles", "attributes", "images"]
@@ -19,7 +14,7 @@ VETO = "quantity_conflict"  # the pair feature that is 1 where two titles state 
 
 
 class EnsembleConfig(ConfigSection):
-    """ConfigSection `ensemble`: which branches take part, and what is told of the pairs they propose."""
+    """Section `ensemble`: which branches take part, and what is told of the pairs they propose."""
 
     branches: list[str] = Field(
         ["image", "distilbert", "tfidf", "phash"], min_length=1, description="folders of branches/, in order"
@@ -45,7 +40,7 @@ class EnsembleConfig(ConfigSection):
 
 
 class ScorerConfig(ConfigSection):
-    """ConfigSection `scorer`: the LightGBM model that scores each pair."""
+    """Section `scorer`: the LightGBM model that scores each pair."""
 
     rounds: int = Field(1500, ge=1, description="most boosting rounds; early stopping chooses")
     patience: int = Field(40, ge=1, description="rounds without a better log loss before stopping")
@@ -63,7 +58,7 @@ class ScorerConfig(ConfigSection):
 
 
 class TuneConfig(ConfigSection):
-    """ConfigSection `tune`: what the decision is tuned for, and over which rules."""
+    """Section `tune`: what the decision is tuned for, and over which rules."""
 
     rules: list[Rule] = Field(
         list(get_args(Rule)),
@@ -98,10 +93,3 @@ class TuneConfig(ConfigSection):
         if len(set(rules)) != len(rules):
             raise ValueError("a rule is named twice")
         return rules
-
-
-def sections() -> dict[str, type[ConfigSection]]:
-    """Return all sections of the settings by name, in the order in which `--help` shows them."""
-    before: dict[str, type[ConfigSection]] = {"data": DataConfig, "demo": DemoConfig, "split": SplitConfig}
-    own: dict[str, type[ConfigSection]] = {"ensemble": EnsembleConfig, "scorer": ScorerConfig, "tune": TuneConfig}
-    return {**before, **registry.sections(), **own, "compute": ComputeConfig}

@@ -10,11 +10,11 @@ import numpy as np
 
 from ensemble.bundle.archive import Bundle
 from ensemble.cli import update_run
-from ensemble.config import sections
 from ensemble.evaluation.holdout import evaluate_matches
 from ensemble.evaluation.summary import judged
 from ensemble.match_result import MatchResult
 from ensemble.matcher import Matcher
+from ensemble.sections import sections
 from ensemble.stages import MATCHES
 from shared.artifacts import updated_folder, write_json
 from shared.catalog.config import DataConfig

@@ -16,11 +16,12 @@ from branches.candidates import propose
 from branches.stages import embed_catalog, encoder_stage_name, new_catalog_encoders
 from ensemble.bundle.archive import Bundle
 from ensemble.candidate_pairs import union
-from ensemble.config import EnsembleConfig, sections
+from ensemble.config import EnsembleConfig
 from ensemble.features.assemble import pair_features
 from ensemble.match_result import MatchResult
 from ensemble.pool_views import BranchView, PoolViews
 from ensemble.scorer.training import StackedScorer
+from ensemble.sections import sections
 from ensemble.stages import DECISION, SCORER, load_decision
 from shared.artifacts import digest
 from shared.catalog.config import DataConfig

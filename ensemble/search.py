@@ -21,10 +21,11 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from sklearn.metrics import log_loss
 
 from ensemble.cli import update_run
-from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig, sections
+from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.decision.tuning import tune
 from ensemble.features.assemble import excluded_features
 from ensemble.scorer.training import LabeledPool, is_match, train_scorer
+from ensemble.sections import sections
 from ensemble.stages import features_name, load_features
 from shared.artifacts import digest, read_json, write_json
 from shared.catalog.split import SplitConfig

@@ -1,7 +1,7 @@
 """The command `python -m ensemble.tune`."""
 
 from ensemble.cli import update_run
-from ensemble.config import sections
+from ensemble.sections import sections
 from ensemble.stages import DECISION
 from shared.pipeline.cli import Arguments, Command, Parser
 from shared.pipeline.run import RunFolder

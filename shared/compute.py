@@ -14,7 +14,7 @@ from shared.errors import MatcherError
 
 
 class ComputeConfig(ConfigSection):
-    """ConfigSection `compute`: where the work runs. Changes speed, not what is computed (beyond rounding)."""
+    """Section `compute`: where the work runs. Changes speed, not what is computed (beyond rounding)."""
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes an NVIDIA GPU when there is one")
     threads: int = Field(0, ge=0, description="CPU threads of a process; 0: one for each core")

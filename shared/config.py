@@ -1,11 +1,10 @@
 """What every section of the settings is made of."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
+from pydantic.fields import FieldInfo
 
 Step = Literal["train", "embed", "candidates"]
 STEPS: tuple[Step, ...] = ("train", "embed", "candidates")
@@ -13,32 +12,43 @@ STEPS: tuple[Step, ...] = ("train", "embed", "candidates")
 
 @dataclass(frozen=True)
 class AffectsFrom:
-    """Marks a setting of a branch that training does not read: `Annotated[int, AffectsFrom("embed")]`.
+    """Name the first step of a branch that reads a field; without it a field is read from `train` on.
 
-    A change of such a setting does not train the encoder again.
+    A change of the field leaves the results of earlier steps up to date.
 
-    Args:
-        step: The first step that reads the setting.
+    Examples:
+        >>> from typing import Annotated
+        >>> class Config(ConfigSection):
+        ...     epochs: int = 3
+        ...     embed_batch: Annotated[int, AffectsFrom("embed")] = 64
+        >>> Config().cache_key("train")
+        {'epochs': 3}
+        >>> Config().cache_key()
+        {'epochs': 3, 'embed_batch': 64}
     """
 
     step: Step
 
 
 class ConfigSection(BaseModel):
-    """A named group of settings: typed, documented field by field, refused when a name is unknown."""
+    """A named group of settings: typed, documented field by field; unknown names are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def cache_key(self, step: Step | None = None) -> dict[str, Any]:
-        """Return the settings that a result depends on, JSON-able.
+        """Return the fields on which the results of a step depend, as JSON-compatible values.
 
         Args:
-            step: For a branch: the step whose result it is; settings that only later steps read are left out.
+            step: `train`, `embed` or `candidates`: only fields first read by this step or an earlier one. None: all.
+
+        Raises:
+            ValueError: There is no such step.
         """
-        later = set(STEPS[STEPS.index(step) + 1 :]) if step else set()
-        left_out = {
-            name
-            for name, field in type(self).model_fields.items()
-            if any(isinstance(mark, AffectsFrom) and mark.step in later for mark in field.metadata)
-        }
-        return self.model_dump(mode="json", exclude=left_out)
+        later = STEPS[STEPS.index(step) + 1 :] if step is not None else ()
+        exclude = {name for name, field in type(self).model_fields.items() if first_step(field) in later}
+        return self.model_dump(mode="json", exclude=exclude)
+
+
+def first_step(field: FieldInfo) -> Step:
+    """Return the first step that reads a field: that of its `AffectsFrom`, else `train`."""
+    return next((mark.step for mark in field.metadata if isinstance(mark, AffectsFrom)), "train")

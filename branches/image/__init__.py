@@ -1,1 +1,1 @@
-"""Listings whose pictures show the same product, by a convolutional network trained with cross-batch memory."""
+"""Listings whose images show the same product, by a convolutional network trained with cross-batch memory."""

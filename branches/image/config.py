@@ -1,16 +1,29 @@
 """Settings of the image branch."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from branches.base import BranchConfig
+from branches.base import BranchConfig, Variants
 from shared.config import AffectsFrom
 from shared.training.config import TrainingConfig
 
 
 class Config(TrainingConfig, BranchConfig):
-    """ConfigSection `image`: pictures that show the same product."""
+    """Match images that show the same product."""
+
+    variants: ClassVar[Variants] = {
+        "negative margin 0.5": {"negative_margin": 0.5},
+        "no augmentation": {"augmentation": 0.0},
+        "average pooling": {"pooling": "avg"},
+        "every stage trained": {"frozen_stages": 0},
+        "half the learning rates": {"learning_rate": 1.5e-4, "head_learning_rate": 5e-4},
+        "twice the learning rates": {"learning_rate": 6e-4, "head_learning_rate": 2e-3},
+        "8 epochs": {"epochs": 8},
+        "embedded without its mirror image": {"mirror": False},
+        "embedded at 128 px": {"embed_size": 128},
+        "embedded at 224 px": {"embed_size": 224},
+    }
 
     backbone: str = Field(
         "tf_efficientnet_lite0", description="timm's name of the network, or a folder with config.json and its weights"
@@ -19,12 +32,16 @@ class Config(TrainingConfig, BranchConfig):
         "gem", description="gem: generalized mean with a learned exponent; avg: the network's own pooling"
     )
     dim: int = Field(256, ge=2, description="length of an embedding")
-    size: int = Field(160, ge=32, description="pixels, width and height, in training")
+    size: int = Field(160, ge=32, description="width and height of an image in training, in pixels")
     embed_size: Annotated[int, AffectsFrom("embed")] = Field(
-        192, ge=32, description="pixels, width and height, when embedding"
+        192, ge=32, description="width and height of an image when embedding, in pixels"
     )
     mirror: Annotated[bool, AffectsFrom("embed")] = Field(
-        True, description="embed each picture and its mirror image and take the mean, in twice the time"
+        True, description="embed each image and its mirror image and take the mean, in twice the time"
     )
-    augmentation: float = Field(1.0, ge=0, le=1, description="how often training pictures are altered; 0: never")
-    frozen_stages: int = Field(2, ge=0, description="keep the stem and so many stages as pretrained; 0: all is trained")
+    augmentation: float = Field(
+        1.0, ge=0, le=1, description="factor of the probability of each augmentation of a training image; 0: none"
+    )
+    frozen_stages: int = Field(
+        2, ge=0, description="stages kept as pretrained, together with the stem; 0: all layers are trained"
+    )

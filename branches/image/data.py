@@ -1,4 +1,4 @@
-"""Pictures as arrays: decoded once, resized, and altered in training as sellers alter them."""
+"""Images as arrays: decoded once, resized, and augmented in training as sellers alter them."""
 
 from __future__ import annotations
 
@@ -15,93 +15,120 @@ from tqdm import tqdm
 
 from shared.catalog.images import PILLOW_MAX_PIXELS, ImageFault, open_image
 from shared.schema import Catalog, Flags
-from shared.training.prefetch import prefetched
+from shared.training.prefetch import prefetch
 
-Pictures = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 Edit = Callable[[Image.Image, np.random.Generator], Image.Image]
 
-MARGIN = 1.15  # training pictures are kept this much larger than they are trained at, to crop from
-IN_MEMORY = 2**30  # bytes of decoded pictures; more than that go to a file
+MARGIN = 1.15  # training images are kept this much larger than the size of training, to crop from
+IN_MEMORY = 2**30  # bytes of decoded images; more than that go to a file
 
 
-def distinct_pictures(catalog: Catalog, rows: NDArray[np.int64]) -> tuple[list[Path], NDArray[np.int64]]:
-    """The different pictures among some listings that have one, in the order of their content's digest.
+def distinct_images(catalog: Catalog, rows: NDArray[np.int64]) -> tuple[list[Path], NDArray[np.int64]]:
+    """Return the distinct images of some listings, by the digest of their content.
+
+    Args:
+        catalog: Listings.
+        rows: Those of them that have an image, int64 [m].
 
     Returns:
-        A file for each picture, and which picture each of `rows` has, int64 [m].
+        One file per distinct image, in the order of the digests, and the index of each listing's image, int64 [m].
     """
     digests = catalog.column("image_sha")[rows].astype(str)
-    _, first, picture = np.unique(digests, return_index=True, return_inverse=True)
+    _, first, image = np.unique(digests, return_index=True, return_inverse=True)
     paths = catalog.image_paths()
-    return [path for path in (paths[row] for row in rows[first]) if path is not None], picture.astype(np.int64)
+    return [path for path in (paths[row] for row in rows[first]) if path is not None], image.astype(np.int64)
 
 
-def read_picture(path: Path, size: int, interpolation: str) -> Pictures | None:
-    """A picture squashed to uint8 [size, size, 3]; None if it cannot be decoded (any more)."""
+def read_image(path: Path, size: int, interpolation: str) -> Pixels | None:
+    """Return an image squashed to a square, uint8 [size, size, 3]; None if it cannot be decoded (any more).
+
+    Args:
+        path: An image file.
+        size: Width and height of the result in pixels.
+        interpolation: "bilinear" or "bicubic".
+    """
     try:
-        picture = open_image(path, PILLOW_MAX_PIXELS, size)  # was measured against the user's limit when catalogd
+        image = open_image(path, PILLOW_MAX_PIXELS, size)  # the user's limit was checked when the catalog was read
     except ImageFault:
         return None
-    return squashed(picture, size, interpolation)
+    return squash(image, size, interpolation)
 
 
-def squashed(picture: Image.Image, size: int, interpolation: str) -> Pictures:
-    """A picture in mode RGB as uint8 [size, size, 3]; "bilinear" or "bicubic", as Pillow does it but faster."""
-    pixels = torch.from_numpy(np.array(picture)).unsqueeze(0).permute(0, 3, 1, 2)  # [1, 3, h, w], channels last
-    resized = functional.interpolate(pixels, (size, size), mode=interpolation, antialias=True)
-    return np.asarray(resized[0].permute(1, 2, 0))
+def squash(image: Image.Image, size: int, interpolation: str) -> Pixels:
+    """Return an image in mode RGB squashed to a square, as Pillow does it but faster; arguments as for `read_image`."""
+    tensor = torch.from_numpy(np.array(image)).unsqueeze(0).permute(0, 3, 1, 2)  # [1, 3, h, w], channels last
+    square = functional.interpolate(tensor, (size, size), mode=interpolation, antialias=True)
+    return np.asarray(square[0].permute(1, 2, 0))
 
 
-def read_batch(paths: Sequence[Path], size: int, interpolation: str) -> tuple[Pictures, Flags]:
-    """Pictures, uint8 [b, size, size, 3], and which of them could be decoded, bool [b]; the others are black."""
-    pictures = [read_picture(path, size, interpolation) for path in paths]
+def read_batch(paths: Sequence[Path], size: int, interpolation: str) -> tuple[Pixels, Flags]:
+    """Read images into one array.
+
+    Args:
+        paths: b image files.
+        size: Width and height of the result in pixels.
+        interpolation: "bilinear" or "bicubic".
+
+    Returns:
+        uint8 [b, size, size, 3], and which could be decoded, bool [b]; the others are black.
+    """
+    images = [read_image(path, size, interpolation) for path in paths]
     black = np.zeros((size, size, 3), dtype=np.uint8)
-    usable = np.array([picture is not None for picture in pictures])
-    return np.stack([black if picture is None else picture for picture in pictures]), usable
+    usable = np.array([image is not None for image in images])
+    return np.stack([black if image is None else image for image in images]), usable
 
 
 def read_all(
     paths: Sequence[Path], size: int, interpolation: str, workers: int, overflow: Path
-) -> tuple[Pictures, Flags]:
-    """Like `read_batch` for any number of pictures, which go to the file `overflow` where memory would be short."""
-    shape = (len(paths), size, size, 3)
-    if np.prod(shape, dtype=np.int64) <= IN_MEMORY:
-        pictures: Pictures = np.zeros(shape, dtype=np.uint8)
-    else:
-        overflow.parent.mkdir(parents=True, exist_ok=True)
-        pictures = np.memmap(overflow, dtype=np.uint8, mode="w+", shape=shape)
-    usable = np.zeros(len(paths), dtype=bool)
-    bar = tqdm(total=len(paths), desc="image: read", unit="picture", disable=None)
-    jobs = prefetched(lambda at: read_picture(paths[at], size, interpolation), range(len(paths)), workers, ahead=16)
-    for at, picture in jobs:
-        if picture is not None:
-            pictures[at], usable[at] = picture, True
-        bar.update()
-    bar.close()
-    return pictures, usable
-
-
-def resized(picture: Pictures, size: int) -> Pictures:
-    """A training picture, uint8 [s, s, 3], as it is when nothing is altered: uint8 [size, size, 3]."""
-    return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR))
-
-
-def altered(picture: Pictures, another: Pictures, size: int, strength: float, rng: np.random.Generator) -> Pictures:
-    """A training picture as another seller might have published it.
+) -> tuple[Pixels, Flags]:
+    """Read any number of images into one array, like `read_batch` but in several threads.
 
     Args:
-        picture: uint8 [s, s, 3].
-        another: Any other picture of that shape, for a collage.
-        size: Pixels of the result.
+        paths: n image files.
+        size: Width and height of the result in pixels.
+        interpolation: "bilinear" or "bicubic".
+        workers: Number of threads.
+        overflow: File that holds the array if it is larger than `IN_MEMORY`.
+    """
+    shape = (len(paths), size, size, 3)
+    if np.prod(shape, dtype=np.int64) <= IN_MEMORY:
+        images: Pixels = np.zeros(shape, dtype=np.uint8)
+    else:
+        overflow.parent.mkdir(parents=True, exist_ok=True)
+        images = np.memmap(overflow, dtype=np.uint8, mode="w+", shape=shape)
+    usable = np.zeros(len(paths), dtype=bool)
+    bar = tqdm(total=len(paths), desc="image: read", unit="image", disable=None)
+    jobs = prefetch(lambda row: read_image(paths[row], size, interpolation), range(len(paths)), workers, ahead=16)
+    for row, image in jobs:
+        if image is not None:
+            images[row], usable[row] = image, True
+        bar.update()
+    bar.close()
+    return images, usable
+
+
+def resize(pixels: Pixels, size: int) -> Pixels:
+    """Return a training image without augmentation: uint8 [s, s, 3] → uint8 [size, size, 3]."""
+    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def augment(pixels: Pixels, other: Pixels, size: int, strength: float, rng: np.random.Generator) -> Pixels:
+    """Return a training image as another seller might have published it.
+
+    Args:
+        pixels: uint8 [s, s, 3].
+        other: Any other image of that shape, for a collage.
+        size: Width and height of the result in pixels.
         strength: Factor of every edit's probability, in [0, 1]; 0 only resizes.
-        rng: All that is random comes from here.
+        rng: Source of everything random.
 
     Returns:
         uint8 [size, size, 3].
     """
-    image = Image.fromarray(picture)
+    image = Image.fromarray(pixels)
     if rng.random() < 0.08 * strength:
-        image = _collage(image, Image.fromarray(another), rng)
+        image = _collage(image, Image.fromarray(other), rng)
     if rng.random() < 0.9 * strength:
         image = _reframe(image, size, rng)
     else:
@@ -118,8 +145,8 @@ def _color(rng: np.random.Generator) -> tuple[int, int, int]:
 
 
 def _reframe(image: Image.Image, size: int, rng: np.random.Generator) -> Image.Image:
-    """Crop or pad, stretch, turn by up to 10 degrees and perhaps mirror: one affine map."""
-    zoom = rng.uniform(0.7, 1.2)  # share of the side that is seen; above 1 it is padded
+    """Crop or pad, stretch, rotate by up to 10 degrees and perhaps mirror, in one affine map."""
+    zoom = rng.uniform(0.7, 1.2)  # share of the side that is visible; above 1 it is padded
     stretch = np.exp(rng.uniform(-0.15, 0.15))
     angle = np.deg2rad(rng.uniform(-10, 10)) if rng.random() < 0.5 else 0.0
     mirror = -1 if rng.random() < 0.5 else 1
@@ -135,7 +162,7 @@ def _reframe(image: Image.Image, size: int, rng: np.random.Generator) -> Image.I
 
 
 def _collage(image: Image.Image, other: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Put a small copy of another picture into a corner, or the two side by side."""
+    """Put a small copy of another image into a corner, or the two side by side."""
     side = image.width
     if rng.random() < 0.5:
         small = int(side * rng.uniform(0.25, 0.45))
@@ -146,13 +173,13 @@ def _collage(image: Image.Image, other: Image.Image, rng: np.random.Generator) -
     out = Image.new("RGB", (side, side), _color(rng))
     half, top = side // 2, side // 4
     places = [(0, top), (side - half, top)]
-    for picture, at in zip((image, other), rng.permutation(2), strict=True):
-        out.paste(picture.resize((half, half)), places[at])
+    for part, place in zip((image, other), rng.permutation(2), strict=True):
+        out.paste(part.resize((half, half)), places[place])
     return out
 
 
 def _recolor(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Brightness, contrast and a cast, by one table a channel."""
+    """Change brightness, contrast and color cast, by one lookup table per channel."""
     levels = np.arange(256)
     contrast, brightness = rng.uniform(0.75, 1.25), rng.uniform(-25, 25)
     cast = rng.uniform(0.9, 1.1, 3)
@@ -168,7 +195,7 @@ def _border(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _banner(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """A strip of color with a line of writing, at the top, the bottom or in between."""
+    """Draw a strip of color with a line of text, at the top, at the bottom or in between."""
     width, height = image.size
     tall = int(height * rng.uniform(0.08, 0.22))
     top = int(rng.choice(np.array([0, height - tall, rng.integers(0, height - tall)])))
@@ -181,7 +208,7 @@ def _banner(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _watermark(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Faint writing across the picture."""
+    """Write faint text across the image."""
     over = image.copy()
     letters = "".join(chr(int(v)) for v in rng.integers(97, 123, rng.integers(4, 12)))
     place = tuple(int(v) for v in rng.uniform(0, 0.6, 2) * image.width)

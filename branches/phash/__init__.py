@@ -1,1 +1,1 @@
-"""The perceptual-hash branch: near-identical pictures, without a trained model."""
+"""The perceptual-hash branch: near-identical images, without a trained model."""

@@ -4,13 +4,13 @@ from pydantic import Field
 
 from branches.base import BranchConfig
 
-BITS = 64  # of a hash
+BITS = 64  # per hash
 
 
 class Config(BranchConfig):
-    """ConfigSection `phash`: pictures that look the same, by the bits in which their perceptual hashes differ."""
+    """Match images whose perceptual hashes differ in few bits."""
 
-    radius: int = Field(12, ge=0, le=31, description="most bits of 64 in which the hashes of a candidate pair differ")
+    radius: int = Field(12, ge=0, le=31, description="largest number of differing bits, of 64, in a candidate pair")
 
     @property
     def minimum(self) -> float:

@@ -24,8 +24,9 @@ import pyarrow.parquet as pq
 from branches.stages import branch_stages, extra_stages
 from ensemble.ablation.paired_bootstrap import Judged, compare, table
 from ensemble.ablation.variants import FULL, System, judge_stage, systems
-from ensemble.config import EnsembleConfig, sections
+from ensemble.config import EnsembleConfig
 from ensemble.scorer.training import NothingToLearnError
+from ensemble.sections import sections
 from ensemble.stages import (
     SCORER,
     candidates_stage,

@@ -133,7 +133,7 @@ def any_thresholds(
 
     Args:
         pools: Of each fold pool the pairs, their similarities [branches, p] in [0, 1], and label codes.
-        tuning: ConfigSection `tune`.
+        tuning: Section `tune`.
     """
     thresholds = np.full(len(pools[0][1]), 2.0)  # no similarity reaches it: every branch begins without a match
     best = -1.0

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ensemble.bundle.pack import pack, require_own
-from ensemble.config import sections
+from ensemble.sections import sections
 from shared.pipeline.cli import Arguments, Command, Parser
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings

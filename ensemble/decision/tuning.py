@@ -87,7 +87,7 @@ class Trial:
     Args:
         rule: Its name.
         pools: Scored pairs and labels.
-        config: ConfigSection `tune`.
+        config: Section `tune`.
     """
 
     def __init__(self, rule: Rule, pools: Sequence[ScoredPool], config: TuneConfig) -> None:
@@ -158,7 +158,7 @@ def tune(pools: Sequence[ScoredPool], config: TuneConfig, seed: int = 0) -> Tune
 
     Args:
         pools: Scored pairs and labels of pools on which no score was trained.
-        config: ConfigSection `tune`.
+        config: Section `tune`.
         seed: Of the resampling.
 
     Raises:

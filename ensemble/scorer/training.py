@@ -233,7 +233,7 @@ def train_scorer(
 
     Args:
         pools: Described pairs with labels, a pool each.
-        config: ConfigSection `scorer`.
+        config: Section `scorer`.
         compute: Device, threads, seed.
         left_out: Features that no model learns from.
 

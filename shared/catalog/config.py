@@ -7,7 +7,7 @@ from shared.config import ConfigSection
 
 
 class DataConfig(ConfigSection):
-    """ConfigSection `data`: how the listings are written down."""
+    """Section `data`: how the listings are written down."""
 
     path: str = Field("demo", description="folder in Kaggle layout, or one table; demo: invented listings")
     id_column: str = Field("posting_id", min_length=1, description="column with the listing's unique id")

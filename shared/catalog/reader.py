@@ -48,8 +48,8 @@ def read_catalog(
 
     Args:
         source: From `find_source`.
-        config: ConfigSection `data`.
-        compute: ConfigSection `compute`, for the number of threads.
+        config: Section `data`.
+        compute: Section `compute`, for the number of threads.
         labeled: Whether label groups are needed; if not they are not read either.
         progress: Whether to draw a bar when on a terminal.
         table: `read_table(source.table)`, if the caller has read it before; None: read it here.
@@ -73,7 +73,7 @@ def frame_catalog(listings: pd.DataFrame, images: Path | None, config: DataConfi
         listings: A frame with the columns that `config` names; its index is not looked at.
         images: The image folder; None: the catalog does without images.
         config: Names of the columns, and how large an image may be.
-        compute: ConfigSection `compute`, for the number of threads.
+        compute: Section `compute`, for the number of threads.
 
     Raises:
         MatcherError: The frame has faults (one error names all of them), or there is no such folder, or it holds none
@@ -124,8 +124,8 @@ def catalog_of(
     Args:
         table: The listings.
         source: Where the table comes from, for errors, and its image folder.
-        config: ConfigSection `data`.
-        compute: ConfigSection `compute`, for the number of threads.
+        config: Section `data`.
+        compute: Section `compute`, for the number of threads.
         labeled: Whether to take the label groups.
         progress: Whether to draw a bar when on a terminal.
         advice: Words for what to do when no image is in the image folder.
@@ -189,7 +189,7 @@ def catalog_fingerprint(
 
     Args:
         source: From `find_source`.
-        config: ConfigSection `data`.
+        config: Section `data`.
         memo: Digests of images from before; files of the same size and time are not read again. None: all are read.
         table: `read_table(source.table)`, if the caller has read it before; None: read it here.
 

@@ -43,7 +43,7 @@ def find_sources(data: Path, config: DataConfig) -> Sources:
     Args:
         data: A folder in Kaggle layout (`train.csv`, `train_images/` and perhaps `test.csv`, `test_images/`), or one
             table.
-        config: ConfigSection `data`.
+        config: Section `data`.
 
     Raises:
         MatcherError: There is no such path, no training table in the folder or more than one of a kind, or no such
@@ -58,7 +58,7 @@ def find_source(data: Path, config: DataConfig, *, test: bool = False) -> Source
 
     Args:
         data: A folder in Kaggle layout (`train.csv`, `train_images/`), or one table.
-        config: ConfigSection `data`.
+        config: Section `data`.
         test: In a folder, take `test.csv` and `test_images/` when they are there.
 
     Raises:

@@ -33,7 +33,7 @@ PLACEHOLDER_GROUPS = 50
 
 
 class SplitConfig(ConfigSection):
-    """ConfigSection `split`: which listings train and which only measure."""
+    """Section `split`: which listings train and which only measure."""
 
     holdout: float = Field(0.2, gt=0, lt=1, description="share of the label groups that only the metrics are made on")
     folds: int = Field(
@@ -134,7 +134,7 @@ def make_split(catalog: Catalog, config: SplitConfig, seed: int) -> Split:
 
     Args:
         catalog: n labeled listings.
-        config: ConfigSection `split`.
+        config: Section `split`.
         seed: Of the random order.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The demo marketplace: invented products, drawn and listed as sellers do, to run the matcher on without any data."""
+"""The demo marketplace: invented products, drawn and listed as sellers do, to try the matcher without any data."""
 
 from shared.demo.market import make_demo
 

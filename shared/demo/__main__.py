@@ -14,7 +14,7 @@ from shared.errors import MatcherError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make a demo marketplace as the command line says; return the exit code."""
+    """Run the command `python -m shared.demo`; return 0, 2 for bad arguments, or 130 for an interrupt."""
     options = _parser().parse_args(arguments)
     start = time.monotonic()
     try:
@@ -25,8 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
         return 130
-    made = f"{options.listings:,} listings of {_products(options.out):,} products"
-    print(f"{made} written to {options.out} ({time.monotonic() - start:.0f} s)")
+    content = f"{options.listings:,} listings of {_products(options.out):,} products"
+    print(f"{content} written to {options.out} ({time.monotonic() - start:.0f} s)")
     return 0
 
 
@@ -41,9 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--listings", type=int, default=DemoConfig().listings, metavar="N",
                         help="number of listings (default: %(default)s)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="S",
-                        help="same seed, same marketplace, byte for byte (default: 0)")  # fmt: skip
+                        help="the same seed gives the same files, byte for byte (default: 0)")  # fmt: skip
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="W",
-                        help="drawing processes (default: one a core)")  # fmt: skip
+                        help="number of processes that draw (default: one per core)")  # fmt: skip
     return parser
 
 

@@ -1,4 +1,4 @@
-"""A drawing board of 100 × 100 units, with the textures and the light that the demo's products are drawn with."""
+"""A drawing board of 100 × 100 units, and the textures and the light of the demo's products."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -9,7 +9,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFont
 
 from shared.demo.words import RGB
 
-BOARD = 300  # pixels a side, for 100 units
+BOARD = 300  # width and height in pixels, for 100 units
 SCALE = BOARD / 100
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -17,10 +17,10 @@ Fill = RGB | Image.Image
 
 
 class Look(NamedTuple):
-    """All that a drawing shows of a product.
+    """The appearance of a product: everything that a drawing of it shows.
 
     Attributes:
-        form: The silhouette, a key of `pictures.FORMS`.
+        form: The silhouette, a key of `drawing.FORMS`.
         brand: Text on the label.
         line: Text on the label, smaller.
         option: The name of the flavor or scent, or empty.
@@ -31,7 +31,7 @@ class Look(NamedTuple):
         pattern: A key of `PATTERNS`.
         layout: A key of `labels.LAYOUTS`.
         icon: A key of `labels.ICONS`.
-        shape: Eight numbers in 0..1 that set the proportions.
+        shape: Eight numbers in [0, 1] that set the proportions.
     """
 
     form: str
@@ -48,7 +48,7 @@ class Look(NamedTuple):
     shape: tuple[float, ...]
 
     def between(self, low: float, high: float, number: int) -> float:
-        """Proportion `number`, stretched from 0..1 to low..high."""
+        """Return proportion `number` of `shape`, scaled from [0, 1] to [low, high]."""
         return low + (high - low) * self.shape[number]
 
 
@@ -66,12 +66,12 @@ class Sketch:
         self._fill(lambda pen, ink: pen.polygon(scaled, fill=ink), fill)
 
     def block(self, box: Box, fill: Fill, radius: float = 0) -> None:
-        """Fill a rectangle (left, top, right, bottom) with round corners."""
-        self._fill(lambda pen, ink: pen.rounded_rectangle(_scaled(box), radius * SCALE, fill=ink), fill)
+        """Fill a rectangle (left, top, right, bottom), with corners of a radius."""
+        self._fill(lambda pen, ink: pen.rounded_rectangle(_to_pixels(box), radius * SCALE, fill=ink), fill)
 
     def oval(self, box: Box, fill: Fill) -> None:
-        """Fill the ellipse within a box."""
-        self._fill(lambda pen, ink: pen.ellipse(_scaled(box), fill=ink), fill)
+        """Fill the ellipse inscribed in a box."""
+        self._fill(lambda pen, ink: pen.ellipse(_to_pixels(box), fill=ink), fill)
 
     def stroke(self, points: Sequence[Point], fill: RGB, width: float) -> None:
         """Draw a line through points, `width` units thick, with round joints."""
@@ -79,22 +79,22 @@ class Sketch:
         self.pen.line(scaled, fill=fill, width=max(1, round(width * SCALE)), joint="curve")
 
     def ring(self, box: Box, fill: RGB, width: float, start: float = 0, end: float = 360) -> None:
-        """Draw the outline of an ellipse, or the arc of it between two angles."""
-        self.pen.arc(_scaled(box), start, end, fill=fill, width=max(1, round(width * SCALE)))
+        """Draw the outline of an ellipse, or its arc between two angles in degrees."""
+        self.pen.arc(_to_pixels(box), start, end, fill=fill, width=max(1, round(width * SCALE)))
 
     def lathe(self, profile: Sequence[Point], fill: Fill, center: float = 50) -> None:
-        """Fill the outline of a turned body, given as (half width, y) from top to bottom."""
+        """Fill a shape that is symmetric about a vertical axis, given as (half width, y) from top to bottom."""
         right = [(center + half, y) for half, y in profile]
         left = [(center - half, y) for half, y in reversed(profile)]
         self.polygon(right + left, fill)
 
     def text(self, center: Point, words: str, height: float, width: float, ink: RGB, bold: bool = False) -> None:
-        """Write one line around a center, `height` units high or less so that it fits into `width`."""
+        """Write one line around a center, `height` units high, or less where it would be wider than `width`."""
         if not words:
             return
         size = _fitting_size(words, round(height * SCALE), width * SCALE)
-        at = (center[0] * SCALE, center[1] * SCALE)
-        self.pen.text(at, words, ink, font(size), anchor="mm", stroke_width=int(bold))
+        position = (center[0] * SCALE, center[1] * SCALE)
+        self.pen.text(position, words, ink, font(size), anchor="mm", stroke_width=int(bold))
 
     def _fill(self, draw: Callable[[ImageDraw.ImageDraw, RGB | int], None], fill: Fill) -> None:
         if isinstance(fill, tuple):
@@ -107,7 +107,7 @@ class Sketch:
 
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font, so that no font need be installed."""
+    """Return Pillow's built-in font in a size in pixels; no font needs to be installed."""
     return ImageFont.load_default(size)
 
 
@@ -116,35 +116,35 @@ def _fitting_size(words: str, size: int, width: float) -> int:
     return max(6, size if length <= width else int(size * width / length))
 
 
-def _scaled(box: Box) -> Box:
+def _to_pixels(box: Box) -> Box:
     left, top, right, bottom = box
     return left * SCALE, top * SCALE, right * SCALE, bottom * SCALE
 
 
 def mix(one: RGB, other: RGB, share: float) -> RGB:
-    """The color a share of the way from one color to the other."""
+    """Return a color between two colors: 0 gives the first, 1 the second."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
     return red, green, blue
 
 
 def darker(color: RGB, share: float = 0.3) -> RGB:
-    """A color mixed with black."""
+    """Return a color mixed with a share of black."""
     return mix(color, (0, 0, 0), share)
 
 
 def lighter(color: RGB, share: float = 0.4) -> RGB:
-    """A color mixed with white."""
+    """Return a color mixed with a share of white."""
     return mix(color, (255, 255, 255), share)
 
 
 def contrasting(color: RGB) -> RGB:
-    """Near black or near white, whichever reads better on the color."""
+    """Return near black or near white, whichever is easier to read on a color."""
     red, green, blue = color
     return (30, 30, 34) if 0.3 * red + 0.59 * green + 0.11 * blue > 140 else (250, 250, 248)
 
 
 def texture(look: Look) -> Image.Image:
-    """A board-sized sheet of the look's pattern in its main color."""
+    """Return a sheet of the board's size with the pattern of a look on its main color."""
     sheet = Image.new("RGB", (BOARD, BOARD), look.main)
     accent = look.second if look.shape[7] < 0.5 else mix(look.main, contrasting(look.main), 0.3)
     PATTERNS[look.pattern](ImageDraw.Draw(sheet), accent, round(16 + 34 * look.shape[6]))
@@ -183,9 +183,9 @@ def _checks(pen: ImageDraw.ImageDraw, accent: RGB, step: int) -> None:
 
 
 def _plaid(pen: ImageDraw.ImageDraw, accent: RGB, step: int) -> None:
-    for at in range(step // 2, BOARD, 2 * step):
-        pen.rectangle((at, 0, at + step // 2, BOARD), fill=accent)
-        pen.rectangle((0, at, BOARD, at + step // 3), fill=darker(accent))
+    for start in range(step // 2, BOARD, 2 * step):
+        pen.rectangle((start, 0, start + step // 2, BOARD), fill=accent)
+        pen.rectangle((0, start, BOARD, start + step // 3), fill=darker(accent))
 
 
 def _waves(pen: ImageDraw.ImageDraw, accent: RGB, step: int) -> None:
@@ -224,12 +224,12 @@ PATTERNS: dict[str, Callable[[ImageDraw.ImageDraw, RGB, int], None]] = {
 }  # fmt: skip
 
 
-def lit(image: Image.Image, light: str) -> Image.Image:
-    """Shade what is drawn, as if lit from the upper left.
+def add_light(image: Image.Image, light: str) -> Image.Image:
+    """Shade a drawing in place, as if light came from the upper left, and return it.
 
     Args:
         image: RGBA drawing.
-        light: "round" for turned bodies, "flat" for boxes and screens, "soft" for cloth and foil.
+        light: "round" for bottles and the like, "flat" for boxes and screens, "soft" for cloth and foil.
     """
     box = image.getbbox()
     if box is None:
@@ -238,15 +238,14 @@ def lit(image: Image.Image, light: str) -> Image.Image:
     alpha = image.getchannel("A")
     body = image.crop(box).convert("RGB")
     shade, shine = (part.resize(size, Image.Resampling.BILINEAR).convert("RGB") for part in _light(light))
-    shaded = ImageChops.screen(ImageChops.multiply(body, shade), shine)
-    image.paste(shaded, box)
+    image.paste(ImageChops.screen(ImageChops.multiply(body, shade), shine), box)
     image.putalpha(alpha)
     return image
 
 
 @cache
 def _light(light: str) -> tuple[Image.Image, Image.Image]:
-    """Factors below 1 (shade) and what is added (shine), 48 × 48 pixels."""
+    """Return factors below 1 (shade) and brightness to add (shine), each 48 × 48 pixels."""
     y, x = np.mgrid[0:1:48j, 0:1:48j]
     if light == "round":
         shade = 1 - 0.5 * np.abs(2 * x - 0.85) ** 2.5

@@ -1,4 +1,4 @@
-"""Draws from a list, evenly or by shares, from a generator that the caller owns."""
+"""Random choices, evenly or by shares, with the caller's generator."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
@@ -9,12 +9,12 @@ T = TypeVar("T")
 
 
 def pick(choices: Sequence[T], rng: np.random.Generator) -> T:
-    """One of the choices, each equally likely."""
+    """Return one of the choices, each equally likely."""
     return choices[int(rng.integers(len(choices)))]
 
 
 def pick_by_share(shares: Mapping[str, float], rng: np.random.Generator) -> str:
-    """One of the names, each as likely as its share of the sum."""
+    """Return one of the names, each with a probability proportional to its share."""
     bounds = np.cumsum(list(shares.values()))
-    at = np.searchsorted(bounds, rng.random() * bounds[-1], side="right")
-    return list(shares)[min(int(at), len(shares) - 1)]
+    number = np.searchsorted(bounds, rng.random() * bounds[-1], side="right")
+    return list(shares)[min(int(number), len(shares) - 1)]

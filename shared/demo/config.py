@@ -6,7 +6,7 @@ from shared.config import ConfigSection
 
 
 class DemoConfig(ConfigSection):
-    """ConfigSection `demo`: the made-up marketplace that is matched when no data is named."""
+    """The invented marketplace that is matched when no data is named."""
 
-    listings: int = Field(1000, ge=2, description="listings to make")
-    seed: int = Field(0, ge=0, description="same seed, same bytes")
+    listings: int = Field(1000, ge=2, description="number of listings")
+    seed: int = Field(0, ge=0, description="the same seed gives the same files, byte for byte")

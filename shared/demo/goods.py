@@ -1,4 +1,4 @@
-"""Forms of the demo's other goods: clothes, shoes, bags, gadgets, things for the home."""
+"""Draw the demo's other goods: clothes, shoes, bags, gadgets, household items."""
 
 import math
 
@@ -9,7 +9,7 @@ GRAY = (150, 152, 158)
 
 
 def _print(sketch: Sketch, box: tuple[float, float, float, float], look: Look) -> None:
-    """What stands on cloth and covers: an icon, the brand, a label, or on the back nothing."""
+    """Print an icon, the brand or a label on cloth or a cover; nothing on its back."""
     if look.layout == "facts":
         return
     left, top, right, bottom = box
@@ -27,7 +27,7 @@ def _print(sketch: Sketch, box: tuple[float, float, float, float], look: Look) -
 
 
 def tee(sketch: Sketch, look: Look) -> None:
-    """A shirt with short or long sleeves."""
+    """Draw a shirt with short or long sleeves."""
     half, sleeve, cuff = look.between(20, 27, 0), look.between(30, 72, 1), look.between(7, 11, 2)
     hem = look.between(82, 92, 3)
     arm = look.second if look.shape[4] < 0.3 else darker(look.main, 0.12)
@@ -42,7 +42,7 @@ def tee(sketch: Sketch, look: Look) -> None:
 
 
 def dress(sketch: Sketch, look: Look) -> None:
-    """A long dress."""
+    """Draw a long dress."""
     chest, waist, hem = look.between(12, 16, 0), look.between(9, 14, 1), look.between(22, 38, 2)
     waist_y, sleeve = look.between(34, 44, 3), look.between(24, 56, 4)
     for side in (-1, 1):
@@ -57,7 +57,7 @@ def dress(sketch: Sketch, look: Look) -> None:
 
 
 def pants(sketch: Sketch, look: Look) -> None:
-    """Trousers, from shorts to long, tight or wide."""
+    """Draw trousers, from shorts to long, tight or wide."""
     hip, foot, hem = look.between(17, 22, 0), look.between(5, 12, 1), look.between(58, 93, 2)
     fabric = texture(look)
     for side in (-1, 1):
@@ -73,7 +73,7 @@ def pants(sketch: Sketch, look: Look) -> None:
 
 
 def shoe(sketch: Sketch, look: Look) -> None:
-    """A shoe seen from the side."""
+    """Draw a shoe seen from the side."""
     ankle, sole, toe = look.between(24, 46, 0), look.between(5, 11, 1), look.between(50, 58, 2)
     upper = [(14, ankle), (34, ankle - 3), (42, ankle + 6), (62, toe - 4), (84, toe + 2), (91, 66), (90, 74), (12, 74)]
     sketch.polygon([*upper, (11, 58)], texture(look))
@@ -94,7 +94,7 @@ def shoe(sketch: Sketch, look: Look) -> None:
 
 
 def bag(sketch: Sketch, look: Look) -> None:
-    """A hand or shoulder bag."""
+    """Draw a hand or shoulder bag."""
     half, top, foot = look.between(24, 36, 0), look.between(38, 50, 1), look.between(0.85, 1.2, 2)
     grip = look.between(10, 22, 3)
     sketch.ring((50 - grip, look.between(6, 22, 4), 50 + grip, top + 30), darker(look.main, 0.3), 3, 180, 360)
@@ -107,7 +107,7 @@ def bag(sketch: Sketch, look: Look) -> None:
 
 
 def backpack(sketch: Sketch, look: Look) -> None:
-    """A backpack from the front."""
+    """Draw a backpack from the front."""
     half, pocket, top = look.between(22, 30, 0), look.between(54, 64, 1), look.between(12, 18, 2)
     sketch.ring((43, top - 8, 57, top + 8), darker(look.main, 0.4), 2.4, 180, 360)
     for side in (-1, 1):
@@ -120,7 +120,7 @@ def backpack(sketch: Sketch, look: Look) -> None:
 
 
 def phone(sketch: Sketch, look: Look) -> None:
-    """A phone's back with its camera and, beside it, its screen."""
+    """Draw a phone's back with its camera and, beside it, its screen."""
     radius = look.between(2, 6, 0)
     sketch.block((10, 8, 50, 90), look.main, radius=radius)
     _camera(sketch, 14, 12, look)
@@ -144,7 +144,7 @@ def _camera(sketch: Sketch, x: float, y: float, look: Look) -> None:
 
 
 def case(sketch: Sketch, look: Look) -> None:
-    """A phone cover."""
+    """Draw a phone cover."""
     half = look.between(19, 24, 0)
     sketch.block((50 - half, 6, 50 + half, 94), darker(look.main, 0.3), radius=7)
     sketch.block((50 - half + 1.5, 7.5, 50 + half - 1.5, 92.5), texture(look), radius=6)
@@ -153,7 +153,7 @@ def case(sketch: Sketch, look: Look) -> None:
 
 
 def cable(sketch: Sketch, look: Look) -> None:
-    """A coiled cable with two plugs."""
+    """Draw a coiled cable with two plugs."""
     turns, thick = 2 + int(look.shape[0] * 3), look.between(1.8, 3.6, 1)
     for turn in range(turns):
         inset = turn * look.between(2.5, 5, 2)
@@ -167,7 +167,7 @@ def cable(sketch: Sketch, look: Look) -> None:
 
 
 def earphones(sketch: Sketch, look: Look) -> None:
-    """Headphones, or two buds in their charging box."""
+    """Draw headphones, or two buds in their charging box."""
     if look.shape[0] < 0.5:
         width = look.between(26, 32, 1)
         sketch.ring((50 - width, 10, 50 + width, 86), look.main, look.between(3, 7, 2), 180, 360)
@@ -187,7 +187,7 @@ def earphones(sketch: Sketch, look: Look) -> None:
 
 
 def powerbank(sketch: Sketch, look: Look) -> None:
-    """A power bank with its ports and lights."""
+    """Draw a power bank with its ports and lights."""
     half, top = look.between(18, 30, 0), look.between(8, 26, 1)
     sketch.block((50 - half, top, 50 + half, 92), texture(look), radius=look.between(2, 10, 2))
     sketch.block((50 - half, top, 50 + half, top + 12), darker(look.main, 0.3), radius=2)
@@ -200,7 +200,7 @@ def powerbank(sketch: Sketch, look: Look) -> None:
 
 
 def watch(sketch: Sketch, look: Look) -> None:
-    """A round or square watch on its strap."""
+    """Draw a round or square watch on its strap."""
     half, strap = look.between(18, 24, 0), look.between(9, 14, 1)
     sketch.lathe([(strap * 0.7, 3), (strap, 30), (strap, 70), (strap * 0.7, 97)], texture(look))
     frame = sketch.block if look.shape[2] < 0.45 else sketch.oval
@@ -219,7 +219,7 @@ def watch(sketch: Sketch, look: Look) -> None:
 
 
 def tumbler(sketch: Sketch, look: Look) -> None:
-    """A drinking flask."""
+    """Draw a drinking flask."""
     half, foot, top = look.between(13, 20, 0), look.between(0.7, 1, 1), look.between(16, 28, 2)
     sketch.block((50 - half * 0.8, 7, 50 + half * 0.8, top), look.second, radius=look.between(1, 5, 3))
     if look.shape[4] < 0.4:
@@ -230,7 +230,7 @@ def tumbler(sketch: Sketch, look: Look) -> None:
 
 
 def mug(sketch: Sketch, look: Look) -> None:
-    """A mug with a handle."""
+    """Draw a mug with a handle."""
     half, top, foot = look.between(22, 30, 0), look.between(18, 36, 1), look.between(0.75, 1, 2)
     sketch.ring((44 + half * 0.6, top + 10, 52 + half * 1.5, 78), darker(look.main, 0.1), look.between(4, 7, 3))
     sketch.lathe([(half, top), (half, top + 20), (half * foot, 84), (half * foot * 0.9, 88)], texture(look), center=46)
@@ -239,7 +239,7 @@ def mug(sketch: Sketch, look: Look) -> None:
 
 
 def plush(sketch: Sketch, look: Look) -> None:
-    """A cuddly bear, rabbit or cat, with or without a belly patch."""
+    """Draw a cuddly bear, rabbit or cat, with or without a belly patch."""
     head = look.between(17, 23, 1)
     _ears(sketch, head, look)
     for side in (-1, 1):

@@ -1,4 +1,4 @@
-"""What is printed on the demo's products: brand, line, flavor and a small drawing, in one of several layouts."""
+"""Labels of the demo's products: brand, line, option and an icon, in one of several layouts."""
 
 import math
 from collections.abc import Callable
@@ -7,12 +7,12 @@ from shared.demo.canvas import Box, Look, Sketch, contrasting, darker, lighter
 
 
 def draw_label(sketch: Sketch, box: Box, look: Look) -> None:
-    """Print the look's label into a box, in the look's layout."""
+    """Draw the label of a look into a box, in the layout of the look."""
     LAYOUTS[look.layout](sketch, box, look)
 
 
 def draw_icon(sketch: Sketch, box: Box, look: Look) -> None:
-    """Draw the look's icon into the largest square within a box."""
+    """Draw the icon of a look into the largest square within a box."""
     left, top, right, bottom = box
     half = min(right - left, bottom - top) / 2
     ICONS[look.icon](sketch, (left + right) / 2, (top + bottom) / 2, half, look)
@@ -72,7 +72,7 @@ def _split(sketch: Sketch, box: Box, look: Look) -> None:
 
 
 def _stacked(sketch: Sketch, box: Box, look: Look) -> None:
-    """The brand's letters one below the other, beside the icon."""
+    """Write the letters of the brand one below the other, beside the icon."""
     left, top, right, bottom = box
     width, height = right - left, bottom - top
     letters, ink = look.brand.upper()[:8], contrasting(look.main)
@@ -86,7 +86,7 @@ def _stacked(sketch: Sketch, box: Box, look: Look) -> None:
 
 
 def _facts(sketch: Sketch, box: Box, look: Look) -> None:
-    """The back of a pack: small print and a bar code."""
+    """Draw the back of a pack: small print and a bar code."""
     left, top, right, bottom = box
     width, height = right - left, bottom - top
     sketch.block(box, lighter(look.panel, 0.7), radius=1)

@@ -1,8 +1,8 @@
-"""Makes one family's listings: which picture each seller takes, what is done to it, and what the title says.
+"""Make the listings of a family: choose an image for each seller, edit it, and write a title.
 
-A listing may hide one clue but not two: where the picture does not tell flavors apart the title names the flavor, and
-sizes, which no picture shows, are nearly always named. So titles, pictures and hashes each fail for some pairs that
-the others get right.
+A listing may lack one clue but not two: where the image does not show the flavor the title names it, and sizes, which
+no image shows, are nearly always named. So titles, images and hashes each fail for some pairs that the others get
+right.
 """
 
 import hashlib
@@ -17,23 +17,23 @@ from PIL import Image
 
 from shared.demo.canvas import Look
 from shared.demo.chance import pick_by_share
-from shared.demo.pictures import look_of
+from shared.demo.drawing import look_of
 from shared.demo.plan import FamilyPlan
 from shared.demo.products import Product, sample_family
-from shared.demo.scenes import Shot, arrange, own_shot, photograph, posed, stock_shot
-from shared.demo.sellers import collage, edited, inset, shop_card
-from shared.demo.titles import generic_title, official_title, own_title, retouched
+from shared.demo.scenes import Shot, arrange, draw_pose, photograph, seller_shot, stock_shot
+from shared.demo.sellers import collage, edit, inset, shop_card
+from shared.demo.titles import generic_title, official_title, retouch, seller_title
 
-PICTURE_SHARES = {"stock": 0.42, "edited": 0.29, "own": 0.17, "collage": 0.08, "family": 0.03, "shop card": 0.01}
-TITLE_SHARES = {"official": 0.64, "own": 0.345, "generic": 0.015}
-NAMES_OPTION = 0.88  # share of titles that name color or flavor although the picture shows it
-NAMES_AMOUNT = {True: 0.97, False: 0.75}  # share of titles that name the size: where siblings differ in it, elsewhere
+IMAGE_SHARES = {"stock": 0.42, "edited": 0.29, "seller": 0.17, "collage": 0.08, "family": 0.03, "shop card": 0.01}
+TITLE_SHARES = {"official": 0.64, "seller": 0.345, "generic": 0.015}
+NAMES_OPTION = 0.88  # share of titles that name color or flavor although the image shows it
+NAMES_AMOUNT = {True: 0.97, False: 0.75}  # share of titles that name the size, by whether siblings differ in it
 STOCK_QUALITY = 88
 SHOP_CARDS = 12
 
 
 class Row(NamedTuple):
-    """A row of the finished table."""
+    """A row of the table `train.csv`."""
 
     posting_id: str
     image: str
@@ -43,13 +43,13 @@ class Row(NamedTuple):
 
 
 class Family(NamedTuple):
-    """What the listings of a family share.
+    """The common properties of a family's listings.
 
     Attributes:
         products: The siblings.
-        looks: How each of them looks.
-        shots: The stock pictures that exist of each, most popular first.
-        title_seeds: Seeds the wording of the title that most shops copy.
+        looks: The appearance of each of them.
+        shots: The shots of each that exist as stock photos, most popular first.
+        title_seeds: Seeds of the title that most shops copy.
     """
 
     products: list[Product]
@@ -59,28 +59,29 @@ class Family(NamedTuple):
 
 
 def make_listings(plan: FamilyPlan, seed: int, families: int, images: Path) -> list[tuple[int, Row]]:
-    """Make all listings of a family and write their pictures.
+    """Return all listings of a family, and write their images.
 
     Args:
         plan: The family.
         seed: The marketplace's seed.
-        families: How many families the marketplace has; collages show products of others.
-        images: The folder that the JPEG files go to.
+        families: Number of families of the marketplace; collages show products of other families.
+        images: The folder for the JPEG files.
 
     Returns:
         (row number, row) of each listing.
     """
     rng = np.random.default_rng([seed, 2, plan.index])
     family = _family(plan, seed, rng)
-    made = []
+    listings = []
     for member, (label, rows) in enumerate(zip(plan.labels, plan.rows, strict=True)):
         for row in rows:
-            kind = pick_by_share(PICTURE_SHARES, rng)
+            kind = pick_by_share(IMAGE_SHARES, rng)
             stranger = _other_look(seed, int(rng.integers(families))) if kind == "collage" else None
-            picture, quality = _picture(family, member, kind, stranger, rng)
+            image, quality = _image(family, member, kind, stranger, rng)
             title = _title(family, member, kind, rng)
-            made.append((row, _listing(row, label, title, _jpeg(picture, quality), plan.gaps.get(row, ""), images)))
-    return made
+            jpeg = _jpeg(image, quality)
+            listings.append((row, _listing(row, label, title, jpeg, plan.gaps.get(row, ""), images)))
+    return listings
 
 
 def _family(plan: FamilyPlan, seed: int, rng: np.random.Generator) -> Family:
@@ -93,10 +94,10 @@ def _other_look(seed: int, index: int) -> Look:
     return look_of(sample_family(1, np.random.default_rng([seed, 1, index]))[0])
 
 
-def _picture(
+def _image(
     family: Family, member: int, kind: str, stranger: Look | None, rng: np.random.Generator
 ) -> tuple[Image.Image, int]:
-    """A listing's picture and the quality it is saved in."""
+    """Return the image of a listing, and the quality to save it in."""
     look = family.looks[member]
     favorite = min(int(rng.exponential(0.6)), len(family.shots) - 1)
     stock = _photograph(look, family.shots[favorite])
@@ -105,45 +106,45 @@ def _picture(
         return stock, STOCK_QUALITY
     if kind == "shop card":
         return shop_card(int(rng.integers(SHOP_CARDS))), STOCK_QUALITY
-    if kind == "own":
-        return edited(photograph(look, own_shot(rng)), rng), quality
+    if kind == "seller":
+        return edit(photograph(look, seller_shot(rng)), rng), quality
     if kind == "family":
-        return edited(arrange([posed(other, "front") for other in family.looks], family.shots[0]), rng), quality
+        return edit(arrange([draw_pose(other, "front") for other in family.looks], family.shots[0]), rng), quality
     if kind == "collage":
         return _collage(family, look, stock, stranger, rng), quality
-    return edited(stock, rng), quality
+    return edit(stock, rng), quality
 
 
 def _collage(
     family: Family, look: Look, stock: Image.Image, stranger: Look | None, rng: np.random.Generator
 ) -> Image.Image:
-    shots = [*family.shots[1:], own_shot(rng)][: rng.integers(1, 4)]
+    shots = [*family.shots[1:], seller_shot(rng)][: rng.integers(1, 4)]
     others = [_photograph(look, shot) for shot in shots]
     if stranger is not None and rng.random() < 0.35:
         others[-1] = photograph(stranger, stock_shot(rng))
     return inset(stock, others[-1], rng) if rng.random() < 0.4 else collage([stock, *others], rng)
 
 
-_photograph = lru_cache(maxsize=16)(photograph)  # stock pictures are listed again and again
+_photograph = lru_cache(maxsize=16)(photograph)  # stock photos are used again and again
 
 
-def _title(family: Family, member: int, picture_kind: str, rng: np.random.Generator) -> str:
+def _title(family: Family, member: int, image_kind: str, rng: np.random.Generator) -> str:
     product = family.products[member]
-    shows_option = picture_kind not in ("family", "shop card")
+    shows_option = image_kind not in ("family", "shop card")
     names_option = bool(rng.random() < NAMES_OPTION) or not shows_option
     sizes_differ = len({sibling.amount for sibling in family.products}) > 1
     names_amount = bool(rng.random() < NAMES_AMOUNT[sizes_differ])
     kind = pick_by_share(TITLE_SHARES, rng)
     if kind == "generic" and shows_option and not sizes_differ:
         return generic_title(product, rng)
-    if kind == "own":
-        return own_title(product, rng, names_option, names_amount)
+    if kind == "seller":
+        return seller_title(product, rng, names_option, names_amount)
     title = official_title(product, family.title_seeds, names_option, names_amount)
-    return title if rng.random() < 0.35 else retouched(title, rng)
+    return title if rng.random() < 0.35 else retouch(title, rng)
 
 
 def _listing(row: int, label: str, title: str, jpeg: bytes, gap: str, images: Path) -> Row:
-    """Write the picture, unless it is to be missing, under a name that follows from its content."""
+    """Return a row, and write its image, unless that is to be missing, to a file named after its content."""
     posting_id = f"demo_{row:06d}"
     if gap == "no image":
         return Row(posting_id, "", "", title, label)
@@ -155,13 +156,13 @@ def _listing(row: int, label: str, title: str, jpeg: bytes, gap: str, images: Pa
     return Row(posting_id, name, _phash(jpeg), "" if gap == "no title" else title, label)
 
 
-def _jpeg(picture: Image.Image, quality: int) -> bytes:
+def _jpeg(image: Image.Image, quality: int) -> bytes:
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=quality)
+    image.save(file, "JPEG", quality=quality)
     return file.getvalue()
 
 
 @lru_cache(maxsize=16)
 def _phash(jpeg: bytes) -> str:
-    with Image.open(io.BytesIO(jpeg)) as picture:
-        return str(imagehash.phash(picture))
+    with Image.open(io.BytesIO(jpeg)) as image:
+        return str(imagehash.phash(image))

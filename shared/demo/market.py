@@ -1,4 +1,4 @@
-"""Makes a demo marketplace: plans it, has its families made by worker processes, writes the folder in one go."""
+"""Make a demo marketplace: plan it, make its families in worker processes, write the folder atomically."""
 
 import csv
 import os
@@ -18,7 +18,7 @@ from shared.demo.listings import Row, make_listings
 from shared.demo.plan import FamilyPlan, plan_families
 from shared.errors import MatcherError
 
-FAMILIES_A_TASK = 8
+FAMILIES_PER_TASK = 8
 
 
 def make_demo(out: Path, listings: int, seed: int, workers: int = 1) -> None:
@@ -28,31 +28,31 @@ def make_demo(out: Path, listings: int, seed: int, workers: int = 1) -> None:
     seed gives the same bytes, whatever the number of workers.
 
     Args:
-        out: The folder to make. It may exist if it is empty.
-        listings: The exact number of listings, at least 2.
-        seed: Any whole number from 0.
-        workers: How many processes draw.
+        out: The folder to make; it must be new or empty.
+        listings: Number of listings, at least 2.
+        seed: At least 0.
+        workers: Number of processes that draw, at least 1.
 
     Raises:
-        MatcherError: If an argument is out of range, or the folder is in use or cannot be written. Nothing is left
-            behind then.
+        MatcherError: An argument is out of range, or the folder is not empty or cannot be written. Then nothing is
+            left behind.
     """
     if seed < 0 or workers < 1:
         raise MatcherError(f"seed must be at least 0 and workers at least 1, not {seed} and {workers}")
     plans = plan_families(listings, seed)
-    with _finished_folder(out) as folder:
+    with _atomic_folder(out) as folder:
         images = folder / "train_images"
         images.mkdir()
         make = partial(make_listings, seed=seed, families=len(plans), images=images)
         rows: dict[int, Row] = {}
         with tqdm(total=listings, unit="listing", disable=None) as progress:
-            for made in _mapped(make, plans, workers):
-                rows.update(made)
-                progress.update(len(made))
+            for family in _map(make, plans, workers):
+                rows.update(family)
+                progress.update(len(family))
         _write_table(folder / "train.csv", [rows[number] for number in range(listings)])
 
 
-def _mapped(
+def _map(
     make: "partial[list[tuple[int, Row]]]", plans: list[FamilyPlan], workers: int
 ) -> Iterator[list[tuple[int, Row]]]:
     if workers == 1:
@@ -60,7 +60,7 @@ def _mapped(
         return
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupts)
     try:
-        yield from pool.map(make, plans, chunksize=FAMILIES_A_TASK)
+        yield from pool.map(make, plans, chunksize=FAMILIES_PER_TASK)
     except BrokenProcessPool as error:
         raise MatcherError("a worker process was killed, perhaps for lack of memory; try fewer workers") from error
     finally:
@@ -73,8 +73,8 @@ def _ignore_interrupts() -> None:
 
 
 @contextmanager
-def _finished_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out` that takes its place if all goes well and is removed if not."""
+def _atomic_folder(out: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `out`, which takes its place at the end; on an error it is removed."""
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise MatcherError(f"{out} exists and is not an empty folder; name a new one")
@@ -83,6 +83,8 @@ def _finished_folder(out: Path) -> Iterator[Path]:
         folder.mkdir()
         try:
             yield folder
+            if out.exists():  # empty; Windows does not replace a folder
+                out.rmdir()
             folder.replace(out)
         finally:
             shutil.rmtree(folder, ignore_errors=True)

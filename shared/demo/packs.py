@@ -1,4 +1,4 @@
-"""Forms of the demo's packed goods: bottles, jars, tubes, pouches, boxes, cans."""
+"""Draw the demo's packed goods: bottles, jars, tubes, pouches, boxes, cans."""
 
 from shared.demo.canvas import Look, Sketch, contrasting, darker, lighter, texture
 from shared.demo.labels import draw_label
@@ -7,7 +7,7 @@ METAL = (196, 198, 204)
 
 
 def bottle(sketch: Sketch, look: Look) -> None:
-    """A bottle with a screw or flip cap."""
+    """Draw a bottle with a screw or flip cap."""
     half, neck, top = look.between(13, 23, 0), look.between(4, 9, 1), look.between(20, 30, 2)
     waist = half * look.between(0.82, 1.05, 3)
     cap = look.between(neck, neck + 4, 4)
@@ -18,7 +18,7 @@ def bottle(sketch: Sketch, look: Look) -> None:
 
 
 def pump(sketch: Sketch, look: Look) -> None:
-    """A bottle with a pump."""
+    """Draw a bottle with a pump."""
     half, top = look.between(14, 22, 0), look.between(32, 42, 2)
     sketch.block((48.6, 14, 51.4, top), METAL)
     sketch.block((36 - look.between(0, 6, 3), 8, 55, 14), look.second, radius=2)
@@ -31,7 +31,7 @@ def pump(sketch: Sketch, look: Look) -> None:
 
 
 def jar(sketch: Sketch, look: Look) -> None:
-    """A low jar with a wide lid."""
+    """Draw a low jar with a wide lid."""
     half, top, lid = look.between(24, 38, 0), look.between(30, 42, 1), look.between(10, 18, 2)
     foot = half * look.between(0.7, 1, 3)
     sketch.block((50 - half, top - lid, 50 + half, top), look.second, radius=look.between(1, 6, 4))
@@ -40,7 +40,7 @@ def jar(sketch: Sketch, look: Look) -> None:
 
 
 def tube(sketch: Sketch, look: Look) -> None:
-    """A squeeze tube on its cap."""
+    """Draw a squeeze tube on its cap."""
     half, cap = look.between(14, 20, 0), look.between(8, 13, 1)
     sketch.lathe([(half + 2, 7), (half + 2, 12), (half, 40), (cap + 2, 76)], texture(look))
     sketch.block((50 - half - 2, 7, 50 + half + 2, 11), darker(look.main, 0.15))
@@ -49,7 +49,7 @@ def tube(sketch: Sketch, look: Look) -> None:
 
 
 def pouch(sketch: Sketch, look: Look) -> None:
-    """A foil bag, pillow shaped or standing."""
+    """Draw a foil bag, pillow shaped or standing."""
     half, top = look.between(24, 34, 0), look.between(8, 16, 1)
     swell = look.between(0, 4, 2)
     profile = [(half, top), (half - 1.5, top + 7), (half + swell, 50), (half - 1.5, 85), (half, 92)]
@@ -63,7 +63,7 @@ def pouch(sketch: Sketch, look: Look) -> None:
 
 
 def box(sketch: Sketch, look: Look) -> None:
-    """A carton with its right side in view."""
+    """Draw a carton with its right side in view."""
     half, top, depth = look.between(18, 33, 0), look.between(10, 34, 1), look.between(5, 13, 2)
     left, right = 50 - half - depth / 2, 50 + half - depth / 2
     sketch.polygon([(right, top), (right + depth, top - 4), (right + depth, 86), (right, 92)], darker(look.main, 0.35))
@@ -74,7 +74,7 @@ def box(sketch: Sketch, look: Look) -> None:
 
 
 def can(sketch: Sketch, look: Look) -> None:
-    """A drink can."""
+    """Draw a drink can."""
     half, top = look.between(15, 24, 0), look.between(10, 24, 1)
     sketch.lathe([(half * 0.8, top), (half, top + 6), (half, 86), (half * 0.8, 92)], texture(look))
     sketch.oval((50 - half * 0.8, top - 3, 50 + half * 0.8, top + 3), METAL)
@@ -84,7 +84,7 @@ def can(sketch: Sketch, look: Look) -> None:
 
 
 def lipstick(sketch: Sketch, look: Look) -> None:
-    """A lipstick or a lip cream, open, its cap beside it."""
+    """Draw a lipstick or a lip cream, open, its cap beside it."""
     half, top, gold = look.between(7, 11, 0), look.between(14, 24, 1), (212, 176, 96)
     trim = gold if look.shape[3] < 0.5 else METAL
     center, right, is_cream = 36, 58 + 2 * half, look.shape[2] > 0.5

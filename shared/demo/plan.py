@@ -1,4 +1,4 @@
-"""How many listings each product of the demo marketplace has, which products are siblings, and what is missing.
+"""Plan the demo marketplace: how many listings each product has, which are siblings, which lack an image or title.
 
 The group sizes follow the Shopee competition's: two thirds pairs, 3.1 listings on average, at most 51.
 """
@@ -11,20 +11,20 @@ from shared.errors import MatcherError
 
 MIN_GROUP, MAX_GROUP = 2, 51
 PAIR_SHARE = 0.65
-SIZE_DECAY = 2.62  # of groups above two, those of size s are proportional to s^-2.62: 5.1 listings on average
+SIZE_DECAY = 2.62  # above two, the share of groups of size s is proportional to s^-2.62: 5.1 listings on average
 FAMILY_SHARES = (0.73, 0.16, 0.07, 0.04)  # of families with one, two, three and four products
-GAP_SHARES = {"no image": 0.005, "lost image": 0.005, "no title": 0.01}  # of the listings
+GAP_SHARES = {"no image": 0.005, "lost image": 0.005, "no title": 0.01}  # shares of the listings
 
 
 @dataclass(frozen=True)
 class FamilyPlan:
-    """A family of products to make.
+    """A family of sibling products and their listings.
 
     Attributes:
-        index: The family's number, which with the seed determines all that it contains.
+        index: Number of the family; it and the seed determine everything in it.
         labels: A label group for each product.
         rows: For each product, the rows of its listings in the finished table.
-        gaps: What a row lacks, for the few rows that lack something: a key of `GAP_SHARES`.
+        gaps: What a row lacks, a key of `GAP_SHARES`, for the few rows that lack something.
     """
 
     index: int
@@ -34,14 +34,14 @@ class FamilyPlan:
 
 
 def plan_families(listings: int, seed: int) -> list[FamilyPlan]:
-    """Share out the listings among families of products, in an order that tells nothing about them.
+    """Return a plan of all families; the order of the rows reveals nothing about groups or families.
 
     Args:
-        listings: The exact number of listings of all families together, at least 2.
-        seed: Same seed, same plan.
+        listings: Number of listings of all families together, at least 2.
+        seed: The same seed gives the same plan.
 
     Raises:
-        MatcherError: If there are fewer than two listings.
+        MatcherError: There are fewer than two listings.
     """
     if listings < MIN_GROUP:
         raise MatcherError(f"a demo marketplace needs at least {MIN_GROUP} listings, not {listings:,}")
@@ -54,14 +54,14 @@ def plan_families(listings: int, seed: int) -> list[FamilyPlan]:
     first = 0
     while first < len(sizes):
         last = first + 1 + int(rng.choice(len(FAMILY_SHARES), p=FAMILY_SHARES))
-        own = {row: gaps[row] for group in rows[first:last] for row in group if row in gaps}
-        families.append(FamilyPlan(len(families), labels[first:last], rows[first:last], own))
+        family_gaps = {row: gaps[row] for group in rows[first:last] for row in group if row in gaps}
+        families.append(FamilyPlan(len(families), labels[first:last], rows[first:last], family_gaps))
         first = last
     return families
 
 
 def _group_sizes(listings: int, rng: np.random.Generator) -> list[int]:
-    """Draw group sizes that add up to the number of listings; small marketplaces have no very large group."""
+    """Return random group sizes that add up to the number of listings; small marketplaces have no very large group."""
     largest = min(MAX_GROUP, max(MIN_GROUP + 1, listings // 15))
     above = np.arange(MIN_GROUP + 1, largest + 1)
     weights = above**-SIZE_DECAY
@@ -75,18 +75,18 @@ def _group_sizes(listings: int, rng: np.random.Generator) -> list[int]:
 
 
 def _cut(left: int) -> list[int]:
-    """Cut what is left into pairs, with a triple where it is odd."""
+    """Return group sizes for the rest: pairs, and one triple where the rest is odd."""
     if left < MIN_GROUP:
         return []
     return [MIN_GROUP] * (left // 2 - 1) + [MIN_GROUP + left % 2]
 
 
 def _gaps(listings: int, rng: np.random.Generator) -> dict[int, str]:
-    wanted = [gap for gap, share in GAP_SHARES.items() for _ in range(_count(listings, share))]
-    rows = rng.choice(listings, size=len(wanted), replace=False)
-    return dict(zip(rows.tolist(), wanted, strict=True))
+    kinds = [gap for gap, share in GAP_SHARES.items() for _ in range(_count(listings, share))]
+    rows = rng.choice(listings, size=len(kinds), replace=False)
+    return dict(zip(rows.tolist(), kinds, strict=True))
 
 
 def _count(listings: int, share: float) -> int:
-    """At least one of each in all but the tiniest marketplaces."""
+    """Return a share of the listings, at least one except in the tiniest marketplaces."""
     return round(listings * share) or int(listings >= 40)

@@ -1,4 +1,4 @@
-"""What the demo marketplace sells: families of products that differ only in size, or in color or flavor."""
+"""The products of the demo marketplace: families that differ only in size, or only in color or flavor."""
 
 from dataclasses import dataclass, replace
 
@@ -15,13 +15,13 @@ class Product:
     """One product.
 
     Attributes:
-        kind: What it is.
+        kind: What kind of product it is.
         brand: Its invented brand.
         line: The name of its line within the brand.
         option: Its color, scent or flavor.
-        amount: Its size in the kind's unit, 0 where size plays no part. It is told by titles only, never drawn.
+        amount: Its size in the unit of its kind, 0 where size plays no role. Titles name it; it is never drawn.
         model: Its model number, or empty.
-        style: Seeds everything else about its drawing; siblings share it.
+        style: Seed of everything else in its drawing; siblings share it.
     """
 
     kind: Kind
@@ -34,14 +34,14 @@ class Product:
 
 
 def sample_family(members: int, rng: np.random.Generator) -> list[Product]:
-    """Invent a product and its siblings.
+    """Return an invented product and its siblings.
 
     Args:
-        members: How many products, 1 to 4.
+        members: Number of products, 1 to 4.
         rng: The family's generator.
 
     Returns:
-        Products of one brand and line that differ either in their amount or in their option, not in both.
+        Products of one brand and line that differ in their amount or in their option, never in both.
     """
     first = _sample_product(rng)
     axis = SIBLINGS_BY[int(rng.random() < 0.3)]

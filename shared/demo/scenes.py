@@ -1,4 +1,4 @@
-"""Places a product before a background, as in a stock photo or a seller's own."""
+"""Place a product before a background, as in a stock photo or in a photo by the seller."""
 
 from collections.abc import Callable
 from functools import cache, lru_cache
@@ -9,23 +9,23 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from shared.demo.canvas import Look, darker, lighter, mix
 from shared.demo.chance import pick
-from shared.demo.pictures import draw
+from shared.demo.drawing import draw
 from shared.demo.words import COLORS, RGB
 
 POSES = ("front", "angled", "leaning", "pair", "back", "close", "lying", "trio")
-CLOSE_UP = 1.6  # how much larger than the picture allows
+CLOSE_UP = 1.6  # factor of the size in a close-up, which the image crops
 ASPECTS = (1.0, 1.0, 1.0, 0.75, 1.33, 0.8)
 Size = tuple[int, int]
 
 
 class Shot(NamedTuple):
-    """How a picture is taken.
+    """How a photo is taken.
 
     Attributes:
         pose: How the product stands, one of `POSES`.
         size: Width and height in pixels.
-        fill: The share of the picture's shorter side that the product takes.
-        offset: Where it stands, as shares of the picture, from the center.
+        fill: Share of the image's width or height that the product takes.
+        offset: Where it stands: shares of the image, right and down from the center.
         backdrop: A key of `BACKDROPS`.
         tone: The backdrop's color.
         second: The backdrop's other color.
@@ -41,15 +41,15 @@ class Shot(NamedTuple):
 
 
 def stock_shot(rng: np.random.Generator) -> Shot:
-    """A shop's picture: mostly before white, the product centered and large."""
+    """Return a random shot of a stock photo: mostly before white, the product centered and large."""
     backdrop = "plain" if rng.random() < 0.6 else pick(list(BACKDROPS), rng)
     tone = (255, 255, 255) if rng.random() < 0.6 else lighter(_color(rng), rng.uniform(0.5, 0.85))
     pose = "front" if rng.random() < 0.4 else pick(POSES, rng)
     return Shot(pose, _size(rng), rng.uniform(0.74, 0.95), (0.0, 0.0), backdrop, tone, lighter(_color(rng), 0.4))
 
 
-def own_shot(rng: np.random.Generator) -> Shot:
-    """A seller's own picture: before a wall or on a table, the product somewhere in it."""
+def seller_shot(rng: np.random.Generator) -> Shot:
+    """Return a random shot of a photo by the seller: before a wall or on a table, the product off center."""
     offset = (rng.uniform(-0.08, 0.08), rng.uniform(-0.06, 0.06))
     tone = mix(_color(rng), (190, 180, 165), rng.uniform(0.3, 0.8))
     second = mix(_color(rng), (120, 100, 80), 0.6)
@@ -58,30 +58,30 @@ def own_shot(rng: np.random.Generator) -> Shot:
 
 
 def photograph(look: Look, shot: Shot) -> Image.Image:
-    """The RGB picture of a product that a shot gives."""
+    """Return the RGB photo of a product that a shot gives."""
     if shot.pose == "close":
         shot = shot._replace(fill=shot.fill * CLOSE_UP)
-    return arrange([posed(look, shot.pose)], shot)
+    return arrange([draw_pose(look, shot.pose)], shot)
 
 
 def arrange(subjects: list[Image.Image], shot: Shot) -> Image.Image:
-    """Place RGBA subjects side by side before the shot's backdrop."""
+    """Return an RGB image of RGBA drawings side by side before the backdrop of a shot."""
     width, height = shot.size
-    picture = Image.new("RGB", shot.size, shot.tone)
-    BACKDROPS[shot.backdrop](picture, shot.tone, shot.second)
+    image = Image.new("RGB", shot.size, shot.tone)
+    BACKDROPS[shot.backdrop](image, shot.tone, shot.second)
     room = width / len(subjects)
     for number, subject in enumerate(subjects):
-        fitted = resized(subject, min(room / subject.width, height / subject.height) * shot.fill)
-        left = int(room * (number + 0.5 + shot.offset[0]) - fitted.width / 2)
-        top = int(height * (0.5 + shot.offset[1]) - fitted.height / 2)
-        _cast_shadow(picture, left, top + fitted.height, fitted.width)
-        picture.paste(fitted, (left, top), fitted)
-    return picture
+        copy = scale(subject, min(room / subject.width, height / subject.height) * shot.fill)
+        left = int(room * (number + 0.5 + shot.offset[0]) - copy.width / 2)
+        top = int(height * (0.5 + shot.offset[1]) - copy.height / 2)
+        _cast_shadow(image, left, top + copy.height, copy.width)
+        image.paste(copy, (left, top), copy)
+    return image
 
 
-def posed(look: Look, pose: str) -> Image.Image:
-    """The product's RGBA drawing in a pose, trimmed."""
-    front = _drawn(look, pose == "back")
+def draw_pose(look: Look, pose: str) -> Image.Image:
+    """Return the RGBA drawing of a product in a pose, cropped to it."""
+    front = _draw(look, pose == "back")
     width, height = front.size
     if pose == "angled":
         slim = front.resize((int(width * 0.72), height), Image.Resampling.BILINEAR)
@@ -95,11 +95,11 @@ def posed(look: Look, pose: str) -> Image.Image:
     return front
 
 
-_drawn = lru_cache(maxsize=8)(draw)
+_draw = lru_cache(maxsize=8)(draw)
 
 
-def resized(image: Image.Image, factor: float) -> Image.Image:
-    """An image scaled by a factor, at least a pixel wide and high."""
+def scale(image: Image.Image, factor: float) -> Image.Image:
+    """Return an image scaled by a factor, at least one pixel wide and high."""
     size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
     return image.resize(size, Image.Resampling.BILINEAR)
 
@@ -112,10 +112,10 @@ def _group(front: Image.Image, count: int) -> Image.Image:
     return group
 
 
-def _cast_shadow(picture: Image.Image, left: int, bottom: int, width: int) -> None:
+def _cast_shadow(image: Image.Image, left: int, bottom: int, width: int) -> None:
     height = max(4, width // 7)
     shadow = _shadow().resize((int(width * 1.1), height))
-    picture.paste((30, 28, 28), (left - width // 20, bottom - height // 2), shadow)
+    image.paste((30, 28, 28), (left - width // 20, bottom - height // 2), shadow)
 
 
 @cache
@@ -135,48 +135,48 @@ def _color(rng: np.random.Generator) -> RGB:
     return pick(COLORS, rng).rgb
 
 
-def _plain(picture: Image.Image, tone: RGB, second: RGB) -> None:
-    """Leave the picture as it is."""
+def _plain(image: Image.Image, tone: RGB, second: RGB) -> None:
+    """Leave the image as it is."""
 
 
-def _fading(picture: Image.Image, tone: RGB, second: RGB) -> None:
+def _fading(image: Image.Image, tone: RGB, second: RGB) -> None:
     strip = Image.new("RGB", (1, 2))
     strip.putpixel((0, 0), tone)
     strip.putpixel((0, 1), second)
-    picture.paste(strip.resize(picture.size, Image.Resampling.BILINEAR))
+    image.paste(strip.resize(image.size, Image.Resampling.BILINEAR))
 
 
-def _spotlight(picture: Image.Image, tone: RGB, second: RGB) -> None:
+def _spotlight(image: Image.Image, tone: RGB, second: RGB) -> None:
     light = Image.new("L", (9, 9))
     light.paste(230, (3, 2, 6, 6))
-    mask = light.resize(picture.size, Image.Resampling.BICUBIC)
-    picture.paste(second, (0, 0, *picture.size))
-    picture.paste(lighter(tone, 0.7), (0, 0), mask)
+    mask = light.resize(image.size, Image.Resampling.BICUBIC)
+    image.paste(second, (0, 0, *image.size))
+    image.paste(lighter(tone, 0.7), (0, 0), mask)
 
 
-def _table(picture: Image.Image, tone: RGB, second: RGB) -> None:
-    top = int(picture.height * 0.68)
-    ImageDraw.Draw(picture).rectangle((0, top, picture.width, picture.height), fill=second)
+def _table(image: Image.Image, tone: RGB, second: RGB) -> None:
+    top = int(image.height * 0.68)
+    ImageDraw.Draw(image).rectangle((0, top, image.width, image.height), fill=second)
 
 
-def _planks(picture: Image.Image, tone: RGB, second: RGB) -> None:
-    pen = ImageDraw.Draw(picture)
-    for number, x in enumerate(range(0, picture.width, picture.width // 6)):
-        pen.rectangle((x, 0, x + picture.width // 6, picture.height), fill=mix(tone, second, number % 3 * 0.25))
-        pen.line((x, 0, x, picture.height), fill=darker(second), width=1)
+def _planks(image: Image.Image, tone: RGB, second: RGB) -> None:
+    pen = ImageDraw.Draw(image)
+    for number, x in enumerate(range(0, image.width, image.width // 6)):
+        pen.rectangle((x, 0, x + image.width // 6, image.height), fill=mix(tone, second, number % 3 * 0.25))
+        pen.line((x, 0, x, image.height), fill=darker(second), width=1)
 
 
-def _tiles(picture: Image.Image, tone: RGB, second: RGB) -> None:
-    pen = ImageDraw.Draw(picture)
-    for at in range(0, max(picture.size), 40):
-        pen.line((at, 0, at, picture.height), fill=darker(tone, 0.2), width=2)
-        pen.line((0, at, picture.width, at), fill=darker(tone, 0.2), width=2)
+def _tiles(image: Image.Image, tone: RGB, second: RGB) -> None:
+    pen = ImageDraw.Draw(image)
+    for start in range(0, max(image.size), 40):
+        pen.line((start, 0, start, image.height), fill=darker(tone, 0.2), width=2)
+        pen.line((0, start, image.width, start), fill=darker(tone, 0.2), width=2)
 
 
-def _bokeh(picture: Image.Image, tone: RGB, second: RGB) -> None:
-    pen = ImageDraw.Draw(picture, "RGBA")
+def _bokeh(image: Image.Image, tone: RGB, second: RGB) -> None:
+    pen = ImageDraw.Draw(image, "RGBA")
     for number in range(9):
-        x, y = picture.width * (number * 37 % 100) / 100, picture.height * (number * 61 % 100) / 100
+        x, y = image.width * (number * 37 % 100) / 100, image.height * (number * 61 % 100) / 100
         half = 14 + number * 3
         pen.ellipse((x - half, y - half, x + half, y + half), fill=(*lighter(second, number % 4 / 5), 110))
 

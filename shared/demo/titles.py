@@ -1,4 +1,4 @@
-"""How sellers write titles: Indonesian and English mixed, shouted, shortened, misspelled, and full of praise."""
+"""Titles as sellers write them: Indonesian mixed with English, capitals, abbreviations, misspellings, praise."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ UNITS: dict[str, tuple[str, ...]] = {
     "mAh": ("{}mAh", "{} mAh", "{}mah", "{} MAH"),
     "cm": ("{}cm", "{} cm", "{}CM", "uk {}cm"),
 }
-THOUSANDS = {"ml": ("L", 500), "g": ("kg", 500)}  # the larger unit, and from which amount on it is used
+THOUSANDS = {"ml": ("L", 500), "g": ("kg", 500)}  # the larger unit, and the smallest amount it is used for
 ORDERS = (
     ("noun", "brand", "line", "model", "option", "claims", "amount"),
     ("brand", "line", "noun", "model", "option", "amount", "claims"),
@@ -44,30 +44,30 @@ GENERIC = ("{noun} murah", "{noun} ready stock", "{noun} {option} promo", "{noun
 
 
 def official_title(product: Product, seeds: Sequence[int], names_option: bool, names_amount: bool) -> str:
-    """The title that most shops copy: of one wording for a whole family, only option and amount differ.
+    """Return the title that most shops copy; within a family only the words for option and amount differ.
 
     Args:
-        product: What is sold.
-        seeds: Seeds the wording.
-        names_option: Whether it tells the color or flavor.
-        names_amount: Whether it tells the size.
+        product: The product.
+        seeds: Seeds of the wording.
+        names_option: Whether the title names the color or flavor.
+        names_amount: Whether the title names the size.
     """
     return _compose(product, np.random.default_rng(seeds), names_option, names_amount)
 
 
-def own_title(product: Product, rng: np.random.Generator, names_option: bool, names_amount: bool) -> str:
-    """A title in a seller's own wording; arguments as for `official_title`."""
-    return retouched(_compose(product, rng, names_option, names_amount), rng)
+def seller_title(product: Product, rng: np.random.Generator, names_option: bool, names_amount: bool) -> str:
+    """Return a title in the wording of one seller; arguments as for `official_title`."""
+    return retouch(_compose(product, rng, names_option, names_amount), rng)
 
 
 def generic_title(product: Product, rng: np.random.Generator) -> str:
-    """A title that would fit a hundred products."""
+    """Return a title that would fit a hundred products."""
     words = {"noun": pick(product.kind.nouns, rng), "option": pick(product.option.names, rng)}
     return pick(GENERIC, rng).format(**words)
 
 
-def retouched(title: str, rng: np.random.Generator) -> str:
-    """A title with praise around it, a slip of the keyboard, a shortened word, in the seller's letter case."""
+def retouch(title: str, rng: np.random.Generator) -> str:
+    """Return a title with random changes: praise, abbreviations, a typing error, another letter case."""
     if rng.random() < 0.3:
         title = f"{pick(OPENERS, rng)} {title}"
     if rng.random() < 0.35:
@@ -80,7 +80,7 @@ def retouched(title: str, rng: np.random.Generator) -> str:
 
 
 def amount_text(amount: int, unit: str, rng: np.random.Generator) -> str:
-    """A size in one of the ways in which sellers write it, such as 500ml, 500 ML or 0.5 L."""
+    """Return a size in one of the forms that sellers write, such as 500ml, 500 ML or 0.5 L."""
     form = pick(UNITS[unit], rng)
     larger, start = THOUSANDS.get(unit, ("", amount + 1))
     if rng.random() < 0.3 and amount >= start:
@@ -89,7 +89,7 @@ def amount_text(amount: int, unit: str, rng: np.random.Generator) -> str:
 
 
 def _compose(product: Product, rng: np.random.Generator, names_option: bool, names_amount: bool) -> str:
-    """Put a title together; what is drawn does not depend on what is named, so siblings get the same wording."""
+    """Return a title; the random draws do not depend on what is named, so siblings get the same wording."""
     kind = product.kind
     order = pick(ORDERS, rng)
     words = {
@@ -109,13 +109,13 @@ def _compose(product: Product, rng: np.random.Generator, names_option: bool, nam
 
 
 def _slip(title: str, rng: np.random.Generator) -> str:
-    """Swap, drop or double one letter of a word."""
-    places = [at for at in range(1, len(title) - 1) if title[at].isalpha() and title[at - 1].isalpha()]
+    """Return a title with one letter of a word swapped, dropped or doubled."""
+    places = [end for end in range(1, len(title) - 1) if title[end].isalpha() and title[end - 1].isalpha()]
     if not places:
         return title
-    at = pick(places, rng)
-    before, letter, after = title[: at - 1], title[at - 1 : at + 1], title[at + 1 :]
-    return before + (letter[::-1], letter[0], letter[0] + letter)[rng.integers(3)] + after
+    end = pick(places, rng)
+    start, letters, rest = title[: end - 1], title[end - 1 : end + 1], title[end + 1 :]
+    return start + (letters[::-1], letters[0], letters[0] + letters)[rng.integers(3)] + rest
 
 
 def _in_case(title: str, rng: np.random.Generator) -> str:

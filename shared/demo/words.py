@@ -1,4 +1,4 @@
-"""The words of the demo marketplace: what is sold, in which colors and flavors, under which invented names."""
+"""The words of the demo marketplace: kinds of products, colors and flavors, invented names."""
 
 from typing import NamedTuple
 
@@ -16,11 +16,11 @@ class Kind(NamedTuple):
     """A kind of product.
 
     Attributes:
-        form: The silhouette it is drawn with, a key of `pictures.FORMS`.
+        form: The silhouette that it is drawn with, a key of `drawing.FORMS`.
         nouns: What sellers call it.
-        lines: Two lists of words that a product line's name is made of.
+        lines: Two lists of words; the name of a product line has one of each.
         options: The colors, scents or flavors it comes in.
-        amounts: The sizes it comes in, none if size plays no part.
+        amounts: The sizes that it comes in; empty where size plays no role.
         unit: The unit of the amounts, a key of `titles.UNITS`.
         claims: What sellers say about it.
         has_model: Whether it carries a model number.

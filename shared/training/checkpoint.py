@@ -1,4 +1,4 @@
-"""A training's state in one safetensors file: tensors, and what else is needed as JSON in its header."""
+"""The state of a training in one safetensors file: tensors, and JSON values in its header."""
 
 from __future__ import annotations
 
@@ -16,18 +16,26 @@ from torch import Tensor
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write `tensors` and `facts` (JSON-able), whole or not at all: a temporary name, then a rename."""
-    whole = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+    """Write tensors and JSON values atomically: to a temporary file, which then takes the place of `path`.
+
+    The same content gives the same bytes.
+
+    Args:
+        path: The file to write.
+        tensors: Tensors of any device and layout, by name.
+        facts: JSON-compatible values.
+    """
+    contiguous = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
     temporary = path.with_name(path.name + ".part")
-    # One entry: the order of several is not fixed, and the same state should give the same bytes.
-    save_file(whole, temporary, {"about": json.dumps({"facts": dict(facts), "sha256": _digest(whole)})})
-    with temporary.open("rb") as file:
+    # One entry: safetensors does not fix the order of several, and the same content should give the same bytes.
+    save_file(contiguous, temporary, {"about": json.dumps({"facts": dict(facts), "sha256": _digest(contiguous)})})
+    with temporary.open("r+b") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `save_tensors` wrote.
+    """Return the tensors and the JSON values that `save_tensors` wrote.
 
     Raises:
         ValueError: The file is truncated, damaged or of another kind.
@@ -39,7 +47,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except SafetensorError as error:
         raise ValueError(f"{path}: {error}") from error
     if about.get("sha256") != _digest(tensors):
-        raise ValueError(f"{path}: the checksum does not fit the content")
+        raise ValueError(f"{path}: its checksum does not match its content")
     return tensors, about["facts"]
 
 

@@ -1,4 +1,4 @@
-"""The settings that every trained encoder has: `branches/<name>/config.py` adds its own and its own defaults."""
+"""Settings that every encoder is trained with; a branch adds its own fields and overrides defaults."""
 
 from typing import Annotated, Literal
 
@@ -10,15 +10,15 @@ from shared.config import AffectsFrom, ConfigSection
 class TrainingConfig(ConfigSection):
     """Fine-tuning with a contrastive loss over the batch and a cross-batch memory (arXiv 1912.06798).
 
-    A negative margin of 0, the strictest, asks that listings of different products be at right angles. Measured on
-    held-out products 0.3 served pictures better and 0.5 titles, so these are the defaults; 0 is a setting away.
+    The strictest negative margin, 0, asks that embeddings of different products be orthogonal. Measured on held-out
+    products, 0.3 served images better and 0.5 titles, so these are the defaults.
     """
 
     extra: list[str] = Field(
-        [], description="more to learn from: catalogs, title pairs or published data sets; see README"
+        [], description="additional training data: catalogs, title pairs or published data sets; see README"
     )
     epochs: int = Field(4, ge=0, description="passes over the training listings; 0 keeps the pretrained weights")
-    batch_size: int = Field(64, ge=4, description="listings in a training step")
+    batch_size: int = Field(64, ge=4, description="listings per training step")
     listings_per_group: int = Field(2, ge=2, description="listings of one label group drawn together (K of P x K)")
     learning_rate: float = Field(3e-4, ge=0, description="peak learning rate of the pretrained part")
     head_learning_rate: float = Field(1e-3, ge=0, description="peak learning rate of the new layers")
@@ -27,17 +27,19 @@ class TrainingConfig(ConfigSection):
     clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
     loss: Literal["contrastive", "multi_similarity", "arcface"] = Field(
         "contrastive",
-        description="contrastive and multi_similarity compare pairs of the batch and the memory; arcface tells label "
-        "groups apart and uses neither memory nor mining nor margins",
+        description="contrastive and multi_similarity compare pairs within the batch and with the memory; arcface "
+        "classifies label groups and uses neither memory nor mining nor margins",
     )
-    positive_margin: float = Field(1.0, ge=-1, le=1, description="a match more similar than this costs nothing")
-    negative_margin: float = Field(0.3, ge=-1, le=1, description="a non-match less similar than this costs nothing")
+    positive_margin: float = Field(1.0, ge=-1, le=1, description="a match with a cosine above this costs nothing")
+    negative_margin: float = Field(0.3, ge=-1, le=1, description="a non-match with a cosine below this costs nothing")
     margin_ramp: float = Field(
         0.0, ge=0, le=1, description="share of the steps in which the negative margin falls to its value from 1"
     )
-    memory: int = Field(1024, ge=0, description="past embeddings compared with each batch; 0: the batch alone")
+    memory_size: int = Field(1024, ge=0, description="past embeddings compared with each batch; 0: the batch alone")
     memory_warmup_steps: int = Field(10, ge=0, description="steps before the memory is used")
-    xbn: bool = Field(False, description="match the memory's mean and spread to the batch's (XBN, arXiv 2303.17127)")
+    xbn: bool = Field(
+        False, description="match the memory's mean and standard deviation to the batch's (XBN, arXiv 2303.17127)"
+    )
     miner_epsilon: float | None = Field(
         0.1, ge=0, description="slack of multi-similarity pair mining (arXiv 1904.06627); null: every pair counts"
     )
@@ -45,11 +47,11 @@ class TrainingConfig(ConfigSection):
         0.0,
         ge=0,
         lt=1,
-        description="share of the training listings' products that only judge each epoch; the best epoch's weights are "
-        "kept. 0: all are learned from, and the last weights are kept",
+        description="share of the training listings set aside, in whole products, to evaluate each epoch; the best "
+        "epoch's weights are kept. 0: train on all listings and keep the last weights",
     )
-    whitened: Annotated[bool, AffectsFrom("embed")] = Field(
-        True, description="embeddings are PCA-whitened, by what those of the training listings are like"
+    whitening: Annotated[bool, AffectsFrom("embed")] = Field(
+        True, description="PCA-whiten embeddings by the statistics of the training listings"
     )
     precision: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="auto takes bfloat16 where the processor computes in it"

@@ -1,4 +1,4 @@
-"""What the trained branches' encoders have in common: frozen normalization, saving, and embedding distinct contents."""
+"""The base class of trained encoders: frozen BatchNorm, whitening, saving, and embedding in batches."""
 
 from __future__ import annotations
 
@@ -20,20 +20,37 @@ from shared.compute import ComputeConfig
 from shared.errors import ArtifactError
 from shared.schema import Embeddings, Flags, Floats
 from shared.training.config import TrainingConfig
-from shared.training.prefetch import prefetched
+from shared.training.prefetch import prefetch
 from shared.training.runtime import autocast, prepare
 
 Inputs = Mapping[str, Tensor]
 
 
 class Encoder(nn.Module):
-    """A pretrained `backbone` and whatever new layers turn its output into unit embeddings of length `dim`.
+    """A pretrained `backbone` and new layers that turn its output into unit embeddings of length `dim`.
 
-    The statistics of the backbone's BatchNorm stay as pretrained, in training too: small batches of one catalog
-    ruin them, and a small fine-tuning with them.
+    The BatchNorm statistics of the backbone stay as pretrained, in training too: those of small batches from one
+    catalog are too noisy to fine-tune with.
 
     Args:
         dim: Length of an embedding.
+
+    Attributes:
+        center: Mean of the embeddings that whitening was fitted to, float32 [dim]; zeros before.
+        axes: Whitening matrix, float32 [dim, dim]; the identity before.
+
+    Examples:
+        >>> class Linear(Encoder):
+        ...     def __init__(self):
+        ...         super().__init__(dim=2)
+        ...         self.backbone = nn.Linear(3, 2)
+        ...
+        ...     def forward(self, values):
+        ...         return functional.normalize(self.backbone(values))
+        >>> encoder = Linear()
+        >>> encoder.fit_whitening(torch.randn(20, 2), shrinkage=0.3)
+        >>> encoder.whiten(encoder(torch.ones(5, 3))).shape
+        torch.Size([5, 2])
     """
 
     backbone: nn.Module
@@ -47,23 +64,28 @@ class Encoder(nn.Module):
         self.register_buffer("axes", torch.eye(dim))
 
     @torch.no_grad()
-    def whiten(self, embeddings: Tensor, shrinkage: float) -> None:
-        """Learn from embeddings, float32 [n, dim], how those to come are whitened; see `pca_whitening`.
+    def fit_whitening(self, embeddings: Tensor, shrinkage: float) -> None:
+        """Fit the whitening to embeddings; without any variance it stays as it is.
 
-        The axes are turned back to where they came from (ZCA), so that no sign is left to chance; it changes no cosine.
+        The whitened axes are rotated back to the original ones (ZCA), so that signs do not depend on the eigenvalue
+        solver; this changes no cosine.
+
+        Args:
+            embeddings: Unit rows, float32 [n, dim].
+            shrinkage: As for `pca_whitening`.
         """
-        found = pca_whitening(embeddings, shrinkage)
-        if found is not None:
-            center, axes = found
+        whitening = pca_whitening(embeddings, shrinkage)
+        if whitening is not None:
+            center, axes = whitening
             self.center.copy_(center)
             self.axes.copy_(functional.normalize(axes).T @ axes)
 
-    def whitened(self, embeddings: Tensor) -> Tensor:
-        """Unit embeddings, float32 [b, dim] → the same once whitened, of unit length again."""
+    def whiten(self, embeddings: Tensor) -> Tensor:
+        """Return embeddings, float32 [b, dim], whitened and of unit length."""
         return functional.normalize((embeddings - self.center) @ self.axes.T)
 
     def train(self, mode: bool = True) -> Encoder:
-        """Switch to training (or evaluation) mode, all but the backbone's BatchNorm."""
+        """Switch all modules to training (or evaluation) mode, except the backbone's BatchNorm; return the encoder."""
         super().train(mode)
         for module in self.backbone.modules():
             if isinstance(module, _BatchNorm):
@@ -71,17 +93,22 @@ class Encoder(nn.Module):
         return self
 
     def save(self, folder: Path, facts: Mapping[str, Any]) -> None:
-        """Write `encoder.safetensors`, and `encoder.json` with what else it takes to build the encoder again."""
+        """Write the weights to `encoder.safetensors` and `facts` to `encoder.json`.
+
+        Args:
+            folder: An existing folder.
+            facts: JSON-compatible values from which the encoder can be built again.
+        """
         weights = {name: tensor.detach().to("cpu").contiguous() for name, tensor in self.state_dict().items()}
         _replace(folder / "encoder.safetensors", lambda path: save_file(weights, path))
         text = json.dumps(dict(facts), indent=2, sort_keys=True) + "\n"
         _replace(folder / "encoder.json", lambda path: path.write_text(text, encoding="utf-8"))
 
     def load(self, folder: Path) -> None:
-        """Take the weights that `save` wrote.
+        """Load the weights that `save` wrote.
 
         Raises:
-            ArtifactError: They are missing, damaged or another encoder's.
+            ArtifactError: They are missing, damaged or of another encoder.
         """
         path = folder / "encoder.safetensors"
         try:
@@ -91,35 +118,45 @@ class Encoder(nn.Module):
 
 
 def pca_whitening(values: Tensor, shrinkage: float) -> tuple[Tensor, Tensor] | None:
-    """Center and axes such that `(values - center) @ axes.T` varies equally in all directions.
+    """Return center and axes such that `(values - center) @ axes.T` has the same variance in all directions.
 
-    Without labels: what many products have in common varies most, and no longer drowns what tells them apart
-    (Jégou & Chum 2012).
+    No labels are needed. The directions of largest variance are common to many products; whitening keeps them from
+    hiding what distinguishes products (Jégou & Chum 2012).
 
     Args:
         values: float [n, c].
-        shrinkage: How far the covariance is drawn toward a sphere, as a multiple of its mean variance, above 0; what
-            hardly varies is then not blown up.
+        shrinkage: Multiple of the mean variance, above 0, that is added to all variances; it keeps directions of
+            little variance from being amplified.
 
     Returns:
-        The mean, float64 [c], and the axes by falling variance, float64 [c, c]; None where nothing varies.
+        The mean, float64 [c], and the axes by falling variance, float64 [c, c]. None without any variance.
+
+    Examples:
+        >>> values = torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+        >>> center, axes = pca_whitening(values, shrinkage=1e-6)
+        >>> ((values - center) @ axes.T).square().mean(dim=0).round(decimals=3)
+        tensor([1., 1.], dtype=torch.float64)
     """
     mean = values.double().mean(dim=0)
     centered = values.double() - mean
     covariance = centered.T @ centered / max(1, len(values))  # [c, c]
-    spread = float(covariance.diagonal().mean())
-    if not spread > 0:  # NaN without any value
+    mean_variance = float(covariance.diagonal().mean())
+    if not mean_variance > 0:  # NaN without any row
         return None
-    covariance.diagonal().add_(shrinkage * spread)
+    covariance.diagonal().add_(shrinkage * mean_variance)
     scales, directions = torch.linalg.eigh(covariance)  # rising
     return mean, (directions / scales.sqrt()).T.flip(0)
 
 
 def read_facts(folder: Path | None, branch: str) -> dict[str, Any]:
-    """The content of an encoder's `encoder.json`.
+    """Return the content of an encoder's `encoder.json`.
+
+    Args:
+        folder: Folder of the encoder.
+        branch: The branch that it must be of.
 
     Raises:
-        ArtifactError: There is no encoder, or it is another branch's.
+        ArtifactError: There is no encoder, or it is of another branch.
     """
     if folder is None:
         raise ArtifactError(f"the {branch} branch needs an encoder; run: python -m branches.{branch}.train")
@@ -134,9 +171,17 @@ def read_facts(folder: Path | None, branch: str) -> dict[str, Any]:
 
 
 def full_batches(order: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
-    """`order` in batches of exactly `size`, the last one filled up with its last position.
+    """Return positions in batches of exactly `size`; the last batch is filled up with copies of its last position.
 
-    A kernel may round differently for another batch size, so every batch has the same.
+    Kernels may round differently for another batch size, so all batches have the same.
+
+    Args:
+        order: Positions in the order of the batches, int64 [n].
+        size: Positions per batch.
+
+    Examples:
+        >>> full_batches(np.array([4, 5, 6]), size=2)
+        [array([4, 5]), array([6, 6])]
     """
     missing = -len(order) % size
     padded = np.concatenate([order, np.repeat(order[-1:], missing)])
@@ -149,56 +194,60 @@ def encode(
     load: Callable[[NDArray[np.int64]], tuple[Inputs, Flags]],
     batches: Sequence[NDArray[np.int64]],
     count: int,
-    recipe: TrainingConfig,
+    config: TrainingConfig,
     compute: ComputeConfig,
     name: str,
 ) -> Floats:
-    """Embed `count` contents batch by batch.
+    """Embed `count` contents, such as distinct images or titles, batch by batch.
 
     Args:
         encoder: Put into evaluation mode and moved to the device that `compute` names.
-        load: Inputs of some contents and whether each is usable; called in several threads.
+        load: Function of positions that returns the encoder's inputs, and whether each is usable, bool [b]; called in
+            several threads.
         batches: Positions of contents, int64 arrays.
-        count: Contents in all.
-        recipe: Settings (precision, whether to whiten).
+        count: Number of contents.
+        config: Settings (precision, whitening).
         compute: Device and threads.
         name: For the progress bar and messages.
 
     Returns:
-        float32 [count, dim]: unit rows, zero where a content is not usable or its embedding is no number.
+        float32 [count, dim]: unit rows; zeros where a content is not usable or its embedding is not finite.
 
     Raises:
-        ArtifactError: The encoder yields no numbers for a whole batch.
+        ArtifactError: No embedding of a whole batch is finite.
     """
     device = prepare(compute)
     encoder = encoder.to(device).eval()
     vectors = np.zeros((count, encoder.dim), dtype=np.float32)
     bar = tqdm(total=count, desc=f"{name}: embed", unit="listing", disable=None)
-    for positions, (inputs, usable) in prefetched(load, batches, compute.cpu_threads):
-        with autocast(device, recipe.precision):
+    for positions, (inputs, usable) in prefetch(load, batches, compute.cpu_threads):
+        with autocast(device, config.precision):
             embeddings = encoder(**{key: tensor.to(device) for key, tensor in inputs.items()}).float()
-        values = (encoder.whitened(embeddings) if recipe.whitened else embeddings).cpu().numpy()
-        sound = np.isfinite(values).all(axis=1) & values.any(axis=1)
-        if usable.any() and not (sound & usable).any():
-            raise ArtifactError(f"{name}: the encoder yields no numbers; train the branch again")
-        vectors[positions] = np.where((sound & usable)[:, None], values, 0)
+        values = (encoder.whiten(embeddings) if config.whitening else embeddings).cpu().numpy()
+        finite = np.isfinite(values).all(axis=1) & values.any(axis=1)
+        if usable.any() and not (finite & usable).any():
+            raise ArtifactError(f"{name}: the encoder's embeddings are not finite numbers; train the branch again")
+        vectors[positions] = np.where((finite & usable)[:, None], values, 0)
         bar.update(len(np.unique(positions)))
     bar.close()
     return vectors
 
 
 def spread(vectors: Floats, rows: NDArray[np.int64], content: NDArray[np.int64], listings: int) -> Embeddings:
-    """The vectors of distinct contents, given to the listings that have them.
+    """Return the embeddings of listings from those of their distinct contents.
 
     Args:
-        vectors: float32 [c, d], zero where a content is not usable.
-        rows: Listings with evidence, int64 [m].
-        content: The content of each of them, int64 [m].
-        listings: n.
+        vectors: Embeddings of contents, float32 [c, d]; zero where a content is not usable.
+        rows: Listings that have a content, int64 [m].
+        content: The content of each of them, as its row in `vectors`, int64 [m].
+        listings: Number of listings, n.
+
+    Returns:
+        float32 [n, d]; listings without a usable content have no evidence.
     """
-    out = np.zeros((listings, vectors.shape[1]), dtype=np.float32)
-    out[rows] = vectors[content]
-    return Embeddings(out, np.any(out, axis=1))
+    embeddings = np.zeros((listings, vectors.shape[1]), dtype=np.float32)
+    embeddings[rows] = vectors[content]
+    return Embeddings(embeddings, np.any(embeddings, axis=1))
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

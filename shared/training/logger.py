@@ -1,8 +1,8 @@
-"""How a training went, line by line: `metrics.jsonl` for programs, TensorBoard's event files for eyes.
+"""Log the metrics of a training: `metrics.jsonl` for programs, TensorBoard's event files for curves.
 
     tensorboard --logdir runs/mine
 
-A training that was killed and goes on from a checkpoint leaves the same log as one that was left alone, timings apart.
+A training that was killed and resumed leaves the same log as one that ran through, except for timings.
 """
 
 from __future__ import annotations
@@ -25,17 +25,25 @@ EVENTS = "events.out.tfevents.*"
 
 
 class TrainingLog:
-    """Writes figures of a training's steps as they become known; to be used in a `with` statement.
+    """A log of metrics by step, to be used in a `with` statement.
 
-    `metrics.jsonl` holds one object a line: the step, the group, then the values; a value that is not finite is null.
-    TensorBoard shows the same as `group/name` over steps. Every write is flushed, so a killed process loses no more
-    than the line it was writing.
+    Each line of `metrics.jsonl` is an object with the step, the group and the values; a value that is not finite is
+    null. TensorBoard shows the same values as curves named `group/name`. Every write is flushed, so a killed process
+    loses at most the line it was writing.
 
     Args:
-        folder: Where to write; made if missing.
-        resumed_step: Steps that the checkpoint holds from which the training goes on. What an earlier process noted of
-            later steps, which are now done again, is dropped, so a step's lines must be written before a checkpoint
-            that holds the step. 0: the training begins anew, and so does the log.
+        folder: Where to write; created if missing.
+        resumed_step: Number of steps in the checkpoint that the training resumes from. Lines of later steps, which are
+            repeated, are dropped; so the lines of a step must be written before a checkpoint that includes it. 0: the
+            training starts from the beginning, and the log too.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     with TrainingLog(Path(folder), resumed_step=0) as log:
+        ...         log.write(1, {"loss": 0.5})
+        ...     print((Path(folder) / METRICS).read_text(), end="")
+        {"step": 1, "group": "train", "loss": 0.5}
     """
 
     def __init__(self, folder: Path, resumed_step: int) -> None:
@@ -60,15 +68,15 @@ class TrainingLog:
             self._writer.close()
 
     def write(self, step: int, values: Mapping[str, float], group: str = "train") -> None:
-        """Note the values of a step.
+        """Write the metrics of a step.
 
         Args:
-            step: Steps done so far, this one included.
-            values: Figures by name; units stand in the names.
-            group: What they are figures of: `train`, or the pool that was judged.
+            step: Number of steps done, this one included.
+            values: Metrics by name; units are part of the names.
+            group: What they measure: `train` or `validation`.
         """
-        shown = {name: _json_number(value) for name, value in values.items()}
-        self._file.write(json.dumps({"step": step, "group": group, **shown}, ensure_ascii=False) + "\n")
+        numbers = {name: _json_number(value) for name, value in values.items()}
+        self._file.write(json.dumps({"step": step, "group": group, **numbers}, ensure_ascii=False) + "\n")
         self._file.flush()
         if self._writer:
             for name, value in values.items():
@@ -83,7 +91,7 @@ def _json_number(value: float) -> float | None:
 
 
 def _keep_lines(path: Path, last_step: int) -> None:
-    """Leave only the whole lines up to a step, atomically; 0 leaves none."""
+    """Keep only the complete lines up to a step, atomically; 0 keeps none."""
     if not path.exists():
         return
     partial = path.with_name(path.name + ".partial")
@@ -96,7 +104,7 @@ def _keep_lines(path: Path, last_step: int) -> None:
 
 
 def _is_kept(line: bytes, last_step: int) -> bool:
-    """Whether a line is whole and of a step that is not done again."""
+    """Return whether a line is complete and of a step that is not repeated."""
     try:
         step = json.loads(line)["step"]
     except (ValueError, LookupError, TypeError):
@@ -105,18 +113,18 @@ def _is_kept(line: bytes, last_step: int) -> bool:
 
 
 def _summary_writer(folder: Path, resumed_step: int) -> SummaryWriter | None:
-    """TensorBoard's writer; None, with a warning, where the package cannot be imported.
+    """Return TensorBoard's writer; None, with a warning, where the package cannot be imported.
 
-    It is imported here because that takes seconds. TensorBoard loads TensorFlow for its file system where it finds it,
-    which takes longer still and claims the GPU; the name `notf` tells it not to (tensorboard/compat/__init__.py).
+    The import takes seconds, so it is done here. TensorBoard loads TensorFlow, if installed, for its file system, which
+    takes longer and claims the GPU; a module named `notf` prevents that (tensorboard/compat/__init__.py).
 
-    An old event file stays as it is. The new one, which is read after it as its name holds a later second, begins with
-    a mark that hides the steps that are done again.
+    Older event files stay as they are. The new one is read after them, since its name contains a later time, and begins
+    with a mark that hides the steps that are repeated.
     """
     sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        warnings.warn(f"no curves for TensorBoard, only {folder / METRICS}: {error}", stacklevel=3)
+        warnings.warn(f"TensorBoard cannot be imported ({error}); metrics go to {folder / METRICS} only", stacklevel=3)
         return None
     return SummaryWriter(str(folder), purge_step=resumed_step + 1 if resumed_step else None)

@@ -1,4 +1,4 @@
-"""Prepare what comes next while the present is worked on."""
+"""Prepare the next inputs in other threads while the present ones are used."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -9,19 +9,23 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-def prefetched(
+def prefetch(
     prepare: Callable[[Job], Result], jobs: Iterable[Job], workers: int, ahead: int = 2
 ) -> Iterator[tuple[Job, Result]]:
-    """Each job with its result, in the order of the jobs whatever the number of workers.
+    """Yield each job with its result, in the order of the jobs whatever the number of workers.
 
-    Threads, not processes: decoding and resizing release the interpreter's lock, nothing is copied, and there is no
-    worker that the kernel could kill behind our back.
+    Threads, not processes: decoding and resizing release the interpreter's lock, nothing is copied, and no worker
+    process can be killed unnoticed for lack of memory.
 
     Args:
-        prepare: Called in another thread; what it raises is raised here, at its job's turn.
+        prepare: Function of a job; called in another thread. What it raises is raised here, at its job's turn.
         jobs: Taken lazily.
-        workers: Threads, at least 1.
-        ahead: Results held ready for each worker, which bounds the memory.
+        workers: Number of threads, at least 1.
+        ahead: Number of results held ready for each worker, which bounds the memory.
+
+    Examples:
+        >>> list(prefetch(str.upper, ["a", "b", "c"], workers=2))
+        [('a', 'A'), ('b', 'B'), ('c', 'C')]
     """
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[tuple[Job, Future[Result]]] = deque()

@@ -1,4 +1,4 @@
-"""How torch is set up before a training or an embedding."""
+"""Set torch up before a training or an embedding."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import torch
 
 from shared.compute import ComputeConfig
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # glibc's malloc.h
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
 
 
 def prepare(compute: ComputeConfig) -> torch.device:
-    """Set torch's threads and return the device to work on."""
+    """Set the number of torch's threads and return the device to work on."""
     device: torch.device = compute.torch_device()
     torch.set_num_threads(compute.cpu_threads)
     if device.type == "cpu":
-        _keep_freed_memory()
+        _keep_free_memory()
     return device
 
 
-def bfloat16_pays(device: torch.device) -> bool:
-    """Whether `device` computes in bfloat16 rather than emulating it."""
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Return whether a device computes in bfloat16 rather than emulating it."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     checks = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
@@ -30,15 +30,21 @@ def bfloat16_pays(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Mixed precision as a setting asks: "bfloat16", "float32", or "auto" for what the processor is made for."""
-    wanted = precision == "bfloat16" or (precision == "auto" and bfloat16_pays(device))
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
+    """Return a context in which torch computes in mixed precision, or does not.
+
+    Args:
+        device: The device to work on.
+        precision: "bfloat16", "float32", or "auto" for bfloat16 where the device computes in it.
+    """
+    enabled = precision == "bfloat16" or (precision == "auto" and computes_in_bfloat16(device))
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
-def _keep_freed_memory() -> None:
-    """Let glibc keep freed memory instead of returning it to the kernel, which costs a training much of its time.
+def _keep_free_memory() -> None:
+    """Let glibc keep the memory that torch frees instead of returning it to the system; elsewhere do nothing.
 
-    Activations are allocated and freed by the megabyte in every step, each time paged in anew by default.
+    Each step allocates and frees activations by the megabyte, and by default the system maps their pages anew each
+    time, which takes much of a training's time.
     """
     with contextlib.suppress(OSError, AttributeError):  # not glibc
         libc = ctypes.CDLL("libc.so.6")

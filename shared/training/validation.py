@@ -1,4 +1,4 @@
-"""Judging an encoder while it is trained, on products it does not learn from."""
+"""Evaluate an encoder during training, on products that it does not learn from."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from shared.training.config import TrainingConfig
 from shared.training.encoder import Encoder, Inputs, encode, full_batches
 
 
-def held_out(labels: NDArray[np.int64], components: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
-    """Positions of listings to judge by: whole components in random order, up to a share of the listings.
+def validation_listings(
+    labels: NDArray[np.int64], components: NDArray[np.int64], share: float, seed: int
+) -> NDArray[np.int64]:
+    """Return positions of listings to set aside: random whole components, up to a share of the listings.
 
     Args:
         labels: Label group of each listing, int64 [n].
@@ -24,56 +26,61 @@ def held_out(labels: NDArray[np.int64], components: NDArray[np.int64], share: fl
         seed: Of the random order.
 
     Returns:
-        Rising positions, int64. Empty when the share is too small for a pair, or leaves none to learn from.
+        Rising positions, int64. Empty if either part would have no positive pair.
+
+    Examples:
+        >>> labels = np.repeat(np.arange(5), 2)
+        >>> validation_listings(labels, labels, share=0.4, seed=0)
+        array([4, 5, 8, 9])
     """
-    names, of, sizes = np.unique(components, return_inverse=True, return_counts=True)
+    names, component, sizes = np.unique(components, return_inverse=True, return_counts=True)
     order = np.random.default_rng(seed).permutation(len(names))
-    taken = np.zeros(len(names), dtype=bool)
-    taken[order[np.cumsum(sizes[order]) <= share * len(labels)]] = True
-    chosen = taken[of]
-    if not (_has_pair(labels[chosen]) and _has_pair(labels[~chosen])):
+    chosen = np.zeros(len(names), dtype=bool)
+    chosen[order[np.cumsum(sizes[order]) <= share * len(labels)]] = True
+    aside = chosen[component]
+    if not (_has_pair(labels[aside]) and _has_pair(labels[~aside])):
         return np.zeros(0, dtype=np.int64)
-    return np.flatnonzero(chosen)
+    return np.flatnonzero(aside)
 
 
-def judge(
+def evaluate(
     encoder: Encoder,
     view: Callable[[NDArray[np.int64]], Inputs],
     positions: NDArray[np.int64],
     labels: NDArray[np.int64],
-    recipe: TrainingConfig,
+    config: TrainingConfig,
     compute: ComputeConfig,
     name: str,
 ) -> Retrieval:
-    """How well an encoder's embeddings of some listings find each other's label group.
+    """Return how well the nearest neighbors among some listings are of the same label group.
 
     Args:
         encoder: Left in evaluation mode.
-        view: Inputs of the listings at some positions, as they are embedded.
+        view: Inputs of the listings at some positions, without augmentation.
         positions: The listings to embed and to search among, int64 [m].
         labels: Label group of each of them, int64 [m].
-        recipe: Settings (precision, batch size).
+        config: Settings (precision, whitening, batch size).
         compute: Device and threads.
         name: For the progress bar.
     """
-    return retrieval(embedded(encoder, view, positions, recipe, compute, name), labels)
+    return retrieval(embed_positions(encoder, view, positions, config, compute, name), labels)
 
 
-def embedded(
+def embed_positions(
     encoder: Encoder,
     view: Callable[[NDArray[np.int64]], Inputs],
     positions: NDArray[np.int64],
-    recipe: TrainingConfig,
+    config: TrainingConfig,
     compute: ComputeConfig,
     name: str,
 ) -> Embeddings:
-    """Embed listings of a training set; the arguments are those of `judge`."""
+    """Embed the listings at some positions of a training set; arguments as for `evaluate`."""
 
-    def load(at: NDArray[np.int64]) -> tuple[Inputs, Flags]:
-        return view(positions[at]), np.ones(len(at), dtype=bool)
+    def load(batch: NDArray[np.int64]) -> tuple[Inputs, Flags]:
+        return view(positions[batch]), np.ones(len(batch), dtype=bool)
 
-    batches = full_batches(np.arange(len(positions)), recipe.embed_batch)
-    vectors = encode(encoder, load, batches, len(positions), recipe, compute, name)
+    batches = full_batches(np.arange(len(positions)), config.embed_batch)
+    vectors = encode(encoder, load, batches, len(positions), config, compute, name)
     return Embeddings(vectors, np.any(vectors, axis=1))
 
 

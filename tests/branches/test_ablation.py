@@ -14,7 +14,7 @@ from shared.schema import Embeddings
 
 VARIANTS = {
     "own labels": {"extra": []},
-    "no memory": {"memory": 0},
+    "no memory": {"memory_size": 0},
     "embedded more at a time": {"embed_batch": 7},
 }
 
@@ -42,8 +42,8 @@ def command(demo_folder, tmp_path, monkeypatch, capsys):
     trainings = []
 
     def train(name, catalog, component, config, compute, out):
-        trainings.append((set(catalog.ids), config.memory, compute.seed))
-        save_file({"seed": np.array([compute.seed, config.memory])}, out / "encoder.safetensors")
+        trainings.append((set(catalog.ids), config.memory_size, compute.seed))
+        save_file({"seed": np.array([compute.seed, config.memory_size])}, out / "encoder.safetensors")
         (out / "ids.json").write_text(json.dumps(sorted(catalog.ids)))
         return {}
 
@@ -137,8 +137,8 @@ def test_every_variant_of_a_branch_has_sound_settings_that_differ(branch):
     config = import_module(f"branches.{branch}.config").Config
     variants = import_module(f"branches.{branch}.ablate").VARIANTS
     with_extra = config(extra=["more.csv"])
-    made = [with_extra.model_copy(update=changes).until("embed") for changes in variants.values()]
-    assert all(values != with_extra.until("embed") for values in made)
+    made = [with_extra.model_copy(update=changes).cache_key("embed") for changes in variants.values()]
+    assert all(values != with_extra.cache_key("embed") for values in made)
     assert all(config(**changes) for changes in variants.values())
     assert len({json.dumps(values) for values in made}) == len(variants)
     assert set(FIGURES) == {"recall_at_1", "map_at_20", "row_f1"}

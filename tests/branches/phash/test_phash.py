@@ -4,10 +4,10 @@ from random import Random
 import numpy as np
 import pyarrow as pa
 import pytest
+from branches.phash.candidates import candidates
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from branches.phash.candidates import candidates
 from branches.phash.config import Config
 from branches.phash.embed import embed
 from shared.compute import ComputeConfig
@@ -15,7 +15,7 @@ from shared.schema import CATALOG_SCHEMA, Candidates, Catalog
 
 CPU = ComputeConfig(device="cpu")
 BASE = 0xA5A5_5A5A_C3C3_3C3C  # 32 bits set, as in every perceptual hash
-BLANK = 1 << 63  # a picture of one color
+BLANK = 1 << 63  # an image of one color
 
 hashes = st.lists(
     st.one_of(
@@ -48,7 +48,7 @@ def near(values: Sequence[int | None], radius: int) -> dict[tuple[int, int], flo
 
 @settings(deadline=None, max_examples=150)
 @given(hashes, st.sampled_from([0, 1, 6, 12, 31]))
-def test_finds_exactly_the_pairs_within_the_radius(values: list[int | None], radius: int) -> None:
+def test_pairs_within_radius(values: list[int | None], radius: int) -> None:
     found = pairs(values, Config(radius=radius))
     rows = zip(found.left.tolist(), found.right.tolist(), strict=True)
     assert dict(zip(rows, found.similarity.tolist(), strict=True)) == pytest.approx(near(values, radius))
@@ -60,14 +60,14 @@ def test_every_bit_counts_once() -> None:
         assert len(pairs([BASE, BASE ^ 1 << bit], Config(radius=0))) == 0
 
 
-def test_nearer_hashes_rank_higher_and_equal_distances_share_a_rank() -> None:
+def test_ranks_of_ties() -> None:
     found = pairs([BASE, BASE ^ 1, BASE ^ 2, BASE ^ 7, BASE])
     assert found.left.tolist()[:4] == [0, 0, 0, 0]
     assert found.right.tolist()[:4] == [1, 2, 3, 4]
     assert found.rank_left.tolist()[:4] == [2, 2, 4, 1]
 
 
-def test_a_blank_picture_or_an_unknown_hash_is_no_evidence() -> None:
+def test_blank_or_unknown_hash_is_no_evidence() -> None:
     values = [BLANK, BLANK, 0, 0, None, None, 2**64 - 1, 2**64 - 1, BASE, BASE]
     assert embed(catalog(values), None, Config(), CPU).present.tolist() == [False] * 8 + [True] * 2
     found = pairs(values)
@@ -75,13 +75,13 @@ def test_a_blank_picture_or_an_unknown_hash_is_no_evidence() -> None:
 
 
 @pytest.mark.parametrize("values", [[], [BASE], [None], [BLANK, BLANK], [None, BASE]])
-def test_pools_without_two_hashes_have_no_candidates(values: list[int | None]) -> None:
+def test_pool_without_two_hashes(values: list[int | None]) -> None:
     assert len(pairs(values)) == 0
 
 
 @settings(deadline=None, max_examples=50)
 @given(hashes, st.randoms(use_true_random=False))
-def test_the_order_of_the_rows_changes_nothing(values: list[int | None], random: Random) -> None:
+def test_order_of_rows_changes_nothing(values: list[int | None], random: Random) -> None:
     order = list(range(len(values)))
     random.shuffle(order)
     config = Config(neighbors=10)
@@ -96,7 +96,7 @@ def ranks(found: Candidates, names: Sequence[int]) -> dict[tuple[int, int], int]
     return there | dict(zip(zip(right, left, strict=True), found.rank_right.tolist(), strict=True))
 
 
-def test_a_picture_that_a_thousand_listings_share_makes_no_million_pairs() -> None:
+def test_thousand_equal_hashes_make_few_pairs() -> None:
     config = Config(neighbors=10)
     found = pairs([BASE] * 1000 + [BASE ^ 1, BASE ^ 2], config)
     assert len(found) <= 1002 * 4 * config.neighbors

@@ -45,7 +45,7 @@ def cosines(embeddings: Embeddings) -> np.ndarray:
 
 
 @pytest.mark.parametrize("config", [Config(), Config(words=2, word_weight=0.6, max_chars=5, sublinear=False)])
-def test_the_cosine_is_the_weighted_mean_of_words_and_characters(config: Config) -> None:
+def test_cosine_is_weighted_mean_of_words_and_characters(config: Config) -> None:
     lower = [t.lower().replace("175 ml", "175ml").replace("64 gb", "64gb") for t in TITLES]  # as normalized
     words = TfidfVectorizer(token_pattern=r"\S+", ngram_range=(1, config.words), sublinear_tf=config.sublinear)
     span = (config.min_chars, config.max_chars)
@@ -63,13 +63,13 @@ def test_vectors_are_sparse_float32_unit_rows() -> None:
     np.testing.assert_allclose(cosines(found).diagonal(), 1, atol=1e-6)
 
 
-def test_titles_that_differ_in_writing_only_are_equal() -> None:
+def test_titles_equal_once_normalized() -> None:
     found = pairs(["Sabun MANDI, 250 ml!", "sabun mandi 250ml", "lampu tidur"])
     assert (found.left[0], found.right[0], found.similarity[0]) == (0, 1, 1.0)
     assert (found.rank_left[0], found.rank_right[0]) == (1, 1)
 
 
-def test_a_title_without_words_is_no_evidence() -> None:
+def test_title_without_words_is_no_evidence() -> None:
     titles = ["", None, "   ", "!!! ---", "🎉", "sabun mandi", "sabun cuci"]
     assert embedded(titles).present.tolist() == [False] * 5 + [True] * 2
     found = pairs(titles)
@@ -77,7 +77,7 @@ def test_a_title_without_words_is_no_evidence() -> None:
 
 
 @pytest.mark.parametrize("titles", [[], [""], ["", "", "!"], ["sabun"], ["sabun", ""]])
-def test_pools_without_two_titles_have_no_candidates(titles: list[str], tmp_path: Path) -> None:
+def test_pool_without_two_titles(titles: list[str], tmp_path: Path) -> None:
     found = embedded(titles)
     assert found.present.tolist() == [t == "sabun" for t in titles]
     found.save(tmp_path / "e.safetensors")
@@ -85,7 +85,7 @@ def test_pools_without_two_titles_have_no_candidates(titles: list[str], tmp_path
     assert len(candidates(loaded, Config(), CPU)) == 0
 
 
-def test_rare_terms_can_be_left_out() -> None:
+def test_min_listings_excludes_rare_terms() -> None:
     config = Config(min_listings=2)
     found = embedded(["abcd", "abce", "sabun", "sabun", "uvw"], config)
     assert found.present.tolist() == [True, True, True, True, False]  # nothing of "uvw" occurs elsewhere
@@ -95,13 +95,13 @@ def test_rare_terms_can_be_left_out() -> None:
     assert not embedded(["abc", "def"], config).present.any()
 
 
-def test_a_short_word_counts() -> None:
+def test_short_word_counts() -> None:
     similarity = cosines(embedded(["iphone x", "iphone x", "iphone y", "iphone"]))
     assert similarity[0, 1] > similarity[0, 2]
     assert embedded(["x", "7"]).present.all()
 
 
-def test_each_listing_proposes_its_nearest_neighbors_and_ties() -> None:
+def test_candidates_are_neighbors_and_ties() -> None:
     titles = [*(f"sabun mandi cair varian {i:03d}" for i in range(40)), "sabun mandi", "sabun mandi", "sabun mandi"]
     found = pairs(titles, Config(neighbors=1))
     assert {(40, 41), (40, 42), (41, 42)} <= set(zip(found.left, found.right, strict=True))
@@ -111,7 +111,7 @@ def test_each_listing_proposes_its_nearest_neighbors_and_ties() -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(st.randoms(use_true_random=False))
-def test_the_order_of_the_rows_changes_nothing(random: Random) -> None:
+def test_order_of_rows_changes_nothing(random: Random) -> None:
     titles = TITLES * 2 + ["", *(f"kaos {c} {s}" for c in ["merah", "biru", "hitam"] for s in ["s", "m", "l", "xl"])]
     order = list(range(len(titles)))
     random.shuffle(order)
@@ -132,13 +132,13 @@ def ranks(found: Candidates, names: Sequence[int] | None = None) -> dict[tuple[i
     return {**dict(there), **dict(back)}
 
 
-def test_labels_are_never_looked_at() -> None:
+def test_labels_are_not_used() -> None:
     plain = catalog(TITLES)
     labeled = plain.with_columns({"label_group": [str(i % 2) for i in range(len(TITLES))]})
     assert (embed(labeled, None, Config(), CPU).vectors != embed(plain, None, Config(), CPU).vectors).nnz == 0
 
 
-def test_settings_that_contradict_each_other_are_refused() -> None:
+def test_contradicting_settings() -> None:
     with pytest.raises(ValueError, match="min_chars=6 is above max_chars=4"):
         Config(min_chars=6)
     with pytest.raises(ValueError, match="word_weight"):
@@ -147,7 +147,7 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
 
 @pytest.mark.parametrize("config", [Config(), Config(words=2, sublinear=False), Config(word_weight=1)])
 @pytest.mark.parametrize("new", ["apple iphone 9 plus 64 gb purpur", "Freeman Mask", "zzz", "", None])
-def test_a_newcomer_is_embedded_as_if_it_were_in_the_pool(new: str | None, config: Config) -> None:
+def test_new_listing_is_embedded_as_if_in_the_pool(new: str | None, config: Config) -> None:
     whole = catalog([*TITLES, new])
     embed_listings = embedder(whole.take(np.arange(len(TITLES))), None, config, CPU)
     expected = cosines(embed(whole, None, config, CPU))
@@ -161,7 +161,7 @@ def test_a_newcomer_is_embedded_as_if_it_were_in_the_pool(new: str | None, confi
 
 
 @pytest.mark.parametrize("new", ["apple zzz", "zebrax", "mandi zebrax"])
-def test_a_newcomer_makes_terms_common_as_if_it_were_in_the_pool(new: str) -> None:
+def test_new_listing_makes_terms_common(new: str) -> None:
     """Where a term must be in two listings, the newcomer may be the second one."""
     config, whole = Config(min_listings=2), catalog(["sabun mandi", "sabun cuci", "zebrax", "apple", "", new])
     found = embedder(whole.take(np.arange(5)), None, config, CPU)(whole)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from shared.demo import make_demo, market
 from shared.demo.__main__ import main
-from shared.demo.pictures import FORMS, draw, look_of
+from shared.demo.drawing import FORMS, draw, look_of
 from shared.demo.plan import GAP_SHARES, FamilyPlan, plan_families
 from shared.demo.products import Product, sample_family
 from shared.demo.titles import UNITS, amount_text, official_title
@@ -68,19 +68,19 @@ def family(members: int, differ_by: str) -> list[Product]:
 # The same bytes
 
 
-def test_workers_do_not_change_a_byte(demo: Path, tmp_path: Path) -> None:
+def test_same_bytes_for_any_workers(demo: Path, tmp_path: Path) -> None:
     make_demo(tmp_path / "two", LISTINGS, SEED, workers=2)
     assert digest(tmp_path / "two") == digest(demo)
 
 
-def test_hash_seed_of_python_does_not_change_a_byte(tmp_path: Path) -> None:
+def test_same_bytes_for_any_hash_seed(tmp_path: Path) -> None:
     for hash_seed in "1", "2":
         command = [sys.executable, "-m", "shared.demo", "--out", str(tmp_path / hash_seed), "--listings", "30"]
         subprocess.run([*command, "--workers", "1"], check=True, env={**os.environ, "PYTHONHASHSEED": hash_seed})
     assert digest(tmp_path / "1") == digest(tmp_path / "2")
 
 
-def test_other_seed_gives_another_marketplace(demo: Path, tmp_path: Path) -> None:
+def test_other_seed_other_marketplace(demo: Path, tmp_path: Path) -> None:
     make_demo(tmp_path / "other", LISTINGS, SEED + 1)
     ours, theirs = read_rows(demo), read_rows(tmp_path / "other")
     assert not {row["title"] for row in ours if row["title"]} & {row["title"] for row in theirs if row["title"]}
@@ -90,14 +90,14 @@ def test_other_seed_gives_another_marketplace(demo: Path, tmp_path: Path) -> Non
 # The table
 
 
-def test_kaggle_columns_and_exact_number_of_rows(demo: Path, rows: list[dict[str, str]]) -> None:
+def test_columns_and_rows(demo: Path, rows: list[dict[str, str]]) -> None:
     assert (demo / "train.csv").read_text(encoding="utf-8").splitlines()[0].split(",") == HEADER
     assert len(rows) == LISTINGS
     assert [row["posting_id"] for row in rows] == [f"demo_{number:06d}" for number in range(LISTINGS)]
     assert all(row["label_group"].isdigit() for row in rows)
 
 
-def test_every_image_opens_and_has_the_size_of_a_thumbnail(demo: Path) -> None:
+def test_images_are_thumbnails(demo: Path) -> None:
     files = sorted((demo / "train_images").iterdir())
     for path in files:
         with Image.open(path) as image:
@@ -112,7 +112,7 @@ def test_every_image_file_is_listed(demo: Path, rows: list[dict[str, str]]) -> N
     assert {path.name for path in (demo / "train_images").iterdir()} <= listed
 
 
-def test_phash_column_is_that_of_the_file(demo: Path, rows: list[dict[str, str]]) -> None:
+def test_phash_column(demo: Path, rows: list[dict[str, str]]) -> None:
     compared = 0
     for row in rows:
         path = demo / "train_images" / row["image"]
@@ -123,7 +123,7 @@ def test_phash_column_is_that_of_the_file(demo: Path, rows: list[dict[str, str]]
     assert compared > 0.9 * LISTINGS
 
 
-def test_some_listings_lack_image_or_title_but_none_both(demo: Path, rows: list[dict[str, str]]) -> None:
+def test_gaps_in_image_or_title(demo: Path, rows: list[dict[str, str]]) -> None:
     no_image = [row for row in rows if not row["image"]]
     lost = [row for row in rows if row["image"] and not (demo / "train_images" / row["image"]).exists()]
     no_title = [row for row in rows if not row["title"]]
@@ -135,7 +135,7 @@ def test_some_listings_lack_image_or_title_but_none_both(demo: Path, rows: list[
     assert all(row["image_phash"] == "" for row in no_image)
 
 
-def test_listings_of_a_product_share_files_and_differ_in_title(rows: list[dict[str, str]]) -> None:
+def test_groups_share_files_and_differ_in_titles(rows: list[dict[str, str]]) -> None:
     groups = defaultdict(list)
     for row in rows:
         groups[row["label_group"]].append(row)
@@ -167,19 +167,19 @@ def test_every_row_is_planned_once(listings: int) -> None:
     assert len(set(labels)) == len(labels)
 
 
-def test_row_order_tells_nothing_about_groups(plans: list[FamilyPlan]) -> None:
+def test_row_order_is_independent_of_groups(plans: list[FamilyPlan]) -> None:
     neighbors = sum(abs(group[0] - group[1]) < 50 for plan in plans for group in plan.rows)
     groups = sum(len(plan.rows) for plan in plans)
     assert neighbors / groups < 0.04  # 0.02 by chance
 
 
-def test_about_half_of_the_products_have_siblings(plans: list[FamilyPlan]) -> None:
+def test_half_of_the_products_have_siblings(plans: list[FamilyPlan]) -> None:
     members = [len(plan.labels) for plan in plans]
     assert set(members) == {1, 2, 3, 4}
     assert 0.4 < sum(count for count in members if count > 1) / sum(members) < 0.6
 
 
-def test_gaps_are_as_frequent_as_planned(plans: list[FamilyPlan]) -> None:
+def test_gap_shares(plans: list[FamilyPlan]) -> None:
     gaps = Counter(gap for plan in plans for gap in plan.gaps.values())
     assert gaps == {gap: round(5000 * share) for gap, share in GAP_SHARES.items()}
 
@@ -187,14 +187,14 @@ def test_gaps_are_as_frequent_as_planned(plans: list[FamilyPlan]) -> None:
 # The products
 
 
-def test_size_siblings_differ_in_nothing_but_the_size_and_look_the_same() -> None:
+def test_size_siblings_look_the_same() -> None:
     first, *others = family(3, "amount")
     for other in others:
         assert replace(other, amount=first.amount) == first
         assert draw(look_of(other)).tobytes() == draw(look_of(first)).tobytes()
 
 
-def test_color_siblings_differ_in_nothing_but_the_option_and_look_different() -> None:
+def test_color_siblings_look_different() -> None:
     first, *others = family(3, "option")
     for other in others:
         assert replace(other, option=first.option) == first
@@ -202,7 +202,7 @@ def test_color_siblings_differ_in_nothing_but_the_option_and_look_different() ->
 
 
 @pytest.mark.parametrize("differ_by", ["amount", "option"])
-def test_titles_of_siblings_differ_only_in_what_they_name(differ_by: str) -> None:
+def test_titles_of_siblings(differ_by: str) -> None:
     products = family(2, differ_by)
     named = {official_title(product, (1, 2), names_option=True, names_amount=True) for product in products}
     unnamed = {official_title(product, (1, 2), names_option=False, names_amount=False) for product in products}
@@ -210,7 +210,7 @@ def test_titles_of_siblings_differ_only_in_what_they_name(differ_by: str) -> Non
 
 
 @pytest.mark.parametrize("form", sorted(FORMS))
-def test_every_form_is_sold_and_fills_its_picture(form: str) -> None:
+def test_form_fills_drawing(form: str) -> None:
     kind = next(kind for kind in KINDS if kind.form == form)
     product = replace(family(1, "style")[0], kind=kind)
     for style in range(5):
@@ -220,7 +220,7 @@ def test_every_form_is_sold_and_fills_its_picture(form: str) -> None:
         assert 0.12 < share < 1.01
 
 
-def test_sizes_are_written_in_many_ways() -> None:
+def test_amount_text_forms() -> None:
     rng = np.random.default_rng(0)
     assert {amount_text(500, "ml", rng) for _ in range(200)} >= {"500ml", "500 ml", "500 ML", "0.5L", "0.5 L"}
     assert {amount_text(2, "pcs", rng) for _ in range(200)} >= {"2pcs", "isi 2"}
@@ -230,7 +230,7 @@ def test_sizes_are_written_in_many_ways() -> None:
 # The command
 
 
-def test_command_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_prints_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new" / "market"
     assert main(["--out", str(out), "--listings", "12", "--seed", "1", "--workers", "1"]) == 0
     groups = len({row["label_group"] for row in read_rows(out)})
@@ -269,7 +269,7 @@ def test_empty_folder_is_used(tmp_path: Path) -> None:
     assert len(read_rows(out)) == 2
 
 
-def test_folder_that_cannot_be_made_is_an_error_without_traceback(tmp_path: Path) -> None:
+def test_folder_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     command = [sys.executable, "-m", "shared.demo", "--out", str(tmp_path / "file" / "out"), "--workers", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -290,6 +290,6 @@ def test_failure_midway_leaves_nothing(
     assert os.listdir(tmp_path) == []
 
 
-def test_error_of_make_demo_is_the_project_s_own(tmp_path: Path) -> None:
+def test_make_demo_raises_matcher_error(tmp_path: Path) -> None:
     with pytest.raises(MatcherError, match="at least 2 listings, not 0"):
         make_demo(tmp_path / "out", 0, 0)

@@ -521,6 +521,6 @@ def test_the_setting_is_a_list_of_paths_of_every_branch_that_learns(monkeypatch:
     for name in filter(branches.stages.learns, branch_names()):
         config = Settings(from_arguments([f"--{name}.extra=/a/b,~/c,/a/b"])).branch(name)
         assert [extra.path for extra in extras_of(config)] == [Path("/a/b"), Path("/home/me/c")]
-        assert config.until("train")["extra"] == ["/a/b", "~/c", "/a/b"]
+        assert config.cache_key("train")["extra"] == ["/a/b", "~/c", "/a/b"]
         assert extras_of(Settings({}).branch(name)) == []
     assert extras_of(Settings({}).branch("tfidf")) == []

@@ -93,7 +93,7 @@ class Recorder:
         encoder = out.name.removesuffix(".work")
         self.trained[encoder], self.components[encoder] = catalog.ids.tolist(), components
         self.calls.append(f"train {encoder}")
-        (out / "encoder").write_text(f"{encoder} {config.until('train')} {catalog.ids}")
+        (out / "encoder").write_text(f"{encoder} {config.cache_key('train')} {catalog.ids}")
         return {}
 
     def embed(self, catalog: Catalog, encoder: Path, config: ConfigSection, compute: ComputeConfig) -> Embeddings:

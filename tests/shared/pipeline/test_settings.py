@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
-from shared.config import STEPS
+from shared.config import STEPS, first_step
 from shared.errors import ArtifactError, MatcherError
 from shared.pipeline.run import Run
 from shared.pipeline.settings import (
@@ -59,9 +59,8 @@ def test_every_setting_has_a_description_and_a_valid_default() -> None:
 
 def test_a_step_of_a_branch_that_a_setting_names_exists() -> None:
     for name in branch_names():
-        cls = section_classes()[name]
-        assert set(cls.first_read) <= set(cls.model_fields), name
-        assert set(cls.first_read.values()) <= set(STEPS), name
+        for key, field in section_classes()[name].model_fields.items():
+            assert first_step(field) in STEPS, f"{name}.{key}"
 
 
 def test_help_names_every_setting_with_its_default_and_meaning() -> None:
@@ -265,10 +264,17 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 def test_a_step_depends_on_the_settings_it_reads_and_on_those_of_the_steps_before() -> None:
     config = Settings({}).branch("image")
-    until = {step: set(config.until(step)) for step in STEPS}
-    assert until["train"] < until["embed"] < until["candidates"] == set(type(config).model_fields)
-    assert until["candidates"] - until["embed"] == {"neighbors"}
-    assert "epochs" in until["train"]
+    keys = {step: set(config.cache_key(step)) for step in STEPS}
+    assert (
+        keys["train"] < keys["embed"] < keys["candidates"] == set(config.cache_key()) == set(type(config).model_fields)
+    )
+    assert keys["embed"] - keys["train"] == {"whitening", "embed_batch", "embed_size", "mirror"}
+    assert keys["candidates"] - keys["embed"] == {"neighbors"}
+
+
+def test_cache_key_of_an_unknown_step() -> None:
+    with pytest.raises(ValueError, match="tain"):
+        Settings({}).branch("image").cache_key("tain")
 
 
 def test_portable_settings_name_nothing_of_one_machine(tmp_path: Path) -> None:

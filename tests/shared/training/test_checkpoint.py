@@ -12,7 +12,7 @@ def saved(tmp_path):
     return path, tensors
 
 
-def test_comes_back_as_it_was(saved):
+def test_load_returns_what_was_saved(saved):
     path, tensors = saved
     loaded, facts = load_tensors(path)
     assert facts == {"step": 7, "names": ["é"]}
@@ -21,7 +21,7 @@ def test_comes_back_as_it_was(saved):
     assert [p.name for p in path.parent.iterdir()] == ["state.safetensors"]
 
 
-def test_same_state_same_bytes(saved):
+def test_save_same_state_same_bytes(saved):
     path, tensors = saved
     before = path.read_bytes()
     save_tensors(path, tensors, {"step": 7, "names": ["é"]})
@@ -29,7 +29,7 @@ def test_same_state_same_bytes(saved):
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "html"])
-def test_damage_is_noticed(saved, damage):
+def test_load_damaged_file(saved, damage):
     path, _ = saved
     data = bytearray(path.read_bytes())
     data[-1] ^= 1

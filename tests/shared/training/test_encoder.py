@@ -12,7 +12,7 @@ from shared.training.config import TrainingConfig
 from shared.training.encoder import Encoder, encode, full_batches, pca_whitening, read_facts, spread
 
 COMPUTE = ComputeConfig(device="cpu", threads=1)
-RECIPE = TrainingConfig(precision="float32")
+CONFIG = TrainingConfig(precision="float32")
 
 
 class Toy(Encoder):
@@ -33,56 +33,58 @@ def loader(values, usable=None):
 
 def encoded(values, size=2, usable=None):
     batches = full_batches(np.arange(len(values)), size)
-    return encode(Toy(), loader(values, usable), batches, len(values), RECIPE, COMPUTE, "toy")
+    return encode(Toy(), loader(values, usable), batches, len(values), CONFIG, COMPUTE, "toy")
 
 
 @pytest.mark.parametrize(("count", "size"), [(0, 4), (1, 4), (4, 4), (5, 4), (5, 1)])
-def test_every_position_is_in_a_batch_and_every_batch_is_full(count, size):
+def test_full_batches_cover_all_positions(count, size):
     batches = full_batches(np.arange(count), size)
     assert all(len(batch) == size for batch in batches)
     assert list(dict.fromkeys(np.concatenate([*batches, np.zeros(0, dtype=int)]).tolist())) == list(range(count))
 
 
-def test_unit_rows_and_zero_where_unusable():
+def test_encode_unit_rows_or_zero():
     found = encoded(np.random.default_rng(0).normal(size=(5, 2)), usable=[True, False, True, True, True])
     assert found.dtype == np.float32
     assert np.linalg.norm(found, axis=1) == pytest.approx([1, 0, 1, 1, 1], abs=1e-6)
 
 
-def test_nothing_to_embed():
+def test_encode_nothing():
     assert encoded(np.zeros((0, 2))).shape == (0, 2)
 
 
-def test_no_content_usable_is_no_error():
+def test_encode_nothing_usable():
     assert not encoded(np.ones((3, 2)), usable=[False] * 3).any()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0])
-def test_what_is_no_number_never_leaves(bad):
+def test_encode_non_finite_rows_are_zero(bad):
     values = np.array([[1.0, 2.0], [bad, bad], [3.0, 1.0]])
     found = encoded(values, size=3)
     assert np.linalg.norm(found, axis=1) == pytest.approx([1, 0, 1], abs=1e-6)
 
 
-def test_an_encoder_that_yields_no_numbers_is_refused():
-    with pytest.raises(ArtifactError, match="toy: the encoder yields no numbers; train the branch again"):
+def test_encode_all_non_finite():
+    with pytest.raises(
+        ArtifactError, match="toy: the encoder's embeddings are not finite numbers; train the branch again"
+    ):
         encoded(np.full((2, 2), np.nan))
 
 
-def test_listings_get_the_vector_of_their_content():
+def test_spread_to_listings():
     vectors = np.array([[1, 0], [0, 0], [0, 1]], dtype=np.float32)
     embeddings = spread(vectors, np.array([0, 2, 3, 5]), np.array([2, 0, 1, 2]), 6)
     assert embeddings.present.tolist() == [True, False, True, False, False, True]
     assert embeddings.vectors[[0, 2, 5]].tolist() == [[0, 1], [1, 0], [0, 1]]
 
 
-def test_normalization_of_the_backbone_is_frozen_in_training_mode():
+def test_train_keeps_backbone_batchnorm_frozen():
     toy = Toy().train()
     assert toy.training
     assert not toy.backbone[1].training
 
 
-def test_weights_and_facts_come_back(tmp_path):
+def test_save_and_load(tmp_path):
     toy, other = Toy(), Toy()
     toy.save(tmp_path, {"branch": "toy", "size": 3})
     other.load(tmp_path)
@@ -91,7 +93,7 @@ def test_weights_and_facts_come_back(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["encoder.json", "encoder.safetensors"]
 
 
-def test_another_branchs_or_a_damaged_encoder_is_refused(tmp_path):
+def test_load_of_other_or_damaged_encoder(tmp_path):
     with pytest.raises(ArtifactError, match=r"the toy branch needs an encoder; run: python -m branches.toy.train"):
         read_facts(None, "toy")
     with pytest.raises(ArtifactError, match="cannot be read"):
@@ -104,16 +106,18 @@ def test_another_branchs_or_a_damaged_encoder_is_refused(tmp_path):
         Toy().load(tmp_path)
 
 
-def test_facts_are_plain_json(tmp_path):
+def test_save_writes_plain_json(tmp_path):
     Toy().save(tmp_path, {"branch": "toy", "mean": (0.5, 0.25)})
     assert json.loads((tmp_path / "encoder.json").read_text()) == {"branch": "toy", "mean": [0.5, 0.25]}
 
 
 @pytest.mark.parametrize("shrinkage", [0.1, 1.0])
-def test_whitening_equals_the_textbook_one(shrinkage):
+def test_pca_whitening_equals_textbook(shrinkage):
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(500, 6, generator=generator) @ torch.randn(6, 6, generator=generator) + 3
-    center, axes = pca_whitening(values, shrinkage)
+    whitening = pca_whitening(values, shrinkage)
+    assert whitening is not None
+    center, axes = whitening
     covariance = np.cov(values.double().numpy().T, bias=True)
     shrunk = covariance + shrinkage * np.trace(covariance) / 6 * np.eye(6)
     assert np.allclose(axes.numpy() @ shrunk @ axes.numpy().T, np.eye(6), atol=1e-8)
@@ -123,43 +127,43 @@ def test_whitening_equals_the_textbook_one(shrinkage):
 
 
 @pytest.mark.parametrize("values", [torch.zeros(0, 3), torch.ones(5, 3)])
-def test_where_nothing_varies_there_is_no_whitening(values):
+def test_pca_whitening_without_variance(values):
     assert pca_whitening(values, 0.5) is None
 
 
-def test_an_encoders_embeddings_are_whitened_once_it_has_learned_how():
+def test_whiten_after_fit():
     toy, generator = Toy(), torch.Generator().manual_seed(1)
     vectors = functional.normalize(torch.randn(200, 2, generator=generator) + torch.tensor([3.0, 0]))
-    assert torch.allclose(toy.whitened(vectors), vectors, atol=1e-6)
-    toy.whiten(torch.ones(4, 2), 0.5)  # nothing to learn from: stays
-    assert torch.allclose(toy.whitened(vectors), vectors, atol=1e-6)
-    toy.whiten(vectors, 0.01)
-    found = toy.whitened(vectors)
+    assert torch.allclose(toy.whiten(vectors), vectors, atol=1e-6)
+    toy.fit_whitening(torch.ones(4, 2), 0.5)  # nothing to learn from: stays
+    assert torch.allclose(toy.whiten(vectors), vectors, atol=1e-6)
+    toy.fit_whitening(vectors, 0.01)
+    found = toy.whiten(vectors)
     assert torch.allclose(found.norm(dim=1), torch.ones(200), atol=1e-6)
     assert found.mean(dim=0).norm() < 0.5 < vectors.mean(dim=0).norm()
 
 
-def test_a_saved_whitening_comes_back(tmp_path):
+def test_save_keeps_whitening(tmp_path):
     toy, again = Toy(), Toy()
-    toy.whiten(torch.randn(50, 2, generator=torch.Generator().manual_seed(1)), 0.5)
+    toy.fit_whitening(torch.randn(50, 2, generator=torch.Generator().manual_seed(1)), 0.5)
     toy.save(tmp_path, {})
     again.load(tmp_path)
     assert torch.equal(again.axes, toy.axes)
     assert not torch.equal(again.axes, torch.eye(2))
 
 
-def test_embedding_whitens_where_the_settings_say_so():
+def test_encode_whitens_by_settings():
     toy = Toy()
-    toy.whiten(torch.randn(50, 2, generator=torch.Generator().manual_seed(1)) + 1, 0.5)
+    toy.fit_whitening(torch.randn(50, 2, generator=torch.Generator().manual_seed(1)) + 1, 0.5)
     vectors = functional.normalize(torch.randn(6, 2, generator=torch.Generator().manual_seed(2)))
 
-    def embedded(whitened):
-        recipe = RECIPE.model_copy(update={"whitened": whitened})
+    def embedded(whitening):
+        config = CONFIG.model_copy(update={"whitening": whitening})
         load = lambda at: ({"values": vectors[at]}, np.ones(len(at), dtype=bool))  # noqa: E731
-        return encode(toy, load, full_batches(np.arange(6), 4), 6, recipe, COMPUTE, "toy")
+        return encode(toy, load, full_batches(np.arange(6), 4), 6, config, COMPUTE, "toy")
 
     with torch.inference_mode():
         plain = toy.eval()(vectors)
     assert np.allclose(embedded(False), plain.numpy(), atol=1e-6)
-    assert np.allclose(embedded(True), toy.whitened(plain).numpy(), atol=1e-6)
+    assert np.allclose(embedded(True), toy.whiten(plain).numpy(), atol=1e-6)
     assert not np.allclose(embedded(True), embedded(False), atol=1e-2)

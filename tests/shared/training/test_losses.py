@@ -8,8 +8,8 @@ from pytorch_metric_learning.miners import MultiSimilarityMiner
 from torch.nn import functional
 
 from shared.training.config import TrainingConfig
-from shared.training.cross_batch_memory import CrossBatchMemory, Listed, adapted
-from shared.training.losses import GroupLoss, MemoryLoss, make_loss, mine, pair_masks, strictness
+from shared.training.cross_batch_memory import CrossBatchMemory, LabeledEmbeddings, cross_batch_normalize
+from shared.training.losses import ArcFace, CrossBatchLoss, make_loss, margin_progress, mine_pairs, pair_masks
 
 MARGINS = (1.0, 0.3)
 
@@ -18,18 +18,18 @@ def memory_loss(memory, epsilon, **settings):
     """The contrastive loss with the margins of this file."""
     positive, negative = MARGINS
     margins = {"positive_margin": positive, "negative_margin": negative}
-    return MemoryLoss(memory, TrainingConfig(miner_epsilon=epsilon, **(margins | settings)))
+    return CrossBatchLoss(memory, TrainingConfig(miner_epsilon=epsilon, **(margins | settings)))
 
 
-def listed(seed: int, count: int, first_row: int = 0, groups: int = 4, dim: int = 6) -> Listed:
+def batch_of(seed: int, count: int, first_row: int = 0, groups: int = 4, dim: int = 6) -> LabeledEmbeddings:
     """Random listings; each component holds two label groups."""
     generator = torch.Generator().manual_seed(seed)
     embeddings = functional.normalize(torch.randn(count, dim, generator=generator))
     labels = torch.randint(0, groups, (count,), generator=generator)
-    return Listed(embeddings, labels, labels // 2, torch.arange(first_row, first_row + count))
+    return LabeledEmbeddings(embeddings, labels, labels // 2, torch.arange(first_row, first_row + count))
 
 
-def naive(batch: Listed, past: Listed | None, epsilon: float | None) -> float:
+def naive(batch: LabeledEmbeddings, past: LabeledEmbeddings | None, epsilon: float | None) -> float:
     """The same loss by loops over pairs; a mean over the pairs that cost something, of each kind and each reference."""
     entries = [("batch", *entry) for entry in zip(*batch, strict=True)]
     if past is not None:
@@ -59,8 +59,8 @@ def naive(batch: Listed, past: Listed | None, epsilon: float | None) -> float:
 
 @pytest.mark.parametrize("epsilon", [None, 0.0, 0.1])
 @pytest.mark.parametrize("seed", range(5))
-def test_equal_to_the_naive_loss(seed, epsilon):
-    batch, past = listed(seed, 8), listed(seed + 100, 12, first_row=4)  # rows 4 to 7 are in both
+def test_loss_equals_naive(seed, epsilon):
+    batch, past = batch_of(seed, 8), batch_of(seed + 100, 12, first_row=4)  # rows 4 to 7 are in both
     memory = CrossBatchMemory(20, 6)
     memory.add(past)
     value = memory_loss(memory, epsilon)(batch).value
@@ -68,15 +68,15 @@ def test_equal_to_the_naive_loss(seed, epsilon):
     assert len(memory) == 20
 
 
-def test_without_memory_or_overlap_it_is_the_bare_loss():
-    batch = listed(0, 10)
+def test_loss_without_memory_equals_library():
+    batch = batch_of(0, 10)
     batch = batch._replace(components=batch.labels)
     bare = ContrastiveLoss(*MARGINS, distance=CosineSimilarity())(batch.embeddings, batch.labels)
     assert memory_loss(None, None)(batch).value.item() == pytest.approx(bare.item())
 
 
-def test_a_memory_that_holds_the_batch_alone_adds_nothing():
-    batch = listed(1, 8)
+def test_memory_of_the_batch_alone_adds_nothing():
+    batch = batch_of(1, 8)
     memory = CrossBatchMemory(8, 6)
     memory.add(batch)
     with_copies, without = (memory_loss(m, 0.1)(batch) for m in (memory, None))
@@ -84,9 +84,9 @@ def test_a_memory_that_holds_the_batch_alone_adds_nothing():
     assert with_copies[1:] == without[1:]
 
 
-def test_a_memory_equal_to_the_batch_costs_what_the_batch_does_and_its_twins():
+def test_memory_of_twins_adds_batch_and_twins():
     """All labels differ, so the pairs are the batch's again and each listing with its twin."""
-    batch = listed(2, 8, groups=4)._replace(labels=torch.arange(8), components=torch.arange(8))
+    batch = batch_of(2, 8, groups=4)._replace(labels=torch.arange(8), components=torch.arange(8))
     memory = CrossBatchMemory(8, 6)
     memory.add(batch._replace(rows=batch.rows + 100, labels=batch.labels + 100, components=batch.components + 100))
     bare = memory_loss(None, None, negative_margin=0.0)(batch).value
@@ -97,67 +97,69 @@ def test_a_memory_equal_to_the_batch_costs_what_the_batch_does_and_its_twins():
     assert both.item() == pytest.approx(expected.item(), abs=1e-5)
 
 
-def test_during_the_warm_up_the_memory_is_filled_but_not_used():
-    batch, memory = listed(3, 8), CrossBatchMemory(20, 6)
-    memory.add(listed(4, 12, first_row=50))
+def test_memory_is_filled_during_warmup():
+    batch, memory = batch_of(3, 8), CrossBatchMemory(20, 6)
+    memory.add(batch_of(4, 12, first_row=50))
     loss = memory_loss(memory, 0.1)
     assert loss(batch, use_memory=False).value.item() == pytest.approx(naive(batch, None, 0.1), abs=1e-5)
     assert len(memory) == 20
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_mining_keeps_the_pairs_of_the_librarys_miner(seed):
-    batch = listed(seed, 12)
+def test_mine_pairs_equals_library(seed):
+    batch = batch_of(seed, 12)
     batch = batch._replace(components=batch.labels)
     similarity = batch.embeddings @ batch.embeddings.T
-    positive, negative = mine(similarity, *pair_masks(batch, batch), epsilon=0.1)
+    positive, negative = mine_pairs(similarity, *pair_masks(batch, batch), epsilon=0.1)
     a, p, b, n = MultiSimilarityMiner(0.1)(batch.embeddings, batch.labels)
     assert set(zip(a.tolist(), p.tolist(), strict=True)) == {tuple(pair) for pair in positive.nonzero().tolist()}
     assert set(zip(b.tolist(), n.tolist(), strict=True)) == {tuple(pair) for pair in negative.nonzero().tolist()}
 
 
-def test_one_component_with_two_labels_is_neither_positive_nor_negative():
-    batch = Listed(torch.eye(3), torch.tensor([0, 1, 2]), torch.tensor([5, 5, 6]), torch.arange(3))
+def test_pair_masks_of_component_with_two_labels():
+    batch = LabeledEmbeddings(torch.eye(3), torch.tensor([0, 1, 2]), torch.tensor([5, 5, 6]), torch.arange(3))
     positive, negative = pair_masks(batch, batch)
     assert not positive.any()
     assert negative.tolist() == [[False, False, True], [False, False, True], [True, True, False]]
 
 
-def test_no_pair_costs_nothing_and_still_has_a_gradient():
+def test_loss_without_pairs_is_zero_with_gradient():
     embeddings = torch.eye(2).requires_grad_()
-    loss = memory_loss(None, 0.1)(Listed(embeddings, torch.tensor([0, 1]), torch.tensor([3, 3]), torch.arange(2)))
+    loss = memory_loss(None, 0.1)(
+        LabeledEmbeddings(embeddings, torch.tensor([0, 1]), torch.tensor([3, 3]), torch.arange(2))
+    )
     loss.value.backward()
     assert loss.value.item() == 0
     assert not embeddings.grad.any()
 
 
-def test_past_embeddings_get_no_gradient_but_the_batch_does_from_them():
-    batch, memory = listed(5, 6), CrossBatchMemory(20, 6)
-    memory.add(listed(6, 12, first_row=50))
+def test_gradient_flows_to_batch_alone():
+    batch, memory = batch_of(5, 6), CrossBatchMemory(20, 6)
+    memory.add(batch_of(6, 12, first_row=50))
     embeddings = batch.embeddings.requires_grad_()
     memory_loss(memory, None)(batch._replace(embeddings=embeddings)).value.backward()
     assert embeddings.grad.abs().sum() > 0
     assert memory.embeddings.grad is None
 
 
-def test_a_ramp_takes_the_negative_margin_from_one_to_its_value():
-    batch = listed(7, 10)._replace(components=torch.arange(10))
+def test_progress_moves_negative_margin():
+    batch = batch_of(7, 10)._replace(components=torch.arange(10))
     loss = memory_loss(None, None)
-    eased = loss(batch, strict=0.5).value.item()
+    eased = loss(batch, progress=0.5).value.item()
     assert eased == pytest.approx(memory_loss(None, None, negative_margin=0.65)(batch).value.item())
     positives_alone = memory_loss(None, None, negative_margin=1.0)(batch).value.item()
-    assert loss(batch, strict=0.0).value.item() == pytest.approx(positives_alone)
+    assert loss(batch, progress=0.0).value.item() == pytest.approx(positives_alone)
     assert loss(batch).value.item() == memory_loss(None, None)(batch).value.item()
 
 
-def test_strictness_rises_over_the_ramp_and_stays():
-    assert [strictness(step, 10, 0.0) for step in (0, 9)] == [1, 1]
-    assert [strictness(step, 10, 0.5) for step in range(7)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 1])
+def test_margin_progress():
+    assert [margin_progress(step, 10, 0.0) for step in (0, 9)] == [1, 1]
+    assert [margin_progress(step, 10, 0.5) for step in range(7)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 1])
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_multi_similarity_is_the_librarys_on_batch_and_memory(seed):
-    batch, past = listed(seed, 8), listed(seed + 50, 12, first_row=30)
+def test_multi_similarity_equals_library(seed):
+    batch, past = batch_of(seed, 8), batch_of(seed + 50, 12, first_row=30)
     batch, past = (entry._replace(components=entry.labels) for entry in (batch, past))
     memory = CrossBatchMemory(20, 6)
     memory.add(past)
@@ -168,12 +170,12 @@ def test_multi_similarity_is_the_librarys_on_batch_and_memory(seed):
     assert found.item() == pytest.approx(expected.item(), abs=1e-5)
 
 
-def test_arcface_has_a_direction_for_each_label_group_and_learns_it():
+def test_arcface_learns_directions():
     loss = make_loss(TrainingConfig(loss="arcface"), dim=6, groups=4)
-    assert isinstance(loss, GroupLoss)
+    assert isinstance(loss, ArcFace)
     assert loss.memory is None
     assert torch.allclose(loss.arcface.W.norm(dim=0), torch.ones(4))
-    batch = listed(3, 8)
+    batch = batch_of(3, 8)
     made = loss(batch._replace(embeddings=batch.embeddings.requires_grad_()))
     made.value.backward()
     assert made[1:] == (8, 24)
@@ -181,24 +183,24 @@ def test_arcface_has_a_direction_for_each_label_group_and_learns_it():
     assert batch.embeddings.grad.abs().sum() > 0
 
 
-def test_the_settings_choose_the_loss_and_whether_it_has_a_memory():
-    assert len(make_loss(TrainingConfig(memory=32), 6, 4).memory.labels) == 32
-    assert make_loss(TrainingConfig(memory=0), 6, 4).memory is None
+def test_make_loss_memory_size():
+    assert len(make_loss(TrainingConfig(memory_size=32), 6, 4).memory.labels) == 32
+    assert make_loss(TrainingConfig(memory_size=0), 6, 4).memory is None
 
 
-def test_an_adapted_memory_has_the_batchs_mean_and_spread_before_it_is_normalized(monkeypatch):
-    past, current = listed(1, 200, dim=5), listed(2, 100, dim=5).embeddings * torch.tensor([1, 2, 3, 1, 1]) + 0.5
+def test_cross_batch_normalize_matches_moments(monkeypatch):
+    past, current = batch_of(1, 200, dim=5), batch_of(2, 100, dim=5).embeddings * torch.tensor([1, 2, 3, 1, 1]) + 0.5
     monkeypatch.setattr("shared.training.cross_batch_memory.functional.normalize", lambda values: values)
-    moved = adapted(past, current).embeddings
+    moved = cross_batch_normalize(past, current).embeddings
     assert torch.allclose(moved.mean(dim=0), current.mean(dim=0), atol=1e-5)
     assert torch.allclose(moved.std(dim=0), current.std(dim=0), atol=1e-5)
 
 
-def test_an_adapted_memory_undoes_a_drift_and_leaves_labels_alone():
+def test_cross_batch_normalize_undoes_drift():
     """Embeddings that moved by a fixed step and were normalized again come back near to where they are now."""
-    now = listed(4, 400, dim=8)
+    now = batch_of(4, 400, dim=8)
     drifted = now._replace(embeddings=functional.normalize(now.embeddings + torch.tensor([0.8] + [0.0] * 7)))
-    back = adapted(drifted, now.embeddings[:200])
+    back = cross_batch_normalize(drifted, now.embeddings[:200])
     before, after = ((now.embeddings * e).sum(dim=1).mean() for e in (drifted.embeddings, back.embeddings))
     assert after > before + 0.05
     assert torch.allclose(back.embeddings.norm(dim=1), torch.ones(400), atol=1e-6)
@@ -206,15 +208,15 @@ def test_an_adapted_memory_undoes_a_drift_and_leaves_labels_alone():
 
 
 @pytest.mark.parametrize(("past", "current"), [(1, 8), (0, 8), (8, 1)])
-def test_too_few_embeddings_to_tell_a_spread_are_left_as_they_are(past, current):
-    entries = listed(1, past)
-    assert torch.equal(adapted(entries, listed(2, current).embeddings).embeddings, entries.embeddings)
+def test_cross_batch_normalize_of_few_embeddings(past, current):
+    entries = batch_of(1, past)
+    assert torch.equal(cross_batch_normalize(entries, batch_of(2, current).embeddings).embeddings, entries.embeddings)
 
 
-def test_the_loss_adapts_its_memory_where_the_settings_say_so():
-    batch, memories = listed(3, 8), [CrossBatchMemory(20, 6) for _ in range(2)]
+def test_loss_with_xbn():
+    batch, memories = batch_of(3, 8), [CrossBatchMemory(20, 6) for _ in range(2)]
     for memory in memories:
-        memory.add(listed(4, 12, first_row=50))
+        memory.add(batch_of(4, 12, first_row=50))
     plain, matched = (memory_loss(m, 0.1, xbn=a)(batch) for m, a in zip(memories, (False, True), strict=True))
     assert plain.value.item() != matched.value.item()
     assert torch.equal(memories[0].embeddings, memories[1].embeddings)  # what is stored is as the encoder made it

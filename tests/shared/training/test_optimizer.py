@@ -7,7 +7,7 @@ from torch import nn
 
 from shared.training.config import TrainingConfig
 from shared.training.encoder import Encoder
-from shared.training.optimizer import learning_rate_scale, make_optimizer, moments, set_learning_rates
+from shared.training.optimizer import learning_rate_scale, make_optimizer, optimizer_tensors, set_learning_rates
 
 
 class Toy(Encoder):
@@ -22,11 +22,11 @@ class Toy(Encoder):
         return self.head(self.backbone(values))
 
 
-def stepped(recipe, loss=None):
+def stepped(config, loss=None):
     torch.manual_seed(0)
     encoder, loss = Toy(), loss or nn.Identity()
-    optimizer = make_optimizer(encoder, loss, recipe)
-    set_learning_rates(optimizer, recipe, 1.0)
+    optimizer = make_optimizer(encoder, loss, config)
+    set_learning_rates(optimizer, config, 1.0)
     cost = encoder(torch.ones(2, 6)).sum() + sum(p.sum() for p in loss.parameters())
     cost.backward()
     optimizer.step()
@@ -36,12 +36,12 @@ def stepped(recipe, loss=None):
 
 
 @pytest.mark.parametrize(("rate", "moving"), [("learning_rate", "backbone"), ("head_learning_rate", "head")])
-def test_backbone_and_head_have_their_own_learning_rate(rate, moving):
+def test_backbone_and_head_have_separate_rates(rate, moving):
     rates = {"learning_rate": 0.0, "head_learning_rate": 0.0} | {rate: 1e-2}
     assert stepped(TrainingConfig(**rates)) == {f"{moving}.weight", f"{moving}.bias"}
 
 
-def test_the_losss_own_weights_are_learned_at_the_heads_rate():
+def test_loss_weights_have_rate_of_head():
     loss = nn.Linear(2, 2)
     before = loss.weight.clone()
     stepped(TrainingConfig(head_learning_rate=1e-2), loss)
@@ -52,7 +52,7 @@ def test_the_losss_own_weights_are_learned_at_the_heads_rate():
     assert torch.equal(loss.weight, before)
 
 
-def test_frozen_weights_are_left_out_and_biases_do_not_decay():
+def test_frozen_weights_and_biases():
     encoder = Toy()
     encoder.backbone.weight.requires_grad_(False)
     groups = make_optimizer(encoder, nn.Identity(), TrainingConfig(weight_decay=0.3)).param_groups
@@ -60,19 +60,19 @@ def test_frozen_weights_are_left_out_and_biases_do_not_decay():
     assert held == {id(encoder.backbone.bias): 0, id(encoder.head.weight): 0.3, id(encoder.head.bias): 0}
 
 
-def test_moments_are_the_state_itself_before_and_after_a_step():
+def test_optimizer_tensors_are_the_state_itself():
     encoder = Toy()
     optimizer = make_optimizer(encoder, nn.Identity(), TrainingConfig())
-    held = moments(optimizer)
+    held = optimizer_tensors(optimizer)
     assert not any(value.any() for value in held.values())
     encoder(torch.ones(2, 6)).sum().backward()
     set_learning_rates(optimizer, TrainingConfig(), 1.0)
     optimizer.step()
-    assert all(held[name] is value for name, value in moments(optimizer).items())
+    assert all(held[name] is value for name, value in optimizer_tensors(optimizer).items())
     assert any(value.any() for value in held.values())
 
 
-def test_the_learning_rate_rises_then_falls():
+def test_learning_rate_scale():
     scales = [learning_rate_scale(step, 100, 0.1) for step in range(100)]
     assert scales[:10] == pytest.approx(np.arange(1, 11) / 10)
     assert (np.diff(scales[10:]) < 0).all()

@@ -9,7 +9,7 @@ LABELS = st.lists(st.integers(0, 12), max_size=60).map(lambda labels: np.array(l
 
 
 @given(labels=LABELS, k=st.integers(2, 5), epoch=st.integers(0, 3))
-def test_an_epoch_covers_every_listing_that_has_a_partner(labels, k, epoch):
+def test_epoch_covers_groups_of_two_or_more(labels, k, epoch):
     batches = group_batches(labels, 8, k, seed=0, epoch=epoch)
     drawn = set(np.concatenate([*batches, np.zeros(0, dtype=int)]).tolist())
     sizes = {label: int((labels == label).sum()) for label in labels.tolist()}
@@ -17,14 +17,14 @@ def test_an_epoch_covers_every_listing_that_has_a_partner(labels, k, epoch):
 
 
 @given(labels=LABELS, k=st.integers(2, 5))
-def test_no_listing_is_in_a_batch_without_another_of_its_group(labels, k):
+def test_no_listing_is_alone_in_batch(labels, k):
     for batch in group_batches(labels, 8, k, seed=3, epoch=1):
         assert len(batch) <= max(8, k)
         for at in batch:
             assert len(set(batch[labels[batch] == labels[at]].tolist())) > 1
 
 
-def test_an_epoch_depends_on_seed_and_epoch_alone():
+def test_epoch_depends_on_seed_and_epoch():
     labels = np.repeat(np.arange(20), 3)
     first, again = (group_batches(labels, 8, 2, seed=1, epoch=4) for _ in range(2))
     other_epoch, other_seed = group_batches(labels, 8, 2, 1, 5), group_batches(labels, 8, 2, 2, 4)
@@ -39,7 +39,7 @@ def test_no_positive_pair_no_batch(labels):
     assert group_batches(np.array(labels, dtype=np.int64), 8, 2, seed=0, epoch=0) == []
 
 
-def test_batches_differ_by_one_chunk_at_most():
+def test_batch_sizes():
     sizes = [len(b) for b in group_batches(np.repeat(np.arange(33), 2), 16, 2, seed=0, epoch=0)]
     assert sum(sizes) == 66
     assert max(sizes) - min(sizes) <= 2

@@ -17,10 +17,10 @@ from shared.training.config import TrainingConfig
 from shared.training.encoder import Encoder, pca_whitening
 from shared.training.trainer import WHITENING_SHRINKAGE, Training, TrainingSet, label_numbers
 
-RECIPE = TrainingConfig(
+CONFIG = TrainingConfig(
     epochs=3,
     batch_size=8,
-    memory=16,
+    memory_size=16,
     memory_warmup_steps=2,
     learning_rate=1e-2,
     head_learning_rate=1e-2,
@@ -65,18 +65,18 @@ def new_toy():
     return Toy()
 
 
-def trained(folder, data=None, recipe=RECIPE, workers=1, **options):
-    """Train a fresh toy; the bytes of its weights and the figures."""
+def trained(folder, data=None, config=CONFIG, workers=1, **options):
+    """Train a fresh toy; the bytes of its weights and the metrics."""
     encoder = new_toy()
-    training = Training("toy", encoder, data or toy_data(), recipe, COMPUTE, folder, **options)
+    training = Training("toy", encoder, data or toy_data(), config, COMPUTE, folder, **options)
     training.workers = workers
-    figures = training.run()
+    metrics = training.run()
     encoder.save(folder, {})
-    return (folder / "encoder.safetensors").read_bytes(), figures
+    return (folder / "encoder.safetensors").read_bytes(), metrics
 
 
-def recipe_with(**settings):
-    return RECIPE.model_copy(update=settings)
+def config_with(**settings):
+    return CONFIG.model_copy(update=settings)
 
 
 def killed_at(step, data):
@@ -92,22 +92,22 @@ def killed_at(step, data):
 
 
 @pytest.mark.parametrize("step", [1, 3, 4, 8])
-def test_a_killed_training_ends_as_an_undisturbed_one(tmp_path, step):
+def test_resume_is_exact(tmp_path, step):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    expected, figures = trained(tmp_path / "a")
+    expected, metrics = trained(tmp_path / "a")
     with pytest.raises(Killed):
         trained(tmp_path / "b", killed_at(step, toy_data()), checkpoint_s=0)
     checkpoint = tmp_path / "b" / "checkpoint" / "state.safetensors"
     assert load_tensors(checkpoint)[1]["step"] == step
-    again, figures_again = trained(tmp_path / "b", checkpoint_s=0)
+    again, metrics_again = trained(tmp_path / "b", checkpoint_s=0)
     assert again == expected
     assert not checkpoint.parent.exists()
-    for name in ("loss", "positives", "negatives", "memory", "steps"):
-        assert figures_again[name] == figures[name]
+    for name in ("loss", "positive_pairs", "negative_pairs", "memory_entries", "steps"):
+        assert metrics_again[name] == metrics[name]
 
 
-def test_a_resumed_training_does_not_repeat_steps(tmp_path):
+def test_resume_repeats_no_step(tmp_path):
     with pytest.raises(Killed):
         trained(tmp_path, killed_at(4, toy_data()), checkpoint_s=0)
     asked = []
@@ -118,34 +118,34 @@ def test_a_resumed_training_does_not_repeat_steps(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["flip a bit", "other settings"])
-def test_a_checkpoint_that_does_not_fit_is_left_aside(tmp_path, damage):
+def test_resume_from_unfit_checkpoint(tmp_path, damage):
     expected, _ = trained(tmp_path)
-    recipe = RECIPE if damage == "flip a bit" else RECIPE.model_copy(update={"weight_decay": 0.5})
+    config = CONFIG if damage == "flip a bit" else CONFIG.model_copy(update={"weight_decay": 0.5})
     with pytest.raises(Killed):
-        trained(tmp_path, killed_at(4, toy_data()), recipe, checkpoint_s=0)
+        trained(tmp_path, killed_at(4, toy_data()), config, checkpoint_s=0)
     if damage == "flip a bit":
         path = tmp_path / "checkpoint" / "state.safetensors"
         data = bytearray(path.read_bytes())
         data[-3] ^= 4
         path.write_bytes(data)
-    with pytest.warns(UserWarning, match="training starts anew"):
+    with pytest.warns(UserWarning, match="training starts from the beginning"):
         again, _ = trained(tmp_path)
     assert again == expected
 
 
-def test_the_number_of_workers_changes_nothing(tmp_path):
+def test_workers_change_nothing(tmp_path):
     assert trained(tmp_path)[0] == trained(tmp_path, workers=5)[0]
 
 
-def test_the_seed_changes_something(tmp_path, monkeypatch):
+def test_seed_changes_weights(tmp_path, monkeypatch):
     before = trained(tmp_path)[0]
     monkeypatch.setitem(globals(), "COMPUTE", COMPUTE.model_copy(update={"seed": 6}))
     assert trained(tmp_path)[0] != before
 
 
-def test_it_learns(tmp_path):
+def test_training_raises_recall(tmp_path):
     data = toy_data(groups=30)
-    recipe = RECIPE.model_copy(update={"epochs": 30})
+    config = CONFIG.model_copy(update={"epochs": 30})
     values = data.load(np.arange(60), 99)["values"]
 
     def recall(encoder):
@@ -156,13 +156,13 @@ def test_it_learns(tmp_path):
 
     encoder = new_toy()
     before = recall(encoder)
-    Training("toy", encoder, data, recipe, COMPUTE, tmp_path).run()
+    Training("toy", encoder, data, config, COMPUTE, tmp_path).run()
     assert recall(encoder) > before + 0.15
 
 
-def test_statistics_of_the_backbone_stay_and_the_heads_move(tmp_path):
+def test_batchnorm_statistics_of_backbone_and_head(tmp_path):
     encoder = new_toy()
-    Training("toy", encoder, toy_data(), RECIPE, COMPUTE, tmp_path).run()
+    Training("toy", encoder, toy_data(), CONFIG, COMPUTE, tmp_path).run()
     fresh = new_toy()
     assert torch.equal(encoder.backbone[1].running_mean, fresh.backbone[1].running_mean)
     assert torch.equal(encoder.backbone[1].running_var, fresh.backbone[1].running_var)
@@ -170,52 +170,52 @@ def test_statistics_of_the_backbone_stay_and_the_heads_move(tmp_path):
 
 
 @pytest.mark.parametrize(("groups", "size", "epochs"), [(5, 1, 3), (0, 2, 3), (5, 2, 0)])
-def test_without_a_positive_pair_or_an_epoch_the_encoder_stays_as_it_is(tmp_path, groups, size, epochs):
+def test_no_positive_pair_or_no_epoch(tmp_path, groups, size, epochs):
     encoder = new_toy()
-    recipe = RECIPE.model_copy(update={"epochs": epochs})
-    figures = Training("toy", encoder, toy_data(groups, size), recipe, COMPUTE, tmp_path).run()
-    assert figures == {"steps": 0}
+    config = CONFIG.model_copy(update={"epochs": epochs})
+    metrics = Training("toy", encoder, toy_data(groups, size), config, COMPUTE, tmp_path).run()
+    assert metrics == {"steps": 0}
     assert all(
         torch.equal(a, b) for a, b in zip(encoder.state_dict().values(), new_toy().state_dict().values(), strict=True)
     )
 
 
-def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
+def test_loss_not_finite(tmp_path):
     data = toy_data()
     broken = replace(data, load=lambda at, _: {"values": torch.full((len(at), 6), torch.nan)})
     with pytest.raises(MatcherError, match="toy: the loss is nan at step 0; lower learning_rate"):
         trained(tmp_path, broken)
 
 
-def test_the_memory_fills_and_is_part_of_the_figures(tmp_path, capsys):
-    figures = trained(tmp_path)[1]
-    assert figures["memory"] == 16
-    assert figures["steps"] == 9
-    assert figures["positives"] > 0
+def test_metrics_and_epoch_lines(tmp_path, capsys):
+    metrics = trained(tmp_path)[1]
+    assert metrics["memory_entries"] == 16
+    assert metrics["steps"] == 9
+    assert metrics["positive_pairs"] > 0
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("toy: epoch")]
     assert len(lines) == 3
-    assert lines[2].startswith("toy: epoch 3/3: loss ")
-    assert ", memory 16, listings_per_s " in lines[2]
+    assert lines[2].startswith("toy: epoch 3 of 3: mean loss ")
+    assert " pairs per step, 16 embeddings in memory, " in lines[2]
 
 
-def test_without_memory_it_trains_too(tmp_path):
-    figures = trained(tmp_path, recipe=RECIPE.model_copy(update={"memory": 0}))[1]
-    assert figures["memory"] == 0
+def test_memory_size_0(tmp_path):
+    metrics = trained(tmp_path, config=CONFIG.model_copy(update={"memory_size": 0}))[1]
+    assert metrics["memory_entries"] == 0
 
 
-def test_labels_become_numbers_in_the_order_of_their_names():
+def test_label_numbers():
     assert label_numbers(np.array(["b", "a", "b", "10"], dtype=object)).tolist() == [2, 1, 2, 0]
 
 
-VALIDATED = recipe_with(validation=0.3, epochs=6)
+VALIDATED = config_with(validation=0.3, epochs=6)
 
 
-def test_validation_listings_are_never_learned_from_and_judged_each_epoch(tmp_path):
+def test_validation_listings_evaluate_each_epoch(tmp_path):
     data, asked = toy_data(groups=20), set()
     spying = replace(data, load=lambda at, epoch: asked.update(at.tolist()) or data.load(at, epoch))
     training = Training("toy", new_toy(), spying, VALIDATED, COMPUTE, tmp_path)
     training.run()
-    judged = set(training.judged.tolist())
+    judged = set(training.validation.tolist())
     assert len(judged) == 12
     assert asked == set(range(40)) - judged
     lines = [json.loads(line) for line in (tmp_path / "log" / "metrics.jsonl").read_text().splitlines()]
@@ -224,7 +224,7 @@ def test_validation_listings_are_never_learned_from_and_judged_each_epoch(tmp_pa
     assert {line["pool_size"] for line in judgments} == {12}
 
 
-def test_the_best_epochs_weights_are_kept(tmp_path, monkeypatch):
+def test_best_epoch_is_kept(tmp_path, monkeypatch):
     """Judged by scores made up here: the third epoch is the best, so its weights are the encoder's."""
     scores, seen = iter([0.1, 0.2, 0.9, 0.3, 0.4, 0.9]), []
 
@@ -232,10 +232,10 @@ def test_the_best_epochs_weights_are_kept(tmp_path, monkeypatch):
         seen.append({name: value.clone() for name, value in encoder.state_dict().items()})
         return Retrieval(12, 0.5, next(scores), 0.5, 0.5)
 
-    monkeypatch.setattr("shared.training.trainer.judge", judged)
+    monkeypatch.setattr("shared.training.trainer.evaluate", judged)
     encoder = new_toy()
-    figures = Training("toy", encoder, toy_data(groups=20), VALIDATED, COMPUTE, tmp_path).run()
-    assert (figures["best_epoch"], figures["map_at_20"]) == (3, 0.9)
+    metrics = Training("toy", encoder, toy_data(groups=20), VALIDATED, COMPUTE, tmp_path).run()
+    assert (metrics["best_epoch"], metrics["map_at_20"]) == (3, 0.9)
     learned = dict(encoder.named_parameters())
     assert all(torch.equal(value, seen[2][name]) for name, value in learned.items())
     assert not all(torch.equal(value, seen[5][name]) for name, value in learned.items())
@@ -243,30 +243,30 @@ def test_the_best_epochs_weights_are_kept(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("step", [1, 8, 11, 17])
-def test_a_killed_training_with_validation_ends_as_an_undisturbed_one(tmp_path, step):
+def test_resume_with_validation_is_exact(tmp_path, step):
     for name in "ab":
         (tmp_path / name).mkdir()
     data = toy_data(groups=20)
-    expected, figures = trained(tmp_path / "a", data, VALIDATED)
+    expected, metrics = trained(tmp_path / "a", data, VALIDATED)
     with pytest.raises(Killed):
         trained(tmp_path / "b", killed_at(step, data), VALIDATED, checkpoint_s=0)
-    again, figures_again = trained(tmp_path / "b", data, VALIDATED)
+    again, metrics_again = trained(tmp_path / "b", data, VALIDATED)
     assert again == expected
-    assert figures_again["best_epoch"] == figures["best_epoch"]
+    assert metrics_again["best_epoch"] == metrics["best_epoch"]
     lines = [(tmp_path / name / "log" / "metrics.jsonl").read_text().splitlines() for name in "ab"]
     steps = [[json.loads(line)["step"] for line in of] for of in lines]
     assert steps[0] == steps[1]
 
 
 @pytest.mark.parametrize("settings", [{"loss": "arcface"}, {"loss": "multi_similarity"}, {"xbn": True}])
-def test_other_losses_are_resumed_exactly_too(tmp_path, settings):
+def test_resume_with_other_losses_is_exact(tmp_path, settings):
     for name in "ab":
         (tmp_path / name).mkdir()
-    recipe, data = recipe_with(**settings), toy_data()
-    expected, _ = trained(tmp_path / "a", data, recipe)
+    config, data = config_with(**settings), toy_data()
+    expected, _ = trained(tmp_path / "a", data, config)
     with pytest.raises(Killed):
-        trained(tmp_path / "b", killed_at(5, data), recipe, checkpoint_s=0)
-    assert trained(tmp_path / "b", data, recipe)[0] == expected
+        trained(tmp_path / "b", killed_at(5, data), config, checkpoint_s=0)
+    assert trained(tmp_path / "b", data, config)[0] == expected
     (tmp_path / "c").mkdir()
     assert trained(tmp_path / "c")[0] != expected
 
@@ -276,23 +276,32 @@ def test_every_step_is_logged(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "log" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 10))
     assert [line["epoch"] for line in lines] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
-    assert lines[0].keys() >= {"loss", "positives", "negatives", "memory", "learning_rate", "listings_per_s"}
+    assert lines[0].keys() >= {
+        "loss",
+        "positive_pairs",
+        "negative_pairs",
+        "memory_entries",
+        "learning_rate",
+        "listings_per_s",
+    }
     assert lines[-1]["learning_rate"] < lines[3]["learning_rate"]
 
 
-def test_a_trained_encoder_whitens_by_what_it_learned_from(tmp_path):
+def test_whitening_is_fitted_to_training_listings(tmp_path):
     data, encoder = toy_data(groups=20), new_toy()
-    Training("toy", encoder, data, recipe_with(validation=0.3), COMPUTE, tmp_path / "a").run()
-    learned = Training("toy", new_toy(), data, recipe_with(validation=0.3), COMPUTE, tmp_path / "b").learned
+    Training("toy", encoder, data, config_with(validation=0.3), COMPUTE, tmp_path / "a").run()
+    learned = Training("toy", new_toy(), data, config_with(validation=0.3), COMPUTE, tmp_path / "b").training
     with torch.inference_mode():
         vectors = encoder.eval()(data.view(learned)["values"])
-    center, axes = pca_whitening(vectors, WHITENING_SHRINKAGE)
+    whitening = pca_whitening(vectors, WHITENING_SHRINKAGE)
+    assert whitening is not None
+    center, axes = whitening
     assert torch.allclose(encoder.center, center.float(), atol=1e-5)
     assert torch.allclose(encoder.axes.T @ encoder.axes, (axes.T @ axes).float(), rtol=1e-3)
 
 
 @pytest.mark.parametrize(("groups", "settings"), [(1, {}), (12, {"epochs": 0})])
-def test_without_a_training_or_enough_listings_nothing_is_whitened(tmp_path, groups, settings):
+def test_whitening_without_enough_listings(tmp_path, groups, settings):
     encoder = new_toy()
-    Training("toy", encoder, toy_data(groups), recipe_with(**settings), COMPUTE, tmp_path).run()
+    Training("toy", encoder, toy_data(groups), config_with(**settings), COMPUTE, tmp_path).run()
     assert torch.equal(encoder.axes, torch.eye(4))

@@ -8,7 +8,7 @@ from torch import nn
 from shared.compute import ComputeConfig
 from shared.training.config import TrainingConfig
 from shared.training.encoder import Encoder
-from shared.training.validation import held_out, judge
+from shared.training.validation import evaluate, validation_listings
 
 
 def groups(count, size=2):
@@ -16,17 +16,19 @@ def groups(count, size=2):
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
-def test_about_a_share_is_held_out_in_whole_components(share):
+def test_validation_share_in_whole_components(share):
     labels = groups(100)
     components = labels // 4  # eight listings each
-    chosen = held_out(labels, components, share, seed=3)
+    chosen = validation_listings(labels, components, share, seed=3)
     assert share * 200 - 8 < len(chosen) <= share * 200
     assert not set(components[chosen]) & set(np.delete(components, chosen))
 
 
-def test_the_seed_decides_and_rises_with_the_share():
+def test_validation_by_seed_and_share():
     labels = groups(50)
-    small, large, other = (set(held_out(labels, labels, *of).tolist()) for of in ((0.2, 0), (0.4, 0), (0.2, 1)))
+    small, large, other = (
+        set(validation_listings(labels, labels, *of).tolist()) for of in ((0.2, 0), (0.4, 0), (0.2, 1))
+    )
     assert small < large
     assert small != other
 
@@ -42,8 +44,8 @@ def test_the_seed_decides_and_rises_with_the_share():
         (groups(0), 0.5),
     ],
 )
-def test_nothing_is_held_out_where_a_side_would_have_no_pair(labels, share):
-    assert len(held_out(labels, labels, share, seed=0)) == 0
+def test_validation_without_pairs_is_empty(labels, share):
+    assert len(validation_listings(labels, labels, share, seed=0)) == 0
 
 
 class Fixed(Encoder):
@@ -57,12 +59,12 @@ class Fixed(Encoder):
         return self.backbone(values)
 
 
-def test_an_encoder_is_judged_by_what_it_makes_of_these_listings_alone():
+def test_evaluate_searches_among_given_listings():
     vectors = torch.eye(4)[[0, 0, 1, 2, 3, 3]]
     positions, labels = np.array([0, 1, 2, 4, 5]), np.array([7, 7, 7, 8, 8])
     compute = ComputeConfig(device="cpu", threads=1)
-    recipe = TrainingConfig(embed_batch=2, precision="float32")
-    found = judge(Fixed(), lambda at: {"values": vectors[at]}, positions, labels, recipe, compute, "toy")
+    config = TrainingConfig(embed_batch=2, precision="float32")
+    found = evaluate(Fixed(), lambda at: {"values": vectors[at]}, positions, labels, config, compute, "toy")
     assert found.pool_size == 5
     assert found.recall_at_1 == pytest.approx(4 / 5)  # the third is alone in its direction
     assert found.row_f1 == pytest.approx((0.8 * 2 + 0.5 + 2) / 5)

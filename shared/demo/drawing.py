@@ -1,4 +1,4 @@
-"""Draws a product: its look follows from its style, its option and nothing else, so size siblings look the same."""
+"""Draw a product; its look follows from its style and option alone, so siblings of other sizes look the same."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from shared.demo import goods, packs
-from shared.demo.canvas import PATTERNS, Look, Sketch, contrasting, darker, lighter, lit, mix
+from shared.demo.canvas import PATTERNS, Look, Sketch, add_light, contrasting, darker, lighter, mix
 from shared.demo.chance import pick
 from shared.demo.labels import FRONT_LAYOUTS, ICONS
 from shared.demo.products import Product
@@ -23,17 +23,17 @@ FORMS: dict[str, tuple[Callable[[Sketch, Look], None], str]] = {
     "mug": (goods.mug, "round"), "plush": (goods.plush, "soft"),
 }  # fmt: skip
 LABELED = {"bottle", "pump", "jar", "tube", "pouch", "box", "can"}
-QUIET = (1, 4)  # how much likelier a plain body is than each pattern: on labeled packs, on other goods
+PLAIN_WEIGHT = (1, 4)  # weight of a plain body beside 1 for each pattern: packs with a label, other goods
 
 
 def look_of(product: Product) -> Look:
-    """How a product looks: the style sets everything, the option only its color and its name on the label."""
+    """Return how a product looks: the option sets one color and one word on the label, the style everything else."""
     rng = np.random.default_rng([product.style])
-    own, other, trim = (pick(COLORS, rng).rgb for _ in range(3))
+    base, other, trim = (pick(COLORS, rng).rgb for _ in range(3))
     labeled = product.kind.form in LABELED
-    option = mix(product.option.rgb, own, 0.1)
-    brand_colored = labeled and rng.random() < 0.15  # flavor shows only on the label's panel and trimmings
-    main, second = (own, option) if brand_colored else (option, trim)
+    option = mix(product.option.rgb, base, 0.1)
+    brand_colored = labeled and rng.random() < 0.15  # the option shows only in panel and trimmings
+    main, second = (base, option) if brand_colored else (option, trim)
     if second == main:
         second = darker(main, 0.4)
     panel = _panel_color(option if brand_colored else other, main, rng)
@@ -61,22 +61,22 @@ def _panel_color(tint: RGB, main: RGB, rng: np.random.Generator) -> RGB:
 
 
 def _pattern(labeled: bool, rng: np.random.Generator) -> str:
-    names = ["plain"] * QUIET[not labeled] + list(PATTERNS)
+    names = ["plain"] * PLAIN_WEIGHT[not labeled] + list(PATTERNS)
     return pick(names, rng)
 
 
 def draw(look: Look, back: bool = False) -> Image.Image:
-    """Draw a product upright.
+    """Return a drawing of an upright product.
 
     Args:
-        look: How it looks.
-        back: Whether to show its back, which has small print in place of the label.
+        look: The appearance of the product.
+        back: Whether to show its back, with small print in place of the label.
 
     Returns:
-        RGBA image, transparent around the product and trimmed to it.
+        RGBA image, cropped to the product, transparent around it.
     """
     paint, light = FORMS[look.form]
     sketch = Sketch()
     paint(sketch, look._replace(layout="facts") if back else look)
-    image = lit(sketch.image, light)
+    image = add_light(sketch.image, light)
     return image.crop(image.getbbox())
