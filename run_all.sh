@@ -1,10 +1,6 @@
 #!/usr/bin/env bash
-# The whole job, from a catalogue to matches: ./run_all.sh --help
+# The whole job, from a catalog to matches: ./run_all.sh --help
 set -euo pipefail
-here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-called_from="$PWD"
-cd "$here"
-source ./.environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/.environment.sh"
 use_environment
-cd "$called_from"
-PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" exec "$here/.venv/bin/python" -m ensemble "$@"
+exec python -P -m ensemble "$@" # -P: modules are not searched in the folder that this is called from

@@ -136,7 +136,11 @@ def _encoder_stage(branch: Branch, config: BranchConfig, encoder: str, *, has_te
     return Stage(
         encoder_stage_name(branch.name, encoder),
         train_encoder,
-        code=(registry.module_of(branch.name, "train"), *(("shared.catalog.extra_data",) if extras else ())),
+        code=(
+            registry.module_of(branch.name, "train"),
+            "shared.pipeline.pools",  # which rows an encoder may see
+            *(("shared.catalog.extra_data",) if extras else ()),
+        ),
         reads=(TRAIN, SPLIT, *extras, *unseen),
         settings=(branch.Config, ComputeConfig),
         step="train",

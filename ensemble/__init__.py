@@ -8,15 +8,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ensemble.matcher import Matched, Matcher
+    from ensemble.match_result import MatchResult
+    from ensemble.matcher import Matcher
 
-__all__ = ["Matched", "Matcher"]
+__all__ = ["MatchResult", "Matcher"]
 
 
 def __getattr__(name: str) -> Any:
     """Import a class when it is asked for: the modules of this package do not depend on it."""
-    if name in ("Matched", "Matcher"):
-        from ensemble import matcher
+    if name == "Matcher":
+        from ensemble.matcher import Matcher
 
-        return getattr(matcher, name)
+        return Matcher
+    if name == "MatchResult":
+        from ensemble.match_result import MatchResult
+
+        return MatchResult
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

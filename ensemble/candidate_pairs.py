@@ -8,33 +8,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.schema import Candidates, Pairs
+from shared.metrics.matching import count_true_pairs, same_product
+from shared.schema import CandidatePairs, Candidates
 from shared.search.sorting import distinct
 
 RANKS = (1, 2, 5, 10, 20, 50)  # neighbors a listing for which recall is told
 
 
-def union(proposals: Iterable[Candidates], n: int) -> Pairs:
+def union(proposals: Iterable[Candidates], n: int) -> CandidatePairs:
     """Return every pair that at least one branch proposes, sorted by (left, right).
 
     Args:
         proposals: The branches' candidates of one pool of `n` listings.
         n: Listings in the pool.
     """
-    keys = [c.left.astype(np.int64) * n + c.right for c in proposals]
-    key = distinct(np.concatenate([np.zeros(0, dtype=np.int64), *keys]))
-    return Pairs(n, (key // max(n, 1)).astype(np.int32), (key % max(n, 1)).astype(np.int32))
+    key = distinct(np.concatenate([np.zeros(0, dtype=np.int64), *(proposal.key for proposal in proposals)]))
+    return CandidatePairs(n, (key // max(n, 1)).astype(np.int32), (key % max(n, 1)).astype(np.int32))
 
 
 def recall(left: NDArray[np.int32], right: NDArray[np.int32], codes: NDArray[np.integer]) -> float:
     """Return the share of the true pairs that are among some pairs; 1 where there is none to find."""
-    found = int(((codes[left] == codes[right]) & (codes[left] >= 0)).sum())
-    sizes = np.bincount(codes[codes >= 0], minlength=1)
-    true = int((sizes * (sizes - 1) // 2).sum())
-    return found / true if true else 1.0
+    true = count_true_pairs(codes)
+    return int(same_product(left, right, codes).sum()) / true if true else 1.0
 
 
-def recall_by_branch(proposals: Mapping[str, Candidates], pairs: Pairs, codes: NDArray[np.integer]) -> dict[str, float]:
+def recall_by_branch(
+    proposals: Mapping[str, Candidates], pairs: CandidatePairs, codes: NDArray[np.integer]
+) -> dict[str, float]:
     """Return the recall of true pairs by each branch's candidates and by their `union`.
 
     Args:

@@ -1,20 +1,38 @@
 """Settings of the ensemble."""
 
+import re
 from typing import Literal, get_args
 
 from pydantic import Field, field_validator
 
-from ensemble.decision.objective import Objective
 from shared.config import ConfigSection
 
 Rule = Literal["threshold", "min2", "average_link"]
 Family = Literal["branches", "titles", "attributes", "images"]
 
-VETO = "quantity_conflict"  # the pair feature that is 1 where two titles state different quantities; scores keep it
+_MIN_PRECISION = re.compile(r"\s*precision\s*>=\s*(\d*\.?\d+)\s*")
+
+
+def normalize_objective(text: str) -> str:
+    """Return an objective of tuning without blanks: `row_f1`, `pair_f1` or `precision>=P`.
+
+    Raises:
+        ValueError: The text is none of the three objectives.
+
+    Examples:
+        >>> normalize_objective(" precision >= 0.95")
+        'precision>=0.95'
+    """
+    if text in ("row_f1", "pair_f1"):
+        return text
+    parts = _MIN_PRECISION.fullmatch(text)
+    if not parts or not 0 < float(parts[1]) <= 1:
+        raise ValueError("an objective is row_f1, pair_f1, or precision>=P with P above 0 and at most 1")
+    return f"precision>={parts[1]}"
 
 
 class EnsembleConfig(ConfigSection):
-    """Section `ensemble`: which branches take part, and what is told of the pairs they propose."""
+    """Section `ensemble`: which branches and families of pair features to use."""
 
     branches: list[str] = Field(
         ["image", "distilbert", "tfidf", "phash"], min_length=1, description="folders of branches/, in order"
@@ -26,35 +44,38 @@ class EnsembleConfig(ConfigSection):
 
     @field_validator("branches", "features")
     @classmethod
-    def _once(cls, named: list[str]) -> list[str]:
-        if len(set(named)) != len(named):
-            raise ValueError("one is named twice")
-        return named
+    def _check_unique(cls, names: list[str]) -> list[str]:
+        if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            raise ValueError(f"{', '.join(repeated)} is named twice")
+        return names
 
     @field_validator("features")
     @classmethod
-    def _needed(cls, features: list[Family]) -> list[Family]:
+    def _check_required(cls, features: list[Family]) -> list[Family]:
         if "branches" not in features:
-            raise ValueError("branches are what all else stands on; to do without their features, see scorer.leave_out")
+            raise ValueError(
+                "branches is required in ensemble.features; to exclude it from the scorer set "
+                "scorer.exclude_features=branches"
+            )
         return features
 
 
 class ScorerConfig(ConfigSection):
-    """Section `scorer`: the LightGBM model that scores each pair."""
+    """Section `scorer`: the LightGBM models that score each pair."""
 
-    rounds: int = Field(1500, ge=1, description="most boosting rounds; early stopping chooses")
-    patience: int = Field(40, ge=1, description="rounds without a better log loss before stopping")
+    rounds: int = Field(1500, ge=1, description="maximum boosting rounds; early stopping chooses")
+    patience: int = Field(40, ge=1, description="rounds without a lower log loss before training stops")
     learning_rate: float = Field(0.05, gt=0, le=1, description="shrinkage of each tree")
-    leaves: int = Field(24, ge=2, description="most leaves of a tree")
-    min_pairs_in_leaf: int = Field(30, ge=1, description="fewest pairs in a leaf")
-    feature_fraction: float = Field(0.4, gt=0, le=1, description="share of features tried by a tree")
-    row_fraction: float = Field(0.8, gt=0, le=1, description="share of pairs used by a tree")
+    leaves: int = Field(24, ge=2, description="maximum leaves per tree")
+    min_pairs_in_leaf: int = Field(30, ge=1, description="minimum pairs per leaf")
+    feature_fraction: float = Field(0.4, gt=0, le=1, description="share of the features used per tree")
+    row_fraction: float = Field(0.8, gt=0, le=1, description="share of the pairs used per tree")
     l2: float = Field(5.0, ge=0, description="L2 penalty on leaf values")
     group_size_power: float = Field(
-        0.4, ge=0, le=1, description="a pair weighs (group size)^-power, since the metric averages over listings"
+        0.4, ge=0, le=1, description="a pair weighs (group size)^-power, because the metric is a mean over listings"
     )
-    leave_out: list[Family] = Field([], description="families of pair features that the scorer does without")
-    models: int = Field(2, ge=1, le=2, description="2: a second model judges a pair by the first scores around it")
+    exclude_features: list[Family] = Field([], description="families of pair features that the scorer must not use")
+    models: int = Field(2, ge=1, le=2, description="2: a second model rescores pairs by the first scores around them")
 
 
 class TuneConfig(ConfigSection):
@@ -63,33 +84,38 @@ class TuneConfig(ConfigSection):
     rules: list[Rule] = Field(
         list(get_args(Rule)),
         min_length=1,
-        description="rules to choose from, the simplest first: it wins where the best is within one standard error",
+        description="rules to choose from, simplest first; the first one within one standard error of the best wins",
     )
-    objective: str = Field("row_f1", description="what is to be best: row_f1, pair_f1, or recall at precision>=0.95")
-    thresholds: int = Field(200, ge=2, description="thresholds tried for each rule, at quantiles of the scores")
+    objective: str = Field(
+        "row_f1", description="what to maximize: row_f1, pair_f1, or precision>=0.95 (recall at that pair precision)"
+    )
+    thresholds: int = Field(200, ge=2, description="thresholds to try per rule, at quantiles of the scores")
     smoothing: float = Field(
-        0.4,
-        ge=0,
-        description="a threshold counts for as good as those around it; how far these lie, in logits; 0: none",
+        0.4, ge=0, description="bandwidth in logits for smoothing the objective over thresholds; 0: no smoothing"
     )
-    max_matches: int = Field(50, ge=1, description="most matches of a listing, itself not counted")
-    veto: bool = Field(False, description="titles that state different quantities never match, whatever the rule")
+    max_matches: int = Field(50, ge=1, description="maximum matches per listing, itself not counted")
+    quantity_veto: bool = Field(
+        False, description="never match listings whose titles state different quantities, whatever the rule"
+    )
     pool_size: int | None = Field(
-        None, ge=1, description="listings of the pool that the threshold is for; null: of whatever pool is matched"
+        None, ge=1, description="number of listings to correct the threshold for; null: of the pool that is matched"
     )
-    drift: float = Field(
-        1.0, ge=0, le=1, description="how far the threshold moves with the pool's size; 1: as the odds of a match do"
+    prior_shift: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="strength of the threshold's correction for pool size; 0: none, 1: full prior shift",
     )
-    resamples: int = Field(1000, ge=2, description="bootstrap resamples of the products, for how sure the choice is")
+    resamples: int = Field(1000, ge=2, description="bootstrap resamples of the products for the choice of the rule")
 
     @field_validator("objective")
     @classmethod
-    def _known(cls, objective: str) -> str:
-        return Objective.parse(objective).text
+    def _normalize(cls, objective: str) -> str:
+        return normalize_objective(objective)
 
     @field_validator("rules")
     @classmethod
-    def _once(cls, rules: list[Rule]) -> list[Rule]:
-        if len(set(rules)) != len(rules):
-            raise ValueError("a rule is named twice")
+    def _check_unique(cls, rules: list[Rule]) -> list[Rule]:
+        if repeated := [rule for rule in dict.fromkeys(rules) if rules.count(rule) > 1]:
+            raise ValueError(f"{', '.join(repeated)} is named twice")
         return rules

@@ -11,7 +11,7 @@ import numpy as np
 from ensemble.bundle.archive import Bundle
 from ensemble.cli import update_run
 from ensemble.evaluation.holdout import evaluate_matches
-from ensemble.evaluation.summary import judged
+from ensemble.evaluation.summary import summarize_labeled
 from ensemble.match_result import MatchResult
 from ensemble.matcher import Matcher
 from ensemble.sections import sections
@@ -74,8 +74,8 @@ def match_new(matcher: Matcher, settings: Settings, out: Path, *, evaluate: bool
     metrics: dict[str, Any] | None = None
     if labels is not None:
         codes = label_codes(labels)
-        metrics = evaluate_matches(result.matches, result.pairs, codes) | {"labeled": int(np.sum(codes >= 0))}
-        print(judged(metrics) + "\n")
+        metrics = evaluate_matches(result.match_rows, result.scored_pairs, codes) | {"labeled": int(np.sum(codes >= 0))}
+        print(summarize_labeled(metrics) + "\n")
     write(result, metrics, out)
     shown = " · ".join(f"{label.replace('_', ' ')} {count:,}" for label, count in result.summary().items())
     print(f"{shown}\nwritten to {out}")

@@ -1,94 +1,128 @@
-"""What matching a catalog ends in: scored pairs, matches and groups, and the files that hold them."""
+"""The result of matching a catalog: scored pairs, matches and groups, as frames and as files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ensemble.decision.decision import Decision, groups_of
 from shared.arrays import object_array
-from shared.schema import Catalog, Matches, Pairs
+from shared.schema import Catalog, Matches, ScoredPairs
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that begins so for a formula
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins with one of these as a formula
 
 
 @dataclass(frozen=True)
 class MatchResult:
     """A matched catalog.
 
+    The frames `matches`, `groups` and `pairs` name listings by posting id; all else names them by row.
+
     Args:
         catalog: The n listings.
-        pairs: All candidate pairs with their scores.
-        matches: What was decided.
-        groups: Group number of each listing, int [n].
+        scored_pairs: All candidate pairs with their scores.
+        match_rows: The matches.
+        group_numbers: Group number of each listing, int [n].
+
+    Examples:
+        >>> from shared.schema import CATALOG_SCHEMA
+        >>> ids = {"posting_id": ["a", "b", "c"]}
+        >>> table = pa.table({f.name: ids.get(f.name, [None] * 3) for f in CATALOG_SCHEMA}, schema=CATALOG_SCHEMA)
+        >>> pairs = ScoredPairs(3, *np.array([[0, 0], [1, 2]], np.int32), np.array([0.9, 0.2], np.float32))
+        >>> result = MatchResult.from_scores(Decision("threshold", 0.5), Catalog(table), pairs)
+        >>> result.groups["group_id"].tolist(), result.matches["match"].tolist()
+        (['a', 'a', 'c'], ['b', 'a'])
     """
 
     catalog: Catalog
-    pairs: Pairs
-    matches: Matches
-    groups: NDArray[np.int64]
+    scored_pairs: ScoredPairs
+    match_rows: Matches
+    group_numbers: NDArray[np.int64]
 
     @classmethod
-    def decided(cls, decision: Decision, catalog: Catalog, scored: Pairs) -> Self:
-        """Turn a pool's scored pairs into matches and groups; equal scores stand by posting id."""
-        matches = decision.apply(scored, catalog.ids)
-        return cls(catalog, scored, matches, groups_of(matches))
+    def from_scores(cls, decision: Decision, catalog: Catalog, pairs: ScoredPairs) -> Self:
+        """Apply a decision to a pool's scored pairs; pairs with equal scores are ordered by posting id."""
+        matches = decision.apply(pairs, catalog.ids)
+        return cls(catalog, pairs, matches, groups_of(matches))
+
+    @cached_property
+    def matches(self) -> pd.DataFrame:
+        """The matches of each listing, the best first: columns `posting_id`, `match`, `score`.
+
+        The score is NaN where two listings match through their group and are no candidate pair.
+        """
+        return _frame(self._matches_table())
+
+    @cached_property
+    def groups(self) -> pd.DataFrame:
+        """The group of each listing, in the order of the catalog: columns `posting_id`, `group_id`.
+
+        A group is named by its smallest posting id.
+        """
+        return _frame(self._groups_table())
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """All candidate pairs: columns `left`, `right`, `score`."""
+        return _frame(self._pairs_table())
 
     def group_ids(self) -> NDArray[Any]:
-        """The smallest posting id of each listing's group, str [n]; it does not depend on the order of the rows."""
+        """Return the smallest posting id of each listing's group, str [n]; it is the same for any order of the rows."""
         smallest: dict[int, str] = {}
-        for group, posting_id in zip(self.groups.tolist(), self.catalog.ids, strict=True):
+        for group, posting_id in zip(self.group_numbers.tolist(), self.catalog.ids, strict=True):
             smallest[group] = min(smallest.get(group, posting_id), posting_id)
-        return object_array(smallest[group] for group in self.groups.tolist())
+        return object_array(smallest[group] for group in self.group_numbers.tolist())
 
     def summary(self) -> dict[str, int]:
-        """Counts for a progress line."""
-        sizes = np.bincount(self.groups)
+        """Return counts for a progress line."""
+        sizes = np.bincount(self.group_numbers)
         return {
             "listings": len(self.catalog),
             "groups_of_two_or_more": int((sizes > 1).sum()),
-            "listings_without_a_match": self.matches.n - len(np.unique(self.matches.listing)),
+            "listings_without_a_match": self.match_rows.n - len(np.unique(self.match_rows.listing)),
             "largest_group": int(sizes.max(initial=0)),
         }
 
     def tables(self) -> dict[str, pa.Table]:
-        """Matches, groups and scored pairs, with posting ids in the place of rows.
-
-        Returns:
-            `matches` (posting_id, match, score), `groups` (posting_id, group_id), `pairs` (left, right, score). A match
-            that comes from the group and not from a scored pair has the score NaN.
-        """
-        ids, found, pairs = self.catalog.ids, self.matches, self.pairs
-        columns: dict[str, dict[str, Any]] = {
-            "matches": {"posting_id": ids[found.listing], "match": ids[found.match], "score": found.score},
-            "groups": {"posting_id": ids, "group_id": self.group_ids()},
-            "pairs": {"left": ids[pairs.left], "right": ids[pairs.right], "score": pairs.score},
-        }
-        return {name: _table(of_table) for name, of_table in columns.items()}
+        """Return the frames `matches`, `groups` and `pairs` as Arrow tables, by name."""
+        return {"matches": self._matches_table(), "groups": self._groups_table(), "pairs": self._pairs_table()}
 
     def save(self, folder: Path) -> None:
-        """Write matches, groups, scored pairs and a submission in the competition's form."""
+        """Write one Parquet file per table, and `submission.csv` in the format of the competition."""
         for name, table in self.tables().items():
             pq.write_table(table, folder / f"{name}.parquet")
-        write_submission(folder / "submission.csv", self.catalog.ids, self.matches)
+        write_submission(folder / "submission.csv", self.catalog.ids, self.match_rows)
+
+    def _matches_table(self) -> pa.Table:
+        ids, matches = self.catalog.ids, self.match_rows
+        return _table({"posting_id": ids[matches.listing], "match": ids[matches.match], "score": matches.score})
+
+    def _groups_table(self) -> pa.Table:
+        return _table({"posting_id": self.catalog.ids, "group_id": self.group_ids()})
+
+    def _pairs_table(self) -> pa.Table:
+        ids, pairs = self.catalog.ids, self.scored_pairs
+        return _table({"left": ids[pairs.left], "right": ids[pairs.right], "score": pairs.score})
 
 
 def write_submission(path: Path, ids: NDArray[Any], matches: Matches) -> None:
     """Write `posting_id,matches`: each listing with its matches, itself first, separated by blanks.
 
-    A cell that a spreadsheet would run as a formula is put behind an apostrophe; the Parquet files hold raw values.
+    A cell that a spreadsheet would run as a formula gets a leading apostrophe; the Parquet files hold raw values.
     """
-    rows = [" ".join([ids[at], *ids[found]]) for at, found in enumerate(matches.lists())]
+    rows = [" ".join([ids[row], *ids[match]]) for row, match in enumerate(matches.lists())]
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write("posting_id,matches\n")
-        file.writelines(f"{_cell(own)},{_cell(row)}\n" for own, row in zip(ids, rows, strict=True))
+        file.writelines(f"{_cell(posting_id)},{_cell(row)}\n" for posting_id, row in zip(ids, rows, strict=True))
 
 
 def _cell(text: str) -> str:
@@ -98,3 +132,8 @@ def _cell(text: str) -> str:
 
 def _table(columns: Mapping[str, Any]) -> pa.Table:
     return pa.table({k: pa.array(v, pa.string() if v.dtype == object else None) for k, v in columns.items()})
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = table.to_pandas()
+    return frame

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
@@ -20,7 +19,7 @@ from ensemble.config import EnsembleConfig
 from ensemble.features.assemble import pair_features
 from ensemble.match_result import MatchResult
 from ensemble.pool_views import BranchView, PoolViews
-from ensemble.scorer.training import StackedScorer
+from ensemble.scorer.model import StackedScorer
 from ensemble.sections import sections
 from ensemble.stages import DECISION, SCORER, load_decision
 from shared.artifacts import digest
@@ -31,25 +30,9 @@ from shared.errors import ArtifactError
 from shared.pipeline.pools import ALL
 from shared.pipeline.run import ArtifactStore, RunFolder, remembered
 from shared.pipeline.settings import Settings, merge, portable
-from shared.schema import Candidates, Catalog, Embeddings, Pairs
+from shared.schema import CandidatePairs, Candidates, Catalog, Embeddings, PairFeatures
 
 READ = {SCORER: ("first.txt", "second.txt"), DECISION: ("decision.json",)}  # stage → files; of others: all
-
-
-@dataclass(frozen=True)
-class Matched:
-    """A matched catalog as frames.
-
-    Attributes:
-        matches: `posting_id`, `match`, `score`: a row for each match of each listing, the best first. The score is NaN
-            where two listings match by their group and not by a scored pair.
-        groups: `posting_id`, `group_id`: every listing once, in the order given. A group is named by its smallest id.
-        pairs: `left`, `right`, `score`: every candidate pair.
-    """
-
-    matches: pd.DataFrame
-    groups: pd.DataFrame
-    pairs: pd.DataFrame
 
 
 class Matcher:
@@ -101,7 +84,7 @@ class Matcher:
         """Digest of all that its scores and matches depend on; the same for a run and for the bundle made of it."""
         return matcher_digest(self._store, self.settings)
 
-    def match(self, listings: pd.DataFrame, images: str | Path | None = None) -> Matched:
+    def match(self, listings: pd.DataFrame, images: str | Path | None = None) -> MatchResult:
         """Match the listings of a frame.
 
         Args:
@@ -109,12 +92,14 @@ class Matcher:
                 A cell may be empty; other columns are not read.
             images: Folder with the files that `image` names; None: do without images.
 
+        Returns:
+            Its `groups`, `matches` and `pairs` are frames.
+
         Raises:
             MatcherError: The frame has faults (one error names all of them), or there is no such folder.
         """
         with threadpool_limits(self._compute.cpu_threads):
-            result = self.match_catalog(self.read(listings, images))
-        return Matched(**{name: table.to_pandas() for name, table in result.tables().items()})
+            return self.match_catalog(self.read(listings, images))
 
     def read(self, listings: pd.DataFrame, images: str | Path | None = None) -> Catalog:
         """Return the catalog of a frame; arguments and errors as for `match`."""
@@ -177,13 +162,13 @@ class Matcher:
     def match_pool(self, pool: PoolViews) -> MatchResult:
         """Match listings of which every branch's embeddings and candidates are known."""
         described = self.describe(pool, self.proposed(pool))
-        return MatchResult.decided(self.decision, pool.catalog, self.scorer.score(described, pool.xp, pool.threads))
+        return MatchResult.from_scores(self.decision, pool.catalog, self.scorer.score(described, pool.xp, pool.threads))
 
-    def proposed(self, pool: PoolViews) -> Pairs:
+    def proposed(self, pool: PoolViews) -> CandidatePairs:
         """Return the pairs that the branches propose."""
         return union((view.candidates for view in pool.branches.values()), len(pool))
 
-    def describe(self, pool: PoolViews, pairs: Pairs) -> Pairs:
+    def describe(self, pool: PoolViews, pairs: CandidatePairs) -> PairFeatures:
         """Return pairs of a pool with their features."""
         return pair_features(pool, pairs, self.settings[EnsembleConfig].features)
 

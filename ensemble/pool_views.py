@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.schema import Candidates, Catalog, Embeddings, Floats, Pairs
+from shared.schema import CandidatePairs, Candidates, Catalog, Embeddings, Floats, PairFeatures, locate
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class PoolViews:
     branches: Mapping[str, BranchView]
     xp: ModuleType = field(default=np, repr=False)
     threads: int = 1
-    described: Pairs | None = None
+    described: PairFeatures | None = None
     words: Words | None = None
-    proposed: Pairs | None = None
+    proposed: CandidatePairs | None = None
 
     def __len__(self) -> int:
         return len(self.catalog)
@@ -83,13 +83,13 @@ class PoolViews:
         return self.catalog.normalized_titles
 
     def known_or(
-        self, pairs: Pairs, names: Sequence[str], worked_out: Callable[[Pairs], Mapping[str, Floats]]
+        self, pairs: CandidatePairs, names: Sequence[str], worked_out: Callable[[CandidatePairs], Mapping[str, Floats]]
     ) -> dict[str, Floats]:
         """Features of pairs, float32 [p] by name: those known from before, and what is worked out of other pairs."""
         before = self.described
         if before is None or not set(names) <= set(before.features):
             return dict(worked_out(pairs))
-        at, known = locate(pairs, before.left, before.right, np)
+        at, known = locate(pairs.key, before.key)
         new = worked_out(pairs.only(~known))
         columns = {}
         for name in names:
@@ -97,13 +97,3 @@ class PoolViews:
             columns[name][known] = before.features[name].to_numpy()[at[known]]
             columns[name][~known] = new[name]
         return columns
-
-
-def locate(pairs: Pairs, left: Any, right: Any, xp: ModuleType) -> tuple[Any, Any]:
-    """Where each pair stands among sorted pairs (left, right): position [p], and whether it is there, bool [p]."""
-    if len(left) == 0:
-        return xp.zeros(len(pairs), dtype=np.int64), xp.zeros(len(pairs), dtype=bool)
-    among = xp.asarray(left).astype(np.int64) * pairs.n + xp.asarray(right)
-    wanted = xp.asarray(pairs.left).astype(np.int64) * pairs.n + xp.asarray(pairs.right)
-    at = xp.minimum(xp.searchsorted(among, wanted), len(among) - 1)
-    return at, among[at] == wanted

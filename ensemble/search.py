@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import optuna
 import yaml
-from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from sklearn.metrics import log_loss
 
@@ -24,20 +23,20 @@ from ensemble.cli import update_run
 from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.decision.tuning import tune
 from ensemble.features.assemble import excluded_features
-from ensemble.scorer.training import LabeledPool, is_match, train_scorer
+from ensemble.scorer.training import LabeledPool, train_scorer
 from ensemble.sections import sections
 from ensemble.stages import features_name, load_features
 from shared.artifacts import digest, read_json, write_json
 from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError, MatcherError
-from shared.metrics.matching import label_codes
+from shared.metrics.matching import label_codes, same_product
 from shared.pipeline.cli import Arguments, Command, Parser
 from shared.pipeline.code_digest import code_digest
 from shared.pipeline.pools import fold_pools, load_catalog
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
-from shared.schema import Pairs
+from shared.schema import ScoredPairs
 
 FOLDER = "ensemble/search"
 SPACE: dict[str, FloatDistribution | IntDistribution] = {
@@ -70,23 +69,18 @@ def proposed(trials: Sequence[Trial], start: Mapping[str, Any], seed: int) -> di
     return study.ask(space).params
 
 
-def log_loss_of(scored: Sequence[Pairs], pools: Sequence[LabeledPool]) -> float:
-    """Mean log loss in nats over all pairs of all pools, whatever they weigh in training."""
-    match = np.concatenate([is_match(pairs, codes) for pairs, codes in pools])
-    return float(log_loss(match, np.concatenate([scores(pairs) for pairs in scored]), labels=[False, True]))
-
-
-def scores(pairs: Pairs) -> NDArray[np.float64]:
-    """The scores as LightGBM can mean them: none is surely 0 or 1 in float32."""
-    assert pairs.score is not None
-    return np.clip(pairs.score.astype(np.float64), 1e-7, 1 - 1e-7)
+def log_loss_of(scored: Sequence[ScoredPairs], pools: Sequence[LabeledPool]) -> float:
+    """Return the mean log loss in nats over all pairs of all pools, whatever they weigh in training."""
+    match = np.concatenate([same_product(pairs.left, pairs.right, codes) for pairs, codes in pools])
+    score = np.concatenate([pairs.score for pairs in scored]).astype(np.float64)
+    return float(log_loss(match, np.clip(score, 1e-7, 1 - 1e-7), labels=[False, True]))  # float32 rounds to 0 or 1
 
 
 class Search:
     """A search below a run's folder; every finished trial is kept.
 
     Args:
-        run: The run, its pair features described.
+        run: The run, with the features of its fold pools.
         settings: Its settings; what `SPACE` does not name stays as it is there.
         anew: Whether to begin a new search whatever trials are kept.
     """
@@ -102,8 +96,9 @@ class Search:
         self.left_out = excluded_features(settings[EnsembleConfig], self.config)
         self.path = run.folder / FOLDER / "trials.json"
         inputs = [run.digest_of(features_name(pool.name)) for pool in folds]
-        code = code_digest(["ensemble.scorer.training"], proposed)
-        self.key = digest([inputs, self.config.cache_key(), self.compute.seed, code])
+        code = [code_digest(["ensemble.scorer.training"], work) for work in (proposed, log_loss_of, scores)]
+        space = {name: repr(values) for name, values in SPACE.items()}
+        self.key = digest([inputs, self.config.cache_key(), self.compute.seed, space, code])
         self.trials: list[Trial] = [] if anew else self._kept()
 
     def _kept(self) -> list[Trial]:
@@ -125,7 +120,7 @@ class Search:
             shown = " ".join(f"{name}={value:.3g}" for name, value in settings.items())
             self.run.say(f"  trial {len(self.trials):>3}  log loss {self.trials[-1]['log_loss']:.5f}  {shown}")
 
-    def scored(self, settings: Mapping[str, Any]) -> list[Pairs]:
+    def scored(self, settings: Mapping[str, Any]) -> list[ScoredPairs]:
         """The out-of-fold scores of all pools by a scorer with these settings."""
         config = self.config.model_copy(update=dict(settings))
         return train_scorer(self.pools, config, self.compute, self.left_out)[1]
@@ -138,7 +133,7 @@ class Search:
     def row_f1(self, settings: Mapping[str, Any]) -> float:
         """Out-of-fold row F1 with these settings, by the decision that is then tuned."""
         pools = [(pairs, codes) for pairs, (_, codes) in zip(self.scored(settings), self.pools, strict=True)]
-        return tune(pools, self.settings[TuneConfig], self.compute.seed).row_f1
+        return tune(pools, self.settings[TuneConfig], self.compute.seed).chosen.row_f1
 
 
 def conclude(search: Search) -> Path:
@@ -163,7 +158,7 @@ def main() -> int:
         if arguments.trials < 1:
             raise MatcherError(f"--trials={arguments.trials}: at least one is needed, the settings as they are")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        update_run(run, settings, ["ensemble/features"])
+        update_run(run, settings, [features_name(pool.name) for pool in fold_pools(settings[SplitConfig].folds)])
         search = Search(run, settings, anew=arguments.force)
         search.go_on(arguments.trials)
         path = conclude(search)

@@ -19,22 +19,24 @@ from branches.stages import (
 from ensemble.candidate_pairs import recall_by_branch, recall_by_rank, union
 from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.decision.decision import Decision
-from ensemble.decision.tuning import ScoredPool, tune, tuning_metrics
+from ensemble.decision.tuning import ScoredPool, summarize, tune
 from ensemble.evaluation.holdout import evaluate_branch, evaluate_calibration, evaluate_matches
 from ensemble.features.assemble import excluded_features, pair_features
 from ensemble.match_result import MatchResult
 from ensemble.pool_views import BranchView, PoolViews
-from ensemble.scorer.training import StackedScorer, importance, is_match, train_scorer
+from ensemble.scorer.model import StackedScorer
+from ensemble.scorer.training import train_scorer
 from shared.artifacts import read_json, write_json
 from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
-from shared.metrics.matching import label_codes
+from shared.errors import MatcherError
+from shared.metrics.matching import label_codes, same_product
 from shared.pipeline.catalog_stages import catalog_stages, sources_of
 from shared.pipeline.pools import CATALOG_POOL, HOLDOUT_POOL, Pool, all_pools, fold_pools, load_catalog
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
-from shared.schema import Pairs
+from shared.schema import CandidatePairs, PairFeatures, ScoredPairs
 
 SCORER, DECISION, MATCHES, EVALUATION = "ensemble/scorer", "ensemble/decision", "matches", "ensemble/evaluation"
 
@@ -61,6 +63,8 @@ def run_graph(run: RunFolder, settings: Settings) -> Graph:
         MatcherError: There is no such data or no such branch, or settings contradict each other.
     """
     names, sources = settings[EnsembleConfig].branches, sources_of(run, settings)
+    if settings[TuneConfig].quantity_veto and "attributes" not in settings[EnsembleConfig].features:
+        raise MatcherError("tune.quantity_veto compares the quantities in titles: add attributes to ensemble.features")
     for name in names:
         registry.get(name)
     stages = [*catalog_stages(run, settings, sources), *extra_stages(names, settings)]
@@ -137,15 +141,15 @@ def describe_pairs(inputs: Inputs, config: StageConfig, out: Path, pool: str) ->
         for name in ensemble.branches
     }
     listings = PoolViews(load_catalog(inputs[f"pools/{pool}"]), views, compute.xp(), compute.cpu_threads)
-    pairs = Pairs.load(inputs[f"ensemble/candidates/{pool}"] / "pairs.parquet")
+    pairs = CandidatePairs.load(inputs[f"ensemble/candidates/{pool}"] / "pairs.parquet")
     described = pair_features(listings, pairs, ensemble.features)
     described.save(out / "pairs.parquet")
     return {"pairs": len(described), "features": described.features.shape[1]}
 
 
-def load_features(folder: Path) -> Pairs:
+def load_features(folder: Path) -> PairFeatures:
     """Return the described pairs that a stage wrote into its folder."""
-    return Pairs.load(folder / "pairs.parquet")
+    return PairFeatures.load(folder / "pairs.parquet")
 
 
 # --- scorer and decision ---------------------------------------------------------------------------------------------
@@ -174,8 +178,8 @@ def train_on_folds(inputs: Inputs, config: StageConfig, out: Path, folds: Sequen
     scorer.save(out)
     for fold, pairs in zip(folds, scored, strict=True):
         pairs.save(out / f"{fold}.parquet")
-    write_json(out / "importance.json", {name: importance(model) for name, model in scorer.models().items()})
-    true = sum(int(is_match(pairs, codes).sum()) for pairs, codes in labeled)
+    write_json(out / "importance.json", {name: model.importance() for name, model in scorer.models().items()})
+    true = sum(int(same_product(pairs.left, pairs.right, codes).sum()) for pairs, codes in labeled)
     return {"pairs": sum(map(len, scored)), "true": true, "rounds": " and ".join(map(str, rounds))}
 
 
@@ -186,7 +190,9 @@ def load_scored_folds(scorer: Path, pools: Sequence[Path]) -> list[ScoredPool]:
         scorer: Folder of the stage `SCORER`.
         pools: Folders of the fold pools.
     """
-    return [(Pairs.load(scorer / f"{pool.name}.parquet"), label_codes(load_catalog(pool).labels)) for pool in pools]
+    return [
+        (ScoredPairs.load(scorer / f"{pool.name}.parquet"), label_codes(load_catalog(pool).labels)) for pool in pools
+    ]
 
 
 def decision_stage(folds: Sequence[Pool], names: Sequence[str]) -> Stage:
@@ -210,7 +216,7 @@ def tune_on_folds(inputs: Inputs, config: StageConfig, out: Path, folds: Sequenc
     tuned = tune(pools, config[TuneConfig], config[ComputeConfig].seed)
     tuned.decision.save(out / "decision.json")
     write_json(out / "curves.json", tuned.to_json())
-    return tuning_metrics(tuned, config[TuneConfig])
+    return summarize(tuned, config[TuneConfig])
 
 
 # --- scores, matches and metrics -------------------------------------------------------------------------------------
@@ -221,7 +227,7 @@ def scores_stage(pool: Pool) -> Stage:
     return Stage(
         scores_name(pool.name),
         score_pairs,
-        code=("ensemble.scorer.training",),
+        code=("ensemble.scorer.model",),
         reads=(SCORER, features_name(pool.name)),
         parameters={"features": features_name(pool.name)},
     )
@@ -236,9 +242,9 @@ def score_pairs(inputs: Inputs, config: StageConfig, out: Path, features: str) -
     return {"pairs": len(scored)}
 
 
-def load_scores(folder: Path) -> Pairs:
+def load_scores(folder: Path) -> ScoredPairs:
     """Return the scored pairs that a stage wrote into its folder."""
-    return Pairs.load(folder / "pairs.parquet")
+    return ScoredPairs.load(folder / "pairs.parquet")
 
 
 def load_decision(folder: Path) -> Decision:
@@ -259,7 +265,7 @@ def match_listings(inputs: Inputs, config: StageConfig, out: Path) -> Mapping[st
     """Decide the matches of the run's catalog, and write them."""
     decision = load_decision(inputs["ensemble/decision"])
     catalog, scored = load_catalog(inputs["pools/catalog"]), load_scores(inputs["ensemble/scores/catalog"])
-    result = MatchResult.decided(decision, catalog, scored)
+    result = MatchResult.from_scores(decision, catalog, scored)
     result.save(out)
     return result.summary()
 
@@ -290,8 +296,8 @@ def evaluate_on_holdout(
     catalog = load_catalog(inputs["pools/holdout"])
     codes = label_codes(catalog.labels)
     decision = load_decision(inputs["ensemble/decision"])
-    result = MatchResult.decided(decision, catalog, load_scores(inputs["ensemble/scores/holdout"]))
-    holdout = evaluate_matches(result.matches, result.pairs, codes)
+    result = MatchResult.from_scores(decision, catalog, load_scores(inputs["ensemble/scores/holdout"]))
+    holdout = evaluate_matches(result.match_rows, result.scored_pairs, codes)
     holdout["recall_by_rank"] = read_json(inputs["ensemble/candidates/holdout"] / "recall.json")["by_rank"]
     scored = load_scored_folds(inputs["ensemble/scorer"], [inputs[f"pools/{fold}"] for fold in folds])
     fold_codes = [of_fold for _, of_fold in scored]

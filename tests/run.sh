@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# Every check: style, types, import rules, tests. Arguments go to pytest.
+# Every check: style, types, import rules, tests. --fast leaves out the slow tests; other arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source ./.environment.sh
 use_environment dev
-.venv/bin/ruff check .
-.venv/bin/ruff format --check .
-.venv/bin/mypy
-exec .venv/bin/python -m pytest "$@"
+if [ "${1:-}" = --fast ]; then set -- -m "not slow and not gpu" "${@:2}"; fi
+ruff check .
+ruff format --check .
+lint-imports
+mypy
+# A process of the tests for each of two cores; more threads than cores would only wait for one another.
+OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" exec python -m pytest -n 2 --dist loadgroup "$@"

@@ -27,7 +27,7 @@ class Judged:
     """One system as trained and tuned on one part, on all that was judged.
 
     Args:
-        figures: As by `figures_of`, with rule and threshold, and `at_best`: row F1 at the best threshold there.
+        figures: As by `metrics_of_matches`, with rule and threshold, and `at_best`: row F1 at the best threshold there.
         posting_id: str [n].
         row_f1: Of each listing, float64 [n].
     """

@@ -22,10 +22,9 @@ from branches.stages import candidates_stage_name, load_candidates
 from ensemble.candidate_pairs import union
 from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.decision.decision import Decision
-from ensemble.decision.tuning import tune
+from ensemble.decision.tuning import best_threshold, tune
 from ensemble.evaluation.holdout import evaluate_matches, similarity_as_score
 from ensemble.features.assemble import FAMILIES
-from ensemble.pool_views import locate
 from ensemble.stages import SCORER, features_name, load_features, load_scored_folds, load_scores, scores_name
 from shared.artifacts import write_json
 from shared.catalog.split import SplitConfig
@@ -33,11 +32,11 @@ from shared.metrics.matching import label_codes, row_scores
 from shared.pipeline.pools import HOLDOUT_POOL, fold_pools, load_catalog
 from shared.pipeline.settings import Settings, Values
 from shared.pipeline.stage import Inputs, Stage, StageConfig
-from shared.schema import Candidates, Floats, Pairs
+from shared.schema import CandidatePairs, Candidates, Floats, PairFeatures, ScoredPairs, locate
 
 FULL = "the whole system"
 # A baseline is tuned in the plainest way, whatever the run's decision is tuned for.
-SIMPLY = {"resamples": 2, "drift": 0, "smoothing": 0}
+SIMPLY = {"resamples": 2, "prior_shift": 0, "smoothing": 0}
 PLAIN = TuneConfig().model_dump(mode="json", exclude={"thresholds", "max_matches"}) | SIMPLY
 ONE_THRESHOLD = {"tune": PLAIN | {"rules": ["threshold"]}}
 SWEEPS = 5  # times that the threshold of every branch is tuned with those of the others fixed
@@ -55,8 +54,8 @@ class Material:
         tuning: Section `tune`.
     """
 
-    scores: list[Pairs]
-    features: list[Pairs]
+    scores: list[ScoredPairs]
+    features: list[PairFeatures]
     candidates: Mapping[str, list[Candidates]]
     codes: list[NDArray[np.integer]]
     tuning: TuneConfig
@@ -90,22 +89,22 @@ class System:
 # --- how pairs are scored --------------------------------------------------------------------------------------------
 
 
-def by_scorer(material: Material, branches: Sequence[str]) -> list[Pairs]:
+def by_scorer(material: Material, branches: Sequence[str]) -> list[ScoredPairs]:
     """Score by the scorer, out of fold in the fold pools."""
     return material.scores
 
 
-def by_similarity(material: Material, branches: Sequence[str]) -> list[Pairs]:
+def by_similarity(material: Material, branches: Sequence[str]) -> list[ScoredPairs]:
     """Score the candidates of the one branch by their similarity."""
     return [similarity_as_score(candidates) for candidates in material.candidates[branches[0]]]
 
 
-def by_mean(material: Material, branches: Sequence[str]) -> list[Pairs]:
+def by_mean(material: Material, branches: Sequence[str]) -> list[ScoredPairs]:
     """Score all candidates by the mean cosine of the branches that know both listings."""
     return [_scored(p, np.nan_to_num(p.features["all_cosine"].to_numpy())) for p in material.features]
 
 
-def by_any(material: Material, branches: Sequence[str]) -> list[Pairs]:
+def by_any(material: Material, branches: Sequence[str]) -> list[ScoredPairs]:
     """Score pairs that any of some branches proposes, each at a threshold of its own.
 
     The thresholds are tuned on the fold pools: one at a time with the others fixed, until no row F1 is gained. Scores
@@ -118,7 +117,7 @@ def by_any(material: Material, branches: Sequence[str]) -> list[Pairs]:
     return [_scored(p, best_scaled(s, thresholds)) for p, s in zip(pairs, similarity, strict=True)]
 
 
-SCORES: Mapping[By, Callable[[Material, Sequence[str]], list[Pairs]]] = {
+SCORES: Mapping[By, Callable[[Material, Sequence[str]], list[ScoredPairs]]] = {
     "scorer": by_scorer,
     "similarity": by_similarity,
     "mean": by_mean,
@@ -127,7 +126,7 @@ SCORES: Mapping[By, Callable[[Material, Sequence[str]], list[Pairs]]] = {
 
 
 def any_thresholds(
-    pools: Sequence[tuple[Pairs, Floats, NDArray[np.integer]]], tuning: TuneConfig
+    pools: Sequence[tuple[CandidatePairs, Floats, NDArray[np.integer]]], tuning: TuneConfig
 ) -> NDArray[np.float64]:
     """The thresholds of branches that are united, float64 [branches].
 
@@ -143,9 +142,10 @@ def any_thresholds(
             others = np.delete(np.arange(len(thresholds)), at)
             found = [(s[others] >= thresholds[others, None]).any(axis=0) for _, s, _ in pools]
             scored = [_scored(p, np.where(f, 1, s[at])) for (p, s, _), f in zip(pools, found, strict=True)]
-            tuned = tune([(p, codes) for p, (_, _, codes) in zip(scored, pools, strict=True)], tuning)
+            labeled = [(p, codes) for p, (_, _, codes) in zip(scored, pools, strict=True)]
+            tuned = best_threshold(labeled, "threshold", count=tuning.thresholds, max_matches=tuning.max_matches)
             if tuned.row_f1 > best:
-                best, thresholds[at] = tuned.row_f1, tuned.decision.threshold
+                best, thresholds[at] = tuned.row_f1, tuned.threshold
         if best <= before:
             break
     return thresholds
@@ -164,16 +164,16 @@ def best_scaled(similarity: Floats, thresholds: NDArray[np.float64]) -> Floats:
     return scaled
 
 
-def _spread(pairs: Pairs, found: Candidates) -> Floats:
+def _spread(pairs: CandidatePairs, found: Candidates) -> Floats:
     """A branch's similarity of each pair, float32 [p]; 0 where it did not propose it."""
-    at, known = locate(pairs, found.left, found.right, np)
+    at, known = locate(pairs.key, found.key)
     out = np.zeros(len(pairs), dtype=np.float32)
     out[known] = np.clip(found.similarity, 0, 1)[at[known]]
     return out
 
 
-def _scored(pairs: Pairs, score: NDArray[Any]) -> Pairs:
-    return Pairs(pairs.n, pairs.left, pairs.right, score=np.clip(score, 0, 1).astype(np.float32))
+def _scored(pairs: CandidatePairs, score: NDArray[Any]) -> ScoredPairs:
+    return ScoredPairs.of(pairs, np.clip(score, 0, 1).astype(np.float32))
 
 
 def systems(settings: Settings) -> dict[str, System]:
@@ -187,18 +187,18 @@ def systems(settings: Settings) -> dict[str, System]:
     rows += [System("mean cosine", "mean", ONE_THRESHOLD)]
     tuning = settings[TuneConfig]
     rows += [System(f"scorer, {rule}", changes={"tune": {"rules": [rule]}}) for rule in tuning.rules]
-    if tuning.drift and tuning.pool_size is None:
-        rows += [System("threshold as tuned", changes={"tune": {"drift": 0}})]
+    if tuning.prior_shift and tuning.pool_size is None:
+        rows += [System("threshold as tuned", changes={"tune": {"prior_shift": 0}})]
     if tuning.smoothing:
         rows += [System("the highest point of the curve", changes={"tune": {"smoothing": 0}})]
-    if not tuning.veto:
-        rows += [System("with the quantity veto", changes={"tune": {"veto": True}})]
+    if not tuning.quantity_veto:
+        rows += [System("with the quantity veto", changes={"tune": {"quantity_veto": True}})]
     for name in names if len(names) > 1 else []:
         rest = [other for other in names if other != name]
         rows.append(System(f"without {name}", changes={"ensemble": {"branches": rest}}))
     used = settings[EnsembleConfig].features
     for family in used if len(used) > 1 else []:
-        left_out = {"leave_out": [*scorer.leave_out, family]}
+        left_out = {"exclude_features": [*scorer.exclude_features, family]}
         rows.append(System(f"without the features of {family}", changes={"scorer": left_out}))
     for family in [family for family in FAMILIES if family not in used]:
         more = {"features": [*used, family]}
@@ -249,7 +249,7 @@ def judge_system(
     codes = label_codes(catalog.labels)
     matches = decision.apply(pairs, catalog.ids)
     metrics = evaluate_matches(matches, pairs, codes)
-    metrics |= {"rule": decision.rule, "threshold": decision.threshold_in(pairs.n)}
+    metrics |= {"rule": decision.rule, "threshold": decision.threshold_for(pairs.n)}
     metrics["at_best"] = max(metrics["row_f1"], _best(decision, pairs, codes, tuning))
     write_json(out / "metrics.json", metrics)
     columns = {"posting_id": pa.array(catalog.ids, pa.string()), "row_f1": row_scores(matches, codes)[:, 2]}
@@ -257,7 +257,10 @@ def judge_system(
     return {"row_F1": metrics["row_f1"], "in_a_pool_of": metrics["pool_size"]}
 
 
-def _best(decision: Decision, pairs: Pairs, codes: NDArray[np.integer], tuning: TuneConfig) -> float:
-    """The row F1 that the decision's rule has at the best threshold on the very pairs that are judged."""
-    plain = {"rules": [decision.rule], "objective": "row_f1", "pool_size": None}
-    return tune([(pairs, codes)], tuning.model_copy(update=plain | SIMPLY)).row_f1
+def _best(decision: Decision, pairs: ScoredPairs, codes: NDArray[np.integer], tuning: TuneConfig) -> float:
+    """Return the row F1 of the decision's rule at the best threshold on the very pairs that are judged."""
+    most, veto = decision.max_matches, decision.quantity_veto
+    best = best_threshold(
+        [(pairs, codes)], decision.rule, count=tuning.thresholds, max_matches=most, quantity_veto=veto
+    )
+    return best.row_f1

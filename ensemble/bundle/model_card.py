@@ -92,10 +92,12 @@ def _figures(metrics: Mapping[str, Any], *, refitted: bool) -> str:
 
 def _decision(source: RunFolder, settings: Settings) -> str:
     decision = load_decision(source.open(DECISION))
-    veto = ", and titles that state different quantities never match" if decision.veto else ""
+    veto = ", and titles that state different quantities never match" if decision.quantity_veto else ""
     aim = Objective.parse(settings[TuneConfig].objective).name
     size = f"{decision.pool_size:,} listings" if decision.pool_size else "unknown size"
-    larger = "for a larger one it rises" if decision.drift else "in a larger one more pairs score as high by chance"
+    larger = (
+        "for a larger one it rises" if decision.prior_shift else "in a larger one more pairs score as high by chance"
+    )
     tuned = f"`{decision.rule}` at {decision.threshold:.3f}, tuned for {aim}{veto}"
     return f"{tuned}. The threshold is for a catalog of {size}; {larger}."
 

@@ -1,7 +1,7 @@
-"""How sure a choice between decisions is: a bootstrap over products, on figures that were computed once.
+"""How certain a choice between decisions is: a bootstrap over products.
 
-The products (label groups) of the pools are drawn with replacement. A listing keeps its figures whatever is drawn with
-it, so a resample only weighs products anew, and all decisions are judged on the same resamples.
+The products (label groups) of the pools are drawn with replacement. A listing contributes the same to the metrics
+whatever else is drawn, so a resample only weighs products anew. All decisions are judged on the same resamples.
 """
 
 from __future__ import annotations
@@ -12,76 +12,91 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.decision.objective import Figures, Objective
+from ensemble.decision.objective import Doubles, Objective
 
-LEVEL = 0.9  # of all intervals
+CONFIDENCE = 0.9  # level of all intervals
 Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which of several decisions is chosen, and how sure that is.
+    """The choice between several decisions, and how certain it is.
 
     Args:
-        best: Index of the one with the highest value; of equals the first.
-        chosen: Index of the simplest that is as good within one standard error.
-        interval: Of the chosen one's value, at `LEVEL`.
-        behind: Of how far the chosen one stays behind the best one on the same products, at `LEVEL`.
+        best: Index of the decision with the highest value; of equals the first.
+        chosen: Index of the simplest decision within one standard error of the best.
+        interval: Confidence interval of the chosen decision's value.
+        shortfall: Confidence interval of the best decision's lead over the chosen one, on the same products.
     """
 
     best: int
     chosen: int
     interval: Interval
-    behind: Interval
+    shortfall: Interval
 
 
-def by_product(pools: Sequence[NDArray[np.integer]]) -> NDArray[np.int64]:
-    """Number of the product of every listing of every pool, [n]; an unlabeled listing is a product of its own."""
+def product_codes(pools: Sequence[NDArray[np.integer]]) -> NDArray[np.int64]:
+    """Return the number of every listing's product over all pools, [n]; an unlabeled listing is its own product.
+
+    Args:
+        pools: Label codes of the listings of each pool; -1 where there is no label.
+
+    Examples:
+        >>> product_codes([np.array([0, 1, 0]), np.array([1, -1])]).tolist()
+        [0, 1, 0, 2, 3]
+    """
     products, start = [], 0
     for codes in pools:
-        alone = np.where(codes >= 0, codes, codes.max(initial=-1) + 1 + np.arange(len(codes)))
-        products.append(np.unique(alone, return_inverse=True)[1] + start)
-        start += len(np.unique(alone))
+        unique_codes = np.where(codes >= 0, codes, codes.max(initial=-1) + 1 + np.arange(len(codes)))
+        products.append(np.unique(unique_codes, return_inverse=True)[1] + start)
+        start += len(np.unique(unique_codes))
     return np.concatenate(products).astype(np.int64)
 
 
-def resampled(
-    figures: Sequence[Figures], product: NDArray[np.int64], objective: Objective, count: int, seed: int
-) -> Figures:
-    """The objective of each decision on resampled products, float64 [count, decisions].
+def resample(
+    metrics: Sequence[Doubles], product: NDArray[np.int64], objective: Objective, count: int, seed: int
+) -> Doubles:
+    """Return the objective of each decision on resampled products, float64 [count, decisions].
 
     Args:
-        figures: Of each decision, of every listing: `listing_figures`, [n, 5] each.
+        metrics: `listing_metrics` of all listings, one array [n, 5] per decision.
         product: Number of each listing's product, [n].
-        objective: What is judged.
-        count: Resamples.
-        seed: Of what is drawn.
+        objective: The objective to compute.
+        count: Number of resamples.
+        seed: Seed of the random draws.
     """
     products = int(product.max(initial=-1)) + 1
-    sums = np.zeros((products, len(figures), figures[0].shape[1]))
-    np.add.at(sums, product, np.stack(figures, axis=1))
+    sums = np.zeros((products, len(metrics), metrics[0].shape[1]))
+    np.add.at(sums, product, np.stack(metrics, axis=1))
     rng = np.random.default_rng(seed)
-    drawn = (np.bincount(rng.integers(products, size=products), minlength=products) for _ in range(count))
-    return np.stack([objective.values(np.tensordot(weight.astype(np.float64), sums, axes=1)) for weight in drawn])
+    weights = (np.bincount(rng.integers(products, size=products), minlength=products) for _ in range(count))
+    return np.stack([objective.values(np.tensordot(weight.astype(np.float64), sums, axes=1)) for weight in weights])
 
 
-def choose(values: Sequence[float], resamples: Figures) -> Choice:
-    """The simplest decision that stays behind the best one by no more than the standard error of their difference.
+def choose(values: Sequence[float], resamples: Doubles) -> Choice:
+    """Return the simplest decision that is within one standard error of the best.
 
-    It is the one-standard-error rule of Breiman, Friedman, Olshen and Stone (Classification and Regression Trees, 1984,
-    section 3.4.3), on paired differences: decisions that agree on most listings are told apart by few products.
+    This is the one-standard-error rule of Breiman, Friedman, Olshen and Stone (Classification and Regression Trees,
+    1984, section 3.4.3). It is applied to paired differences, because decisions that agree on most listings differ in
+    few products.
 
     Args:
-        values: The objective of each decision, the simplest first; NaN for one that is out of the question.
+        values: The objective of each decision, the simplest first; NaN for one that cannot be chosen.
         resamples: The same on resampled products, [count, decisions].
+
+    Examples:
+        >>> choose([0.5, 0.9], np.array([[0.4, 0.9], [0.6, 0.9]])).chosen
+        1
+        >>> choose([0.89, 0.9], np.array([[0.8, 0.9], [1.0, 0.9]])).chosen
+        0
     """
     best = int(np.nanargmax(values))
-    behind = resamples[:, [best]] - resamples
-    error = behind.std(axis=0, ddof=1)
-    chosen = next(at for at, value in enumerate(values) if values[best] - value <= error[at])
-    return Choice(best, chosen, _interval(resamples[:, chosen]), _interval(behind[:, chosen]))
+    shortfall = resamples[:, [best]] - resamples
+    error = shortfall.std(axis=0, ddof=1)
+    chosen = next(index for index, value in enumerate(values) if values[best] - value <= error[index])
+    return Choice(best, chosen, _interval(resamples[:, chosen]), _interval(shortfall[:, chosen]))
 
 
-def _interval(values: Figures) -> Interval:
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+def _interval(values: Doubles) -> Interval:
+    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,13 +12,14 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ensemble.config import VETO, Rule
-from ensemble.decision.prior_shift import moved
-from ensemble.decision.rules import RULES, capped, ordered, scores, subset
+from ensemble.config import Rule
+from ensemble.decision.prior_shift import shift_threshold
+from ensemble.decision.rules import RULES, keep_best, sort_matches, subset
+from shared.artifacts import read_json, write_json
 from shared.errors import ArtifactError
-from shared.schema import Flags, Matches, Pairs
+from shared.schema import Flags, Matches, ScoredPairs, pair_key
 
-__all__ = ["RULES", "Decision", "capped", "decider", "groups_of"]
+__all__ = ["RULES", "Decision", "decider", "groups_of"]
 
 
 @dataclass(frozen=True)
@@ -29,113 +29,146 @@ class Decision:
     Args:
         rule: Name of the rule.
         threshold: In [0, 1].
-        max_matches: Most matches of a listing; the best are kept.
-        veto: Whether listings whose titles state different quantities never match.
-        pool_size: Listings of the pool that the threshold is for; None where nobody said.
-        drift: How far the threshold moves with the pool's size, in [0, 1] (`drift.py`); 0: it stays as it is.
+        max_matches: Maximum number of matches per listing; the best are kept.
+        quantity_veto: Whether listings whose titles state different quantities never match.
+        pool_size: Number of listings of the pool that the threshold is for; None if that is unknown.
+        prior_shift: Strength of the correction for the size of the pool, in [0, 1] (`prior_shift.py`); with 0 the
+            threshold is the same for every pool.
+
+    Examples:
+        >>> rows = np.array([0, 0], np.int32), np.array([1, 2], np.int32)
+        >>> pairs = ScoredPairs(3, *rows, np.array([0.9, 0.2], np.float32))
+        >>> [matches.tolist() for matches in Decision("threshold", 0.5).apply(pairs).lists()]
+        [[1], [0], []]
     """
 
     rule: Rule
     threshold: float
     max_matches: int = 50
-    veto: bool = False
+    quantity_veto: bool = False
     pool_size: int | None = None
-    drift: float = 0.0
+    prior_shift: float = 0.0
 
     def __post_init__(self) -> None:
         if self.rule not in list(RULES):
             raise ValueError(f"there is no rule {self.rule!r}; there are: {', '.join(RULES)}")
         if not 0 <= self.threshold <= 1:
-            raise ValueError(f"a threshold lies in [0, 1], not at {self.threshold!r}")
-        if not 0 <= self.drift <= 1:
-            raise ValueError(f"a drift lies in [0, 1], not at {self.drift!r}")
+            raise ValueError(f"a threshold must lie in [0, 1], but is {self.threshold!r}")
+        if not 0 <= self.prior_shift <= 1:
+            raise ValueError(f"prior_shift must lie in [0, 1], but is {self.prior_shift!r}")
 
-    def threshold_in(self, n: int) -> float:
-        """The threshold for a pool of n listings."""
-        if not self.drift or not self.pool_size:
+    def threshold_for(self, n: int) -> float:
+        """Return the threshold for a pool of n listings."""
+        if not self.prior_shift or not self.pool_size:
             return self.threshold
-        return moved(self.threshold, self.drift, n / self.pool_size)
+        return shift_threshold(self.threshold, self.prior_shift, n / self.pool_size)
 
-    def fixed(self, n: int) -> Decision:
-        """The decision for a pool of n listings, whatever pool it is applied to."""
-        return replace(self, threshold=self.threshold_in(n), pool_size=n, drift=0.0)
+    def fix_size(self, n: int) -> Decision:
+        """Return the decision with the threshold for a pool of n listings, whatever pool it is then applied to."""
+        return replace(self, threshold=self.threshold_for(n), pool_size=n, prior_shift=0.0)
 
-    def apply(self, pairs: Pairs, ids: NDArray[Any] | None = None) -> Matches:
-        """Decide on a pool's scored pairs, at the threshold for a pool of that size.
+    def apply(self, pairs: ScoredPairs, ids: NDArray[Any] | None = None) -> Matches:
+        """Return the matches of a pool, at the threshold for a pool of that size.
 
         Args:
-            pairs: Scored pairs of n listings; for a veto with their feature `VETO`.
-            ids: Posting ids [n], by which equal scores stand whatever the order of the rows; by row if None.
+            pairs: Scored pairs of n listings; with `conflict` if the decision has a quantity veto.
+            ids: Posting ids [n]. Equal scores are then ordered by id, whatever the order of the rows; by row if None.
+
+        Raises:
+            ArtifactError: The decision has a quantity veto, and the pairs have no `conflict`.
         """
         if ids is not None:
             order = np.argsort(ids, kind="stable")
-            return _renumbered(self.apply(_reordered(pairs, np.argsort(order))), order)
-        return decider(self.rule, pairs, self.max_matches, self.veto)(self.threshold_in(pairs.n))
+            return _move_matches(self.apply(_move_pairs(pairs, np.argsort(order))), order)
+        return decider(self.rule, pairs, self.max_matches, self.quantity_veto)(self.threshold_for(pairs.n))
 
     def save(self, path: Path) -> None:
-        """Write JSON; the threshold comes back exactly."""
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        """Write JSON; the threshold is read back exactly."""
+        write_json(path, asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote, also before there were a veto, a pool size and a drift.
+        """Read what `save` wrote.
 
         Raises:
-            ArtifactError: The file is of another making.
+            ArtifactError: The file is not a decision, or was written by another version.
         """
+        values = read_json(path, "tune the decision again")
+        names = [field.name for field in fields(cls)]
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
+            if sorted(values) != sorted(names):
+                raise ValueError(f"it must have the fields {', '.join(names)}; an older one has to be tuned again")
+            return cls(**values)
         except (ValueError, TypeError) as error:
-            raise ArtifactError(f"{path} is not a decision: {error}") from error
+            raise ArtifactError(f"{path} is not a decision of this version: {error}") from error
 
 
-def decider(rule: Rule, pairs: Pairs, max_matches: int, veto: bool = False) -> Callable[[float], Matches]:
-    """A rule with its cap and veto, made ready for one pool: threshold → matches.
+def decider(
+    rule: Rule, pairs: ScoredPairs, max_matches: int, quantity_veto: bool = False
+) -> Callable[[float], Matches]:
+    """Return a function from threshold to matches, for one pool.
 
-    A vetoed pair scores 0 for the rule, and is no match where its group would have made it one. (Both its listings may
-    still match a third, and so stand in one group.)
+    With a quantity veto, a pair in conflict scores 0 for the rule, and is no match even if its group would make it one.
+    Both listings may still match a third one, and so be in one group.
+
+    Args:
+        rule: Name of the rule.
+        pairs: Scored pairs of the pool.
+        max_matches: Maximum number of matches per listing.
+        quantity_veto: Whether pairs in conflict never match.
+
+    Raises:
+        ArtifactError: There is a quantity veto, and the pairs have no `conflict`.
     """
-    vetoed = _vetoed(pairs) if veto else np.zeros(len(pairs), dtype=bool)
-    allowed = np.where(vetoed, np.float32(0), scores(pairs))
-    ready = RULES[rule](Pairs(pairs.n, pairs.left, pairs.right, score=allowed))
-    key = pairs.left[vetoed].astype(np.int64) * pairs.n + pairs.right[vetoed]
+    conflict = _conflicts(pairs) if quantity_veto else np.zeros(len(pairs), dtype=bool)
+    score = np.where(conflict, np.float32(0), pairs.score)
+    ready = RULES[rule](ScoredPairs.of(pairs, score))
+    forbidden = pairs.key[conflict]
 
     def decide(threshold: float) -> Matches:
-        found = ready.matches(threshold)
-        if len(key):
-            low, high = np.minimum(found.listing, found.match), np.maximum(found.listing, found.match)
-            found = subset(found, ~np.isin(low.astype(np.int64) * pairs.n + high, key))
-        return capped(found, max_matches)
+        matches = ready.matches(threshold)
+        if len(forbidden):
+            low, high = np.minimum(matches.listing, matches.match), np.maximum(matches.listing, matches.match)
+            matches = subset(matches, ~np.isin(pair_key(low, high, pairs.n), forbidden))
+        return keep_best(matches, max_matches)
 
     return decide
 
 
-def _vetoed(pairs: Pairs) -> Flags:
-    if VETO not in pairs.features:
-        if len(pairs) == 0:
-            return np.zeros(0, dtype=bool)
-        raise ArtifactError(f"the veto needs pairs scored with their feature {VETO}; score them again")
-    vetoed: Flags = pairs.features[VETO].to_numpy() == 1
-    return vetoed
+def _conflicts(pairs: ScoredPairs) -> Flags:
+    if pairs.conflict is not None:
+        return pairs.conflict
+    if len(pairs) == 0:
+        return np.zeros(0, dtype=bool)
+    raise ArtifactError(
+        "the quantity veto needs pairs that were compared by the quantities in their titles; "
+        "describe and score them again with attributes among ensemble.features"
+    )
 
 
 def groups_of(matches: Matches) -> NDArray[np.int64]:
-    """Connected components of the matches: every listing is in exactly one group, numbered by first row; [n]."""
+    """Return the group number of each listing, [n]: the connected components of the matches, numbered by first row.
+
+    Examples:
+        >>> pair = np.array([1, 2], np.int32), np.array([2, 1], np.int32), np.array([0.9, 0.9], np.float32)
+        >>> groups_of(Matches(4, *pair)).tolist()
+        [0, 1, 1, 2]
+    """
     ones = np.ones(len(matches), dtype=np.int8)
     graph = coo_array((ones, (matches.listing, matches.match)), shape=(matches.n, matches.n))
-    found = connected_components(graph, directed=False)[1]
-    _, first, group = np.unique(found, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[group]
+    component = connected_components(graph, directed=False)[1]
+    _, first_row, group = np.unique(component, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first_row))[group]
 
 
-def _reordered(pairs: Pairs, place: NDArray[np.int64]) -> Pairs:
-    """The same scored pairs once listing i stands at row place[i]."""
-    low, high = np.sort(np.stack([place[pairs.left], place[pairs.right]]), axis=0).astype(np.int32)
+def _move_pairs(pairs: ScoredPairs, new_row: NDArray[np.int64]) -> ScoredPairs:
+    """Return the same pairs after listing i has moved to row new_row[i]."""
+    low, high = np.sort(np.stack([new_row[pairs.left], new_row[pairs.right]]), axis=0).astype(np.int32)
     order = np.lexsort((high, low))
-    features = pairs.features.iloc[order] if pairs.features.shape[1] else pairs.features
-    return Pairs(pairs.n, low[order], high[order], features, scores(pairs)[order])
+    conflict = None if pairs.conflict is None else pairs.conflict[order]
+    return ScoredPairs(pairs.n, low[order], high[order], pairs.score[order], conflict)
 
 
-def _renumbered(matches: Matches, row: NDArray[np.int64]) -> Matches:
-    """The same matches once listing i stands at row row[i]."""
-    return ordered(matches.n, row[matches.listing], row[matches.match], matches.score)
+def _move_matches(matches: Matches, new_row: NDArray[np.int64]) -> Matches:
+    """Return the same matches after listing i has moved to row new_row[i]."""
+    return sort_matches(matches.n, new_row[matches.listing], new_row[matches.match], matches.score)

@@ -1,24 +1,34 @@
-"""The threshold for a pool of another size than the ones it was tuned on.
+"""The threshold for a pool of another size than those it was tuned on (prior-shift correction).
 
-A listing has the same true matches in a larger pool, but proportionally more listings that look as much like it. The
-odds that a pair of given evidence is a match fall by the ratio of the sizes, and the threshold that stands for the same
-odds rises (a prior shift: Saerens, Latinne and Decaestecker 2002, Neural Computation 14(1), equation 2.4):
+A listing has the same true matches in a larger pool, but proportionally more listings that look like it. The odds that
+a pair with given evidence is a match fall by the ratio of the pool sizes, and the threshold that stands for the same
+odds rises (Saerens, Latinne and Decaestecker 2002, Neural Computation 14(1), equation 2.4):
 
-    logit(threshold at N) = logit(threshold at n) + drift · log(N / n)
+    logit(threshold at N) = logit(threshold at n) + prior_shift · log(N / n)
 
-With drift 1 this is the whole shift; less, where what the scorer knows adapts to the pool by itself. It goes no further
-than for a pool `FURTHEST` times as large or small. In a much larger one a product's siblings have long been there, and
-no score of a scorer that saw a few hundred listings stands for such odds: nothing would match any more. In tiny pools
-everybody is somebody's nearest neighbor, and scores stand for less.
+A `prior_shift` of 1 is the full correction. A smaller value suits a scorer whose scores adapt to the pool by
+themselves. The ratio is capped at `MAX_SIZE_RATIO` either way: in a much larger pool nothing would match any more,
+because a scorer trained on a few hundred listings gives no score for such odds; and in a tiny pool everyone is
+someone's nearest neighbor, so that scores mean less.
 """
 
 from __future__ import annotations
 
-FURTHEST = 8.0
+MAX_SIZE_RATIO = 8.0
 
 
-def moved(threshold: float, drift: float, ratio: float) -> float:
-    """The threshold for a pool `ratio` times as large, in (0, 1)."""
+def shift_threshold(threshold: float, prior_shift: float, size_ratio: float) -> float:
+    """Return the threshold for a pool `size_ratio` times as large, in (0, 1).
+
+    Args:
+        threshold: In [0, 1].
+        prior_shift: Strength of the correction, in [0, 1].
+        size_ratio: Size of the new pool divided by that of the pool the threshold is for.
+
+    Examples:
+        >>> round(shift_threshold(0.5, 1.0, 3.0), 6)
+        0.75
+    """
     threshold = min(max(threshold, 1e-6), 1 - 1e-6)
-    odds = threshold / (1 - threshold) * min(max(ratio, 1 / FURTHEST), FURTHEST) ** drift
+    odds = threshold / (1 - threshold) * min(max(size_ratio, 1 / MAX_SIZE_RATIO), MAX_SIZE_RATIO) ** prior_shift
     return float(odds / (1 + odds))

@@ -1,8 +1,8 @@
-"""The rules that turn scored pairs into matches. Each is one class; all read as `rule.matches(threshold)`.
+"""The rules that turn scored pairs into matches. Each is a class that is used as `rule.matches(threshold)`.
 
-From simple to complex: `Threshold`, `Min2`, `AverageLink`. What does not depend on the threshold is done once. Of
-several thresholds ask for the lowest one first: clusters are made from the top down to it. But for `Min2`, a higher
-threshold only splits groups. No rule knows the size of the pool.
+From simple to complex: `Threshold`, `Min2`, `AverageLink`. Whatever does not depend on the threshold is computed once.
+When several thresholds are needed, ask for the lowest first: `AverageLink` clusters from the top down to it. A higher
+threshold only splits groups, except with `Min2`. No rule depends on the size of the pool.
 """
 
 from __future__ import annotations
@@ -17,67 +17,85 @@ from scipy.sparse.csgraph import connected_components
 
 from ensemble.config import Rule
 from ensemble.decision.average_linkage import agglomerate
-from shared.schema import Flags, Floats, Matches, Pairs, Rows
+from shared.schema import Flags, Matches, Rows, ScoredPairs, locate, pair_key
 
 
 class DecisionRule(Protocol):
-    """A rule made ready for one pool's scored pairs."""
+    """A rule, ready for the scored pairs of one pool."""
 
     def matches(self, threshold: float) -> Matches:
-        """The matches at a threshold in [0, 1]."""
+        """Return the matches at a threshold in [0, 1]."""
 
 
 class Threshold:
-    """A pair at or above the threshold is a match.
+    """Match every pair whose score is at or above the threshold.
 
-    Precise, but a listing whose only true pair scores low stays alone, and one wrong pair joins two groups.
+    This is precise, but a listing whose only true pair scores low stays alone, and one wrong pair joins two groups.
+
+    Examples:
+        >>> rows = np.array([0, 0], np.int32), np.array([1, 2], np.int32)
+        >>> pairs = ScoredPairs(3, *rows, np.array([0.9, 0.2], np.float32))
+        >>> [matches.tolist() for matches in Threshold(pairs).matches(0.5).lists()]
+        [[1], [0], []]
     """
 
-    def __init__(self, pairs: Pairs) -> None:
-        self._every = _both_ways(pairs)
+    def __init__(self, pairs: ScoredPairs) -> None:
+        self._every = both_directions(pairs.n, pairs.left, pairs.right, pairs.score)
 
     def matches(self, threshold: float) -> Matches:
-        """Both listings of every such pair match each other."""
+        """Return the matches at a threshold; they are symmetric."""
         return subset(self._every, self._every.score >= np.float64(threshold))  # not rounded to float32
 
 
 class Min2:
-    """As `Threshold`, and a listing that would stay alone keeps its best pair.
+    """Match as `Threshold` does; a listing that would stay alone is matched with its best pair.
 
-    Against true pairs that score low: right where every listing has a match. Elsewhere it forces wrong ones on the
-    singletons.
+    This helps where true pairs score low and every listing has a match. Elsewhere it forces wrong matches on listings
+    that have none.
+
+    Examples:
+        >>> rows = np.array([0, 0], np.int32), np.array([1, 2], np.int32)
+        >>> pairs = ScoredPairs(3, *rows, np.array([0.9, 0.2], np.float32))
+        >>> [matches.tolist() for matches in Min2(pairs).matches(0.5).lists()]
+        [[1], [0], [0]]
     """
 
-    def __init__(self, pairs: Pairs) -> None:
-        self._every = _both_ways(pairs)
-        self._first = np.diff(self._every.listing, prepend=-1) != 0
+    def __init__(self, pairs: ScoredPairs) -> None:
+        self._every = both_directions(pairs.n, pairs.left, pairs.right, pairs.score)
+        self._is_best = np.diff(self._every.listing, prepend=-1) != 0
 
     def matches(self, threshold: float) -> Matches:
-        """A listing kept this way matches its best one, not the other way round. Ties: the lower row."""
-        return subset(self._every, self._first | (self._every.score >= np.float64(threshold)))
+        """Return the matches at a threshold. A best pair below it is a match in one direction only; ties: lower row."""
+        return subset(self._every, self._is_best | (self._every.score >= np.float64(threshold)))
 
 
 class AverageLink:
-    """Groups of listings are joined while the mean score between two groups is at or above the threshold.
+    """Join groups of listings while the mean score between two groups is at or above the threshold.
 
-    Agglomerative clustering; a pair that nobody proposed scores 0. Against single wrong pairs, which no longer join two
-    groups, and against missed ones, which the others of a group make good. Large groups, of whose pairs many were never
-    proposed, fall apart.
+    Agglomerative clustering, where a pair that is no candidate scores 0. A single wrong pair no longer joins two
+    groups, and the other pairs of a group make up for a missing one. Large groups many of whose pairs are no candidates
+    fall apart.
+
+    Examples:
+        >>> rows = np.array([0, 0, 1], np.int32), np.array([1, 2, 3], np.int32)
+        >>> pairs = ScoredPairs(4, *rows, np.array([0.9, 0.9, 0.3], np.float32))
+        >>> AverageLink(pairs).groups(0.4).tolist()
+        [0, 0, 0, 1]
     """
 
-    LEAST: ClassVar[float] = 0.05  # no lower threshold is used: links under it never join
+    MIN_THRESHOLD: ClassVar[float] = 0.05  # the lowest threshold that is used: weaker links never join groups
 
-    def __init__(self, pairs: Pairs) -> None:
+    def __init__(self, pairs: ScoredPairs) -> None:
         self.pairs = pairs
-        self._joins = agglomerate(pairs.n, pairs.left, pairs.right, scores(pairs), least=np.inf)
-        self._known = np.inf  # joins at or above it are known
+        self._joins = agglomerate(pairs.n, pairs.left, pairs.right, pairs.score, min_link=np.inf)
+        self._lowest = np.inf  # joins with a link at or above it are computed
 
     def groups(self, threshold: float) -> NDArray[np.int64]:
-        """Group number of each listing, [n]. A higher threshold only splits groups."""
-        threshold = max(threshold, self.LEAST)
-        if threshold < self._known:
-            pairs, self._known = self.pairs, threshold
-            self._joins = agglomerate(pairs.n, pairs.left, pairs.right, scores(pairs), least=threshold)
+        """Return the group number of each listing, [n]. A higher threshold only splits groups."""
+        threshold = max(threshold, self.MIN_THRESHOLD)
+        if threshold < self._lowest:
+            pairs, self._lowest = self.pairs, threshold
+            self._joins = agglomerate(pairs.n, pairs.left, pairs.right, pairs.score, min_link=threshold)
         one, other, link = self._joins
         joined = link >= threshold
         edges = (np.ones(int(joined.sum()), dtype=np.int8), (one[joined], other[joined]))
@@ -85,64 +103,56 @@ class AverageLink:
         return connected_components(graph, directed=False)[1].astype(np.int64)
 
     def matches(self, threshold: float) -> Matches:
-        """Every two listings of a group match; a pair that was not scored has score NaN."""
-        return _within(self.groups(threshold), self.pairs)
+        """Return matches between all listings of a group; a pair that is no candidate has score NaN."""
+        return _matches_within(self.groups(threshold), self.pairs)
 
 
-RULES: dict[Rule, Callable[[Pairs], DecisionRule]] = {
+RULES: dict[Rule, Callable[[ScoredPairs], DecisionRule]] = {
     "threshold": Threshold,
     "min2": Min2,
     "average_link": AverageLink,
 }
 
 
-def scores(pairs: Pairs) -> Floats:
-    """The scores of scored pairs, float32 [p]."""
-    if pairs.score is None:
-        raise ValueError("pairs must be scored before a decision")
-    return pairs.score
+def both_directions(n: int, left: Rows, right: Rows, score: NDArray[np.floating]) -> Matches:
+    """Return pairs as matches in both directions, each listing's best first; ties by row.
 
-
-def symmetric(n: int, left: Rows, right: Rows, score: NDArray[np.floating]) -> Matches:
-    """Matches in both directions, each listing's best first; ties by row."""
+    Args:
+        n: Number of listings in the pool.
+        left: Rows, int32 [p].
+        right: Rows, int32 [p].
+        score: Score of each pair, [p]; NaN where it has none.
+    """
     ends = np.concatenate([left, right]), np.concatenate([right, left])
-    return ordered(n, *ends, np.concatenate([score, score]))
+    return sort_matches(n, *ends, np.concatenate([score, score]))
 
 
-def ordered(n: int, listing: NDArray[Any], match: NDArray[Any], score: NDArray[np.floating]) -> Matches:
-    """Matches, each listing's best first; ties by row."""
+def sort_matches(n: int, listing: NDArray[Any], match: NDArray[Any], score: NDArray[np.floating]) -> Matches:
+    """Return matches that are given in any order, each listing's best first; ties by row."""
     score = score.astype(np.float32)
     order = np.lexsort((match, -np.nan_to_num(score, nan=-1.0), listing))
     return Matches(n, listing[order].astype(np.int32), match[order].astype(np.int32), score[order])
 
 
 def subset(matches: Matches, keep: Flags) -> Matches:
-    """Some of the matches; `keep` is bool [m]."""
+    """Return some of the matches; `keep` is bool [m]."""
     return Matches(matches.n, matches.listing[keep], matches.match[keep], matches.score[keep])
 
 
-def capped(matches: Matches, most: int) -> Matches:
-    """At most the `most` best matches of every listing."""
+def keep_best(matches: Matches, max_matches: int) -> Matches:
+    """Return at most the `max_matches` best matches of every listing."""
     start = np.searchsorted(matches.listing, np.arange(matches.n))
-    return subset(matches, np.arange(len(matches)) - start[matches.listing] < most)
+    return subset(matches, np.arange(len(matches)) - start[matches.listing] < max_matches)
 
 
-def _both_ways(pairs: Pairs) -> Matches:
-    return symmetric(pairs.n, pairs.left, pairs.right, scores(pairs))
-
-
-def _within(group: NDArray[np.int64], pairs: Pairs) -> Matches:
-    """Matches between all listings of a group."""
+def _matches_within(group: NDArray[np.int64], pairs: ScoredPairs) -> Matches:
+    """Return matches between all listings of a group."""
     n = pairs.n
     member = csr_array((np.ones(n, dtype=np.int8), (np.arange(n), group)), shape=(n, int(group.max(initial=0)) + 1))
     together = coo_array(member @ member.T)
     upper = together.coords[0] < together.coords[1]
     left, right = together.coords[0][upper].astype(np.int32), together.coords[1][upper].astype(np.int32)
-    key = pairs.left.astype(np.int64) * n + pairs.right
-    wanted = left.astype(np.int64) * n + right
-    at = np.minimum(np.searchsorted(key, wanted), max(len(key) - 1, 0))
+    position, is_candidate = locate(pair_key(left, right, n), pairs.key)
     score = np.full(len(left), np.nan, dtype=np.float32)
-    if len(key):
-        known = key[at] == wanted
-        score[known] = scores(pairs)[at[known]]
-    return symmetric(n, left, right, score)
+    score[is_candidate] = pairs.score[position[is_candidate]]
+    return both_directions(n, left, right, score)

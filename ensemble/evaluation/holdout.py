@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 
 from ensemble.candidate_pairs import missed, recall
 from ensemble.config import TuneConfig
-from ensemble.decision.decision import groups_of
-from ensemble.decision.tuning import ScoredPool, tune
+from ensemble.decision.decision import Decision, groups_of
+from ensemble.decision.tuning import ScoredPool, best_threshold
 from ensemble.evaluation.calibration import calibration
-from ensemble.scorer.training import is_match
-from shared.metrics.matching import measure
-from shared.schema import Candidates, Matches, Pairs
+from shared.metrics.matching import measure, same_product
+from shared.schema import CandidatePairs, Candidates, Matches, ScoredPairs
 
 
-def evaluate_matches(matches: Matches, pairs: Pairs, codes: NDArray[np.integer]) -> dict[str, Any]:
+def evaluate_matches(matches: Matches, pairs: CandidatePairs, codes: NDArray[np.integer]) -> dict[str, Any]:
     """Return the metrics of what was decided; true pairs that were missed are told apart by whether they were proposed.
 
     Args:
@@ -33,10 +32,8 @@ def evaluate_matches(matches: Matches, pairs: Pairs, codes: NDArray[np.integer])
 
 def evaluate_calibration(pools: Sequence[ScoredPool]) -> dict[str, Any]:
     """Return how well the out-of-fold scores of fold pools do as probabilities, over all their candidate pairs."""
-    match = [is_match(pairs, codes) for pairs, codes in pools]
-    return calibration(
-        np.concatenate([pairs.score for pairs, _ in pools if pairs.score is not None]), np.concatenate(match)
-    )
+    match = [same_product(pairs.left, pairs.right, codes) for pairs, codes in pools]
+    return calibration(np.concatenate([pairs.score for pairs, _ in pools]), np.concatenate(match))
 
 
 def evaluate_branch(
@@ -55,16 +52,13 @@ def evaluate_branch(
         codes: Label codes of the holdout's listings.
         config: Section `tune`: how many thresholds are tried, and how many matches a listing may have.
     """
-    alone = {"rules": ["threshold"], "objective": "row_f1", "veto": False, "pool_size": None, "drift": 0.0}
-    rule = config.model_copy(update=alone | {"resamples": 2, "smoothing": 0.0})
     pools = list(zip(map(similarity_as_score, folds), fold_codes, strict=True))
-    decision = tune(pools, rule).decision
+    best = best_threshold(pools, "threshold", count=config.thresholds, max_matches=config.max_matches)
     pairs = similarity_as_score(holdout)
-    metrics = evaluate_matches(decision.apply(pairs), pairs, codes)
-    return metrics | {"threshold": decision.threshold}
+    matches = Decision("threshold", best.threshold, config.max_matches).apply(pairs)
+    return evaluate_matches(matches, pairs, codes) | {"threshold": best.threshold}
 
 
-def similarity_as_score(candidates: Candidates) -> Pairs:
-    """Return a branch's candidates, scored by nothing but their similarity."""
-    score = np.clip(candidates.similarity, 0, 1)
-    return Pairs(candidates.n, candidates.left, candidates.right, score=score)
+def similarity_as_score(candidates: Candidates) -> ScoredPairs:
+    """Return a branch's candidates with their cosine, clipped to [0, 1], as score."""
+    return ScoredPairs.of(candidates, np.clip(candidates.similarity, 0, 1))

@@ -20,11 +20,12 @@ def metrics_of(run: RunFolder) -> dict[str, Any]:
     curves = read_json(run.open(DECISION) / "curves.json")
     calibrated = evaluation.pop("calibration")
     decision = load_decision(run.open(DECISION))
+    threshold = decision.threshold_for(evaluation["holdout"]["pool_size"])
     stages = {m["stage"]: {key: m[key] for key in ("seconds", "peak_memory_mb")} for m in run.manifests()}
     return {
         **evaluation,
         "out_of_fold": {name: curves[name] for name in ("row_f1", "threshold", "pool_sizes")} | calibrated,
-        "decision": asdict(decision) | {"holdout_threshold": decision.threshold_in(evaluation["holdout"]["pool_size"])},
+        "decision": {**asdict(decision), "holdout_threshold": threshold},
         "stages": stages,
         "total": {
             "seconds": round(sum(stage["seconds"] for stage in stages.values()), 3),

@@ -1,4 +1,4 @@
-"""What a run tells a stranger at its end."""
+"""The summary of a run, as lines for a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HEAD = f"  {'':<22}" + "".join(f"{head:>11}" for head in HEADS)
 
 
 def summary(run: RunFolder, metrics: Mapping[str, Any]) -> str:
-    """The figures of a run and where its files are, as lines for a terminal.
+    """Return the metrics of a run and where its files are.
 
     Args:
         run: The run.
@@ -21,71 +21,72 @@ def summary(run: RunFolder, metrics: Mapping[str, Any]) -> str:
     """
     holdout, total = metrics["holdout"], metrics["total"]
     lines = [
-        f"Measured on {holdout['pool_size']:,} listings that took no part in training (their products neither):",
+        f"Evaluated on {holdout['pool_size']:,} held-out listings; no product among them was used for training.",
         "",
         _HEAD,
-        *(_row(f"{name} alone", figures) for name, figures in metrics["branches"].items()),
+        *(_row(f"{name} alone", of_branch) for name, of_branch in metrics["branches"].items()),
         _row("ensemble", holdout),
         "",
-        "  row F1: the mean over listings of F1 between found and true matches; it falls as the pool grows.",
+        "  Row F1 is the mean F1 over listings between predicted and true matches; it falls as the pool grows.",
         _missed(holdout),
-        _decided(metrics["decision"], metrics["out_of_fold"]),
+        _decision(metrics["decision"], metrics["out_of_fold"]),
         *_calibration(metrics["out_of_fold"]),
         "",
         *_files(run),
-        f"All stages together took {_duration(total['seconds'])} and at most {total['peak_memory_mb'] / 1024:.1f} GB.",
+        f"All stages took {_duration(total['seconds'])} in total and at most {total['peak_memory_mb'] / 1024:.1f} GB.",
     ]
     return "\n".join(lines)
 
 
-def judged(figures: Mapping[str, Any]) -> str:
-    """How good the matches of a labeled catalog are, as lines for a terminal.
+def summarize_labeled(metrics: Mapping[str, Any]) -> str:
+    """Return the metrics of the matches of a labeled catalog.
 
     Args:
-        figures: As `figures_of` gives them, and how many listings are `labeled`.
+        metrics: As returned by `metrics_of_matches`, and the number of listings that are `labeled`.
     """
-    whom = f"the labels of {figures['labeled']:,} listings, in a pool of {figures['pool_size']:,}"
-    return "\n".join([f"Judged by {whom}:", "", _HEAD, _row("ensemble", figures), "", _missed(figures)])
+    listings = f"{metrics['labeled']:,} labeled listings in a pool of {metrics['pool_size']:,}"
+    return "\n".join([f"Evaluated on {listings}:", "", _HEAD, _row("ensemble", metrics), "", _missed(metrics)])
 
 
-def _missed(figures: Mapping[str, Any]) -> str:
+def _missed(metrics: Mapping[str, Any]) -> str:
     return (
-        f"  Of the true pairs, {figures['pair_recall']:.1%} were found, {figures['missed_scored_wrong']:.1%} were "
-        f"proposed but decided wrong, {figures['missed_never_proposed']:.1%} were proposed by no branch."
+        f"  Of the true pairs, {metrics['pair_recall']:.1%} were matched, {metrics['missed_scored_wrong']:.1%} were "
+        f"candidates but not matched, {metrics['missed_never_proposed']:.1%} were not among the candidates."
     )
 
 
-def _decided(decision: Mapping[str, Any], out_of_fold: Mapping[str, Any]) -> str:
-    rule, size = decision["rule"], f"a pool of {decision['pool_size']:,} listings"
-    best = f"{out_of_fold['threshold']:.3f}, row F1 {out_of_fold['row_f1']:.3f} out of fold"
+def _decision(decision: Mapping[str, Any], out_of_fold: Mapping[str, Any]) -> str:
+    rule, size = decision["rule"], decision["pool_size"]
+    tuned = f"{out_of_fold['threshold']:.3f}"
+    row_f1 = f"row F1 {out_of_fold['row_f1']:.3f} out of fold"
     if decision["threshold"] != out_of_fold["threshold"]:
-        return f"  Decision: {rule} at {decision['threshold']:.3f} for {size}; as tuned at {best}."
-    if not decision["drift"]:
-        return f"  Decision: {rule} at {best}."
-    here = f"{decision['holdout_threshold']:.3f} in the holdout"
-    return f"  Decision: {rule} at {best} in {size}; it moves with the pool's size, to {here}."
+        corrected = f"corrected from {tuned} for a pool of {size:,} listings"
+        return f"  Decision: {rule} at {decision['threshold']:.3f}, {corrected}; {row_f1} before the correction."
+    if not decision["prior_shift"]:
+        return f"  Decision: {rule} at {tuned}; {row_f1}."
+    here = f"corrected to {decision['holdout_threshold']:.3f} for the size of the holdout"
+    return f"  Decision: {rule} at {tuned} for pools of {size:,} listings, {here}; {row_f1}."
 
 
-def _row(name: str, figures: Mapping[str, Any]) -> str:
-    return f"  {name:<22}" + "".join(f"{figures[column]:>11.3f}" for column in COLUMNS)
+def _row(name: str, metrics: Mapping[str, Any]) -> str:
+    return f"  {name:<22}" + "".join(f"{metrics[column]:>11.3f}" for column in COLUMNS)
 
 
 def _calibration(out_of_fold: Mapping[str, Any]) -> list[str]:
     if out_of_fold["open_ece"] is None:
         return []
     return [
-        f"  As a probability a score is off by {out_of_fold['ece']:.3f} over all {out_of_fold['pairs']:,} candidate "
-        f"pairs out of fold, by {out_of_fold['open_ece']:.3f} over the {out_of_fold['open_pairs']:,} that score "
-        ".05–.95 (ECE)."
+        f"  Expected calibration error of the scores out of fold: {out_of_fold['ece']:.3f} over all "
+        f"{out_of_fold['pairs']:,} candidate pairs, {out_of_fold['open_ece']:.3f} over the "
+        f"{out_of_fold['open_pairs']:,} that score .05–.95."
     ]
 
 
 def _files(run: RunFolder) -> list[str]:
-    manifest = run.manifest("matches") or {"metrics": {}}
-    metrics = manifest["metrics"]
+    counts = (run.manifest("matches") or {"metrics": {}})["metrics"]
     return [
-        f"Matched {metrics.get('listings', 0):,} listings: {metrics.get('groups_of_two_or_more', 0):,} groups, "
-        f"{metrics.get('listings_without_a_match', 0):,} listings without a match.",
+        f"Matched {counts.get('listings', 0):,} listings: {counts.get('groups_of_two_or_more', 0):,} groups, "
+        f"{counts.get('listings_without_a_match', 0):,} listings without a match.",
         f"  {run.folder}/matches/    matches.parquet, groups.parquet, pairs.parquet (all scores), submission.csv",
         f"  {run.folder}/metrics.json",
         "",

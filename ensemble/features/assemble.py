@@ -1,4 +1,4 @@
-"""Puts the families of pair features together."""
+"""Joins the families of pair features."""
 
 from __future__ import annotations
 
@@ -8,47 +8,65 @@ import numpy as np
 import pandas as pd
 
 from ensemble.config import EnsembleConfig, Family, ScorerConfig
-from ensemble.features.attributes import of_attributes
+from ensemble.features.attributes import attribute_features
 from ensemble.features.branches import of_branches
 from ensemble.features.images import of_images
 from ensemble.features.titles import of_titles
 from ensemble.pool_views import BranchView, PoolViews
 from shared.errors import MatcherError
-from shared.schema import CATALOG_SCHEMA, Catalog, Embeddings, Floats, Pairs
+from shared.schema import CATALOG_SCHEMA, CandidatePairs, Catalog, Embeddings, Floats, PairFeatures
 from shared.search.exact import nearest
 
-FAMILIES: dict[Family, Callable[[PoolViews, Pairs], dict[str, Floats]]] = {
+FAMILIES: dict[Family, Callable[[PoolViews, CandidatePairs], dict[str, Floats]]] = {
     "branches": of_branches,
     "titles": of_titles,
-    "attributes": of_attributes,
+    "attributes": attribute_features,
     "images": of_images,
 }
 
 
-def pair_features(pool: PoolViews, pairs: Pairs, families: Iterable[Family] = tuple(FAMILIES)) -> Pairs:
-    """The same pairs with their features, float32 columns by name; NaN where a feature says nothing."""
+def pair_features(pool: PoolViews, pairs: CandidatePairs, families: Iterable[Family] = tuple(FAMILIES)) -> PairFeatures:
+    """Return the same pairs with their features, float32 columns by name; NaN means unknown.
+
+    Args:
+        pool: n listings with every branch's view of them.
+        pairs: Pairs of these listings.
+        families: Families of features, in the order of their columns.
+
+    Examples:
+        >>> table = CATALOG_SCHEMA.empty_table()
+        >>> nobody = PoolViews(Catalog(table), {"tfidf": empty_view()})
+        >>> no_rows = np.zeros(0, np.int32)
+        >>> described = pair_features(nobody, CandidatePairs(0, no_rows, no_rows), ["branches"])
+        >>> list(described.features)[:3]
+        ['tfidf_cosine', 'tfidf_rank_low', 'tfidf_rank_high']
+    """
     columns: dict[str, Floats] = {}
     for family in families:
         columns |= FAMILIES[family](pool, pairs)
-    return Pairs(pairs.n, pairs.left, pairs.right, pd.DataFrame(columns))
+    return PairFeatures(pairs.n, pairs.left, pairs.right, pd.DataFrame(columns, index=range(len(pairs))))
 
 
 def feature_names(branches: Iterable[str]) -> dict[Family, list[str]]:
-    """The features of each family where these branches take part: family → columns of `pair_features`."""
-    nothing = Embeddings(np.zeros((0, 1), dtype=np.float32), np.zeros(0, dtype=np.bool_))
-    view = BranchView(nothing, nearest(nothing, 1, np))
-    nobody = PoolViews(Catalog(CATALOG_SCHEMA.empty_table()), dict.fromkeys(branches, view))
+    """Return the names of the features of each family: family → columns of `pair_features` with these branches."""
+    empty_pool = PoolViews(Catalog(CATALOG_SCHEMA.empty_table()), dict.fromkeys(branches, empty_view()))
     rows = np.zeros(0, dtype=np.int32)
-    return {name: list(family(nobody, Pairs(0, rows, rows))) for name, family in FAMILIES.items()}
+    return {name: list(family(empty_pool, CandidatePairs(0, rows, rows))) for name, family in FAMILIES.items()}
+
+
+def empty_view() -> BranchView:
+    """Return a branch's view of a pool without listings."""
+    embeddings = Embeddings(np.zeros((0, 1), dtype=np.float32), np.zeros(0, dtype=np.bool_))
+    return BranchView(embeddings, nearest(embeddings, 1, np))
 
 
 def excluded_features(ensemble: EnsembleConfig, scorer: ScorerConfig) -> list[str]:
-    """Return the names of the features that the pairs have and the scorer does without.
+    """Return the names of the features that the pairs have and the scorer must not use.
 
     Raises:
-        MatcherError: It is to do without all of them.
+        MatcherError: No feature would be left.
     """
-    if set(ensemble.features) <= set(scorer.leave_out):
-        raise MatcherError("scorer.leave_out names every family of ensemble.features: nothing is left to learn from")
+    if set(ensemble.features) <= set(scorer.exclude_features):
+        raise MatcherError("scorer.exclude_features names every family of ensemble.features: no feature is left")
     families = feature_names(ensemble.branches)
-    return [name for family in ensemble.features if family in scorer.leave_out for name in families[family]]
+    return [name for family in ensemble.features if family in scorer.exclude_features for name in families[family]]

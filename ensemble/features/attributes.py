@@ -1,6 +1,6 @@
-"""Features of what two titles state: quantities, pack counts, model numbers, colors, sizes; agree, conflict or absent.
+"""Features of the attributes that two titles state: quantities, pack counts, model numbers, colors, sizes.
 
-Sibling products share all their words but one number or color. That one word decides.
+Variants of a product share all their words but one number or color, and that one word decides.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import numpy as np
 
 from ensemble.features.incidence import incidence, shared_weight
 from ensemble.pool_views import PoolViews
-from shared.schema import Floats, Pairs
+from shared.schema import CandidatePairs, Flags, Floats, PairFeatures
 
-Stated = frozenset[str]
+Values = frozenset[str]
 
-# A unit's dimension, how many of the dimension's base unit it is, and how it is written.
+QUANTITY_CONFLICT = "quantity_conflict"  # name of the feature
+
+# The dimension of a unit, its size in the dimension's base unit, and its spellings.
 _UNITS = """
 volume 1       ml mili cc
 volume 1000    l lt ltr liter litre litres liters
@@ -71,37 +73,42 @@ COLORS = {
 
 
 @lru_cache(maxsize=1 << 17)
-def quantities(title: str) -> Stated:
-    """Quantities that a normalized title states, in base units: `volume:500` for 500 ml or 0.5 l."""
-    found = set()
+def quantities(title: str) -> Values:
+    """Return the quantities in a normalized title, in base units.
+
+    Examples:
+        >>> sorted(quantities("sabun 0.5 l isi 2"))
+        ['count:2', 'volume:500']
+    """
+    values = set()
     for number, unit in _QUANTITY.findall(title):
         dimension, factor = UNITS[unit]
-        found.add(f"{dimension}:{float(number) * factor:.4g}")
-    found |= {f"count:{int(number)}" for number in _ISI.findall(title)}
-    return frozenset(found | {f"count:{int(a or b)}" for a, b in _TIMES.findall(title)})
+        values.add(f"{dimension}:{float(number) * factor:.4g}")
+    values |= {f"count:{int(number)}" for number in _ISI.findall(title)}
+    return frozenset(values | {f"count:{int(a or b)}" for a, b in _TIMES.findall(title)})
 
 
-def models(title: str) -> Stated:
-    """Words that mix letters and digits and are no quantity: `sm-g950`, `a5s`."""
+def models(title: str) -> Values:
+    """Return the words of letters and digits that are no quantity, such as `sm-g950` or `a5s`."""
     return frozenset(_MODEL.findall(_QUANTITY.sub(" ", title)))
 
 
-def numbers(title: str) -> Stated:
-    """All numbers in a title, as written."""
+def numbers(title: str) -> Values:
+    """Return all numbers in a title, as written."""
     return frozenset(_DIGITS.findall(title))
 
 
-def colors(title: str) -> Stated:
-    """Colors named in Indonesian or English, by their English name."""
+def colors(title: str) -> Values:
+    """Return the colors in a title, Indonesian or English, by their English names."""
     return frozenset(COLORS[word] for word in title.split() if word in COLORS)
 
 
-def sizes(title: str) -> Stated:
-    """Sizes of garments and packs."""
+def sizes(title: str) -> Values:
+    """Return the sizes of garments and packs in a title."""
     return SIZES.intersection(title.split())
 
 
-PARSERS: dict[str, Callable[[str], Stated]] = {
+PARSERS: dict[str, Callable[[str], Values]] = {
     "quantity": quantities,
     "model": models,
     "number": numbers,
@@ -110,11 +117,16 @@ PARSERS: dict[str, Callable[[str], Stated]] = {
 }
 
 
-def of_attributes(pool: PoolViews, pairs: Pairs) -> dict[str, Floats]:
-    """For each kind of attribute, float32 [p].
+def attribute_features(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Floats]:
+    """Return the features of each kind of attribute, float32 [p] each.
 
-    `<kind>_shared`: how many both state. `<kind>_odd_low`, `<kind>_odd_high`: how many only one title states, the
-    lower and the higher of the two; both above zero is a conflict. Absent on both sides: NaN.
+    `<kind>_shared` is the number of values in both titles. `<kind>_odd_low` and `<kind>_odd_high` are the numbers of
+    values in one title alone, the lower and the higher of the two; both above zero is a conflict. All three are NaN
+    where neither title has a value.
+
+    Args:
+        pool: n listings.
+        pairs: p pairs of them.
     """
     features: dict[str, Floats] = {}
     for kind, parse in PARSERS.items():
@@ -129,18 +141,37 @@ def of_attributes(pool: PoolViews, pairs: Pairs) -> dict[str, Floats]:
             ("odd_high", np.maximum(left_odd, right_odd)),
         ):
             features[f"{kind}_{name}"] = np.where(absent, np.nan, column).astype(np.float32)
-    return features | {"quantity_conflict": quantity_conflict(pool, pairs)}
+    return features | {QUANTITY_CONFLICT: quantity_conflict(pool, pairs)}
 
 
-def quantity_conflict(pool: PoolViews, pairs: Pairs) -> Floats:
-    """1 where both titles state quantities of one dimension and none agrees, 0 where all agree, NaN otherwise."""
-    stated = [quantities(title) for title in pool.titles]
+def quantity_conflict(pool: PoolViews, pairs: CandidatePairs) -> Floats:
+    """Return whether titles state different quantities, float32 [p].
+
+    1 where both state quantities of some dimension and none of them agrees, 0 where they agree in every dimension that
+    both state, NaN where they state no dimension in common.
+    """
+    values = [quantities(title) for title in pool.titles]
     comparable = np.zeros(len(pairs), dtype=bool)
     conflict = np.zeros(len(pairs), dtype=bool)
     for dimension in sorted({dimension for dimension, _ in UNITS.values()}):
-        has = incidence([[q for q in some if q.startswith(dimension)] if some else () for some in stated])
+        has = incidence([[q for q in some if q.startswith(dimension)] if some else () for some in values])
         states = np.asarray(has.sum(axis=1)).ravel() > 0
         both = states[pairs.left] & states[pairs.right]
         comparable |= both
         conflict |= both & (shared_weight(has, has, pairs) == 0)
     return np.where(comparable, conflict, np.nan).astype(np.float32)
+
+
+def has_conflict(pairs: PairFeatures) -> Flags | None:
+    """Return where two titles state different quantities, bool [p]; None if the pairs lack that feature.
+
+    Examples:
+        >>> import pandas as pd
+        >>> table = pd.DataFrame({QUANTITY_CONFLICT: np.array([1, np.nan], np.float32)})
+        >>> has_conflict(PairFeatures(3, np.array([0, 1], np.int32), np.array([1, 2], np.int32), table)).tolist()
+        [True, False]
+    """
+    if QUANTITY_CONFLICT not in pairs.features:
+        return None
+    conflict: Flags = pairs.features[QUANTITY_CONFLICT].to_numpy() == 1
+    return conflict

@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from ensemble.pool_views import BranchView, PoolViews, locate
-from shared.schema import Floats, Pairs
+from ensemble.pool_views import BranchView, PoolViews
+from shared.schema import CandidatePairs, Floats, locate
 from shared.search.sorting import best_first
 
 DEPTHS = (5, 15)  # neighbors over which density is taken
 FEW = 1e-3  # least standard deviation in a z-score
 
 
-def of_branches(pool: PoolViews, pairs: Pairs) -> dict[str, Any]:
+def of_branches(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Any]:
     """The features of every branch, named `<branch>_<feature>`, float32 [p]; NaN where a branch says nothing."""
     every = pairs if pool.proposed is None else pool.proposed
-    at = slice(None) if every is pairs else locate(pairs, every.left, every.right, np)[0]
+    at = slice(None) if every is pairs else locate(pairs.key, every.key)[0]
     cosines = _cosines(pool, every)
     features: dict[str, Any] = {}
     for name, view in pool.branches.items():
@@ -39,8 +39,8 @@ def cosine_of(branch: str) -> str:
     return f"{branch}_cosine"
 
 
-def _cosines(pool: PoolViews, pairs: Pairs) -> dict[str, Floats]:
-    def worked_out(some: Pairs) -> dict[str, Floats]:
+def _cosines(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Floats]:
+    def worked_out(some: CandidatePairs) -> dict[str, Floats]:
         of = {cosine_of(name): view.embeddings for name, view in pool.branches.items()}
         return {name: embeddings.similarity(some.left, some.right) for name, embeddings in of.items()}
 
@@ -57,17 +57,17 @@ def mean_of_known(columns: list[Floats], xp: ModuleType) -> Floats:
     return on_host
 
 
-def _of_branch(view: BranchView, pairs: Pairs, cosine: Floats, xp: ModuleType) -> dict[str, Any]:
+def _of_branch(view: BranchView, pairs: CandidatePairs, cosine: Floats, xp: ModuleType) -> dict[str, Any]:
     found = view.candidates
     graph = EdgeGraph(pairs.n, found.left, found.right, found.similarity, xp)
-    at, known = locate(pairs, found.left, found.right, xp)
+    at, known = locate(pairs.key, found.key, xp)
     if len(found) == 0:
         return graph_features(graph, pairs, cosine, (xp.zeros(len(pairs)), xp.zeros(len(pairs))))
     left, right = (xp.where(known, xp.asarray(rank)[at], 0) for rank in (found.rank_left, found.rank_right))
     return graph_features(graph, pairs, cosine, (left, right))
 
 
-def graph_features(graph: EdgeGraph, pairs: Pairs, score: Floats, ranks: tuple[Any, Any]) -> dict[str, Any]:
+def graph_features(graph: EdgeGraph, pairs: CandidatePairs, score: Floats, ranks: tuple[Any, Any]) -> dict[str, Any]:
     """Ranks and densities of pairs in a graph; the lower and the higher of what the two endpoints say.
 
     Args:

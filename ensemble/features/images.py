@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ensemble.pool_views import PoolViews
-from shared.schema import Floats, Pairs
+from shared.schema import CandidatePairs, Floats
 
 
-def of_images(pool: PoolViews, pairs: Pairs) -> dict[str, Floats]:
+def of_images(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Floats]:
     """Return the features of the files, float32 [p] by name `image_<feature>`; NaN where an image is missing."""
     facts = pool.catalog.table.select(["width", "height", "bytes"]).to_pandas().to_numpy(dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):

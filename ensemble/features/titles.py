@@ -10,10 +10,10 @@ from rapidfuzz import fuzz, process
 from rapidfuzz.distance import JaroWinkler
 from scipy import sparse
 
-from ensemble.features.incidence import incidence, things
+from ensemble.features.incidence import distinct_items, incidence
 from ensemble.pool_views import PoolViews, Words
 from shared.arrays import object_array
-from shared.schema import Flags, Floats, Pairs
+from shared.schema import CandidatePairs, Flags, Floats
 
 SCORERS: dict[str, Any] = {
     "ratio": fuzz.ratio,
@@ -22,11 +22,13 @@ SCORERS: dict[str, Any] = {
     "token_set_ratio": fuzz.token_set_ratio,
     "jaro_winkler": JaroWinkler.normalized_similarity,
 }
-OF_TWO = [f"title_{name}" for name in SCORERS]  # features that depend on the two titles alone, and take the most time
+PAIRWISE_FEATURES = [
+    f"title_{name}" for name in SCORERS
+]  # features that depend on the two titles alone, and take the most time
 LONGEST = 500  # characters of a title that are compared; the time of some scorers grows with their square
 
 
-def of_titles(pool: PoolViews, pairs: Pairs) -> dict[str, Floats]:
+def of_titles(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Floats]:
     """The features of the titles, named `title_<feature>`, float32 [p]; NaN where a title is missing."""
     titles = pool.titles
     known = (titles[pairs.left] != "") & (titles[pairs.right] != "")
@@ -34,11 +36,11 @@ def of_titles(pool: PoolViews, pairs: Pairs) -> dict[str, Floats]:
     return {name: np.where(known, column, np.nan).astype(np.float32) for name, column in features.items()}
 
 
-def _fuzzy(pool: PoolViews, pairs: Pairs) -> dict[str, Floats]:
-    return pool.known_or(pairs, OF_TWO, lambda some: _compared(pool.titles, some, pool.threads))
+def _fuzzy(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Floats]:
+    return pool.known_or(pairs, PAIRWISE_FEATURES, lambda some: _compared(pool.titles, some, pool.threads))
 
 
-def _compared(titles: NDArray[Any], pairs: Pairs, threads: int) -> dict[str, Floats]:
+def _compared(titles: NDArray[Any], pairs: CandidatePairs, threads: int) -> dict[str, Floats]:
     low, high = _by_text(object_array(title[:LONGEST] for title in titles), pairs)
     return {
         f"title_{name}": process.cpdist(low, high, scorer=scorer, dtype=np.float32, workers=threads)
@@ -46,14 +48,14 @@ def _compared(titles: NDArray[Any], pairs: Pairs, threads: int) -> dict[str, Flo
     }
 
 
-def _by_text(titles: NDArray[Any], pairs: Pairs) -> tuple[NDArray[Any], NDArray[Any]]:
+def _by_text(titles: NDArray[Any], pairs: CandidatePairs) -> tuple[NDArray[Any], NDArray[Any]]:
     """Each pair's titles, the first in alphabet first: some scorers depend on which comes first."""
     a, b = titles[pairs.left], titles[pairs.right]
     swap: Flags = np.array([x > y for x, y in zip(a, b, strict=True)], dtype=bool)
     return np.where(swap, b, a), np.where(swap, a, b)
 
 
-def _lengths(titles: NDArray[Any], pairs: Pairs) -> dict[str, Any]:
+def _lengths(titles: NDArray[Any], pairs: CandidatePairs) -> dict[str, Any]:
     features: dict[str, Any] = {}
     for name, of_listing in (
         ("chars", np.array([len(t) for t in titles], dtype=np.float32)),
@@ -64,10 +66,10 @@ def _lengths(titles: NDArray[Any], pairs: Pairs) -> dict[str, Any]:
     return features
 
 
-def _words(pool: PoolViews, pairs: Pairs) -> dict[str, Any]:
+def _words(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Any]:
     """How much of the titles' words is shared, each word weighing its idf; and the rarest word only one title has."""
     words = [set(title.split()) for title in pool.titles]
-    has, idf = incidence(words), (pool.words or Words.of(pool.titles)).idf(things(words))
+    has, idf = incidence(words), (pool.words or Words.of(pool.titles)).idf(distinct_items(words))
     weighted = sparse.csr_array(has.multiply(idf[None, :]).astype(np.float32))
     total = np.asarray(weighted.sum(axis=1)).ravel()
     a, b = total[pairs.left], total[pairs.right]
@@ -83,7 +85,7 @@ def _words(pool: PoolViews, pairs: Pairs) -> dict[str, Any]:
         }
 
 
-def _overlap(has: Any, weighted: Any, pairs: Pairs, block: int = 1 << 16) -> tuple[Floats, Floats, Floats]:
+def _overlap(has: Any, weighted: Any, pairs: CandidatePairs, block: int = 1 << 16) -> tuple[Floats, Floats, Floats]:
     """For each pair: idf shared, and the largest idf of a word that only the left, only the right title has."""
     parts = []
     for start in range(0, len(pairs), block):

@@ -15,7 +15,7 @@ from ensemble.index.query import Questions
 from ensemble.index.snapshots import Snapshot, Snapshots
 from ensemble.index.state import CHANGES, State, write_changes
 from ensemble.index.update import grow, plan
-from ensemble.match_result import Result
+from ensemble.match_result import MatchResult
 from ensemble.matcher import Matcher, matcher_digest
 from shared.catalog.config import DataConfig
 from shared.catalog.reader import catalog_of, unusable_images
@@ -98,7 +98,7 @@ def change_index(run: Run, settings: Settings, arguments: argparse.Namespace) ->
             removed, given = [], None
         planned = plan(state.catalog, given, removed)
         if not removed and not len(planned.added):
-            result = Result.decided(matcher.decision, state.catalog, state.pairs)
+            result = MatchResult.from_scores(matcher.decision, state.catalog, state.pairs.scored())
         else:
             state, result = grow(matcher, state, number + 1, planned)
             snapshots.write(number, {"matcher": matcher.digest, "asked": asked}, state.save)
@@ -204,7 +204,7 @@ def _digest(given: Catalog | None, removed: Sequence[str]) -> str:
     return digest([given.table.to_pydict() if given else None, sorted(removed)])
 
 
-def _write(state: State, result: Result, out: Path) -> None:
+def _write(state: State, result: MatchResult, out: Path) -> None:
     with replaced_folder(out) as folder:
         result.save(folder)
         pq.write_table(state.groups(), folder / "groups.parquet")

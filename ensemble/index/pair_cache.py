@@ -9,18 +9,19 @@ is larger or smaller by a tenth than when it was scored, or one of its listings 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from branches.stages import learns
-from ensemble.decision.rules import scores
+from ensemble.features.attributes import has_conflict
 from ensemble.features.branches import cosine_of
-from ensemble.features.titles import OF_TWO
+from ensemble.features.titles import PAIRWISE_FEATURES
 from ensemble.pool_views import BranchView
-from shared.schema import Flags, Pairs
+from shared.schema import Flags, Floats, PairFeatures, ScoredPairs
 
 RULED_OUT = 0.003  # a first score below it; of 1.7 million such pairs none passed .06 as 30,000 listings became 31,000
 CHANGED = 1.1  # pools whose sizes have this ratio are told apart
@@ -30,16 +31,45 @@ SCORED_IN = "scored_in"  # listings of the pool that a pair was scored in
 Rows = NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class CachedPairs(PairFeatures):
+    """Pairs of an index with their features and scores.
+
+    Args:
+        score: float32 [p] in [0, 1].
+    """
+
+    score: Floats
+
+    def scored(self) -> ScoredPairs:
+        """Return the same pairs without their features."""
+        return ScoredPairs.of(self, self.score, has_conflict(self))
+
+    def only(self, keep: Flags) -> Self:
+        """Return some of the pairs with their features and scores; `keep` is bool [p]."""
+        features = self.features[keep].reset_index(drop=True)
+        left, right, score = self.left[keep], self.right[keep], self.score[keep]
+        return replace(self, left=left, right=right, features=features, score=score)
+
+    def _columns(self) -> dict[str, Any]:
+        return super()._columns() | {"score": self.score}
+
+    @classmethod
+    def _of_columns(cls, n: int, columns: dict[str, Any]) -> Self:
+        described = PairFeatures._of_columns(n, columns)
+        return cls(n, described.left, described.right, described.features, columns["score"])
+
+
 def kept_features(branches: Iterable[str]) -> list[str]:
     """The features of a pair that are kept, where these branches take part: how alike titles and embeddings are."""
-    return [*OF_TWO, *map(cosine_of, branches)]
+    return [*PAIRWISE_FEATURES, *map(cosine_of, branches)]
 
 
-def renewed(known: Pairs, views: Mapping[str, BranchView]) -> Pairs:
+def renewed(known: CachedPairs, views: Mapping[str, BranchView]) -> CachedPairs:
     """Pairs of an index with the cosines as they are now that another pool changes: of branches that count, not learn.
 
     Args:
-        known: Pairs of a pool.
+        known: CachedPairs of a pool.
         views: Branch → its view of this pool.
     """
     cosines = {
@@ -50,7 +80,7 @@ def renewed(known: Pairs, views: Mapping[str, BranchView]) -> Pairs:
     return replace(known, features=known.features.assign(**cosines))
 
 
-def among(pairs: Pairs, place: Rows, n: int) -> Pairs:
+def among(pairs: CachedPairs, place: Rows, n: int) -> CachedPairs:
     """The pairs of an index whose listings are in another pool, too, with all that is known of them.
 
     Args:
@@ -60,14 +90,14 @@ def among(pairs: Pairs, place: Rows, n: int) -> Pairs:
     """
     both = pairs.only((place[pairs.left] >= 0) & (place[pairs.right] >= 0))
     left, right = (place[rows].astype(np.int32) for rows in (both.left, both.right))
-    return Pairs(n, left, right, both.features, both.score)
+    return CachedPairs(n, left, right, both.features, both.score)
 
 
-def ruled_out(known: Pairs, bereft: Flags) -> Flags:
+def ruled_out(known: CachedPairs, bereft: Flags) -> Flags:
     """Which pairs that were scored before keep their scores in a pool, bool [p].
 
     Args:
-        known: Pairs of the pool with the features `FIRST` and `SCORED_IN`.
+        known: CachedPairs of the pool with the features `FIRST` and `SCORED_IN`.
         bereft: Listings that lost a neighbor, bool [n].
     """
     if SCORED_IN not in known.features:  # the index held nothing
@@ -79,7 +109,7 @@ def ruled_out(known: Pairs, bereft: Flags) -> Flags:
     return kept
 
 
-def bereft_of(pairs: Pairs, place: Rows, n: int) -> Flags:
+def bereft_of(pairs: CachedPairs, place: Rows, n: int) -> Flags:
     """The listings of a pool that an index paired with one that the pool has not; bool [n]. See `among`."""
     bereft = np.zeros(n, dtype=np.bool_)
     for one, other in ((pairs.left, pairs.right), (pairs.right, pairs.left)):
@@ -87,12 +117,12 @@ def bereft_of(pairs: Pairs, place: Rows, n: int) -> Flags:
     return bereft
 
 
-def with_first(known: Pairs) -> Pairs:
+def with_first(known: CachedPairs) -> CachedPairs:
     """Pairs of an index with their first scores in the place of the final ones."""
     return replace(known, score=known.features[FIRST].to_numpy()) if len(known) else known
 
 
-def joined(known: Pairs, own: Pairs) -> Pairs:
+def joined(known: CachedPairs, own: CachedPairs) -> CachedPairs:
     """Scored pairs of one pool that were known, and others, with the features that both have; sorted."""
     if len(known) == 0:
         return own
@@ -100,5 +130,5 @@ def joined(known: Pairs, own: Pairs) -> Pairs:
     order = np.lexsort((right, left))
     both = [name for name in own.features if name in known.features]
     features = pd.concat([part.features[both] for part in (known, own)], ignore_index=True).iloc[order]
-    score = np.concatenate([scores(known), scores(own)])[order]
-    return Pairs(own.n, left[order], right[order], features.reset_index(drop=True), score)
+    score = np.concatenate([known.score, own.score])[order]
+    return CachedPairs(own.n, left[order], right[order], features.reset_index(drop=True), score)

@@ -10,17 +10,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ensemble.decision.rules import scores
 from ensemble.features.branches import cosine_of
 from ensemble.index.explain import reasons
-from ensemble.index.pair_cache import FIRST, joined, with_first
+from ensemble.index.pair_cache import FIRST, CachedPairs, joined, with_first
 from ensemble.index.state import State
 from ensemble.index.subgraph import Around
-from ensemble.match_result import Result
+from ensemble.match_result import MatchResult
 from ensemble.matcher import Matcher
 from ensemble.pool_views import PoolViews
 from shared.errors import MatcherError
-from shared.schema import Catalog, Pairs
+from shared.schema import Catalog
 
 
 @dataclass(frozen=True)
@@ -75,13 +74,13 @@ class Questions:
         """
         pool = self._around.pool(question)
         scored = self._scored(pool)
-        decision = self.matcher.decision.fixed(len(self.state) + 1)  # the pool stands for the whole index
-        result = Result.decided(decision, pool.catalog, scored)
+        decision = self.matcher.decision.fix_size(len(self.state) + 1)  # the pool stands for the whole index
+        result = MatchResult.from_scores(decision, pool.catalog, scored.scored())
         own = len(pool) - 1
-        found = result.matches.listing == own
-        score = dict(zip(result.matches.match[found].tolist(), result.matches.score[found].tolist(), strict=True))
+        found = result.match_rows.listing == own
+        score = dict(zip(result.match_rows.match[found].tolist(), result.match_rows.score[found].tolist(), strict=True))
         matched, of_own = set(score), scored.right == own
-        score |= dict(zip(scored.left[of_own].tolist(), scores(scored)[of_own].tolist(), strict=True))
+        score |= dict(zip(scored.left[of_own].tolist(), scored.score[of_own].tolist(), strict=True))
         order = sorted(score, key=lambda row: (row not in matched, -np.nan_to_num(score[row], nan=-1.0), row))
         ids, titles = pool.catalog.ids, pool.catalog.titles
         return [
@@ -96,14 +95,14 @@ class Questions:
             for row in order[: len(matched) + most]
         ]
 
-    def _scored(self, pool: PoolViews) -> Pairs:
+    def _scored(self, pool: PoolViews) -> CachedPairs:
         """The pairs of a question's pool, scored anew where both listings are near it or one is the question."""
         proposed, known, scorer = pool.proposed, pool.described, self.matcher.scorer
         assert proposed is not None
-        assert known is not None
+        assert isinstance(known, CachedPairs)
         near = np.any([view.embeddings.present for view in pool.branches.values()], axis=0)
         own = self.matcher.describe(pool, proposed.only(near[proposed.left] & near[proposed.right]))
         rest = known.only(~(near[known.left] & near[known.right]))
-        first = joined(with_first(rest), replace(own, score=scores(scorer.first.score(own, pool.threads))))
-        final = scorer.reconsidered(first, pool.xp, pool.threads)
-        return joined(rest, replace(own, score=scores(final)[near[final.left] & near[final.right]]))
+        new = CachedPairs(own.n, own.left, own.right, own.features, scorer.first.score(own, pool.threads).score)
+        final = scorer.rescore(joined(with_first(rest), new).scored(), pool.xp, pool.threads)
+        return joined(rest, replace(new, score=final.score[near[final.left] & near[final.right]]))

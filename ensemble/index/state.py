@@ -9,14 +9,21 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ensemble.index.group_ids import Change
+from ensemble.index.pair_cache import CachedPairs
 from ensemble.pool_views import BranchView
-from shared.schema import CATALOG_SCHEMA, Candidates, Catalog, Embeddings, Pairs
+from shared.schema import CATALOG_SCHEMA, Candidates, Catalog, Embeddings
 
 CHANGES = "changes.jsonl"
+
+
+def _no_pairs() -> CachedPairs:
+    rows = np.zeros(0, dtype=np.int32)
+    return CachedPairs(0, rows, rows, pd.DataFrame(index=range(0)), np.zeros(0, dtype=np.float32))
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class State:
 
     catalog: Catalog = field(default_factory=lambda: Catalog(CATALOG_SCHEMA.empty_table()))
     views: Mapping[str, BranchView] = field(default_factory=dict)
-    pairs: Pairs = field(default_factory=lambda: Pairs(0, np.zeros(0, np.int32), np.zeros(0, np.int32)))
+    pairs: CachedPairs = field(default_factory=_no_pairs)
     group_ids: Mapping[str, str] = field(default_factory=dict)
     retired: frozenset[str] = frozenset()
     changes: tuple[Change, ...] = ()
@@ -73,7 +80,7 @@ class State:
                 )
                 for path in sorted(folder.glob("*/embeddings.safetensors"))
             },
-            Pairs.load(folder / "pairs.parquet"),
+            CachedPairs.load(folder / "pairs.parquet"),
             dict(zip(*(groups.column(name).to_pylist() for name in ("posting_id", "group_id")), strict=True)),
             frozenset(pq.read_table(folder / "retired.parquet").column("group_id").to_pylist()),
             tuple(Change(**json.loads(line)) for line in lines),

@@ -17,12 +17,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from branches.stages import learns
-from ensemble.config import VETO
-from ensemble.decision.rules import scores
+from ensemble.features.attributes import QUANTITY_CONFLICT
 from ensemble.index.group_ids import changes, inherited
 from ensemble.index.pair_cache import (
     FIRST,
     SCORED_IN,
+    CachedPairs,
     among,
     bereft_of,
     joined,
@@ -32,11 +32,11 @@ from ensemble.index.pair_cache import (
     with_first,
 )
 from ensemble.index.state import State
-from ensemble.match_result import Result
+from ensemble.match_result import MatchResult
 from ensemble.matcher import Matcher
-from ensemble.pool_views import BranchView, PoolViews, locate
+from ensemble.pool_views import BranchView, PoolViews
 from shared.errors import MatcherError, raise_faults
-from shared.schema import Catalog, Embeddings, Flags, Floats, Pairs, Vectors
+from shared.schema import Catalog, Embeddings, Flags, Floats, Vectors, locate
 from shared.search.exact import Known
 
 EVIDENCE = (
@@ -122,7 +122,7 @@ def _origin(row: int, new: int, known: Sequence[Any], given: Sequence[Any]) -> i
     return row if new < 0 or (row >= 0 and known[row] == given[new]) else -1
 
 
-def grow(matcher: Matcher, state: State, snapshot: int, planned: Plan) -> tuple[State, Result]:
+def grow(matcher: Matcher, state: State, snapshot: int, planned: Plan) -> tuple[State, MatchResult]:
     """Group the listings that an index is to hold.
 
     Args:
@@ -141,9 +141,8 @@ def grow(matcher: Matcher, state: State, snapshot: int, planned: Plan) -> tuple[
     place[planned.origin[kept]] = np.flatnonzero(kept)
     pool = matcher.pool(planned.catalog, views, renewed(among(state.pairs, place, n), views))
     pairs = _scored(matcher, pool, bereft_of(state.pairs, place, n))
-    decided_by = pairs.features[[name for name in pairs.features if name == VETO]]
-    result = Result.decided(matcher.decision, planned.catalog, replace(pairs, features=decided_by))
-    numbers = dict(zip(planned.catalog.ids.tolist(), result.groups.tolist(), strict=True))
+    result = MatchResult.from_scores(matcher.decision, planned.catalog, pairs.scored())
+    numbers = dict(zip(planned.catalog.ids.tolist(), result.group_numbers.tolist(), strict=True))
     group_ids = inherited(numbers, state.group_ids, state.retired)
     new = State(
         planned.catalog,
@@ -156,7 +155,7 @@ def grow(matcher: Matcher, state: State, snapshot: int, planned: Plan) -> tuple[
     return new, result
 
 
-def _scored(matcher: Matcher, pool: PoolViews, bereft: Flags) -> Pairs:
+def _scored(matcher: Matcher, pool: PoolViews, bereft: Flags) -> CachedPairs:
     """All pairs that the branches propose, with their scores and all that an index keeps of them.
 
     Args:
@@ -165,17 +164,17 @@ def _scored(matcher: Matcher, pool: PoolViews, bereft: Flags) -> Pairs:
         bereft: Listings that lost a neighbor, bool [n].
     """
     proposed, known = matcher.proposed(pool), pool.described
-    assert known is not None
-    known = known.only(ruled_out(known, bereft) & locate(known, proposed.left, proposed.right, np)[1])
-    new = proposed.only(~locate(proposed, known.left, known.right, np)[1])
+    assert isinstance(known, CachedPairs)
+    known = known.only(ruled_out(known, bereft) & locate(known.key, proposed.key)[1])
+    new = proposed.only(~locate(proposed.key, known.key)[1])
     described = matcher.describe(replace(pool, proposed=proposed), new)
-    first = scores(matcher.scorer.first.score(described, pool.threads))
-    columns = [name for name in (VETO, *kept_features(pool.branches)) if name in described.features]
+    first = matcher.scorer.first.score(described, pool.threads).score
+    columns = [name for name in (QUANTITY_CONFLICT, *kept_features(pool.branches)) if name in described.features]
     features = described.features[columns].copy()
     features[FIRST], features[SCORED_IN] = first, np.full(len(new), len(pool), dtype=np.float32)
-    own = replace(described, features=features, score=first)
+    own = CachedPairs(described.n, described.left, described.right, features, first)
     together = joined(with_first(known), own)
-    return replace(together, score=scores(matcher.scorer.reconsidered(together, pool.xp, pool.threads)))
+    return replace(together, score=matcher.scorer.rescore(together.scored(), pool.xp, pool.threads).score)
 
 
 def _view(matcher: Matcher, name: str, before: BranchView | None, planned: Plan) -> BranchView:

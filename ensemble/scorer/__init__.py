@@ -1,1 +1,1 @@
-"""The LightGBM models that score candidate pairs."""
+"""The scorer: trained LightGBM models, and how they are trained."""

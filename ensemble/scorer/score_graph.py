@@ -1,8 +1,8 @@
-"""Features of a pair in the graph of first scores: what the scores of other pairs say about this one.
+"""Features of a pair in the graph of first scores: what the scores of other pairs say about it.
 
-A first score looks at two listings alone. A pair that scores .4, both of whose listings score .9 with a third one, is a
-match all the same; one that scores .6, each of whose listings has a better partner, is none. A second scorer over these
-features sees that.
+A first score considers two listings alone. A pair that scores .4 is a match all the same if both listings score .9 with
+a third one; a pair that scores .6 is none if each of its listings has a better partner. A second model learns this from
+the features made here.
 """
 
 from __future__ import annotations
@@ -14,66 +14,75 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.features.branches import EdgeGraph, graph_features
-from shared.schema import Floats, Pairs
+from shared.schema import Floats, ScoredPairs, locate, pair_key
 from shared.search.sorting import best_first
 
-LEAST = 0.03  # a link that scores less leads nowhere
-WIDEST = 40  # at most so many of a listing's best links are followed
+MIN_SCORE = 0.03  # pairs with a lower score are no links
+MAX_LINKS = 40  # at most so many of a listing's best links are followed
 
 Index = NDArray[np.int64]
 
 
-def of_scores(pairs: Pairs, xp: ModuleType) -> dict[str, Floats]:
-    """The features of scored pairs, named `score` and `score_<feature>`, float32 [p].
+def score_graph_features(pairs: ScoredPairs, xp: ModuleType) -> dict[str, Floats]:
+    """Return the features of scored pairs, `score` and `score_<feature>`, float32 [p] each.
 
     Besides ranks and densities, over all third listings k that score with both i and j:
-    `score_paths`: sum of s(i, k)·s(k, j); `score_bridge`: the largest min(s(i, k), s(k, j)).
+    `score_paths` is the sum of s(i, k)·s(k, j), `score_bridge` the largest min(s(i, k), s(k, j)).
+
+    Args:
+        pairs: p scored pairs.
+        xp: Array module to work with, numpy or CuPy.
+
+    Examples:
+        >>> rows = np.array([0, 0, 1], np.int32), np.array([1, 2, 2], np.int32)
+        >>> features = score_graph_features(ScoredPairs(3, *rows, np.array([0.25, 0.5, 0.5], np.float32)), np)
+        >>> features["score_paths"].tolist(), features["score_bridge"].tolist()
+        ([0.25, 0.125, 0.125], [0.5, 0.25, 0.25])
     """
-    score = pairs.score if pairs.score is not None else np.zeros(len(pairs), dtype=np.float32)
+    score = pairs.score
     graph = EdgeGraph(pairs.n, pairs.left, pairs.right, score, xp)
     features = {f"score_{name}": column for name, column in graph_features(graph, pairs, score, graph.ranks()).items()}
-    total, bridge = paths(pairs, score)
+    total, bridge = path_features(pairs)
     return {"score": score, "score_paths": total, "score_bridge": bridge} | features
 
 
-def paths(pairs: Pairs, score: Floats) -> tuple[Floats, Floats]:
-    """Over third listings: sum of products and largest minimum of the two links, float32 [p] each."""
-    start, end, link = _links(pairs, score)
-    wanted = pairs.left.astype(np.int64) * pairs.n + pairs.right
+def path_features(pairs: ScoredPairs) -> tuple[Floats, Floats]:
+    """Return the sum of products and the largest minimum of the two links over third listings, float32 [p] each."""
+    start, end, link = _best_links(pairs)
+    key = pairs.key
     total, bridge = np.zeros(len(pairs)), np.zeros(len(pairs))
     for first, second in _corners(start):
         a, b = end[first], end[second]
-        key = a * pairs.n + b
-        at = np.minimum(np.searchsorted(wanted, key), len(wanted) - 1)
-        known = (a < b) & (wanted[at] == key)
-        at, s, t = at[known], link[first[known]], link[second[known]]
-        np.add.at(total, at, s * t)
-        np.maximum.at(bridge, at, np.minimum(s, t))
+        position, is_pair = locate(pair_key(a, b, pairs.n), key)
+        keep = (a < b) & is_pair
+        position, s, t = position[keep], link[first[keep]], link[second[keep]]
+        np.add.at(total, position, s * t)
+        np.maximum.at(bridge, position, np.minimum(s, t))
     return total.astype(np.float32), bridge.astype(np.float32)
 
 
-def _links(pairs: Pairs, score: Floats) -> tuple[Index, Index, NDArray[np.float64]]:
-    """Each listing's best links: where its row starts [n + 1], and of each link its other end and its score."""
-    keep = score >= LEAST
+def _best_links(pairs: ScoredPairs) -> tuple[Index, Index, NDArray[np.float64]]:
+    """Return each listing's best links: where its links start [n + 1], and for each link its other end and score."""
+    keep = pairs.score >= MIN_SCORE
     left, right = pairs.left[keep].astype(np.int64), pairs.right[keep].astype(np.int64)
-    own, other = np.concatenate([left, right]), np.concatenate([right, left])
-    both = np.concatenate([score[keep], score[keep]])
-    order = best_first(own, both)
-    own, other, both = own[order], other[order], both[order].astype(np.float64)
-    place = np.arange(len(own)) - np.searchsorted(own, own)
-    best = place < WIDEST
-    start = np.searchsorted(own[best], np.arange(pairs.n + 1))
-    return start, other[best], both[best]
+    listing, other = np.concatenate([left, right]), np.concatenate([right, left])
+    score = np.concatenate([pairs.score[keep], pairs.score[keep]])
+    order = best_first(listing, score)
+    listing, other, score = listing[order], other[order], score[order].astype(np.float64)
+    place = np.arange(len(listing)) - np.searchsorted(listing, listing)
+    best = place < MAX_LINKS
+    start = np.searchsorted(listing[best], np.arange(pairs.n + 1))
+    return start, other[best], score[best]
 
 
-def _corners(start: Index, most: int = 1 << 21) -> Iterator[tuple[Index, Index]]:
-    """All ordered pairs of links that meet in a listing, in blocks of about `most`: positions of the two links."""
+def _corners(start: Index, block_size: int = 1 << 21) -> Iterator[tuple[Index, Index]]:
+    """Yield the positions of all ordered pairs of links that meet in a listing, about `block_size` pairs at a time."""
     degree = np.diff(start)
-    blocks = np.cumsum(degree**2) // most
+    blocks = np.cumsum(degree**2) // block_size
     for block in np.unique(blocks):
         listings = np.flatnonzero((blocks == block) & (degree > 1))
         links = np.concatenate([np.zeros(0, dtype=np.int64), *(np.arange(start[k], start[k + 1]) for k in listings)])
-        of = np.repeat(listings, degree[listings])
-        first = np.repeat(links, degree[of])
-        offset = np.arange(len(first)) - np.repeat(np.cumsum(degree[of]) - degree[of], degree[of])
-        yield first, np.repeat(start[of], degree[of]) + offset
+        listing = np.repeat(listings, degree[listings])  # of each link
+        first = np.repeat(links, degree[listing])
+        offset = np.arange(len(first)) - np.repeat(np.cumsum(degree[listing]) - degree[listing], degree[listing])
+        yield first, np.repeat(start[listing], degree[listing]) + offset

@@ -1,8 +1,8 @@
 """A memo of image files' digests, so that a file is hashed again only when its size or time changed.
 
-As make, DVC and git do, a file with the size, modification time and inode of before is taken for unchanged. As with
-git's racily clean entries, that is not enough for a file that was written just before it was hashed: a second edit may
-fall on the same tick of the clock. Such a file is not noted, and hashed once more the next time.
+As git and DVC do, a file with the size, times and inode of before is taken for unchanged. As with git's racily clean
+entries, that is not enough for a file that was written just before it was hashed: a second edit may fall on the same
+tick of the clock. Such a file is not noted, and hashed once more the next time.
 """
 
 from __future__ import annotations
@@ -17,22 +17,25 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
+from shared.artifacts import atomic_file
 from shared.catalog.images import read_bytes
 
 RACY_NS = 2_000_000_000  # the coarsest tick of a file's time, that of FAT, in nanoseconds
 
 
 class _Entry(NamedTuple):
-    """A file when it was hashed: bytes, nanoseconds, inode, SHA-256 in hex."""
+    """A file when it was hashed: bytes, nanoseconds, inode, and SHA-256 in hex."""
 
     size: int
     mtime_ns: int
+    ctime_ns: int  # of the last change of content, name or rights, where a program has set `mtime_ns` back
     inode: int
     sha256: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
-    def is_of(self, status: os.stat_result) -> bool:
-        """Return whether a file still has the size, time and inode that it had."""
-        return self[:3] == (status.st_size, status.st_mtime_ns, status.st_ino)
+    @classmethod
+    def of(cls, status: os.stat_result, sha256: str) -> Self:
+        """Return the entry of a file with this status and digest."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, sha256)
 
 
 class _File(BaseModel):
@@ -83,14 +86,13 @@ class ImageMemo:
         if not self._changed:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.partial")
         content = {"format": "image digests 1", "files": self._entries}
-        partial.write_text(json.dumps(content, sort_keys=True), encoding="ascii")
-        os.replace(partial, path)
+        with atomic_file(path) as partial:
+            partial.write_text(json.dumps(content, sort_keys=True), encoding="ascii")
         self._changed = False
 
     def sha256(self, path: Path) -> str:
-        """Return the SHA-256 of a file, hex; read only if the file is new or its size, time or inode changed.
+        """Return the SHA-256 of a file, hex; the file is read only if it is new or its size, time or inode changed.
 
         Raises:
             ImageFault: The file cannot be read, or is no regular file.
@@ -98,11 +100,11 @@ class ImageMemo:
         key, start = os.path.abspath(path), time.time_ns()
         status = _status(path)  # before the file is read: an edit that comes later changes the time
         entry = self._entries.get(key)
-        if entry is not None and status is not None and entry.is_of(status):
+        if entry is not None and status is not None and entry == _Entry.of(status, entry.sha256):
             return entry.sha256
         sha256 = hashlib.sha256(read_bytes(path)).hexdigest()
         if status is not None and status.st_mtime_ns < start - RACY_NS:
-            self._entries[key] = _Entry(status.st_size, status.st_mtime_ns, status.st_ino, sha256)
+            self._entries[key] = _Entry.of(status, sha256)
             self._changed = True
         elif self._entries.pop(key, None) is not None:
             self._changed = True

@@ -49,8 +49,8 @@ def find_sources(data: Path, config: DataConfig) -> Sources:
         MatcherError: There is no such path, no training table in the folder or more than one of a kind, or no such
             image folder.
     """
-    train = find_source(data, config)
-    return Sources(train, _in_folder(data, config, "test") if has_test(data) else None)
+    train, tables = find_source(data, config), _tables(data, "test")
+    return Sources(train, _in_folder(data, config, "test", tables) if tables else None)
 
 
 def find_source(data: Path, config: DataConfig, *, test: bool = False) -> Source:
@@ -65,7 +65,9 @@ def find_source(data: Path, config: DataConfig, *, test: bool = False) -> Source
         MatcherError: There is no such path, no table in the folder or more than one, or no such image folder.
     """
     if os.path.isdir(data):
-        return _in_folder(data, config, "test" if test and has_test(data) else "train")
+        if test and (tables := _tables(data, "test")):
+            return _in_folder(data, config, "test", tables)
+        return _in_folder(data, config, "train", _tables(data, "train"))
     if not os.path.exists(data):
         raise MatcherError(f"{data}: no such file or folder")
     kind = data.name[: -len(ending(data) or "")]
@@ -88,9 +90,8 @@ def has_test(data: Path) -> bool:
     return bool(_tables(data, "test"))
 
 
-def _in_folder(folder: Path, config: DataConfig, kind: str) -> Source:
-    """Return the source of one kind, `train` or `test`, in a folder in Kaggle layout."""
-    tables = _tables(folder, kind)
+def _in_folder(folder: Path, config: DataConfig, kind: str, tables: list[Path]) -> Source:
+    """Return the source of one kind, `train` or `test`, in a folder in Kaggle layout that holds these tables of it."""
     if not tables:
         raise MatcherError(f"{folder}: no {kind}.csv in it (nor {', '.join(f'{kind}{e}' for e in ENDINGS[1:])})")
     if len(tables) > 1:
@@ -99,6 +100,7 @@ def _in_folder(folder: Path, config: DataConfig, kind: str) -> Source:
 
 
 def _tables(folder: Path, kind: str) -> list[Path]:
+    """Return the tables of one kind that a folder holds, whatever their format; none where it is no folder."""
     paths = [folder / f"{kind}{end}" for end in ENDINGS]
     return [path for path in paths if os.path.exists(path)]
 

@@ -1,1 +1,1 @@
-"""Measures of matches and of embeddings."""
+"""Metrics of matches and of embeddings."""

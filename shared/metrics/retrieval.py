@@ -1,15 +1,16 @@
-"""How good embeddings are by themselves at finding listings of the same label group.
+"""Retrieval metrics: how well embeddings alone find listings of the same label group.
 
-Three figures, each of them falling as the pool grows, so its size stands beside them:
+There are three metrics. All of them fall as the pool grows, so its size stands beside them:
 
 1. Recall@1 (Oh Song et al., arXiv 1511.06452, section 5): is the nearest other listing of the same group?
-2. mAP@20: the average precision of the 20 nearest others. MAP@R (Musgrave et al., arXiv 2003.08505, section 4.1), but
-   over 20 ranks for every listing, as the task asks for lists, and divided by what a perfect list would reach.
-3. Row F1: the competition's metric where the best threshold on cosine is all that decides.
+2. mAP@20: the average precision of the 20 nearest others. This is MAP@R (Musgrave et al., arXiv 2003.08505, section
+   4.1), but over 20 ranks for every listing, because the task asks for lists, and divided by the value of a perfect
+   list.
+3. Row F1: the competition's metric if only the best threshold on cosine decides.
 
-Neighbors are the exact ones of `shared.search.exact`; a listing of similarity zero or less is nobody's neighbor. In a
-list, of equal similarities those of other groups come first: the figures depend on no order of rows, and embeddings
-that cannot tell listings apart do not profit.
+The neighbors are the exact ones of `shared.search.exact`; a listing with a similarity of zero or less is no neighbor.
+Among equal similarities in a list, listings of other groups come first. So the metrics do not depend on the order of
+rows, and embeddings that cannot distinguish listings gain nothing.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.metrics.matching import group_sizes, midways, same_group, set_scores
+from shared.metrics.matching import group_sizes, midways, same_product, set_scores
 from shared.schema import Candidates, Embeddings, Flags, Rows
 from shared.search.exact import nearest
 
-NEIGHBORS = 50  # nearest listings of each that may become its matches
-DEPTH = 20  # ranks that mAP looks at
-NO_MATCH = 1.01  # a threshold that no cosine reaches, whatever rounding did to the norms
+NEIGHBORS = 50  # nearest listings that may become matches, per listing
+DEPTH = 20  # ranks that count for mAP
+NO_MATCH = 1.01  # a threshold above any cosine, even one with rounding errors
 DECIMALS = 9  # sums of F1 that agree to this many decimals are equal
 
 Index = NDArray[np.int64]
@@ -35,18 +36,19 @@ Index = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Retrieval:
-    """What was measured on one pool.
+    """The retrieval metrics of one pool.
 
     Attributes:
-        pool_size: Listings that were searched, those without a label or without evidence included.
-        recall_at_1: Share of the listings whose nearest other listing is of their group, in [0, 1]. Over the listings
-            whose group has another one in the pool, those without evidence included; NaN where there is none.
+        pool_size: Number of listings that were searched, with those that have no label or no evidence.
+        recall_at_1: Share of the listings whose nearest other listing is of their group, in [0, 1]. It is taken over
+            the listings whose group has another one in the pool, with those that have no evidence; NaN if there is
+            none.
         map_at_20: Mean average precision within the 20 nearest others, divided by min(20, others of the group), in
             [0, 1]; over the same listings.
-        row_f1: Mean row F1 at the threshold, over all labeled listings, in [0, 1]; NaN where there is none.
-        threshold: The one with the best row F1: a pair matches when its cosine is at or above. Midway between two
-            neighboring distinct similarities or, for the lowest, between the least one and 0. `NO_MATCH` where it is
-            best to match nothing. Of equals the highest.
+        row_f1: Mean row F1 at the threshold, over all labeled listings, in [0, 1]; NaN if there is none.
+        threshold: The threshold with the best row F1; a pair with a cosine at or above it matches. It is midway
+            between two neighboring distinct similarities or, for the lowest, between the lowest similarity and 0;
+            `NO_MATCH` where it is best to match nothing. Of equals the highest.
     """
 
     pool_size: int
@@ -56,38 +58,44 @@ class Retrieval:
     threshold: float
 
     def to_json(self) -> dict[str, float | None]:
-        """The figures by name; None for NaN, which JSON does not have."""
+        """Return the metrics by name; None for NaN, which JSON does not have."""
         return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
 
 
 def retrieval(vectors: Embeddings, codes: NDArray[np.integer]) -> Retrieval:
-    """Judge the embeddings of a pool against labels.
+    """Return the retrieval metrics of the embeddings of a pool.
 
     Args:
-        vectors: Of the pool. A listing without evidence has no neighbors, which counts as a miss.
-        codes: Label group of each listing as by `label_codes`, int [n]; one of -1 is not judged and
-            belongs to no group, but is searched like any other.
+        vectors: Embeddings of the pool. A listing without evidence has no neighbors, which counts as a miss.
+        codes: Label code of each listing, int [n]. A listing with code -1 has no label: it does not count, but it is
+            searched like any other.
+
+    Examples:
+        >>> vectors = np.array([[1, 0], [0.8, 0.6], [0, 1]], dtype=np.float32)
+        >>> metrics = retrieval(Embeddings(vectors, np.ones(3, dtype=bool)), np.array([0, 0, 1]))
+        >>> metrics.recall_at_1, metrics.row_f1, round(metrics.threshold, 3)
+        (1.0, 1.0, 0.7)
     """
     return retrieval_of(nearest(vectors, NEIGHBORS, np), codes)
 
 
 def retrieval_of(candidates: Candidates, codes: NDArray[np.integer]) -> Retrieval:
-    """The same of neighbors as `nearest` gives them: at least `DEPTH` a listing, all similarities above zero."""
+    """Return the same for neighbors as `nearest` returns them: at least `DEPTH` per listing, similarities above 0."""
     recall, precision = _list_scores(candidates, codes)
     threshold = _best_threshold(candidates, codes)
     return Retrieval(candidates.n, recall, precision, row_f1_at(candidates, codes, threshold), threshold)
 
 
 def row_f1_at(candidates: Candidates, codes: NDArray[np.integer], threshold: float) -> float:
-    """Mean row F1 of a pool at a threshold, such as the best one of another pool.
+    """Return the mean row F1 of a pool at a threshold, such as the best threshold of another pool.
 
     Args:
-        candidates: Pairs that may match: those of which one listing is among the `NEIGHBORS` nearest of the other.
-        codes: Label group of each listing, int [n]; -1 where not labeled.
-        threshold: A pair matches when its cosine is at or above.
+        candidates: Pairs of which one listing is among the `NEIGHBORS` nearest of the other.
+        codes: Label code of each listing, int [n]; -1 where there is no label.
+        threshold: A pair with a cosine at or above it matches.
 
     Returns:
-        The mean over the labeled listings, in [0, 1]; NaN where there is none.
+        The mean over the labeled listings, in [0, 1]; NaN if there is none.
     """
     kept = candidates.similarity >= np.float64(threshold)  # not rounded to float32
     left, right = candidates.left[kept], candidates.right[kept]
@@ -96,11 +104,11 @@ def row_f1_at(candidates: Candidates, codes: NDArray[np.integer], threshold: flo
 
 
 def _list_scores(candidates: Candidates, codes: NDArray[np.integer]) -> tuple[float, float]:
-    """Recall@1 and mAP@20."""
+    """Return Recall@1 and mAP@20."""
     pair = np.concatenate([np.flatnonzero(candidates.rank_left), np.flatnonzero(candidates.rank_right)])
     sides = np.repeat([0, 1], [np.count_nonzero(candidates.rank_left), np.count_nonzero(candidates.rank_right)])
     listing = np.where(sides == 0, candidates.left[pair], candidates.right[pair])
-    same = same_group(codes, candidates.left, candidates.right)[pair]
+    same = same_product(candidates.left, candidates.right, codes)[pair]
     order = np.lexsort((same, -candidates.similarity[pair], listing))
     listing, same = listing[order], same[order]
     place, hits = _running(listing, same, candidates.n)
@@ -113,10 +121,10 @@ def _list_scores(candidates: Candidates, codes: NDArray[np.integer]) -> tuple[fl
 
 
 def _best_threshold(candidates: Candidates, codes: NDArray[np.integer]) -> float:
-    """The threshold with the best mean row F1, of all that make a difference.
+    """Return the threshold with the best mean row F1, of all that select different pairs.
 
-    Pairs become matches one after the other, by falling similarity. What each adds to the F1 of its two listings is
-    known from the matches these have by then, so one sort gives the whole curve: O(p log p) for p pairs.
+    Pairs become matches one after the other, by falling similarity. The F1 that each pair adds to its two listings
+    follows from the matches these have by then, so one sort gives the whole curve: O(p log p) for p pairs.
     """
     order = np.argsort(-candidates.similarity, kind="stable")
     left, right, similarity = candidates.left[order], candidates.right[order], candidates.similarity[order]
@@ -127,12 +135,12 @@ def _best_threshold(candidates: Candidates, codes: NDArray[np.integer]) -> float
 
 
 def _gains(left: Rows, right: Rows, codes: NDArray[np.integer]) -> NDArray[np.float64]:
-    """What each pair adds to the sum of row F1 when pairs become matches in this order, float64 [p]."""
+    """Return what each pair adds to the sum of row F1 when pairs become matches in this order, float64 [p]."""
     pair = np.tile(np.arange(len(left)), 2)
     listing = np.concatenate([left, right])
     order = np.lexsort((pair, listing))
     listing, pair = listing[order], pair[order]
-    same = same_group(codes, left, right)[pair]
+    same = same_product(left, right, codes)[pair]
     place, hits = _running(listing, same, len(codes))
     true = group_sizes(codes)[listing]
     before, after = 2 * (1 + hits - same) / (1 + place + true), 2 * (1 + hits) / (2 + place + true)
@@ -140,12 +148,12 @@ def _gains(left: Rows, right: Rows, codes: NDArray[np.integer]) -> NDArray[np.fl
 
 
 def _running(listing: Rows, same: Flags, n: int) -> tuple[Index, Index]:
-    """Place of each entry in its listing's list, from 0, and how many up to and with it are of the same group.
+    """Return the place of each entry in its listing's list, from 0, and the number of hits up to and with it.
 
     Args:
-        listing: Whose list an entry is of, int [m], rising.
-        same: Whether it is of the same group, bool [m].
-        n: Listings in the pool.
+        listing: The listing whose list an entry is in, int [m], rising.
+        same: Whether the entry is of that listing's group, a hit, bool [m].
+        n: Number of listings in the pool.
     """
     counts = np.bincount(listing, minlength=n)
     start = (np.cumsum(counts) - counts)[listing]
@@ -153,9 +161,9 @@ def _running(listing: Rows, same: Flags, n: int) -> tuple[Index, Index]:
     return np.arange(len(listing)) - start, before[1:] - before[start]
 
 
-def _sums(at: Index | Rows, values: NDArray[Any], n: int) -> NDArray[np.float64]:
-    """Sum of the values at each of n places, float64 [n]."""
-    return np.asarray(np.bincount(at, weights=values, minlength=n), dtype=np.float64)
+def _sums(index: Index | Rows, values: NDArray[Any], n: int) -> NDArray[np.float64]:
+    """Return the sum of the values with each index, float64 [n]."""
+    return np.asarray(np.bincount(index, weights=values, minlength=n), dtype=np.float64)
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -77,7 +77,7 @@ class Command:
         """
         signal.signal(signal.SIGTERM, _interrupt)
         try:
-            with processes.joined():
+            with processes.connect():
                 self._do(argv)
         except MatcherError as error:
             return _fail(str(error), error.exit_code)

@@ -57,8 +57,7 @@ def bring_up_to_date(
 def bring_stage_up_to_date(run: RunFolder, settings: Settings, stage: Stage, *, redo: bool = False) -> Path:
     """Do or skip one stage, whose inputs are there; return its folder."""
     final, key = run.folder / stage.name, stage_key(run, settings, stage)
-    if any(path.is_symlink() for path in (final, _beside(final, WORK), _beside(final, OLD))):
-        raise MatcherError(f"{final} is a link; a stage's folder must be a folder of the run: remove the link")
+    _require_folders(final)
     _finish_killed(final)
     manifest = run.manifest(stage.name)
     if not redo and manifest and digest(manifest["key"]) == digest(key) and run.is_sound(stage.name):
@@ -120,6 +119,18 @@ def _versions() -> dict[str, str]:
 
 def _beside(final: Path, ending: str) -> Path:
     return final.with_name(final.name + ending)
+
+
+def _require_folders(final: Path) -> None:
+    """Refuse a link or a file in place of a stage's folder, so that nothing outside of the run is written or removed.
+
+    Raises:
+        MatcherError: There is one.
+    """
+    for path in (final, _beside(final, WORK), _beside(final, OLD)):
+        if path.is_symlink() or path.is_file():
+            what = "link" if path.is_symlink() else "file"
+            raise MatcherError(f"{path} is a {what}; a stage's folder must be a folder of the run: remove the {what}")
 
 
 def _finish_killed(final: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from shared.artifacts import atomic_file
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -26,12 +27,11 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
         facts: JSON-compatible values.
     """
     contiguous = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
-    temporary = path.with_name(path.name + ".part")
-    # One entry: safetensors does not fix the order of several, and the same content should give the same bytes.
-    save_file(contiguous, temporary, {"about": json.dumps({"facts": dict(facts), "sha256": _digest(contiguous)})})
-    with temporary.open("r+b") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    about = {
+        "about": json.dumps({"facts": dict(facts), "sha256": _digest(contiguous)})
+    }  # one entry: their order varies
+    with atomic_file(path) as partial:
+        save_file(contiguous, partial, about)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 
+from shared.artifacts import atomic_file, read_json, write_json
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError
 from shared.schema import Embeddings, Flags, Floats
@@ -100,9 +100,9 @@ class Encoder(nn.Module):
             facts: JSON-compatible values from which the encoder can be built again.
         """
         weights = {name: tensor.detach().to("cpu").contiguous() for name, tensor in self.state_dict().items()}
-        _replace(folder / "encoder.safetensors", lambda path: save_file(weights, path))
-        text = json.dumps(dict(facts), indent=2, sort_keys=True) + "\n"
-        _replace(folder / "encoder.json", lambda path: path.write_text(text, encoding="utf-8"))
+        with atomic_file(folder / "encoder.safetensors") as partial:
+            save_file(weights, partial)
+        write_json(folder / "encoder.json", dict(facts))
 
     def load(self, folder: Path) -> None:
         """Load the weights that `save` wrote.
@@ -161,10 +161,7 @@ def read_facts(folder: Path | None, branch: str) -> dict[str, Any]:
     if folder is None:
         raise ArtifactError(f"the {branch} branch needs an encoder; run: python -m branches.{branch}.train")
     path = folder / "encoder.json"
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path} cannot be read ({error}); train the branch again") from error
+    facts = read_json(path, "train the branch again")
     if facts.get("branch") != branch:
         raise ArtifactError(f"{path} is an encoder of branch {facts.get('branch')}, not {branch}")
     return facts
@@ -248,9 +245,3 @@ def spread(vectors: Floats, rows: NDArray[np.int64], content: NDArray[np.int64],
     embeddings = np.zeros((listings, vectors.shape[1]), dtype=np.float32)
     embeddings[rows] = vectors[content]
     return Embeddings(embeddings, np.any(embeddings, axis=1))
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(path.name + ".part")
-    write(temporary)
-    temporary.replace(path)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Self
+
+from shared.artifacts import atomic_file
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -94,13 +95,9 @@ def _keep_lines(path: Path, last_step: int) -> None:
     """Keep only the complete lines up to a step, atomically; 0 keeps none."""
     if not path.exists():
         return
-    partial = path.with_name(path.name + ".partial")
-    with path.open("rb") as old, partial.open("wb") as new:
+    with atomic_file(path) as partial, path.open("rb") as old, partial.open("wb") as new:
         if last_step > 0:
             new.writelines(line for line in old if _is_kept(line, last_step))
-        new.flush()
-        os.fsync(new.fileno())
-    partial.replace(path)
 
 
 def _is_kept(line: bytes, last_step: int) -> bool:

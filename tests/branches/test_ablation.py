@@ -1,94 +1,99 @@
-"""The ablation: who is trained on what, who is judged by whom, and what the table says."""
+"""The ablation: who is trained on what, who judges whom, and what the table says."""
 
 import json
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from branches import ablation
-from branches.ablation import FIGURES, main_ablate, table
+from branches import ablation, registry
+from branches.ablation import AS_SET, COMMON, METRICS, main, table
+from branches.registry import FolderBranch
+from shared.metrics.retrieval import retrieval_of, row_f1_at
 from shared.schema import Embeddings
 
 VARIANTS = {
     "own labels": {"extra": []},
-    "no memory": {"memory_size": 0},
+    "more dropout": {"dropout": 0.5},
     "embedded more at a time": {"embed_batch": 7},
 }
 
 
-def figures(**values):
+def metrics(**values):
     return {"recall_at_1": 0.5, "map_at_20": 0.5, "row_f1": 0.5, "pool_size": 20} | values
 
 
-def test_the_table_gives_means_and_paired_differences():
+def test_table_of_means_and_paired_differences():
     measured = {
-        "the recipe": [figures(row_f1=0.5), figures(row_f1=0.7)],
-        "no memory": [figures(row_f1=0.4, recall_at_1=0.4), figures(row_f1=0.64)],
+        AS_SET: [metrics(row_f1=0.5), metrics(row_f1=0.7)],
+        "more dropout": [metrics(row_f1=0.4, recall_at_1=0.4), metrics(row_f1=0.64)],
     }
     assert table(measured).splitlines() == [
         "| | Recall@1 | mAP@20 | row F1 | difference in row F1 |",
         "|---|---|---|---|---|",
-        "| the recipe | 0.500 | 0.500 | 0.600 |  |",
-        "| no memory | 0.450 | 0.500 | 0.520 | -0.080 ± 0.028 |",
+        "| the settings as they are | 0.500 | 0.500 | 0.600 |  |",
+        "| more dropout | 0.450 | 0.500 | 0.520 | -0.080 ± 0.028 |",
     ]
 
 
 @pytest.fixture
 def command(demo_folder, tmp_path, monkeypatch, capsys):
-    """Runs the command with trainings that only write down what they were given."""
+    """Runs the command with trainings that only write down their arguments."""
     trainings = []
 
-    def train(name, catalog, component, config, compute, out):
-        trainings.append((set(catalog.ids), config.memory_size, compute.seed))
-        save_file({"seed": np.array([compute.seed, config.memory_size])}, out / "encoder.safetensors")
+    class Embedder:
+        def __init__(self, encoder):
+            self.trained_on = set(json.loads((encoder / "ids.json").read_text()))
+            self.seed, self.spread = load_file(encoder / "encoder.safetensors")["settings"]
+
+        def transform(self, listings):
+            assert not self.trained_on & set(listings.ids)
+            codes = np.unique(listings.labels.astype(str), return_inverse=True)[1]
+            noise = np.random.default_rng(int(self.seed)).normal(size=(len(listings), 64))
+            vectors = noise / (1 + self.spread) + np.eye(64)[codes % 64] * 3
+            vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+            return Embeddings(vectors, np.ones(len(listings), dtype=bool))
+
+    def train(branch, catalog, components, config, compute, out):
+        trainings.append((set(catalog.ids), config.dropout, compute.seed))
+        save_file({"settings": np.array([compute.seed, config.dropout])}, out / "encoder.safetensors")
         (out / "ids.json").write_text(json.dumps(sorted(catalog.ids)))
         return {}
 
-    def embed(name, catalog, encoder, config, compute):
-        assert not set(json.loads((encoder / "ids.json").read_text())) & set(catalog.ids)
-        seed, memory = load_file(encoder / "encoder.safetensors")["seed"]
-        codes = np.unique(catalog.labels.astype(str), return_inverse=True)[1]
-        vectors = np.random.default_rng(seed).normal(size=(len(catalog), 64)) / (2 if memory else 1)
-        vectors += np.eye(64)[codes % 64] * 3
-        vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-        return Embeddings(vectors, np.ones(len(catalog), dtype=bool))
-
-    monkeypatch.setattr(ablation, "train_encoder", train)
-    monkeypatch.setattr(ablation, "embed_with", embed)
+    monkeypatch.setattr(FolderBranch, "train", train)
+    monkeypatch.setattr(FolderBranch, "fit", lambda branch, pool, encoder, config, compute: Embedder(encoder))
+    monkeypatch.setattr(ablation, "COMMON", VARIANTS)
     run = tmp_path / "run"
 
     def call(*arguments):
         trainings.clear()
-        monkeypatch.setattr(sys, "argv", ["x", "--run", str(run), "--data", str(demo_folder), *arguments])
-        code = main_ablate("distilbert", VARIANTS)
+        code = main(["distilbert", "--run", str(run), "--data", str(demo_folder), *arguments])
         return code, list(trainings), capsys.readouterr()
 
-    call.run = run
+    call.run = run  # type: ignore[attr-defined]
     return call
 
 
 def test_each_half_is_judged_by_the_encoder_of_the_other(command):
     code, trainings, output = command("--splits", "2")
     assert code == 0
-    assert [(memory, seed) for _, memory, seed in trainings] == [(m, s) for m in (1024, 0) for s in (0, 0, 1, 1)]
+    assert [(dropout, seed) for _, dropout, seed in trainings] == [(d, s) for d in (0, 0.5) for s in (0, 0, 1, 1)]
     for first, second in zip(trainings[::2], trainings[1::2], strict=True):
         assert len(first[0] | second[0]) == 40
         assert not first[0] & second[0]
     assert trainings[0][0] != trainings[2][0]  # another seed, another split
-    measured = json.loads((command.run / "distilbert" / "ablation" / "figures.json").read_text())
-    assert {name: len(found) for name, found in measured.items()} == dict.fromkeys(
-        ["the recipe", "no memory", "embedded more at a time"], 4
+    measured = json.loads((command.run / "distilbert" / "ablation" / "metrics.json").read_text())
+    assert {name: len(halves) for name, halves in measured.items()} == dict.fromkeys(
+        [AS_SET, "more dropout", "embedded more at a time"], 4
     )
-    assert measured["no memory"] != measured["the recipe"]
-    assert measured["embedded more at a time"] == measured["the recipe"]  # the same encoders, embedded again
+    assert measured["more dropout"] != measured[AS_SET]
+    assert measured["embedded more at a time"] == measured[AS_SET]  # the same encoders, embedded again
     assert table(measured) in output.out
     assert "2 splits" in output.out
 
 
-def test_what_is_measured_is_not_measured_again(command):
+def test_second_call_trains_and_measures_what_is_new(command):
     command()
     code, trainings, output = command("--splits", "2")
     assert (code, len(trainings)) == (0, 4)
@@ -96,22 +101,20 @@ def test_what_is_measured_is_not_measured_again(command):
     assert command("--splits", "2")[1] == []
 
 
-def test_the_threshold_of_a_half_comes_from_the_other(command, monkeypatch):
+def test_threshold_of_a_half_comes_from_the_other(command, monkeypatch):
     used = []
-    judged = ablation.row_f1_at
     monkeypatch.setattr(
-        ablation, "row_f1_at", lambda v, c, threshold: used.append(threshold) or judged(v, c, threshold)
+        ablation, "row_f1_at", lambda v, c, threshold: used.append(threshold) or row_f1_at(v, c, threshold)
     )
     best = []
-    searched = ablation.retrieval_of
-    monkeypatch.setattr(ablation, "retrieval_of", lambda v, c: best.append(searched(v, c)) or best[-1])
-    command("--only", "no memory")
+    monkeypatch.setattr(ablation, "retrieval_of", lambda v, c: best.append(retrieval_of(v, c)) or best[-1])
+    command("--only", "more dropout")
     assert len(best) == len(used) == 4
-    assert used == [best[at].threshold for at in (1, 0, 3, 2)]
+    assert used == [best[half].threshold for half in (1, 0, 3, 2)]
     assert best[0].threshold != best[1].threshold
 
 
-def test_extra_data_takes_part_but_for_what_the_other_half_holds(command, tmp_path, demo_catalog):
+def test_extra_data_without_what_the_other_half_holds(command, tmp_path, demo_catalog):
     titles, ids = demo_catalog.titles, demo_catalog.ids
     pairs = {"title_1": [titles[0], "a thing"], "title_2": ["what nobody sells", "another thing"], "label": [1, 1]}
     pd.DataFrame(pairs).to_csv(tmp_path / "pairs.csv", index=False)
@@ -122,29 +125,45 @@ def test_extra_data_takes_part_but_for_what_the_other_half_holds(command, tmp_pa
     assert "own labels, extra = []" in output.out
 
 
-def test_one_variant_alone_and_no_such_variant(command):
-    code, trainings, _ = command("--only", "no memory")
+def test_one_variant_and_unknown_variant(command):
+    code, trainings, _ = command("--only", "more dropout")
     assert (code, len(trainings)) == (0, 4)
-    code, trainings, output = command("--only", "no menory")
+    code, trainings, output = command("--only", "more dropuot")
     assert (code, trainings) == (2, [])
-    assert "there is no variant 'no menory'; there are: own labels; no memory; embedded more at a time" in output.err
+    assert (
+        "there is no variant 'more dropuot'; there are: own labels; more dropout; embedded more at a time" in output.err
+    )
 
 
-@pytest.mark.parametrize("branch", ["image", "distilbert"])
-def test_every_variant_of_a_branch_has_sound_settings_that_differ(branch):
-    from importlib import import_module
-
-    config = import_module(f"branches.{branch}.config").Config
-    variants = import_module(f"branches.{branch}.ablate").VARIANTS
+@pytest.mark.parametrize("name", ["image", "distilbert"])
+def test_variants_of_a_branch_have_valid_settings_that_differ(name):
+    config = registry.get(name).Config
+    variants = {**COMMON, **config.variants}
     with_extra = config(extra=["more.csv"])
-    made = [with_extra.model_copy(update=changes).cache_key("embed") for changes in variants.values()]
-    assert all(values != with_extra.cache_key("embed") for values in made)
+    changed = [with_extra.model_copy(update=changes).cache_key("embed") for changes in variants.values()]
+    assert all(values != with_extra.cache_key("embed") for values in changed)
     assert all(config(**changes) for changes in variants.values())
-    assert len({json.dumps(values) for values in made}) == len(variants)
-    assert set(FIGURES) == {"recall_at_1", "map_at_20", "row_f1"}
+    assert len({json.dumps(values) for values in changed}) == len(variants)
+    assert set(METRICS) == {"recall_at_1", "map_at_20", "row_f1"}
 
 
-def test_no_split_at_all_is_a_users_mistake(command):
+@pytest.mark.parametrize(("arguments", "code"), [([], 2), (["tfidf"], 2), (["imgae"], 2), (["--help"], 0)])
+def test_without_a_branch_that_learns_the_usage_is_shown(arguments, code, capsys):
+    assert main(arguments) == code
+    assert capsys.readouterr().err == "usage: python -m branches.ablation {distilbert,image} [--help]\n"
+
+
+def test_help_of_a_branch(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["image", "--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith("usage: python -m branches.ablation image")
+    assert "--only VARIANT" in text
+    assert "--image.epochs=" in text
+
+
+def test_no_split_is_refused(command):
     code, trainings, output = command("--splits", "0")
     assert (code, trainings) == (2, [])
     assert "--splits 0: at least one split is needed" in output.err

@@ -6,12 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import branches.image.embed
-import branches.image.train
-from branches.benchmark import fastest_s, measure, recorded, some_products
+from branches import registry
+from branches.benchmark import fastest_s, main, measure, recorded, some_products
 from branches.image.config import Config
 from shared.errors import MatcherError
-from shared.pipeline.run import ROOT
 
 TINY = {
     "image": ["--image.size=32", "--image.embed_size=32", "--image.batch_size=8", "--image.embed_batch=8"],
@@ -19,13 +17,16 @@ TINY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("branch", TINY)
-def test_the_command_prints_both_loops_beside_the_bare_network(branch, demo_folder, tmp_path):
-    command = [sys.executable, "-m", f"branches.{branch}.speed", "--run", tmp_path / "run", "--data", demo_folder]
+def test_command_prints_both_loops_and_the_bare_network(branch, demo_folder, tmp_path, pytestconfig):
+    command = [sys.executable, "-m", "branches.benchmark", branch, "--run", tmp_path / "run", "--data", demo_folder]
     options = ["--listings=16", "--repeats=1", "--compute.threads=1", "--compute.device=cpu", *TINY[branch]]
-    said = subprocess.run([*command, *options], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    assert f"{branch}, 16 listings, cpu, 1 CPU threads:" in said
-    lines = re.findall(r"(embed|train) ([\d.]+) listings/s, bare (forward|step) ([\d.]+), ratio ([\d.]+)", said)
+    output = subprocess.run(
+        [*command, *options], cwd=pytestconfig.rootpath, check=True, capture_output=True, text=True
+    ).stdout
+    assert f"{branch}, 16 listings, cpu, 1 CPU threads:" in output
+    lines = re.findall(r"(embed|train) ([\d.]+) listings/s, bare (forward|step) ([\d.]+), ratio ([\d.]+)", output)
     assert [(loop, bare) for loop, _, bare, _, _ in lines] == [("embed", "forward"), ("train", "step")]
     for _, rate, _, bare, ratio in lines:
         assert float(ratio) == pytest.approx(float(rate) / float(bare), abs=0.02)
@@ -35,14 +36,14 @@ def test_the_command_prints_both_loops_beside_the_bare_network(branch, demo_fold
     ]
 
 
-def test_without_evidence_there_is_nothing_to_time(catalog_of, one_thread):
+def test_listings_without_evidence_are_refused(catalog_of, one_thread):
     listings = catalog_of(4, title=["a", "b", "c", "d"], label_group=["g", "g", "h", "h"])
     components = np.array([0, 0, 1, 1], dtype=np.int32)
     with pytest.raises(MatcherError, match="too few listings with this branch's evidence"):
-        measure(listings, components, branches.image.train, branches.image.embed, Config(), one_thread, 1)
+        measure(listings, components, registry.get("image"), Config(), one_thread, 1)
 
 
-def test_a_recorded_call_can_be_made_again_and_the_function_is_put_back():
+def test_recorded_call_is_repeatable():
     seen = []
     owner = SimpleNamespace(add=lambda a, *, b: seen.append(a + b))
     original = owner.add
@@ -53,7 +54,7 @@ def test_a_recorded_call_can_be_made_again_and_the_function_is_put_back():
     assert (seen, len(calls)) == ([3, 3], 1)
 
 
-def test_works_take_turns_and_the_fastest_round_counts(monkeypatch):
+def test_fastest_round_counts(monkeypatch):
     clock, order = [0.0], []
     monkeypatch.setattr("branches.benchmark.time.perf_counter", lambda: clock[0])
 
@@ -66,10 +67,33 @@ def test_works_take_turns_and_the_fastest_round_counts(monkeypatch):
     assert order == ["a", "b"] * 3
 
 
-def test_a_sample_keeps_components_whole_but_for_the_last():
+def test_sample_keeps_components_whole_but_for_the_last():
     components = np.repeat(np.arange(10, dtype=np.int32), 3)
     rows = some_products(components, 8, seed=1)
     assert sorted(np.bincount(components[rows]).tolist(), reverse=True)[:3] == [3, 3, 2]
     assert (np.diff(rows) > 0).all()
     assert some_products(components, 8, seed=2).tolist() != rows.tolist()
     assert len(some_products(components, 99, seed=0)) == 30
+
+
+@pytest.mark.parametrize(("arguments", "code"), [([], 2), (["tfidf"], 2), (["imgae"], 2), (["--help"], 0)])
+def test_without_a_branch_that_learns_the_usage_is_shown(arguments, code, capsys):
+    assert main(arguments) == code
+    assert capsys.readouterr().err == "usage: python -m branches.benchmark {distilbert,image} [--help]\n"
+
+
+def test_help_of_a_branch(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["image", "--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith("usage: python -m branches.benchmark image")
+    assert "--listings" in text
+    assert "--image.embed_size=" in text
+
+
+@pytest.mark.parametrize("option", ["--listings=0", "--repeats=0"])
+def test_counts_below_one_are_refused(option, tmp_path, capsys):
+    assert main(["image", "--run", str(tmp_path / "run"), option]) == 2
+    assert "--listings and --repeats must be at least 1" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "catalog").exists()

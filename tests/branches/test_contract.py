@@ -1,11 +1,9 @@
 """What `branches/stages.py` asks of a branch, checked on every branch that there is."""
 
-import inspect
 import json
 import socket
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib import import_module
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +12,13 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from branches.stages import learns
+from branches import registry
+from branches.base import BranchConfig, Embedder
+from branches.candidates import propose
 from shared.catalog.split import components
 from shared.compute import ComputeConfig
-from shared.config import ConfigSection
 from shared.errors import ArtifactError
-from shared.pipeline.settings import branch_names, section_classes
 from shared.schema import Candidates, Catalog, Embeddings
-from shared.search.exact import Known
 
 TINY = {"size": 64, "embed_size": 64, "dim": 16, "epochs": 1, "batch_size": 16, "embed_batch": 8, "neighbors": 4}
 BARE = (0, 17, 39)  # rows of listings with neither title nor picture
@@ -43,30 +40,33 @@ def pool(demo_catalog: Catalog) -> Catalog:
 
 
 @dataclass(frozen=True)
-class Branch:
+class Trained:
     """A branch with tiny settings, its encoder trained if it has one."""
 
     name: str
-    config: ConfigSection
+    config: BranchConfig
     compute: ComputeConfig
     encoder: Path | None
 
-    def step(self, name: str) -> Callable[..., Any]:
-        return getattr(import_module(f"branches.{self.name}.{name}"), name)  # type: ignore[no-any-return]
+    @property
+    def learns(self) -> bool:
+        return registry.get(self.name).learns
 
-    def with_neighbors(self, k: int) -> "Branch":
-        assert "neighbors" in type(self.config).model_fields
-        return Branch(self.name, self.config.model_copy(update={"neighbors": k}), self.compute, self.encoder)
+    def with_neighbors(self, k: int) -> "Trained":
+        return replace(self, config=self.config.model_copy(update={"neighbors": k}))
 
-    def train(self, catalog: Catalog, out: Path) -> dict[str, Any]:
+    def train(self, catalog: Catalog, out: Path) -> Mapping[str, Any]:
         out.mkdir()
-        return self.step("train")(catalog, components(catalog), self.config, self.compute, out)  # type: ignore[no-any-return]
+        return registry.get(self.name).train(catalog, components(catalog), self.config, self.compute, out)
+
+    def fit(self, pool: Catalog) -> Embedder:
+        return registry.get(self.name).fit(pool, self.encoder, self.config, self.compute)
 
     def embed(self, catalog: Catalog) -> Embeddings:
-        return self.step("embed")(catalog, self.encoder, self.config, self.compute)  # type: ignore[no-any-return]
+        return self.fit(catalog).transform(catalog)
 
     def candidates(self, embeddings: Embeddings) -> Candidates:
-        return self.step("candidates")(embeddings, self.config, self.compute)  # type: ignore[no-any-return]
+        return propose(embeddings, self.config, self.compute)
 
     def pairs(self, catalog: Catalog) -> Candidates:
         return self.candidates(self.embed(catalog))
@@ -83,27 +83,27 @@ def _no_network() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", params=branch_names())
+@pytest.fixture(scope="module", params=registry.names())
 def branch(
     request: pytest.FixtureRequest, pool: Catalog, one_thread: ComputeConfig, tmp_path_factory: pytest.TempPathFactory
-) -> Branch:
-    cls = section_classes()[request.param]
+) -> Trained:
+    cls = registry.get(request.param).Config
     config = cls(**{key: value for key, value in TINY.items() if key in cls.model_fields})
-    made = Branch(request.param, config, one_thread, None)
-    if not learns(request.param):
-        return made
+    branch = Trained(request.param, config, one_thread, None)
+    if not branch.learns:
+        return branch
     encoder = tmp_path_factory.mktemp(request.param) / "encoder"
-    made.train(pool, encoder)
-    return Branch(request.param, config, one_thread, encoder)
+    branch.train(pool, encoder)
+    return replace(branch, encoder=encoder)
 
 
 @pytest.fixture(scope="module")
-def embeddings(branch: Branch, pool: Catalog) -> Embeddings:
+def embeddings(branch: Trained, pool: Catalog) -> Embeddings:
     return branch.embed(pool)
 
 
 @pytest.fixture(scope="module")
-def found(branch: Branch, embeddings: Embeddings) -> Candidates:
+def found(branch: Trained, embeddings: Embeddings) -> Candidates:
     return branch.candidates(embeddings)
 
 
@@ -124,23 +124,20 @@ def by_id(made: Candidates, ids: NDArray[Any]) -> dict[frozenset[tuple[str, int]
     return {frozenset({(a, p), (b, q)}): s for a, b, p, q, s in zip(*(c.tolist() for c in columns), strict=True)}
 
 
-def test_each_step_has_the_signature_of_the_contract(branch: Branch) -> None:
-    expected = {
-        "embed": ["catalog", "encoder", "config", "compute"],
-        "candidates": ["embeddings", "config", "compute", "known"],
-        "train": ["catalog", "components", "config", "compute", "out"],
-    }
-    for step, names in expected.items():
-        if step != "train" or learns(branch.name):
-            assert list(inspect.signature(branch.step(step)).parameters) == names
+def test_branch_is_registered(branch: Trained) -> None:
+    member = registry.get(branch.name)
+    assert (member.name, registry.sections()[branch.name]) == (branch.name, member.Config)
+    assert issubclass(member.Config, BranchConfig)
+    assert member.Config().neighbors >= 1
+    assert 0 <= member.Config().minimum < 1
 
 
-def test_training_twice_writes_the_same_bytes_and_no_checkpoint(branch: Branch, pool: Catalog, tmp_path: Path) -> None:
+def test_train_twice_writes_the_same_bytes_and_no_checkpoint(branch: Trained, pool: Catalog, tmp_path: Path) -> None:
     if branch.encoder is None:
-        assert not learns(branch.name)
+        assert not branch.learns
         return
-    figures = branch.train(pool, tmp_path / "again")
-    assert json.loads(json.dumps(figures)) == figures
+    metrics = branch.train(pool, tmp_path / "again")
+    assert json.loads(json.dumps(metrics)) == metrics
     written = files(tmp_path / "again")
     assert written == files(branch.encoder)
     assert written
@@ -148,37 +145,40 @@ def test_training_twice_writes_the_same_bytes_and_no_checkpoint(branch: Branch, 
     assert not (tmp_path / "again" / "checkpoint").exists()
 
 
-def test_a_branch_that_learns_refuses_to_embed_without_its_encoder(
-    branch: Branch, pool: Catalog, tmp_path: Path
-) -> None:
+def test_fit_without_the_encoder_it_needs(branch: Trained, pool: Catalog, tmp_path: Path) -> None:
     if branch.encoder is None:
         return
     for encoder in (None, tmp_path):
         with pytest.raises(ArtifactError, match=f"branches.{branch.name}.train|train the branch"):
-            branch.step("embed")(pool, encoder, branch.config, branch.compute)
+            replace(branch, encoder=encoder).embed(pool)
 
 
-def test_embeddings_are_a_row_a_listing_and_say_nothing_without_evidence(embeddings: Embeddings) -> None:
+def test_embeddings_are_unit_rows(embeddings: Embeddings) -> None:
+    vectors = dense(embeddings)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1)[embeddings.present], 1, rtol=0, atol=1e-5)
+    assert not vectors[~embeddings.present].any()
+
+
+def test_embeddings_one_row_per_listing_absent_without_evidence(embeddings: Embeddings) -> None:
     assert isinstance(embeddings, Embeddings)
     assert len(embeddings) == 40
     assert not embeddings.present[list(BARE)].any()
     assert embeddings.present[list(PLAIN)].mean() > 0.9
 
 
-def test_embedding_twice_gives_the_same_bytes(
-    branch: Branch, pool: Catalog, embeddings: Embeddings, found: Candidates, tmp_path: Path
+def test_transform_twice_gives_the_same_bytes(
+    branch: Trained, pool: Catalog, embeddings: Embeddings, found: Candidates, tmp_path: Path
 ) -> None:
     assert saved(branch.embed(pool), tmp_path) == saved(embeddings, tmp_path)
     assert saved(branch.candidates(embeddings), tmp_path) == saved(found, tmp_path)
 
 
-def test_labels_play_no_part_in_embedding(
-    branch: Branch, pool: Catalog, embeddings: Embeddings, tmp_path: Path
-) -> None:
+def test_transform_ignores_labels(branch: Trained, pool: Catalog, embeddings: Embeddings, tmp_path: Path) -> None:
     assert saved(branch.embed(pool.without_labels()), tmp_path) == saved(embeddings, tmp_path)
 
 
-def test_an_encoder_embeds_a_listing_alone(branch: Branch, pool: Catalog, embeddings: Embeddings) -> None:
+def test_encoder_embeds_each_listing_alone(branch: Trained, pool: Catalog, embeddings: Embeddings) -> None:
     if branch.encoder is None:
         return
     for rows in ([PLAIN[5]], list(PLAIN[3:20:3]), [*BARE, *PLAIN[:9]]):
@@ -186,46 +186,37 @@ def test_an_encoder_embeds_a_listing_alone(branch: Branch, pool: Catalog, embedd
         np.testing.assert_array_equal(part.vectors, embeddings.vectors[rows])
 
 
-def test_an_embedder_embeds_a_listing_of_its_pool_as_the_pool(
-    branch: Branch, pool: Catalog, embeddings: Embeddings
-) -> None:
-    module = import_module(f"branches.{branch.name}.embed")
-    if not hasattr(module, "embedder"):
-        assert not learns(branch.name)
-        return
-    assert list(inspect.signature(module.embedder).parameters) == ["pool", "encoder", "config", "compute"]
-    embed = module.embedder(pool, branch.encoder, branch.config, branch.compute)
-    for rows in ([PLAIN[5]], [*BARE, *PLAIN[3:20:3]]):
-        part = embed(pool.take(np.array(rows)))
+def test_transform_some_listings_of_the_pool(branch: Trained, pool: Catalog, embeddings: Embeddings) -> None:
+    embedder = branch.fit(pool)
+    for rows in ([PLAIN[5]], [*BARE, *PLAIN[3:20:3]], list(range(40)), []):
+        part = embedder.transform(pool.take(np.array(rows, dtype=np.int64)))
+        assert len(part) == len(rows)
         np.testing.assert_array_equal(part.present, embeddings.present[rows])
         np.testing.assert_array_equal(dense(part), dense(embeddings)[rows])
+
+
+def test_transform_new_listings_can_be_compared_with_the_pool(branch: Trained, pool: Catalog) -> None:
+    """A new listing that is a copy of one of the pool is as similar to it as it can be."""
+    embedder = branch.fit(pool)
+    copies = changed(pool.take(np.array(PLAIN[:5])), posting_id=[f"copy{row}" for row in range(5)])
+    both = Catalog(pa.concat_tables([pool.table, copies.table]), pool.image_folder)
+    made = embedder.transform(both)
+    similarity = made.similarity(np.array(PLAIN[:5], dtype=np.int32), np.arange(40, 45, dtype=np.int32))
+    np.testing.assert_allclose(similarity, 1, rtol=0, atol=1e-5)
 
 
 def dense(made: Embeddings) -> np.ndarray:
     return made.vectors if isinstance(made.vectors, np.ndarray) else made.vectors.toarray()
 
 
-def test_what_a_branch_knows_of_earlier_listings_changes_nothing(
-    branch: Branch, embeddings: Embeddings, found: Candidates, tmp_path: Path
-) -> None:
-    earlier = np.delete(np.arange(40), [4, 21, 39])
-    origin = np.full(40, -1)
-    origin[earlier] = np.arange(37)
-    before = branch.candidates(Embeddings(embeddings.vectors[earlier], embeddings.present[earlier]))
-    grown = branch.step("candidates")(embeddings, branch.config, branch.compute, Known(before, origin))
-    assert saved(grown, tmp_path) == saved(found, tmp_path)
-
-
-def test_candidates_are_pairs_of_listings_with_evidence_at_the_embeddings_similarity(
-    embeddings: Embeddings, found: Candidates
-) -> None:
+def test_propose_pairs_with_evidence_at_their_similarity(embeddings: Embeddings, found: Candidates) -> None:
     assert isinstance(found, Candidates)
     assert (found.n, len(found) > 0) == (40, True)
     assert not set(BARE) & {*found.left.tolist(), *found.right.tolist()}
     np.testing.assert_allclose(found.similarity, embeddings.similarity(found.left, found.right), rtol=0, atol=1e-5)
 
 
-def test_a_rank_counts_the_listings_that_are_more_similar(embeddings: Embeddings, found: Candidates) -> None:
+def test_propose_rank_counts_more_similar_listings(embeddings: Embeddings, found: Candidates) -> None:
     rows = np.arange(40, dtype=np.int32)
     for listing, other, rank, similarity in [
         *zip(found.left, found.right, found.rank_left, found.similarity, strict=True),
@@ -239,14 +230,12 @@ def test_a_rank_counts_the_listings_that_are_more_similar(embeddings: Embeddings
             assert closer + 1 <= rank <= max(closer + 1, not_further), (listing, other)
 
 
-def test_the_order_of_the_listings_changes_nothing(branch: Branch, pool: Catalog, found: Candidates) -> None:
+def test_propose_ignores_the_order_of_listings(branch: Trained, pool: Catalog, found: Candidates) -> None:
     for order in (np.arange(40)[::-1], np.random.default_rng(0).permutation(40)):
         assert by_id(branch.pairs(pool.take(order)), pool.take(order).ids) == by_id(found, pool.ids)
 
 
-def test_every_k_beyond_the_pool_finds_the_same_and_all_that_fewer_neighbors_find(
-    branch: Branch, embeddings: Embeddings, found: Candidates
-) -> None:
+def test_propose_more_neighbors_than_listings(branch: Trained, embeddings: Embeddings, found: Candidates) -> None:
     every = branch.with_neighbors(39).candidates(embeddings)
     many = branch.with_neighbors(10_000).candidates(embeddings)
     rows = np.arange(40)
@@ -255,7 +244,7 @@ def test_every_k_beyond_the_pool_finds_the_same_and_all_that_fewer_neighbors_fin
     assert pairs >= {(a, b) for a, b in zip(found.left.tolist(), found.right.tolist(), strict=True)}
 
 
-def test_a_copied_listing_is_the_nearest_neighbor_of_its_original(branch: Branch, pool: Catalog) -> None:
+def test_propose_copy_is_nearest(branch: Trained, pool: Catalog) -> None:
     copy = changed(pool.take(np.array([PLAIN[0]])), posting_id=["copy"])
     made = branch.pairs(Catalog(pa.concat_tables([pool.table, copy.table]), pool.image_folder))
     at = np.flatnonzero((made.left == PLAIN[0]) & (made.right == 40))
@@ -264,15 +253,15 @@ def test_a_copied_listing_is_the_nearest_neighbor_of_its_original(branch: Branch
 
 
 @pytest.mark.parametrize("rows", [[PLAIN[0]], [BARE[0]], list(BARE), [BARE[0], PLAIN[0]]], ids=str)
-def test_a_pool_of_one_or_without_evidence_has_no_candidates(branch: Branch, pool: Catalog, rows: list[int]) -> None:
+def test_propose_nothing_to_pair(branch: Trained, pool: Catalog, rows: list[int]) -> None:
     made = branch.embed(pool.take(np.array(rows)))
     assert made.present.tolist() == [row in PLAIN for row in rows]
     assert branch.candidates(made).n == len(rows)
     assert len(branch.candidates(made)) == 0
 
 
-def test_a_pool_comes_back_from_its_files_as_it_was(
-    embeddings: Embeddings, found: Candidates, branch: Branch, tmp_path: Path
+def test_embeddings_saved_and_loaded(
+    embeddings: Embeddings, found: Candidates, branch: Trained, tmp_path: Path
 ) -> None:
     embeddings.save(tmp_path / "embeddings")
     again = branch.candidates(Embeddings.load(tmp_path / "embeddings"))

@@ -1,23 +1,29 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout
 from importlib import import_module
+from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from ensemble.candidates import union
+from ensemble.candidate_pairs import union
 from ensemble.pool_views import BranchView, PoolViews
 from shared.demo import make_demo
-from shared.pipeline.run import ROOT
 from shared.schema import Catalog, Embeddings, Pairs
 from shared.search.exact import nearest
 
+ROOT = Path(__file__).resolve().parents[2]  # the folder of the project
 VOCABULARY = "tas ransel wanita pria hitam 500ml 2 lusin isi 10 pcs iphone 8 64gb lem kaos xl merah ori murah"
 WORDS = VOCABULARY.split()
+ONE_CORE = ["--compute.threads=1", "--compute.device=cpu"]
 SMALL = ["--image.epochs=0", "--distilbert.epochs=0", "--image.size=64", "--image.embed_size=64", "--scorer.rounds=30"]
 
 MakeCatalog = Callable[..., Catalog]
@@ -25,14 +31,17 @@ MakePool = Callable[..., PoolViews]
 
 
 def catalog(titles: Sequence[str | None], ids: Sequence[str] | None = None, **columns: Sequence[object]) -> Catalog:
-    """Listings with these titles; other columns of the catalog as given, else null."""
+    """Make listings of these titles and other columns; what is not given is null."""
     n = len(titles)
-    posting_ids = ids if ids is not None else [f"id{i:04}" for i in range(n)]
-    return Catalog.from_columns({"posting_id": posting_ids, "title": titles, **columns})
+    arrays = {f.name: pa.nulls(n, f.type) for f in CATALOG_SCHEMA}
+    arrays["posting_id"] = pa.array(ids if ids is not None else [f"id{i:04}" for i in range(n)], pa.string())
+    arrays["title"] = pa.array(titles, pa.string())
+    arrays |= {name: pa.array(values, CATALOG_SCHEMA.field(name).type) for name, values in columns.items()}
+    return Catalog(pa.table(arrays, schema=CATALOG_SCHEMA))
 
 
 def random_catalog(n: int, seed: int = 0) -> Catalog:
-    """Listings of which some lack their title, some their picture, some both, and some share one or both."""
+    """Make listings of which some lack their title, some their image, some both, and some share one or both."""
     rng = np.random.default_rng(seed)
     titles = [" ".join(rng.choice(WORDS, rng.integers(1, 7))) if rng.random() < 0.85 else None for _ in range(n)]
     shas = [f"sha{rng.integers(n)}" if rng.random() < 0.8 else None for _ in range(n)]
@@ -62,16 +71,16 @@ def make_random_catalog() -> MakeCatalog:
 
 @pytest.fixture(scope="session")
 def make_pool() -> MakePool:
-    """A pool in which a branch knows titles, another pictures, and a third nothing at all."""
+    """Makes a pool in which a branch embeds titles, another images, and a third nothing at all."""
 
     def make(listings: Catalog, neighbors: int = 4) -> PoolViews:
-        known = {
+        evidence = {
             "words": np.array([bool(title.strip()) for title in listings.titles], dtype=bool),
             "looks": listings.has_image.astype(bool),
             "mute": np.zeros(len(listings), dtype=bool),
         }
         views = {}
-        for seed, (name, present) in enumerate(known.items()):
+        for seed, (name, present) in enumerate(evidence.items()):
             embeddings = random_embeddings(present, seed)
             views[name] = BranchView(embeddings, nearest(embeddings, neighbors, np))
         return PoolViews(listings, views)
@@ -81,13 +90,13 @@ def make_pool() -> MakePool:
 
 @pytest.fixture(scope="session")
 def proposed() -> Callable[[PoolViews], Pairs]:
-    """All that the branches of a pool propose."""
+    """Returns all pairs that the branches of a pool propose."""
     return lambda pool: union((view.candidates for view in pool.branches.values()), len(pool))
 
 
 @pytest.fixture(scope="session")
 def moved() -> Callable[[PoolViews, np.ndarray], PoolViews]:
-    """The same pool with its listings in another order: new row → old row."""
+    """Returns a pool with its listings in another order: new row → old row."""
 
     def move(pool: PoolViews, order: np.ndarray, neighbors: int = 4) -> PoolViews:
         views = {}
@@ -101,7 +110,7 @@ def moved() -> Callable[[PoolViews, np.ndarray], PoolViews]:
 
 @pytest.fixture(scope="session")
 def every_pair() -> Callable[[int], Pairs]:
-    """All pairs of n listings."""
+    """Returns all pairs of n listings."""
     return lambda n: Pairs(n, *(rows.astype(np.int32) for rows in np.triu_indices(n, 1)))
 
 
@@ -110,12 +119,15 @@ def every_pair() -> Callable[[int], Pairs]:
 
 @pytest.fixture(scope="session")
 def python() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """A command in a process of its own, on one core."""
+    """Runs a command in a process of its own, on one core."""
 
-    def call(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    def call(module: str, *arguments: object, project: Path = ROOT) -> subprocess.CompletedProcess[str]:
         line = [sys.executable, "-m", module, *map(str, arguments)]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-        return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
+        paths = {"PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = os.environ | paths | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+        return subprocess.run(
+            line, cwd=project, env=environment, capture_output=True, text=True, timeout=600, check=False
+        )
 
     return call
 
@@ -130,27 +142,77 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def first(data: Path, python: Callable[..., subprocess.CompletedProcess[str]]) -> tuple[Path, str]:
-    """A finished run on it, and what it said. Not to be written to."""
+    """A finished run on it, and what it printed. Not to be written to."""
     run = data.parent / "run"
-    one_core = ["--compute.threads=1", "--compute.device=cpu"]
-    done = python("ensemble", "--run", run, "--data", data, *one_core, *SMALL)
+    done = python("ensemble", "--run", run, "--data", data, *ONE_CORE, *SMALL)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return run, done.stdout
 
 
 @pytest.fixture
-def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., tuple[int, str, str]]]:
-    """A command in this process: its exit code, and what it wrote to the two streams."""
-    handler = signal.getsignal(signal.SIGTERM)
+def run(first: tuple[Path, str], tmp_path: Path) -> Path:
+    """A copy of the finished run."""
+    return Path(shutil.copytree(first[0], tmp_path / "run"))
+
+
+@pytest.fixture
+def without_data(data: Path, first: tuple[Path, str]) -> Iterator[None]:
+    """The folder that the finished run was made of is not on the disk."""
+    elsewhere = data.rename(data.with_name("elsewhere"))
+    yield
+    elsewhere.rename(data)
+
+
+@pytest.fixture(scope="session")
+def listings(data: Path) -> pd.DataFrame:
+    """The table of the demo marketplace. Not to be written to."""
+    return pd.read_csv(data / "train.csv", dtype=str, keep_default_na=False)
+
+
+@pytest.fixture(scope="session")
+def stage_lines() -> Callable[[str], dict[str, str]]:
+    """Returns what a command printed about each stage: stage → text."""
+
+    def read(output: str) -> dict[str, str]:
+        lines = [line.split(maxsplit=1) for line in output.splitlines() if line and not line.startswith((" ", "run "))]
+        return {name: text for name, text in lines if "/" in name or name in ("split", "matches")}
+
+    return read
+
+
+def call_main(module: str, *arguments: object) -> int:
+    """Run a command in this process and return its exit code."""
+    spec, handler = find_spec(module), signal.getsignal(signal.SIGTERM)
+    assert spec is not None
+    is_package = spec.submodule_search_locations is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [module, *map(str, arguments)])
+        try:
+            code: int = import_module(f"{module}.__main__" if is_package else module).main()
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+    return code
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command in this process; returns its exit code and what it wrote to the two streams."""
 
     def call(module: str, *arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", [module, *map(str, arguments)])
         capsys.readouterr()
-        code = import_module("ensemble.__main__" if module == "ensemble" else module).main()
-        return (code, *capsys.readouterr())
+        return (call_main(module, *arguments), *capsys.readouterr())
 
-    yield call
-    signal.signal(signal.SIGTERM, handler)
+    return call
+
+
+@pytest.fixture(scope="session")
+def quiet_command() -> Callable[..., str]:
+    """Runs a command in this process that must succeed; returns what it printed."""
+
+    def call(module: str, *arguments: object) -> str:
+        with redirect_stdout(StringIO()) as output:
+            assert call_main(module, *arguments) == 0
+        return output.getvalue()
+
+    return call

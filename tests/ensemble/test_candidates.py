@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ensemble.candidates import RANKS, missed, recall, recall_by_branch, recall_by_rank, union
-from shared.schema import Candidates, Pairs
+from ensemble.candidate_pairs import RANKS, missed, recall, recall_by_branch, recall_by_rank, union
+from shared.metrics.matching import label_codes
+from shared.schema import Candidates
 
 Ends = set[tuple[int, int]]
 Make = Callable[..., Any]
@@ -19,7 +20,7 @@ def candidates(n: int, ends: Ends) -> Candidates:
     return Candidates(n, left, right, ones.astype(np.float32), ones, ones)
 
 
-def ends_of(pairs: Pairs) -> list[tuple[int, int]]:
+def ends_of(pairs: CandidatePairs) -> list[tuple[int, int]]:
     return list(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))
 
 
@@ -33,7 +34,7 @@ def proposals(draw: st.DrawFn) -> tuple[int, list[Ends], list[int]]:
 
 @settings(deadline=None)
 @given(proposals())
-def test_the_union_holds_each_pair_once_in_order(case: tuple[int, list[Ends], list[int]]) -> None:
+def test_union_holds_each_pair_once_in_order(case: tuple[int, list[Ends], list[int]]) -> None:
     n, branches, _ = case
     pairs = union((candidates(n, ends) for ends in branches), n)
     assert ends_of(pairs) == sorted(set().union(*branches))
@@ -43,7 +44,7 @@ def test_the_union_holds_each_pair_once_in_order(case: tuple[int, list[Ends], li
 
 @settings(deadline=None)
 @given(proposals())
-def test_recall_is_the_share_of_true_pairs_found(case: tuple[int, list[Ends], list[int]]) -> None:
+def test_recall_is_the_share_of_true_pairs(case: tuple[int, list[Ends], list[int]]) -> None:
     n, branches, codes = case
     pairs = union((candidates(n, ends) for ends in branches), n)
     true = {(i, j) for i in range(n) for j in range(i + 1, n) if codes[i] == codes[j] >= 0}
@@ -51,25 +52,31 @@ def test_recall_is_the_share_of_true_pairs_found(case: tuple[int, list[Ends], li
     assert recall(pairs.left, pairs.right, np.array(codes, dtype=np.int64)) == expected
 
 
-def test_a_large_pool_does_not_overflow() -> None:
+def test_union_of_a_large_pool_does_not_overflow() -> None:
     n = 100_000
     far = {(n - 2, n - 1), (0, n - 1)}
     assert ends_of(union([candidates(n, far), candidates(n, {(0, n - 1)})], n)) == [(0, n - 1), (n - 2, n - 1)]
 
 
-def test_the_union_finds_no_less_than_any_branch(make_pool: Make, make_catalog: Make, proposed: Make) -> None:
+def views(pool: Any) -> tuple[dict[str, Candidates], np.ndarray]:
+    """Return each branch's candidates of a pool, and the label codes of its listings."""
+    return {name: view.candidates for name, view in pool.branches.items()}, label_codes(pool.catalog.labels)
+
+
+def test_recall_of_the_union_is_at_least_that_of_a_branch(make_pool: Make, make_catalog: Make, proposed: Make) -> None:
     rng = np.random.default_rng(0)
     labels = [str(rng.integers(8)) for _ in range(40)]
-    shas = [f"sha{at}" if at % 2 else None for at in range(40)]
+    shas = [f"sha{row}" if row % 2 else None for row in range(40)]
     pool = make_pool(make_catalog(["tas"] * 40, label_group=labels, image_sha=shas))
-    recalls = recall_by_branch(pool, proposed(pool))
+    proposals, codes = views(pool)
+    recalls = recall_by_branch(proposals, proposed(pool), codes)
     assert set(recalls) == {*pool.branches, "union"}
     assert recalls["mute"] == 0
     assert 1 > recalls["union"] > max(recalls["words"], recalls["looks"]) > 0
 
 
 @pytest.mark.parametrize("codes", [[-1, -1], [0, 1]])
-def test_where_nothing_is_to_be_found_recall_is_one(codes: list[int]) -> None:
+def test_recall_without_true_pairs_is_one(codes: list[int]) -> None:
     assert recall(np.array([0]), np.array([1]), np.array(codes)) == 1
 
 
@@ -77,21 +84,21 @@ def test_where_nothing_is_to_be_found_recall_is_one(codes: list[int]) -> None:
 
 
 @pytest.mark.parametrize("k", RANKS)
-def test_recall_by_rank_is_that_of_each_listings_nearest(k: int, make_pool: Make, make_catalog: Make) -> None:
+def test_recall_by_rank_equals_brute_force(k: int, make_pool: Make, make_catalog: Make) -> None:
     rng = np.random.default_rng(1)
     labels = [str(rng.integers(6)) for _ in range(40)]
-    shas = [f"sha{at}" if at % 2 else None for at in range(40)]
+    shas = [f"sha{row}" if row % 2 else None for row in range(40)]
     pool = make_pool(make_catalog(["tas"] * 40, label_group=labels, image_sha=shas), neighbors=12)
     true = {(i, j) for i in range(40) for j in range(i + 1, 40) if labels[i] == labels[j]}
-    table = recall_by_rank(pool)
+    table = recall_by_rank(*views(pool))
     assert table["k"] == list(RANKS)
     assert set(table) == {"k", *pool.branches, "union"}
     united: Ends = set()
     for name, view in pool.branches.items():
-        known = np.flatnonzero(view.embeddings.present).tolist()
+        present = np.flatnonzero(view.embeddings.present).tolist()
         near: Ends = set()
-        for i in known:
-            others = [j for j in known if j != i]
+        for i in present:
+            others = [j for j in present if j != i]
             cosine = dict(zip(others, similarities(view.embeddings, i, others), strict=True))
             better = {j: sum(c > cosine[j] for c in cosine.values()) for j in others}
             near |= {(min(i, j), max(i, j)) for j in others if better[j] < min(k, 12)}
@@ -105,13 +112,12 @@ def similarities(embeddings: Any, row: int, others: list[int]) -> list[float]:
     return np.round(embeddings.similarity(ends[0], ends[1]), 6).tolist()  # type: ignore[no-any-return]
 
 
-def test_more_ranks_find_more_and_all_of_them_what_was_proposed(
-    make_pool: Make, make_catalog: Make, proposed: Make
-) -> None:
+def test_recall_by_rank_rises_to_the_recall_of_all(make_pool: Make, make_catalog: Make, proposed: Make) -> None:
     rng = np.random.default_rng(0)
     labels = [str(rng.integers(8)) for _ in range(40)]
     pool = make_pool(make_catalog(["tas"] * 40, label_group=labels, image_sha=["s"] * 40))
-    table, every = recall_by_rank(pool), recall_by_branch(pool, proposed(pool))
+    proposals, codes = views(pool)
+    table, every = recall_by_rank(proposals, codes), recall_by_branch(proposals, proposed(pool), codes)
     for name, last in every.items():
         assert table[name] == sorted(table[name])
         assert table[name][-1] == last
@@ -122,7 +128,7 @@ def test_more_ranks_find_more_and_all_of_them_what_was_proposed(
     ("proposed_share", "found", "never", "wrong"),
     [(0.9, 0.7, 0.1, 0.2), (1.0, 0.7, 0.0, 0.3), (0.7, 0.7, 0.3, 0.0), (0.6, 0.8, 0.2, 0.0), (1.0, 1.0, 0.0, 0.0)],
 )
-def test_what_was_never_proposed_stays_apart_from_what_was_decided_wrong(
+def test_missed_pairs_are_split_by_whether_they_were_proposed(
     proposed_share: float, found: float, never: float, wrong: float
 ) -> None:
     shares = missed(proposed_share, found)

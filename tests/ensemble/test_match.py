@@ -10,13 +10,21 @@ import pyarrow.parquet as pq
 import pytest
 
 import ensemble
+from branches.stages import branch_stages
+from ensemble.ablation.variants import System, judge_stage
+from ensemble.config import EnsembleConfig, sections
 from ensemble.decision.decision import Decision, groups_of
-from ensemble.match_result import Result, write_submission
+from ensemble.match_result import MatchResult, write_submission
 from ensemble.matcher import Matched, Matcher, check_current
+from ensemble.stages import ensemble_stages
 from shared.arrays import object_array
 from shared.errors import ArtifactError
-from shared.pipeline.run import ROOT, Run, _imports, _source
-from shared.schema import Matches, Pairs
+from shared.pipeline.code_digest import closure
+from shared.pipeline.engine import bring_stage_up_to_date
+from shared.pipeline.run import RunFolder
+from shared.pipeline.settings import Settings
+from shared.pipeline.stage import Inputs, Stage, StageConfig
+from shared.schema import Matches
 
 Make = Callable[..., Any]
 
@@ -36,42 +44,46 @@ def ids_of(*ids: str) -> np.ndarray:
     return object_array(ids)
 
 
-def result(catalog: Any, edges: dict[tuple[int, int], float], most: int = 50) -> Result:
+def result(catalog: Any, edges: dict[tuple[int, int], float], most: int = 50) -> MatchResult:
     ends = np.array(sorted(edges), dtype=np.int32).reshape(-1, 2)
     score = np.array([edges[i, j] for i, j in sorted(edges)], dtype=np.float32)
-    pairs = Pairs(len(catalog), ends[:, 0].copy(), ends[:, 1].copy(), score=score)
+    pairs = ScoredPairs(len(catalog), ends[:, 0].copy(), ends[:, 1].copy(), score)
     decided = Decision("threshold", 0.5, most).apply(pairs)
-    return Result(catalog, pairs, decided, groups_of(decided))
+    return MatchResult(catalog, pairs, decided, groups_of(decided))
 
 
 # --- submission ------------------------------------------------------------------------------------------------------
 
 
-def test_a_submission_lists_each_listing_itself_first_then_the_best(tmp_path: Path) -> None:
+def test_submission_lists_itself_first_then_the_best(tmp_path: Path) -> None:
     write_submission(tmp_path / "s.csv", ids_of("b", "a", "c"), matches(3, {0: [2, 1], 2: [0]}))
     assert (tmp_path / "s.csv").read_bytes() == b"posting_id,matches\nb,b c a\na,a\nc,c b\n"
 
 
-def test_a_submission_of_a_single_listing(tmp_path: Path) -> None:
+def test_submission_of_one_listing(tmp_path: Path) -> None:
     write_submission(tmp_path / "s.csv", ids_of("x"), matches(1, {}))
     assert read(tmp_path / "s.csv") == [["posting_id", "matches"], ["x", "x"]]
 
 
-@pytest.mark.parametrize("own", ['a"b', "a,b", "line\nbreak", "cr\rhere", '"', "ünïcode 🛒", "a;b", "'quoted'"])
-def test_any_id_comes_back_from_the_csv(own: str, tmp_path: Path) -> None:
-    write_submission(tmp_path / "s.csv", ids_of(own, "z"), matches(2, {0: [1], 1: [0]}))
-    assert read(tmp_path / "s.csv") == [["posting_id", "matches"], [own, f"{own} z"], ["z", f"z {own}"]]
+@pytest.mark.parametrize("posting_id", ['a"b', "a,b", "line\nbreak", "cr\rhere", '"', "ünïcode 🛒", "a;b", "'quoted'"])
+def test_submission_quotes_any_id(posting_id: str, tmp_path: Path) -> None:
+    write_submission(tmp_path / "s.csv", ids_of(posting_id, "z"), matches(2, {0: [1], 1: [0]}))
+    assert read(tmp_path / "s.csv") == [
+        ["posting_id", "matches"],
+        [posting_id, f"{posting_id} z"],
+        ["z", f"z {posting_id}"],
+    ]
 
 
 @pytest.mark.parametrize("formula", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x","y")'])
-def test_a_cell_that_would_run_as_a_formula_is_put_behind_an_apostrophe(formula: str, tmp_path: Path) -> None:
+def test_submission_escapes_formulas(formula: str, tmp_path: Path) -> None:
     write_submission(tmp_path / "s.csv", ids_of(formula, "z"), matches(2, {0: [1], 1: [0]}))
     _, first, second = read(tmp_path / "s.csv")
     assert first == ["'" + formula, f"'{formula} z"]
     assert second == ["z", f"z {formula}"]  # inside of a cell it is text
 
 
-def test_parquet_holds_raw_ids(tmp_path: Path, make_catalog: Make) -> None:
+def test_parquet_keeps_raw_ids(tmp_path: Path, make_catalog: Make) -> None:
     ids = ["=1+1", "@x", "-2", "a,b"]
     made = result(make_catalog(["tas"] * 4, ids), {(0, 1): 0.9, (2, 3): 0.2})
     made.save(tmp_path)
@@ -86,13 +98,13 @@ def test_parquet_holds_raw_ids(tmp_path: Path, make_catalog: Make) -> None:
 # --- groups ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_group_is_named_by_its_smallest_id(make_catalog: Make) -> None:
+def test_group_id_is_the_smallest_posting_id(make_catalog: Make) -> None:
     made = result(make_catalog(["tas"] * 5, ["e", "b", "d", "a", "c"]), {(0, 1): 0.9, (1, 2): 0.8, (3, 4): 0.1})
     assert made.group_ids().tolist() == ["b", "b", "b", "a", "c"]
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_group_ids_do_not_depend_on_the_order_of_the_rows(make_catalog: Make, seed: int) -> None:
+def test_group_ids_do_not_depend_on_row_order(make_catalog: Make, seed: int) -> None:
     n = 30
     rng = np.random.default_rng(seed)
     ids = [f"id{at}" for at in rng.permutation(n)]
@@ -107,17 +119,17 @@ def test_group_ids_do_not_depend_on_the_order_of_the_rows(make_catalog: Make, se
     assert all(min(member for member in ids if groups[member] == name) == name for name in groups.values())
 
 
-def test_a_result_sums_itself_up(make_catalog: Make) -> None:
+def test_summary_counts_groups_and_listings(make_catalog: Make) -> None:
     made = result(make_catalog(["tas"] * 6), {(0, 1): 0.9, (1, 2): 0.8, (3, 4): 0.9})
     assert made.summary() == {
         "listings": 6,
-        "groups of two or more": 2,
-        "listings without a match": 1,
-        "largest group": 3,
+        "groups_of_two_or_more": 2,
+        "listings_without_a_match": 1,
+        "largest_group": 3,
     }
 
 
-def test_a_catalog_without_candidates_is_matched_all_the_same(tmp_path: Path, make_catalog: Make) -> None:
+def test_result_without_candidates(tmp_path: Path, make_catalog: Make) -> None:
     made = result(make_catalog(["tas", "kaos"], ["x", "y"]), {})
     made.save(tmp_path)
     assert read(tmp_path / "submission.csv")[1:] == [["x", "x"], ["y", "y"]]
@@ -126,30 +138,35 @@ def test_a_catalog_without_candidates_is_matched_all_the_same(tmp_path: Path, ma
     assert pq.read_schema(tmp_path / "pairs.parquet").names == ["left", "right", "score"]
 
 
-def test_the_cap_holds_in_the_submission(tmp_path: Path, make_catalog: Make) -> None:
+def test_submission_keeps_max_matches(tmp_path: Path, make_catalog: Make) -> None:
     edges = {(i, j): 0.6 + 0.01 * (i + j) for i in range(8) for j in range(i + 1, 8)}
     made = result(make_catalog(["tas"] * 8), edges, most=3)
     made.save(tmp_path)
     assert {len(found.split()) for _, found in read(tmp_path / "submission.csv")[1:]} == {4}
 
 
-def test_a_run_whose_encoder_is_newer_than_its_decision_is_not_used(tmp_path: Path) -> None:
-    run = Run(tmp_path / "run", say=lambda line: None)
+def write_text(inputs: Inputs, config: StageConfig, out: Path, text: str) -> dict[str, Any]:
+    (out / "file").write_text(text)
+    return {}
 
-    def make(name: str, text: str, inputs: dict[str, str]) -> None:
-        run.stage(name, "ensemble.score", inputs, {"text": text}, lambda out: {"_": (out / "file").write_text(text)})
+
+def test_encoder_newer_than_decision_is_refused(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run", say=lambda line: None)
+
+    def make(name: str, text: str, reads: tuple[str, ...] = ()) -> None:
+        stage = Stage(name, write_text, code=(), reads=reads, parameters={"text": text})
+        bring_stage_up_to_date(run, Settings({}, {}), stage)
 
     for name in ("ensemble/scorer", "image/encoder/all"):
-        make(name, "first", {})
-    tuned_with = {name: run.digest_of(name) for name in ("ensemble/scorer", "image/encoder/all")}
-    make("ensemble/decision", "decision", tuned_with)
+        make(name, "first")
+    make("ensemble/decision", "decision", reads=("ensemble/scorer", "image/encoder/all"))
     check_current(run, ["image", "tfidf"])
-    make("image/encoder/all", "trained again", {})
+    make("image/encoder/all", "trained again")
     with pytest.raises(ArtifactError, match="image/encoder/all changed after the decision was tuned"):
         check_current(run, ["image", "tfidf"])
 
 
-def test_the_package_offers_what_matches_and_imports_it_only_when_asked() -> None:
+def test_package_imports_the_matcher_when_asked() -> None:
     assert ensemble.Matcher is Matcher
     assert ensemble.Matched is Matched
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
@@ -157,25 +174,20 @@ def test_the_package_offers_what_matches_and_imports_it_only_when_asked() -> Non
     line = (
         "import sys, ensemble; print([name for name in ('torch', 'pandas', 'ensemble.matcher') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", line], cwd=ROOT, capture_output=True, text=True, check=True)
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", line], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("module", ["candidates", "features", "train", "tune", "scores", "evaluate", "systems"])
-def test_no_stage_depends_on_what_matches_other_catalogs(module: str) -> None:
+def test_stages_do_not_depend_on_commands_matcher_bundle_or_index() -> None:
     """Else a change there would do the stages of every run again."""
-    seen, queue = set[str](), [f"ensemble.{module}"]
-    while queue:
-        name = queue.pop()
-        path = _source(name)
-        if path is not None and name not in seen:
-            seen.add(name)
-            queue += _imports(path)
-    assert "ensemble.pool_views" in seen
-    assert not seen & {
-        "ensemble",
-        "ensemble.matcher",
-        "ensemble.match",
-        "ensemble.bundle.pack",
-        "ensemble.bundle.archive",
-    }
+    settings = Settings({}, sections())
+    branches_of = [branch_stages(name, settings, has_test=True) for name in settings[EnsembleConfig].branches]
+    stages = [stage for of_branch in branches_of for stage in of_branch]
+    stages += [*ensemble_stages(settings), judge_stage(settings, System("whole"))]
+    for stage in stages:
+        modules = closure(stage.code)
+        assert modules >= set(stage.code)
+        rest = {name for name in modules if name.startswith(("ensemble.match", "ensemble.bundle", "ensemble.index"))}
+        assert rest <= {"ensemble.match_result"}, stage.name
+        assert not modules & {"ensemble", "ensemble.cli", "ensemble.__main__", "branches.cli"}, stage.name

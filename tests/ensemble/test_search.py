@@ -1,4 +1,4 @@
-"""The search: what is tried, that it finds, and that a killed one goes on as if nothing had happened."""
+"""The search of the scorer's settings: proposals, log loss, and going on after a kill."""
 
 import json
 import sys
@@ -12,8 +12,9 @@ import yaml
 
 from ensemble import search
 from ensemble.config import ScorerConfig
+from ensemble.scorer.training import train_scorer
 from ensemble.search import FOLDER, SPACE, Trial, log_loss_of, proposed
-from shared.schema import Pairs
+from shared.schema import ScoredPairs
 
 QUICK = ["--ensemble.branches=tfidf,phash", "--scorer.rounds=8", "--tune.thresholds=10", "--compute.threads=1",
          "--compute.device=cpu"]  # fmt: skip
@@ -24,18 +25,18 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Titles of 40 products in groups of two or three that share words."""
     rng = np.random.default_rng(1)
     words = [f"{a}{b}" for a in "bdgklmprst" for b in ("an", "ur", "ipa")]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for product in range(40):
-        own = rng.choice(words, 3, replace=False)
+        chosen = rng.choice(words, 3, replace=False)
         for _ in range(rng.integers(2, 4)):
-            title = " ".join([*rng.permutation(own)[:2], rng.choice(words)])
+            title = " ".join([*rng.permutation(chosen)[:2], rng.choice(words)])
             rows.append((f"id{len(rows)}", title, f"{int(rng.integers(1 << 62)):016x}", f"g{product}"))
     path = tmp_path_factory.mktemp("search") / "market.csv"
     pd.DataFrame(rows, columns=["posting_id", "title", "image_phash", "label_group"]).to_csv(path, index=False)
     return path
 
 
-def searched(run: Path, market: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+def run_search(run: Path, market: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["x", "--run", str(run), "--data", str(market), *QUICK, *arguments])
     return search.main()
 
@@ -48,7 +49,7 @@ def bowl(settings: dict[str, Any]) -> float:
     return float((np.log(settings["leaves"] / 40)) ** 2 + (settings["row_fraction"] - 0.9) ** 2)
 
 
-def test_every_setting_that_is_tried_is_one_of_the_scorer() -> None:
+def test_proposed_settings_are_valid_and_differ() -> None:
     start = ScorerConfig().model_dump()
     tried: list[Trial] = []
     for _ in range(15):
@@ -60,7 +61,7 @@ def test_every_setting_that_is_tried_is_one_of_the_scorer() -> None:
     assert len({json.dumps(trial["settings"]) for trial in tried}) == 15
 
 
-def test_what_is_proposed_gets_better() -> None:
+def test_proposals_improve() -> None:
     tried: list[Trial] = []
     for _ in range(60):
         settings = proposed(tried, ScorerConfig().model_dump(), 0)
@@ -69,62 +70,64 @@ def test_what_is_proposed_gets_better() -> None:
     assert np.median(losses[30:]) < np.median(losses[1:11]) / 2
 
 
-def test_settings_out_of_reach_begin_at_the_nearest_end() -> None:
+def test_start_outside_the_space_is_clipped() -> None:
     settings = proposed([], ScorerConfig(leaves=500, learning_rate=0.001).model_dump(), 0)
     assert (settings["leaves"], settings["learning_rate"]) == (128, 0.01)
 
 
-def test_the_log_loss_is_that_of_the_definition() -> None:
+def test_log_loss_equals_its_definition() -> None:
     rows = np.array([0, 0, 1], dtype=np.int32), np.array([1, 2, 2], dtype=np.int32)
-    scored = [Pairs(3, *rows, score=np.array(score, dtype=np.float32)) for score in ([0.8, 0.3, 0.0], [0.5, 1.0, 0.1])]
+    scores = np.array([[0.8, 0.3, 0.0], [0.5, 1.0, 0.1]], dtype=np.float32)
+    scored = [ScoredPairs(3, *rows, score) for score in scores]
     pools = [(scored[0], np.array([0, 0, 1])), (scored[1], np.array([0, 1, 0]))]
     expected = -np.mean(np.log([0.8, 0.7, 1 - 1e-7, 0.5, 1 - 1e-7, 0.9]))
     assert log_loss_of(scored, pools) == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_search_that_was_killed_ends_as_one_that_was_not(
+@pytest.mark.slow
+def test_killed_search_ends_like_an_uninterrupted_one(
     market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert searched(tmp_path / "whole", market, monkeypatch, "--trials", "4") == 0
-    said = capsys.readouterr().out
+    assert run_search(tmp_path / "whole", market, monkeypatch, "--trials", "4") == 0
+    output = capsys.readouterr().out
     whole = trials(tmp_path / "whole")
     assert len(whole) == 4
-    assert f"{min(trial['log_loss'] for trial in whole):.5f}" in said
-    assert "--config" in said
+    assert f"{min(trial['log_loss'] for trial in whole):.5f}" in output
+    assert "--config" in output
     best = yaml.safe_load((tmp_path / "whole" / FOLDER / "best.yaml").read_text())["scorer"]
     assert best == min(whole, key=lambda trial: trial["log_loss"])["settings"]
 
-    trained = search.train_scorer
-    left = iter(range(2))
+    trainings = iter(range(2))
 
-    def killed(*given: Any) -> Any:
-        if next(left, None) is None:
+    def train_twice(*arguments: Any) -> Any:
+        if next(trainings, None) is None:
             raise KeyboardInterrupt
-        return trained(*given)
+        return train_scorer(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(search, "train_scorer", killed)
-        assert searched(tmp_path / "parts", market, patch, "--trials", "4") == 130
+        patch.setattr(search, "train_scorer", train_twice)
+        assert run_search(tmp_path / "parts", market, patch, "--trials", "4") == 130
     assert trials(tmp_path / "parts") == whole[:2]
     capsys.readouterr()
-    assert searched(tmp_path / "parts", market, monkeypatch, "--trials", "4") == 0
+    assert run_search(tmp_path / "parts", market, monkeypatch, "--trials", "4") == 0
     assert trials(tmp_path / "parts") == whole
     assert capsys.readouterr().out.count("trial ") == 2
-    assert searched(tmp_path / "parts", market, monkeypatch, "--trials", "4") == 0
+    assert run_search(tmp_path / "parts", market, monkeypatch, "--trials", "4") == 0
     assert "trial " not in capsys.readouterr().out
-    assert searched(tmp_path / "parts", market, monkeypatch, "--trials", "1", "--scorer.patience=3") == 0
-    assert len(trials(tmp_path / "parts")) == 1  # what the trials stood for has changed
+    assert run_search(tmp_path / "parts", market, monkeypatch, "--trials", "1", "--scorer.patience=3") == 0
+    assert len(trials(tmp_path / "parts")) == 1  # another setting begins another search
 
 
-def test_what_cannot_be_searched_is_said(
+@pytest.mark.slow
+def test_bad_trial_count_and_damaged_trials_are_refused(
     market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert searched(tmp_path / "run", market, monkeypatch, "--trials", "0") == 2
+    assert run_search(tmp_path / "run", market, monkeypatch, "--trials", "0") == 2
     assert "--trials=0" in capsys.readouterr().err
     (tmp_path / "run" / FOLDER).mkdir(parents=True)
     for damaged in ("{", "{}", "[]"):
         (tmp_path / "run" / FOLDER / "trials.json").write_text(damaged, encoding="utf-8")
-        assert searched(tmp_path / "run", market, monkeypatch, "--trials", "1") == 2
+        assert run_search(tmp_path / "run", market, monkeypatch, "--trials", "1") == 3
         assert "trials.json is damaged" in capsys.readouterr().err
-    assert searched(tmp_path / "run", market, monkeypatch, "--trials", "1", "--force") == 0
+    assert run_search(tmp_path / "run", market, monkeypatch, "--trials", "1", "--force") == 0
     assert len(trials(tmp_path / "run")) == 1

@@ -11,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from shared.schema import Candidates, Catalog, Embeddings, Matches, Pairs
+from shared.schema import (
+    CandidatePairs,
+    Candidates,
+    Catalog,
+    Embeddings,
+    Matches,
+    PairFeatures,
+    ScoredPairs,
+    locate,
+    pair_key,
+)
 
 MakeCatalog = Callable[..., Catalog]
 
@@ -43,7 +53,7 @@ def reloaded(made: Any, folder: Path) -> Any:
 def assert_equal(one: Any, other: Any) -> None:
     for name in one.__dataclass_fields__:
         a, b = getattr(one, name), getattr(other, name)
-        if sparse.issparse(a):
+        if isinstance(a, sparse.csr_array):
             assert type(a) is type(b)
             assert a.shape == b.shape
             a, b = (np.concatenate([m.data, m.indices, m.indptr]) for m in (a, b))
@@ -77,7 +87,7 @@ def test_a_catalog_refuses_other_columns_or_types(catalog_of: MakeCatalog) -> No
             Catalog(wrong)
 
 
-@pytest.mark.parametrize("folder", [None, Path("/pictures/of é")])
+@pytest.mark.parametrize("folder", [None, Path("/images/of é")])
 def test_a_catalog_comes_back_as_saved_nulls_included(
     catalog_of: MakeCatalog, tmp_path: Path, folder: Path | None
 ) -> None:
@@ -131,10 +141,53 @@ def test_without_labels_only_the_labels_go(catalog_of: MakeCatalog) -> None:
     assert bare.table.drop_columns(["label_group"]) == made.table.drop_columns(["label_group"])
 
 
-def test_a_listing_has_a_picture_path_only_where_the_picture_can_be_used(catalog_of: MakeCatalog) -> None:
+def test_a_listing_has_an_image_path_only_where_the_image_can_be_used(catalog_of: MakeCatalog) -> None:
     made = catalog_of(3, image=["a.jpg", "b.jpg", None], image_sha=["s", None, None])
     assert Catalog(made.table, Path("/p")).image_paths() == [Path("/p/a.jpg"), None, None]
     assert made.image_paths() == [None, None, None]
+
+
+def test_titles_are_normalized_when_a_catalog_is_made(
+    catalog_of: MakeCatalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles = ["Red MUG!", None, "", "...", "Fan 5 V", " a"]
+    made = catalog_of(6, title=titles)
+    monkeypatch.setattr("shared.schema.normalize_all", lambda titles: pytest.fail("normalized again"))
+    normalized = ["red mug", "", "", "", "fan 5v", "a"]
+    assert made.normalized_titles.tolist() == normalized
+    assert reloaded(made, tmp_path).normalized_titles.tolist() == normalized
+    assert made.take(np.array([4, 0])).normalized_titles.tolist() == ["fan 5v", "red mug"]
+    assert made.without_labels().normalized_titles.tolist() == normalized
+    other = made.with_columns({"posting_id": [f"x{row}" for row in range(6)]})
+    assert Catalog.concat([made, other]).normalized_titles.tolist() == normalized * 2
+
+
+def test_normalized_titles_follow_replaced_titles(catalog_of: MakeCatalog) -> None:
+    made = catalog_of(2, title=["A", "B"], label_group=["g", "h"]).with_columns({"title": ["C!", None]})
+    assert made.normalized_titles.tolist() == ["c", ""]
+    assert made.labels.tolist() == ["g", "h"]
+
+
+def test_a_file_without_normalized_titles_gets_them(catalog_of: MakeCatalog, tmp_path: Path) -> None:
+    made = catalog_of(2, title=["Red MUG!", None])
+    pq.write_table(made.table.drop_columns(["normalized_title"]), tmp_path / "earlier")
+    assert_equal(Catalog.load(tmp_path / "earlier"), made)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"title": ["a"]}, "needs the column posting_id"),
+        (
+            {"posting_id": ["a"], "price": [1], "normalized_title": ["a"]},
+            "no columns of a catalog: normalized_title, p",
+        ),
+        ({"posting_id": ["a", "b"], "title": ["a"]}, "length"),
+    ],
+)
+def test_a_catalog_refuses_columns_that_do_not_fit(columns: dict[str, list[Any]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Catalog.from_columns(columns)
 
 
 # --- Embeddings ------------------------------------------------------------------------------------------------------
@@ -274,52 +327,110 @@ def test_candidates_come_back_as_saved(tmp_path: Path) -> None:
         assert_equal(made, reloaded(made, tmp_path))
 
 
-# --- Pairs -----------------------------------------------------------------------------------------------------------
+# --- pairs -----------------------------------------------------------------------------------------------------------
 
 
-def pairs(**changes: Any) -> Pairs:
-    good = {
-        "n": 4,
-        "left": rows(0, 0, 2),
-        "right": rows(1, 3, 3),
-        "features": pd.DataFrame({"image similarity": floats(0, np.nan, 1), "f:odd": floats(1, 2, 3)}),
-        "score": floats(0, 0.25, 1),
-    }
-    return Pairs(**(good | changes))
+def bare(**changes: Any) -> CandidatePairs:
+    return CandidatePairs(**({"n": 4, "left": rows(0, 0, 2), "right": rows(1, 3, 3)} | changes))
+
+
+def described(**changes: Any) -> PairFeatures:
+    table = pd.DataFrame({"image similarity": floats(0, np.nan, 1), "f:odd": floats(1, 2, 3)})
+    return PairFeatures(**({"n": 4, "left": rows(0, 0, 2), "right": rows(1, 3, 3), "features": table} | changes))
+
+
+def scored(**changes: Any) -> ScoredPairs:
+    good = {"n": 4, "left": rows(0, 0, 2), "right": rows(1, 3, 3), "score": floats(0, 0.25, 1)}
+    return ScoredPairs(**(good | changes))
+
+
+@pytest.mark.parametrize("make", [bare, described, scored])
+@pytest.mark.parametrize("changes", BAD_PAIRS)
+def test_pairs_refuse_bad_rows(make: Callable[..., CandidatePairs], changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="pair"):
+        make(**changes)
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        pd.DataFrame({"a": floats(1, 2)}),
+        pd.DataFrame({"a": [1.0, 2.0, 3.0]}),  # float64
+    ],
+)
+def test_pair_features_refuse_a_bad_frame(features: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="features"):
+        described(features=features)
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        *BAD_PAIRS,
-        {"features": pd.DataFrame({"a": floats(1, 2)})},
-        {"features": pd.DataFrame({"a": [1.0, 2.0, 3.0]})},
         {"score": floats(0, 0.5)},
         {"score": floats(0, 0.5, 1.5)},
         {"score": floats(0, -0.5, 1)},
         {"score": floats(0, np.nan, 1)},
+        {"score": np.array([0.0, 0.5, 1.0])},  # float64
+        {"conflict": np.array([True, False])},
+        {"conflict": np.array([1, 0, 1])},
     ],
 )
-def test_pairs_refuse_what_their_description_forbids(changes: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"pair|features|scores"):
-        pairs(**changes)
+def test_scored_pairs_refuse_bad_columns(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"scores|conflicts"):
+        scored(**changes)
 
 
-@pytest.mark.parametrize("changes", [{}, {"score": None}, {"features": pd.DataFrame()}])
-def test_pairs_come_back_as_saved_with_features_by_name(changes: dict[str, Any], tmp_path: Path) -> None:
-    made = pairs(**changes)
+SOME_PAIRS = [
+    bare(),
+    described(),
+    described(features=pd.DataFrame(index=range(3))),
+    scored(),
+    scored(conflict=np.array([True, False, True])),
+    CandidatePairs(1, rows(), rows()),
+    PairFeatures(1, rows(), rows(), pd.DataFrame({"a": floats()})),
+    ScoredPairs(1, rows(), rows(), floats(), np.zeros(0, dtype=bool)),
+]
+
+
+@pytest.mark.parametrize("made", SOME_PAIRS, ids=lambda made: f"{type(made).__name__}-{len(made)}")
+def test_pairs_come_back_as_saved(made: CandidatePairs, tmp_path: Path) -> None:
     assert_equal(made, reloaded(made, tmp_path))
 
 
-def test_a_pool_without_pairs_comes_back_as_saved(tmp_path: Path) -> None:
-    made = Pairs(1, rows(), rows(), pd.DataFrame({"a": floats()}), floats())
-    assert_equal(made, reloaded(made, tmp_path))
+@pytest.mark.parametrize("made", [bare(), described(), scored(conflict=np.array([True, False, True])), candidates()])
+def test_only_keeps_all_columns_of_some_pairs(made: CandidatePairs) -> None:
+    keep = np.array([True, False, True])
+    some = made.only(keep)
+    assert type(some) is type(made)
+    for name, column in vars(made).items():
+        expected = column[keep].reset_index(drop=True) if isinstance(column, pd.DataFrame) else column
+        expected = column[keep] if isinstance(column, np.ndarray) else expected
+        np.testing.assert_array_equal(getattr(some, name), expected)
 
 
-def test_a_file_of_another_type_is_no_pairs(tmp_path: Path) -> None:
+def test_features_and_scores_of_a_file_of_bare_pairs_are_missed(tmp_path: Path) -> None:
+    bare().save(tmp_path / "pairs")
+    assert list(PairFeatures.load(tmp_path / "pairs").features) == []
+    with pytest.raises(KeyError, match="score"):
+        ScoredPairs.load(tmp_path / "pairs")
+
+
+def test_load_refuses_a_foreign_file(tmp_path: Path) -> None:
     pq.write_table(pa.table({"left": [1]}), tmp_path / "foreign")
     with pytest.raises((KeyError, TypeError)):
-        Pairs.load(tmp_path / "foreign")
+        CandidatePairs.load(tmp_path / "foreign")
+
+
+def test_pair_key_does_not_overflow_int32() -> None:
+    assert pair_key(rows(100_000), rows(100_001), 200_000).tolist() == [100_000 * 200_000 + 100_001]
+
+
+@given(st.sets(st.integers(0, 20)), st.lists(st.integers(0, 20)))
+def test_locate_equals_a_naive_look_up(among: set[int], wanted: list[int]) -> None:
+    keys = np.array(sorted(among), dtype=np.int64)
+    position, is_there = locate(np.array(wanted, dtype=np.int64), keys)
+    assert is_there.tolist() == [key in among for key in wanted]
+    assert keys[position[is_there]].tolist() == [key for key in wanted if key in among]
 
 
 # --- Matches ---------------------------------------------------------------------------------------------------------

@@ -118,6 +118,7 @@ def test_all_in_order() -> None:
     assert normalize_all([]).shape == (0,)
 
 
+@pytest.mark.slow
 def test_many_titles_take_seconds() -> None:
     start = time.process_time()
     normalize_all(f"Promo❤ Sabun Cuci {n} ml [isi {n % 7}] &amp; Bonus, 1.5 L" for n in range(20_000))

@@ -92,7 +92,7 @@ def test_train_without_positive_pairs_keeps_pretrained(titles, shop, one_thread,
     metrics = train(listings, np.array([0, 1], dtype=np.int32), SMALL, one_thread, tmp_path)
     assert metrics["steps"] == 0
     encoder, tokenizer = create_model(SMALL)
-    titles = Titles(shop.titles, tokenizer, 16)
+    titles = Titles(shop.normalized_titles, tokenizer, 16)
     with torch.inference_mode():
         expected = encoder.eval()(**titles.inputs(titles.title))
     assert embed(shop, tmp_path, SMALL, one_thread).vectors == pytest.approx(expected.numpy(), abs=1e-5)

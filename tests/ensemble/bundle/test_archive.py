@@ -6,28 +6,32 @@ from pathlib import Path
 import pytest
 
 from ensemble.bundle.archive import CONTENTS, FORMAT, Bundle, checked, is_bundle, seal
+from shared.artifacts import digest
 from shared.errors import ArtifactError
-from shared.pipeline.run import Run, digest
+from shared.pipeline.engine import bring_stage_up_to_date
+from shared.pipeline.run import ArtifactStore, RunFolder
+from shared.pipeline.settings import Settings
+from shared.pipeline.stage import Inputs, Stage, StageConfig
+
+
+def write_weights(inputs: Inputs, config: StageConfig, out: Path) -> dict[str, int]:
+    (out / "weights").write_bytes(bytes(range(200)))
+    (out / "deep").mkdir()
+    (out / "deep" / "words.txt").write_text("tas ransel\n")
+    return {}
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """A run with two stages, one of them with a folder in its folder."""
-    made = Run(tmp_path / "run", say=lambda line: None)
-
-    def work(out: Path) -> dict[str, int]:
-        (out / "weights").write_bytes(bytes(range(200)))
-        (out / "deep").mkdir()
-        (out / "deep" / "words.txt").write_text("tas ransel\n")
-        return {}
-
+def run(tmp_path: Path) -> RunFolder:
+    """A run with two stages, each with a folder in its folder."""
+    run = RunFolder(tmp_path / "run", say=lambda line: None)
     for name in ("image/encoder/all", "ensemble/scorer"):
-        made.stage(name, "shared.errors", {}, {}, work)
-    return made
+        bring_stage_up_to_date(run, Settings({}, {}), Stage(name, write_weights, code=()))
+    return run
 
 
 @pytest.fixture
-def folder(run: Run, tmp_path: Path) -> Path:
+def folder(run: RunFolder, tmp_path: Path) -> Path:
     """A bundle of it."""
     out = tmp_path / "bundle"
     for name in ("image/encoder/all", "ensemble/scorer"):
@@ -44,30 +48,40 @@ def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_bundle_is_read_as_the_run_it_was_made_of(run: Run, folder: Path) -> None:
+def test_bundle_opens_stages_like_its_run(run: RunFolder, folder: Path) -> None:
+    def contents(store: ArtifactStore, stage: str) -> dict[str, bytes]:
+        return {name: (store.open(stage) / name).read_bytes() for name in store.files(stage)}
+
     bundle = Bundle(folder)
     for name in ("image/encoder/all", "ensemble/scorer"):
         assert bundle.open(name) == folder / name
-        assert bundle.digest_of(name) == run.digest_of(name)
+        assert bundle.files(name) == run.files(name)
+        assert contents(bundle, name) == contents(run, name)
     assert bundle.contents["branches"] == ["image"]
     assert set(bundle.contents["files"]) | {CONTENTS} == {str(path.relative_to(folder)) for path in files(folder)}
 
 
-def test_what_a_bundle_does_not_hold_is_named(folder: Path) -> None:
+def test_bundle_is_no_run_folder(folder: Path) -> None:
     bundle = Bundle(folder)
-    assert bundle.manifest("image/enc") is None  # a folder's name is a whole one
-    with pytest.raises(ArtifactError, match="does not hold image/encoder/fold0"):
-        bundle.open("image/encoder/fold0")
+    assert not isinstance(bundle, RunFolder)
+    assert {name for name in dir(bundle) if not name.startswith("_")} == {"contents", "files", "folder", "open"}
 
 
-def test_a_bundle_is_not_written_to(folder: Path) -> None:
+@pytest.mark.parametrize("stage", ["image/encoder/fold0", "image/enc"])
+def test_stage_that_is_not_in_the_bundle(stage: str, folder: Path) -> None:
+    bundle = Bundle(folder)
+    for ask in (bundle.open, bundle.files):
+        with pytest.raises(ArtifactError, match=f"does not hold {stage}$"):
+            ask(stage)
+
+
+def test_opened_bundle_is_not_written_to(folder: Path) -> None:
     before = {path: path.read_bytes() for path in files(folder)}
-    with Bundle(folder).locked(), Bundle(folder).locked():
-        pass
+    Bundle(folder).open("ensemble/scorer")
     assert {path: path.read_bytes() for path in files(folder)} == before
 
 
-def test_the_same_files_make_the_same_bundle(folder: Path) -> None:
+def test_sealing_again_writes_the_same_file(folder: Path) -> None:
     before = (folder / CONTENTS).read_bytes()
     seal(folder, {"branches": ["image"]})
     assert (folder / CONTENTS).read_bytes() == before
@@ -76,7 +90,7 @@ def test_the_same_files_make_the_same_bundle(folder: Path) -> None:
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 
-def test_one_flipped_bit_in_any_file_is_refused(folder: Path) -> None:
+def test_flipped_bit_is_refused(folder: Path) -> None:
     for path in files(folder):
         before = path.read_bytes()
         for at in {0, len(before) // 2, len(before) - 1}:
@@ -87,7 +101,7 @@ def test_one_flipped_bit_in_any_file_is_refused(folder: Path) -> None:
     assert checked(folder)
 
 
-def test_a_missing_or_cut_file_is_refused(folder: Path) -> None:
+def test_missing_or_cut_file_is_refused(folder: Path) -> None:
     for path in files(folder):
         before = path.read_bytes()
         path.write_bytes(before[:-2])
@@ -120,7 +134,7 @@ def foreign(path: Path) -> None:
 
 
 @pytest.mark.parametrize("add", [fifo, link_to_file, link_to_folder, dangling, foreign])
-def test_what_a_bundle_did_not_have_is_refused(add: Callable[[Path], None], folder: Path) -> None:
+def test_added_file_or_link_is_refused(add: Callable[[Path], None], folder: Path) -> None:
     add(folder / "stranger")
     with pytest.raises(ArtifactError, match=r"stranger.* remove"):
         checked(folder)
@@ -128,14 +142,14 @@ def test_what_a_bundle_did_not_have_is_refused(add: Callable[[Path], None], fold
 
 
 @pytest.mark.parametrize("name", ["ensemble/scorer/weights", CONTENTS])
-def test_a_file_that_became_a_link_to_its_copy_is_refused(name: str, folder: Path, tmp_path: Path) -> None:
+def test_file_replaced_by_a_link_is_refused(name: str, folder: Path, tmp_path: Path) -> None:
     (folder / name).rename(tmp_path / "copy")
     (folder / name).symlink_to(tmp_path / "copy")
     with pytest.raises(ArtifactError, match=Path(name).name):
         checked(folder)
 
 
-def test_a_name_outside_of_the_bundle_is_never_read(folder: Path, tmp_path: Path) -> None:
+def test_name_outside_of_the_bundle_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
     contents = json.loads((folder / CONTENTS).read_text())
     contents["files"]["../secret"] = "0" * 64
@@ -146,26 +160,26 @@ def test_a_name_outside_of_the_bundle_is_never_read(folder: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"files": []}', "[" * 100_000, "\x00", '{"files": {}}'])
-def test_any_other_contents_are_refused(text: str, folder: Path) -> None:
+def test_damaged_contents_are_refused(text: str, folder: Path) -> None:
     (folder / CONTENTS).write_text(text)
     with pytest.raises(ArtifactError, match=r"is damaged|of format"):
         checked(folder)
 
 
-def test_a_bundle_of_another_format_is_refused_by_name(folder: Path) -> None:
+def test_other_format_is_refused(folder: Path) -> None:
     contents = json.loads((folder / CONTENTS).read_text())
     (folder / CONTENTS).write_text(json.dumps(contents | {"format": FORMAT + 1}))
     with pytest.raises(ArtifactError, match=f"format {FORMAT + 1}, and this code reads {FORMAT}"):
         checked(folder)
 
 
-def test_what_is_no_bundle_is_told_how_to_become_one(run: Run, tmp_path: Path) -> None:
+def test_folder_that_is_no_bundle_is_refused(run: RunFolder, tmp_path: Path) -> None:
     for place in (run.folder, tmp_path / "nowhere"):
         with pytest.raises(ArtifactError, match=r"is not a bundle .* python -m ensemble.bundle"):
             Bundle(place)
 
 
-def test_a_damaged_bundle_is_still_one_but_what_holds_more_is_not(folder: Path) -> None:
+def test_is_bundle_when_damaged_but_not_when_it_holds_more(folder: Path) -> None:
     (folder / "README.md").write_text("altered")
     (folder / "image/encoder/all/weights").unlink()
     assert is_bundle(folder)

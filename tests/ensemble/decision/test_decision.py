@@ -1,33 +1,32 @@
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 import networkx as nx
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from ensemble.config import VETO
 from ensemble.decision.decision import RULES, Decision, groups_of
-from ensemble.decision.rules import AverageLink, Min2, Threshold, capped, symmetric
-from ensemble.decision.tuning import cuts
+from ensemble.decision.rules import AverageLink, Min2, Threshold, both_directions, keep_best
+from ensemble.decision.tuning import thresholds_to_try
 from shared.errors import ArtifactError
-from shared.schema import Matches, Pairs
+from shared.schema import Matches, ScoredPairs
 
 Edges = dict[tuple[int, int], float]
 Found = dict[int, list[int]]
 THRESHOLDS = np.linspace(0, 1, 41)
 
 
-def scored(n: int, edges: Edges) -> Pairs:
+def scored(n: int, edges: Edges) -> ScoredPairs:
     ends = np.array(sorted(edges), dtype=np.int32).reshape(-1, 2)
     score = np.array([edges[i, j] for i, j in sorted(edges)], dtype=np.float32)
-    return Pairs(n, ends[:, 0].copy(), ends[:, 1].copy(), score=score)
+    return ScoredPairs(n, ends[:, 0].copy(), ends[:, 1].copy(), score)
 
 
 def random_graph(n: int, links: int, seed: int) -> Edges:
@@ -88,9 +87,7 @@ def naive_average_link(n: int, edges: Edges, threshold: float) -> set[frozenset[
 
 @settings(deadline=None)
 @given(graphs(), st.sampled_from([0.0, 0.3, 0.5, 0.500001, 1.0]))
-def test_threshold_matches_both_listings_of_every_pair_at_or_above_it(
-    graph: tuple[int, Edges], threshold: float
-) -> None:
+def test_threshold_equals_naive(graph: tuple[int, Edges], threshold: float) -> None:
     n, edges = graph
     kept = {pair: score for pair, score in edges.items() if score >= threshold}
     assert found(Threshold(scored(n, edges)).matches(threshold)) == by_score(n, kept)
@@ -99,14 +96,14 @@ def test_threshold_matches_both_listings_of_every_pair_at_or_above_it(
 @settings(deadline=None)
 @given(graphs(), st.sampled_from([0.0, 0.3, 0.5, 1.0]))
 @example((3, {(0, 1): 0.5, (0, 2): 0.5, (1, 2): 0.25}), 1.0)  # a tie: 0 keeps 1; 1 and 2 keep 0
-def test_min2_leaves_no_listing_with_a_pair_alone(graph: tuple[int, Edges], threshold: float) -> None:
+def test_min2_equals_naive(graph: tuple[int, Edges], threshold: float) -> None:
     n, edges = graph
     every = by_score(n, edges)
     high = by_score(n, {pair: score for pair, score in edges.items() if score >= threshold})
     assert found(Min2(scored(n, edges)).matches(threshold)) == {i: high[i] or every[i][:1] for i in range(n)}
 
 
-def test_min2_keeps_the_best_pair_in_one_direction_only() -> None:
+def test_min2_best_pair_is_one_way() -> None:
     edges = {(0, 1): 0.2, (1, 2): 0.9}
     assert found(Min2(scored(3, edges)).matches(0.5)) == {0: [1], 1: [2], 2: [1]}
 
@@ -115,14 +112,14 @@ def test_min2_keeps_the_best_pair_in_one_direction_only() -> None:
 
 
 @pytest.mark.parametrize(("edges", "n"), GRAPHS[:7])
-def test_average_link_equals_the_textbook_at_any_threshold(edges: Edges, n: int) -> None:
+def test_average_link_equals_textbook(edges: Edges, n: int) -> None:
     rule = AverageLink(scored(n, edges))
     for threshold in THRESHOLDS[2::3] + 1e-6:
         assert partition(rule.groups(threshold)) == naive_average_link(n, edges, threshold)
 
 
 @pytest.mark.parametrize(("edges", "n"), GRAPHS)
-def test_average_link_equals_scipy_on_the_whole_pool(edges: Edges, n: int) -> None:
+def test_average_link_equals_scipy(edges: Edges, n: int) -> None:
     distance = np.ones((n, n))
     for (i, j), score in edges.items():
         distance[i, j] = distance[j, i] = 1 - score
@@ -134,7 +131,7 @@ def test_average_link_equals_scipy_on_the_whole_pool(edges: Edges, n: int) -> No
 
 
 @pytest.mark.parametrize(("edges", "n"), GRAPHS)
-def test_average_link_matches_every_two_listings_of_a_group(edges: Edges, n: int) -> None:
+def test_average_link_matches_whole_groups(edges: Edges, n: int) -> None:
     rule = AverageLink(scored(n, edges))
     for threshold in (0.1, 0.4, 0.7):
         matches = rule.matches(threshold)
@@ -148,33 +145,33 @@ def test_average_link_matches_every_two_listings_of_a_group(edges: Edges, n: int
             assert np.isclose(value, expected, rtol=0, atol=0, equal_nan=True)
 
 
-def test_average_link_ranks_matches_that_nobody_scored_last() -> None:
+def test_average_link_ranks_unscored_matches_last() -> None:
     chain = {(0, 2): 0.9, (1, 2): 0.9, (1, 3): 0.0}
     matches = AverageLink(scored(4, chain)).matches(0.4)
     assert found(matches) == {0: [2, 1], 1: [2, 0], 2: [0, 1], 3: []}
     assert np.isnan(matches.score[[1, 3]]).all()
 
 
-def test_average_link_never_joins_by_less_than_its_least_link() -> None:
+def test_average_link_minimum_threshold() -> None:
     pairs = scored(4, {(0, 1): 0.9, (1, 2): 0.06, (2, 3): 0.04})
     assert partition(AverageLink(pairs).groups(0)) == {frozenset({0, 1}), frozenset({2}), frozenset({3})}
 
 
-def test_one_wrong_link_does_not_join_two_groups() -> None:
+def test_average_link_ignores_one_wrong_link() -> None:
     groups = {pair: 0.9 for trio in ((0, 1, 2), (3, 4, 5)) for pair in combinations(trio, 2)}
     pairs = scored(6, groups | {(2, 3): 0.95})
     assert partition(groups_of(Threshold(pairs).matches(0.5))) == {frozenset(range(6))}
     assert len(partition(AverageLink(pairs).groups(0.5))) > 1
 
 
-def test_average_link_makes_a_missed_link_good() -> None:
+def test_average_link_bridges_a_missing_link() -> None:
     missed = {pair: 0.9 for pair in combinations(range(5), 2) if pair != (0, 4)} | {(0, 4): 0.1}
     assert AverageLink(scored(5, missed)).groups(0.6).tolist() == [0] * 5
 
 
 @pytest.mark.parametrize("rule", [name for name in RULES if name != "min2"])
 @pytest.mark.parametrize(("edges", "n"), GRAPHS)
-def test_a_higher_threshold_only_splits_groups(edges: Edges, n: int, rule: str) -> None:
+def test_groups_split_with_rising_threshold(edges: Edges, n: int, rule: str) -> None:
     made = RULES[rule](scored(n, edges))  # type: ignore[index]
     coarse = partition(groups_of(made.matches(0)))
     for threshold in THRESHOLDS[1:]:
@@ -188,11 +185,11 @@ def test_a_higher_threshold_only_splits_groups(edges: Edges, n: int, rule: str) 
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_chain_of_a_hundred_thousand_listings_takes_seconds(rule: str) -> None:
+def test_rules_on_a_long_chain_take_seconds(rule: str) -> None:
     n = 100_000
     left = np.arange(n - 1, dtype=np.int32)
     score = np.random.default_rng(0).random(n - 1).astype(np.float32)
-    chain = Pairs(n, left, left + 1, score=score)
+    chain = ScoredPairs(n, left, left + 1, score)
     matches = Decision(rule, 0.01).apply(chain)  # type: ignore[arg-type]
     assert len(groups_of(matches)) == n
     if rule in ("threshold", "min2"):
@@ -211,14 +208,14 @@ def _two_lows(score: np.ndarray, threshold: float) -> int:
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("n", [0, 1, 2, 7])
-def test_without_an_edge_everyone_is_alone(rule: str, n: int) -> None:
+def test_rules_without_pairs(rule: str, n: int) -> None:
     matches = Decision(rule, 0.0).apply(scored(n, {}))  # type: ignore[arg-type]
     assert len(matches) == 0
     assert groups_of(matches).tolist() == list(range(n))
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_with_all_edges_everyone_is_together(rule: str) -> None:
+def test_rules_with_all_pairs(rule: str) -> None:
     matches = Decision(rule, 0.9).apply(scored(40, dict.fromkeys(combinations(range(40), 2), 0.95)))  # type: ignore[arg-type]
     assert groups_of(matches).tolist() == [0] * 40
     assert len(matches) == 40 * 39
@@ -229,7 +226,7 @@ def test_with_all_edges_everyone_is_together(rule: str) -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(("edges", "n"), GRAPHS)
-def test_groups_are_the_connected_components_of_the_matches(edges: Edges, n: int, rule: str) -> None:
+def test_groups_of_equals_networkx(edges: Edges, n: int, rule: str) -> None:
     matches = Decision(rule, 0.35).apply(scored(n, edges))  # type: ignore[arg-type]
     graph = nx.Graph(zip(matches.listing.tolist(), matches.match.tolist(), strict=True))
     graph.add_nodes_from(range(n))
@@ -241,7 +238,7 @@ def test_groups_are_the_connected_components_of_the_matches(edges: Edges, n: int
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(("edges", "n"), GRAPHS)
-def test_matches_and_groups_do_not_depend_on_the_order_of_the_listings(edges: Edges, n: int, rule: str) -> None:
+def test_apply_in_any_row_order(edges: Edges, n: int, rule: str) -> None:
     order = np.random.default_rng(n).permutation(n)  # new row → old row
     place = np.argsort(order)
     moved = {tuple(sorted((int(place[i]), int(place[j])))): score for (i, j), score in edges.items()}
@@ -256,7 +253,7 @@ def test_matches_and_groups_do_not_depend_on_the_order_of_the_listings(edges: Ed
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("seed", range(6))
-def test_among_equal_scores_ids_decide_not_rows(rule: str, seed: int) -> None:
+def test_apply_breaks_ties_by_id(rule: str, seed: int) -> None:
     n = 24
     rng = np.random.default_rng(seed)
     ids = np.array([f"id{at:02}" for at in rng.permutation(n)], dtype=object)
@@ -276,7 +273,7 @@ def test_among_equal_scores_ids_decide_not_rows(rule: str, seed: int) -> None:
     assert np.array_equal(as_rows.score, by_ids.score, equal_nan=True)
 
 
-def test_no_more_than_the_best_matches_are_kept() -> None:
+def test_apply_caps_matches() -> None:
     star = {(0, j): j / 10 for j in range(1, 8)}
     matches = Decision("threshold", 0.05, max_matches=3).apply(scored(8, star))
     assert found(matches) == {0: [7, 6, 5]} | {j: [0] for j in range(1, 8)}
@@ -284,36 +281,28 @@ def test_no_more_than_the_best_matches_are_kept() -> None:
 
 @settings(deadline=None)
 @given(graphs(), st.integers(1, 4))
-def test_the_cap_keeps_the_front_of_every_list(graph: tuple[int, Edges], most: int) -> None:
+def test_keep_best_keeps_front_of_lists(graph: tuple[int, Edges], most: int) -> None:
     every = Threshold(scored(*graph)).matches(0)
-    assert found(capped(every, most)) == {i: rows[:most] for i, rows in found(every).items()}
+    assert found(keep_best(every, most)) == {i: rows[:most] for i, rows in found(every).items()}
 
 
-def test_equal_scores_stand_by_row() -> None:
+def test_both_directions_breaks_ties_by_row() -> None:
     ends = np.array([0, 0, 1], dtype=np.int32), np.array([2, 3, 2], dtype=np.int32)
-    assert found(symmetric(4, *ends, np.array([0.5, 0.5, 0.5]))) == {0: [2, 3], 1: [2], 2: [0, 1], 3: [0]}
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_pairs_without_scores_cannot_be_decided_on(rule: str) -> None:
-    with pytest.raises(ValueError, match="must be scored"):
-        RULES[rule](Pairs(2, np.array([0], dtype=np.int32), np.array([1], dtype=np.int32)))  # type: ignore[index]
+    assert found(both_directions(4, *ends, np.array([0.5, 0.5, 0.5]))) == {0: [2, 3], 1: [2], 2: [0, 1], 3: [0]}
 
 
 # --- veto ------------------------------------------------------------------------------------------------------------
 
 
-def conflicting(pairs: Pairs, conflicts: set[tuple[int, int]]) -> Pairs:
-    """The same pairs; those of `conflicts` state different quantities, every third other one is unknown."""
-    ends = list(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))
-    column = [1.0 if pair in conflicts else (np.nan if at % 3 == 0 else 0.0) for at, pair in enumerate(ends)]
-    table = pd.DataFrame({VETO: np.array(column, dtype=np.float32)})
-    return Pairs(pairs.n, pairs.left, pairs.right, table, pairs.score)
+def conflicting(pairs: ScoredPairs, conflicts: set[tuple[int, int]]) -> ScoredPairs:
+    """The same pairs; those of `conflicts` state different quantities."""
+    ends = zip(pairs.left.tolist(), pairs.right.tolist(), strict=True)
+    return replace(pairs, conflict=np.array([pair in conflicts for pair in ends], dtype=bool))
 
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("seed", range(4))
-def test_a_veto_keeps_pairs_apart_and_is_the_rule_on_the_others(rule: str, seed: int) -> None:
+def test_quantity_veto_equals_rule_on_other_pairs(rule: str, seed: int) -> None:
     n, edges = 24, random_graph(24, 72, seed)
     ids = np.array([f"{at:02}" for at in np.random.default_rng(seed).permutation(n)], dtype=object)
     vetoed = set(sorted(edges)[::4])
@@ -321,7 +310,7 @@ def test_a_veto_keeps_pairs_apart_and_is_the_rule_on_the_others(rule: str, seed:
     as_zero = scored(n, edges | dict.fromkeys(vetoed, 0.0))
     dropped = 0
     for threshold in (0.1, 0.3, 0.6):
-        found = Decision(rule, threshold, veto=True).apply(pairs, ids)  # type: ignore[arg-type]
+        found = Decision(rule, threshold, quantity_veto=True).apply(pairs, ids)  # type: ignore[arg-type]
         plain = Decision(rule, threshold).apply(as_zero, ids)  # type: ignore[arg-type]
         ends = [tuple(sorted(pair)) for pair in zip(plain.listing.tolist(), plain.match.tolist(), strict=True)]
         keep = np.array([pair not in vetoed for pair in ends])
@@ -332,15 +321,16 @@ def test_a_veto_keeps_pairs_apart_and_is_the_rule_on_the_others(rule: str, seed:
     assert dropped > 0
 
 
-def test_a_veto_takes_no_place_under_the_cap() -> None:
+def test_quantity_veto_takes_no_place_under_cap() -> None:
     pairs = conflicting(scored(4, {(0, 1): 0.9, (0, 2): 0.8, (0, 3): 0.7}), {(0, 1)})
-    assert found(Decision("threshold", 0.5, max_matches=1, veto=True).apply(pairs)) == {0: [2], 1: [], 2: [0], 3: [0]}
+    decision = Decision("threshold", 0.5, max_matches=1, quantity_veto=True)
+    assert found(decision.apply(pairs)) == {0: [2], 1: [], 2: [0], 3: [0]}
 
 
-def test_a_veto_needs_to_know_what_titles_state() -> None:
-    with pytest.raises(ArtifactError, match="quantity_conflict"):
-        Decision("threshold", 0.5, veto=True).apply(scored(2, {(0, 1): 0.9}))
-    assert len(Decision("threshold", 0.5, veto=True).apply(scored(2, {}))) == 0
+def test_quantity_veto_needs_conflict() -> None:
+    with pytest.raises(ArtifactError, match="needs pairs that were compared by the quantities"):
+        Decision("threshold", 0.5, quantity_veto=True).apply(scored(2, {(0, 1): 0.9}))
+    assert len(Decision("threshold", 0.5, quantity_veto=True).apply(scored(2, {}))) == 0
 
 
 # --- saved and read again --------------------------------------------------------------------------------------------
@@ -356,10 +346,10 @@ def close_scores() -> Iterator[np.float32]:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_decision_read_again_selects_the_same_pairs(rule: str, tmp_path: Path) -> None:
+def test_loaded_decision_selects_same_pairs(rule: str, tmp_path: Path) -> None:
     scores = list(close_scores())
     pairs = scored(2 * len(scores), {(2 * at, 2 * at + 1): float(score) for at, score in enumerate(scores)})
-    for threshold in cuts(np.array(scores), 100):
+    for threshold in thresholds_to_try(np.array(scores), 100):
         decision = Decision(rule, float(threshold), 7)  # type: ignore[arg-type]
         decision.save(tmp_path / "decision.json")
         read = Decision.load(tmp_path / "decision.json")
@@ -385,44 +375,47 @@ def test_a_decision_read_again_selects_the_same_pairs(rule: str, tmp_path: Path)
         "7",
     ],
 )
-def test_what_is_no_decision_is_refused(text: str, tmp_path: Path) -> None:
+def test_load_refuses_a_foreign_file(text: str, tmp_path: Path) -> None:
     (tmp_path / "decision.json").write_text(text, encoding="utf-8")
     with pytest.raises(ArtifactError, match=r"decision\.json"):
         Decision.load(tmp_path / "decision.json")
 
 
-def test_the_threshold_moves_with_the_size_of_the_pool_at_hand() -> None:
-    decision = Decision("threshold", 0.5, pool_size=4, drift=1.0)
-    assert decision.threshold_in(4) == pytest.approx(0.5)
-    assert decision.threshold_in(12) == pytest.approx(0.75)  # odds of 1 become odds of 3
-    assert decision.threshold_in(2) == pytest.approx(1 / 3)
-    assert decision.threshold_in(1) == pytest.approx(0.2)
-    assert decision.threshold_in(0) == pytest.approx(1 / 9)  # no lower than for an eighth
-    assert decision.threshold_in(32) == decision.threshold_in(400) == pytest.approx(8 / 9)  # nor higher than for eight
-    fixed = decision.fixed(12)
-    assert fixed.threshold_in(4) == fixed.threshold_in(12) == decision.threshold_in(12)
+def test_threshold_for_pool_size() -> None:
+    decision = Decision("threshold", 0.5, pool_size=4, prior_shift=1.0)
+    assert decision.threshold_for(4) == pytest.approx(0.5)
+    assert decision.threshold_for(12) == pytest.approx(0.75)  # odds of 1 become odds of 3
+    assert decision.threshold_for(2) == pytest.approx(1 / 3)
+    assert decision.threshold_for(1) == pytest.approx(0.2)
+    assert decision.threshold_for(0) == pytest.approx(1 / 9)  # no lower than for an eighth
+    assert decision.threshold_for(32) == decision.threshold_for(400) == pytest.approx(8 / 9)  # nor higher than for 8
+    fixed = decision.fix_size(12)
+    assert fixed.threshold_for(4) == fixed.threshold_for(12) == decision.threshold_for(12)
     edges = {(0, 1): 0.7, (2, 3): 0.4}
     assert found(decision.apply(scored(4, edges))) == {0: [1], 1: [0], 2: [], 3: []}
     assert len(decision.apply(scored(12, edges))) == 0
     assert len(Decision("threshold", 0.5, pool_size=4).apply(scored(12, edges))) == 2
-    assert len(Decision("threshold", 0.5, drift=1.0).apply(scored(12, edges))) == 2  # nobody said for which pool
+    assert len(Decision("threshold", 0.5, prior_shift=1.0).apply(scored(12, edges))) == 2  # nobody said for which pool
 
 
-@pytest.mark.parametrize("drift", [-0.1, 1.1, float("nan")])
-def test_no_drift_beyond_a_prior_shift(drift: float) -> None:
-    with pytest.raises(ValueError, match="drift"):
-        Decision("threshold", 0.5, drift=drift)
+@pytest.mark.parametrize("prior_shift", [-0.1, 1.1, float("nan")])
+def test_prior_shift_out_of_range(prior_shift: float) -> None:
+    with pytest.raises(ValueError, match="prior_shift"):
+        Decision("threshold", 0.5, prior_shift=prior_shift)
 
 
-def test_a_decision_is_plain_json(tmp_path: Path) -> None:
-    decision = Decision("min2", 1 / 3, 9, veto=True, pool_size=70_000, drift=0.35)
+def test_decision_as_json(tmp_path: Path) -> None:
+    decision = Decision("min2", 1 / 3, 9, quantity_veto=True, pool_size=70_000, prior_shift=0.35)
     decision.save(tmp_path / "d.json")
-    about = {"rule": "min2", "threshold": 1 / 3, "max_matches": 9, "veto": True, "pool_size": 70_000}
-    about |= {"drift": 0.35}
+    about = {"rule": "min2", "threshold": 1 / 3, "max_matches": 9, "quantity_veto": True, "pool_size": 70_000}
+    about |= {"prior_shift": 0.35}
     assert json.loads((tmp_path / "d.json").read_text()) == about
     assert Decision.load(tmp_path / "d.json") == decision
 
 
-def test_a_decision_of_before_there_was_a_veto_is_read(tmp_path: Path) -> None:
-    (tmp_path / "d.json").write_text('{"rule": "average_link", "threshold": 0.25, "max_matches": 7}')
-    assert Decision.load(tmp_path / "d.json") == Decision("average_link", 0.25, 7, veto=False, pool_size=None)
+@pytest.mark.parametrize("older", [{}, {"veto": False, "pool_size": 400, "drift": 1.0}])
+def test_load_refuses_an_older_decision(older: dict[str, object], tmp_path: Path) -> None:
+    text = json.dumps({"rule": "average_link", "threshold": 0.25, "max_matches": 7} | older)
+    (tmp_path / "d.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"d\.json is not a decision of this version: .* tuned again"):
+        Decision.load(tmp_path / "d.json")

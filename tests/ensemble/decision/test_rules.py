@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from itertools import combinations, pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,16 +14,16 @@ from scipy.spatial.distance import squareform
 
 from ensemble.decision.average_linkage import agglomerate
 from ensemble.decision.rules import AverageLink, DecisionRule, Threshold
-from shared.schema import Matches, Pairs
+from shared.schema import Matches, ScoredPairs
 
 Edges = dict[tuple[int, int], float]
 TIES = st.sampled_from([0.0625, 0.25, 0.5, 0.75, 1.0])
 
 
-def scored(n: int, edges: Edges) -> Pairs:
+def scored(n: int, edges: Edges) -> ScoredPairs:
     ends = np.array(sorted(edges), dtype=np.int32).reshape(-1, 2)
     score = np.array([edges[pair] for pair in sorted(edges)], dtype=np.float32)
-    return Pairs(n, ends[:, 0].copy(), ends[:, 1].copy(), score=score)
+    return ScoredPairs(n, ends[:, 0].copy(), ends[:, 1].copy(), score)
 
 
 def random_edges(n: int, seed: int, digits: int | None = None) -> Edges:
@@ -64,9 +65,9 @@ def pairs_of(matches: Matches) -> set[tuple[int, int]]:
 def naive(n: int, edges: Edges, least: float) -> list[tuple[int, int, float]]:
     """Join the two groups with the strongest link, of equals those with the lowest rows, as long as it is enough."""
     groups = [[i] for i in range(n)]
-    joins = []
+    joins: list[tuple[int, int, float]] = []
     while len(groups) > 1:
-        found = []
+        found: list[Any] = []
         for one, other in combinations(groups, 2):
             between = [edges[tuple(sorted((i, j)))] for i in one for j in other if tuple(sorted((i, j))) in edges]  # type: ignore[index]
             if between:
@@ -83,24 +84,24 @@ def naive(n: int, edges: Edges, least: float) -> list[tuple[int, int, float]]:
 
 @settings(deadline=None, max_examples=150)
 @given(tied(), st.sampled_from([0.05, 0.25]))
-def test_clustering_with_ties_is_the_textbook_join_by_join(graph: tuple[int, Edges], least: float) -> None:
+def test_agglomerate_with_ties_equals_naive(graph: tuple[int, Edges], least: float) -> None:
     n, edges = graph
     pairs = scored(n, edges)
-    one, other, link = agglomerate(n, pairs.left, pairs.right, pairs.score, least=least)
+    one, other, link = agglomerate(n, pairs.left, pairs.right, pairs.score, min_link=least)
     expected = naive(n, edges, least)
     assert list(zip(one.tolist(), other.tolist(), strict=True)) == [join[:2] for join in expected]
     assert link.tolist() == pytest.approx([join[2] for join in expected], rel=1e-12)
 
 
 @pytest.mark.parametrize(("n", "edges"), GRAPHS)
-def test_links_fall_from_join_to_join_by_themselves(n: int, edges: Edges) -> None:
+def test_links_fall_from_join_to_join(n: int, edges: Edges) -> None:
     links = [join[2] for join in naive(n, edges, 0.05)]
     assert len(links) > 0
     assert all(later <= earlier + 1e-12 for earlier, later in pairwise(links))
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_average_link_is_scipys_on_hundreds_of_listings(seed: int) -> None:
+def test_average_link_equals_scipy_on_300_listings(seed: int) -> None:
     n, edges = 300, random_edges(300, seed)
     distance = np.ones((n, n))
     for (i, j), score in edges.items():
@@ -113,14 +114,14 @@ def test_average_link_is_scipys_on_hundreds_of_listings(seed: int) -> None:
 
 
 @given(graph=tied())
-def test_groups_do_not_depend_on_which_thresholds_were_asked_before(graph: tuple[int, Edges]) -> None:
+def test_groups_for_any_order_of_thresholds(graph: tuple[int, Edges]) -> None:
     pairs = scored(*graph)
     falling, rising = AverageLink(pairs), AverageLink(pairs)
     found = [falling.groups(threshold).tolist() for threshold in (0.9, 0.5, 0.26, 0.1)]
     assert found == [rising.groups(threshold).tolist() for threshold in (0.1, 0.26, 0.5, 0.9)][::-1]
 
 
-def test_groups_of_distinct_scores_do_not_depend_on_the_order_of_the_listings() -> None:
+def test_groups_for_any_order_of_listings() -> None:
     n, edges = 60, random_edges(60, 3)
     order = np.random.default_rng(0).permutation(n)
     moved = {tuple(sorted((int(order[i]), int(order[j])))): score for (i, j), score in edges.items()}
@@ -129,17 +130,17 @@ def test_groups_of_distinct_scores_do_not_depend_on_the_order_of_the_listings() 
         assert partition(other.groups(threshold)[order]) == partition(one.groups(threshold))
 
 
-def _dense(n: int) -> Pairs:
+def _dense(n: int) -> ScoredPairs:
     left, right = (rows.astype(np.int32) for rows in np.triu_indices(n, 1))
-    return Pairs(n, left, right, score=np.full(len(left), 0.9, dtype=np.float32))
+    return ScoredPairs(n, left, right, np.full(len(left), 0.9, dtype=np.float32))
 
 
-def _star(n: int) -> Pairs:
+def _star(n: int) -> ScoredPairs:
     right = np.arange(1, n, dtype=np.int32)
-    return Pairs(n, np.zeros_like(right), right, score=np.linspace(0.3, 1, n - 1, dtype=np.float32))
+    return ScoredPairs(n, np.zeros_like(right), right, np.linspace(0.3, 1, n - 1, dtype=np.float32))
 
 
-def test_a_hub_that_everyone_is_near_makes_no_giant_group() -> None:
+def test_average_link_on_a_hub() -> None:
     start = time.perf_counter()
     groups = AverageLink(_star(20_000)).groups(0)
     assert np.bincount(groups).max() <= 25
@@ -147,19 +148,19 @@ def test_a_hub_that_everyone_is_near_makes_no_giant_group() -> None:
     assert time.perf_counter() - start < 30
 
 
-def test_a_group_whose_pairs_are_all_certain_may_be_large() -> None:
+def test_average_link_on_a_large_certain_group() -> None:
     assert np.bincount(AverageLink(_dense(300)).groups(0.8)).tolist() == [300]
 
 
 @pytest.mark.parametrize(("n", "edges"), GRAPHS)
-def test_the_pairs_of_groups_are_bounded_by_those_scored(n: int, edges: Edges) -> None:
+def test_matches_are_bounded_by_scored_pairs(n: int, edges: Edges) -> None:
     low = {pair: score / 4 for pair, score in edges.items()}
     matches = AverageLink(scored(n, low)).matches(0)
-    assert len(matches) / 2 * AverageLink.LEAST <= len(edges)
+    assert len(matches) / 2 * AverageLink.MIN_THRESHOLD <= len(edges)
 
 
 @pytest.mark.parametrize("rule", [Threshold, AverageLink])
-def test_a_rule_only_looks_at_the_pairs_it_is_given(rule: Callable[[Pairs], DecisionRule]) -> None:
+def test_rules_ignore_the_rest_of_the_pool(rule: Callable[[ScoredPairs], DecisionRule]) -> None:
     """What lies elsewhere in the pool changes nothing."""
     edges = random_edges(20, 5)
     alone = pairs_of(rule(scored(20, edges)).matches(0.4))

@@ -29,7 +29,7 @@ def naive(score: np.ndarray, match: np.ndarray, bins: int) -> list[tuple[int, fl
 
 @settings(deadline=None)
 @given(cases, st.integers(1, 20))
-def test_the_curve_is_that_of_a_naive_loop(case: list[tuple[float, bool]], bins: int) -> None:
+def test_reliability_equals_naive(case: list[tuple[float, bool]], bins: int) -> None:
     score, match = arrays(case)
     found = reliability(score, match, bins)
     expected = naive(score.astype(np.float64), match, bins)
@@ -40,7 +40,7 @@ def test_the_curve_is_that_of_a_naive_loop(case: list[tuple[float, bool]], bins:
 
 @settings(deadline=None)
 @given(cases)
-def test_the_error_is_the_mean_gap_over_pairs(case: list[tuple[float, bool]]) -> None:
+def test_calibration_equals_mean_gap(case: list[tuple[float, bool]]) -> None:
     score, match = arrays(case)
     found = calibration(score, match)
     assert found["pairs"] == len(case)
@@ -55,13 +55,13 @@ def test_the_error_is_the_mean_gap_over_pairs(case: list[tuple[float, bool]]) ->
             assert found[name] is None
 
 
-def test_a_known_error_is_told() -> None:
+def test_expected_error_of_known_curve() -> None:
     score = np.repeat(np.array([0.1, 0.5, 0.9], dtype=np.float32), [60, 20, 20])
     match = np.concatenate([np.arange(60) < 6, np.arange(20) < 10, np.arange(20) < 12])
     assert expected_error(reliability(score, match)) == pytest.approx(0.2 * 0.3)
 
 
-def test_probabilities_are_calibrated_and_their_distortions_are_not() -> None:
+def test_calibration_of_true_and_distorted_probabilities() -> None:
     rng = np.random.default_rng(0)
     probability = rng.beta(0.5, 3, 200_000)
     match = rng.random(len(probability)) < probability
@@ -70,7 +70,7 @@ def test_probabilities_are_calibrated_and_their_distortions_are_not() -> None:
     assert min(errors[1:]) > 0.05
 
 
-def test_every_pair_counts_once_among_many_easy_ones() -> None:
+def test_open_pairs_among_many_easy_ones() -> None:
     score = np.array([0.0] * 990 + [0.5] * 10, dtype=np.float32)
     match = np.arange(1000) >= 990
     found = calibration(score, match)

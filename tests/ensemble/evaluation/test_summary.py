@@ -9,15 +9,15 @@ import pytest
 from ensemble.evaluation.summary import summary
 from shared.pipeline.run import Run
 
-FIGURES = dict.fromkeys(("row_f1", "row_precision", "row_recall", "pair_recall", "pair_f1", "b3_f1"), 0.5)
+METRICS = dict.fromkeys(("row_f1", "row_precision", "row_recall", "pair_recall", "pair_f1", "b3_f1"), 0.5)
 CALIBRATION = {"ece": 0.0061, "pairs": 49_000, "open_ece": 0.0961, "open_pairs": 3_034}
 
 
-def metrics(threshold: float, pool_size: int, drift: float = 0.0) -> dict[str, Any]:
-    decided = {"rule": "min2", "threshold": threshold, "pool_size": pool_size, "drift": drift}
+def metrics(threshold: float, pool_size: int, prior_shift: float = 0.0) -> dict[str, Any]:
+    decided = {"rule": "min2", "threshold": threshold, "pool_size": pool_size, "prior_shift": prior_shift}
     return {
-        "holdout": FIGURES | {"pool_size": 215, "missed_scored_wrong": 0.1, "missed_never_proposed": 0.2},
-        "branches": {"tfidf": FIGURES},
+        "holdout": METRICS | {"pool_size": 215, "missed_scored_wrong": 0.1, "missed_never_proposed": 0.2},
+        "branches": {"tfidf": METRICS},
         "decision": decided | {"holdout_threshold": 0.321},
         "out_of_fold": {"row_f1": 0.93, "threshold": 0.405, "pool_sizes": [400, 400], **CALIBRATION},
         "total": {"seconds": 1.0, "peak_memory_mb": 1024},
@@ -27,27 +27,26 @@ def metrics(threshold: float, pool_size: int, drift: float = 0.0) -> dict[str, A
 @pytest.mark.parametrize(
     ("decided", "line"),
     [
-        ((0.405, 400), "Decision: min2 at 0.405, row F1 0.930 out of fold."),
+        ((0.405, 400), "Decision: min2 at 0.405; row F1 0.930 out of fold."),
         (
             (0.61, 70_000),
-            "Decision: min2 at 0.610 for a pool of 70,000 listings; as tuned at 0.405, row F1 0.930 out of fold.",
+            "Decision: min2 at 0.610, corrected from 0.405 for a pool of 70,000 listings; row F1 0.930 out of fold "
+            "before the correction.",
         ),
         (
             (0.405, 400, 0.5),
-            "Decision: min2 at 0.405, row F1 0.930 out of fold in a pool of 400 listings; it moves with the pool's "
-            "size, to 0.321 in the holdout.",
+            "Decision: min2 at 0.405 for pools of 400 listings, corrected to 0.321 for the size of the holdout; row F1 "
+            "0.930 out of fold.",
         ),
     ],
 )
-def test_the_summary_names_the_pool_a_threshold_is_for(decided: tuple[Any, ...], line: str, tmp_path: Path) -> None:
+def test_summary_of_decision(decided: tuple[Any, ...], line: str, tmp_path: Path) -> None:
     text = summary(Run(tmp_path), metrics(*decided))
     assert re.findall("Decision: .*", text) == [line]
-    assert (
-        "off by 0.006 over all 49,000 candidate pairs out of fold, by 0.096 over the 3,034 that score .05–.95" in text
-    )
+    assert "0.006 over all 49,000 candidate pairs, 0.096 over the 3,034 that score .05–.95" in text
 
 
-def test_where_no_pair_is_open_nothing_is_said_of_them(tmp_path: Path) -> None:
+def test_summary_without_open_pairs(tmp_path: Path) -> None:
     known = metrics(0.4, 400)
     known["out_of_fold"] |= {"open_ece": None, "open_pairs": 0}
-    assert "ECE" not in summary(Run(tmp_path), known)
+    assert "calibration" not in summary(Run(tmp_path), known)

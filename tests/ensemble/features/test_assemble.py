@@ -9,13 +9,13 @@ from ensemble.config import Family
 from ensemble.features import FAMILIES, feature_names, pair_features
 from ensemble.features.incidence import incidence, shared_weight
 from ensemble.pool_views import PoolViews
-from shared.schema import Pairs
+from shared.schema import PairFeatures
 
 Make = Callable[..., Any]
 TITLES = ["Tas Ransel 500 ml", "tas ransel 0.5l", "Kaos merah XL isi 10", "kaos red xl 10 pcs", None, "tas", "!!!"]
 
 
-def by_ids(pool: PoolViews, described: Pairs) -> pd.DataFrame:
+def by_ids(pool: PoolViews, described: PairFeatures) -> pd.DataFrame:
     """Features by the unordered ids of the two listings."""
     ids = pool.catalog.ids
     index = [tuple(sorted((ids[i], ids[j]))) for i, j in zip(described.left, described.right, strict=True)]
@@ -35,7 +35,7 @@ def titled(make_catalog: Make, titles: list[str | None]) -> Any:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_features_do_not_depend_on_the_order_of_the_listings(
+def test_pair_features_for_any_order_of_listings(
     make_pool: Make, make_random_catalog: Make, moved: Make, proposed: Make, seed: int
 ) -> None:
     n = 40
@@ -48,7 +48,7 @@ def test_features_do_not_depend_on_the_order_of_the_listings(
         pd.testing.assert_frame_equal(found, expected, check_exact=True)
 
 
-def test_features_are_symmetric_in_every_pair_of_titles(make_catalog: Make, make_pool: Make, every_pair: Make) -> None:
+def test_pair_features_are_symmetric(make_catalog: Make, make_pool: Make, every_pair: Make) -> None:
     for i, one in enumerate(TITLES):
         for other in TITLES[i:]:
             forth, back = (
@@ -56,7 +56,9 @@ def test_features_are_symmetric_in_every_pair_of_titles(make_catalog: Make, make
                 for titles in ([one, other, "tas"], [other, one, "tas"])
             )
             of_titles = [
-                name for name in forth if name.split("_")[0] in ("title", "quantity", "model", "color", "number")
+                name
+                for name in map(str, forth)
+                if name.split("_")[0] in ("title", "quantity", "model", "color", "number")
             ]
             assert len(of_titles) > 20
             pd.testing.assert_series_equal(forth[of_titles].iloc[0], back[of_titles].iloc[0], check_exact=True)
@@ -70,7 +72,7 @@ def test_features_are_symmetric_in_every_pair_of_titles(make_catalog: Make, make
     [TITLES, [None] * 4, ["…"] * 4, ["tas"] * 4, ["tas"], ["tas", None], []],
     ids=["titles", "no titles", "no words", "one word", "one listing", "two listings", "no listing"],
 )
-def test_features_are_float32_with_the_same_columns(
+def test_pair_features_columns_and_dtypes(
     make_catalog: Make, make_pool: Make, every_pair: Make, proposed: Make, titles: list[str | None]
 ) -> None:
     usual = make_pool(titled(make_catalog, TITLES))
@@ -86,15 +88,13 @@ def test_features_are_float32_with_the_same_columns(
         assert described.right is pairs.right
 
 
-def test_features_say_nothing_of_what_is_missing(make_catalog: Make, make_pool: Make, every_pair: Make) -> None:
+def test_pair_features_of_missing_content(make_catalog: Make, make_pool: Make, every_pair: Make) -> None:
     features = pair_features(make_pool(make_catalog([None, None])), every_pair(2)).features
-    of_branches_and_listings = features.drop(columns=[name for name in features if name.startswith("all_")])
+    of_branches_and_listings = features.drop(columns=[name for name in map(str, features) if name.startswith("all_")])
     assert of_branches_and_listings.isna().to_numpy().all()
 
 
-def test_every_feature_has_a_name_of_its_own_that_lightgbm_keeps(
-    make_pool: Make, make_random_catalog: Make, proposed: Make
-) -> None:
+def test_feature_names_are_unique_identifiers(make_pool: Make, make_random_catalog: Make, proposed: Make) -> None:
     pool = make_pool(make_random_catalog(10))
     pairs = proposed(pool)
     names = [name for family in FAMILIES.values() for name in family(pool, pairs)]
@@ -102,7 +102,7 @@ def test_every_feature_has_a_name_of_its_own_that_lightgbm_keeps(
     assert all(name.isidentifier() for name in names)
 
 
-def test_the_features_of_each_family_are_known_by_name(make_catalog: Make, make_pool: Make, every_pair: Make) -> None:
+def test_feature_names_equal_columns(make_catalog: Make, make_pool: Make, every_pair: Make) -> None:
     pool = make_pool(make_catalog(["tas", "tas ransel", "kaos"], image_sha=["a", None, "b"]))
     names = feature_names(pool.branches)
     assert tuple(names) == tuple(FAMILIES) == get_args(Family)
@@ -111,9 +111,7 @@ def test_the_features_of_each_family_are_known_by_name(make_catalog: Make, make_
     assert list(few.features) == names["images"] + names["titles"]
 
 
-def test_features_of_no_pair_can_be_joined_with_others(
-    make_pool: Make, make_random_catalog: Make, proposed: Make
-) -> None:
+def test_pair_features_without_pairs(make_pool: Make, make_random_catalog: Make, proposed: Make) -> None:
     some, none = make_pool(make_random_catalog(10)), make_pool(make_random_catalog(0))
     frames = [pair_features(pool, proposed(pool)).features for pool in (some, none)]
     assert set(pd.concat(frames).dtypes) == {np.dtype(np.float32)}
@@ -122,7 +120,7 @@ def test_features_of_no_pair_can_be_joined_with_others(
 # --- what two listings have in common --------------------------------------------------------------------------------
 
 
-def test_incidence_does_not_depend_on_the_order_of_the_listings() -> None:
+def test_incidence_for_any_order_of_listings() -> None:
     has = [{"b", "a"}, set(), {"c"}, {"a", "c", "d"}]
     forth, back = incidence(has), incidence(has[::-1])
     assert np.array_equal(forth.toarray(), back.toarray()[::-1])
@@ -130,7 +128,7 @@ def test_incidence_does_not_depend_on_the_order_of_the_listings() -> None:
 
 
 @pytest.mark.parametrize("block", [1, 2, 1000])
-def test_shared_weight_does_not_depend_on_the_block(every_pair: Make, block: int) -> None:
+def test_shared_weight_for_any_block_size(every_pair: Make, block: int) -> None:
     has = incidence([{"a", "b"}, {"b"}, {"c", "b", "a"}, set()])
     assert shared_weight(has, has, every_pair(4), block).tolist() == [1, 2, 0, 1, 0, 0]
     assert shared_weight(has, has, every_pair(0), block).tolist() == []

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ensemble.features.attributes import PARSERS, of_attributes, quantity_conflict
+from ensemble.features.attributes import PARSERS, attribute_features, quantity_conflict
 from ensemble.pool_views import PoolViews
-from shared.schema import Pairs
+from shared.schema import CandidatePairs
 from shared.titles import normalize
 
-ONE = Pairs(2, np.array([0], dtype=np.int32), np.array([1], dtype=np.int32))
+ONE = CandidatePairs(2, np.array([0], dtype=np.int32), np.array([1], dtype=np.int32))
 
 
 def stated(kind: str, title: str) -> set[str]:
@@ -22,7 +22,8 @@ def described(make_catalog: Callable[..., Any]) -> Callable[[str, str], dict[str
     """All attribute features of two titles."""
 
     def describe(one: str, other: str) -> dict[str, float]:
-        return {name: float(v[0]) for name, v in of_attributes(PoolViews(make_catalog([one, other]), {}), ONE).items()}
+        features = attribute_features(PoolViews(make_catalog([one, other]), {}), ONE)
+        return {name: float(column[0]) for name, column in features.items()}
 
     return describe
 
@@ -53,7 +54,7 @@ def described(make_catalog: Callable[..., Any]) -> Callable[[str, str], dict[str
         ("kopi 3x", "kopi 3 pcs"),
     ],
 )
-def test_one_quantity_is_one_however_it_is_written(one: str, other: str) -> None:
+def test_quantities_in_other_spellings(one: str, other: str) -> None:
     assert stated("quantity", one) & stated("quantity", other)
     assert len(stated("quantity", one)) == 1
 
@@ -72,7 +73,7 @@ def test_one_quantity_is_one_however_it_is_written(one: str, other: str) -> None
         ("", set()),
     ],
 )
-def test_quantities_of_a_title(title: str, expected: set[str]) -> None:
+def test_quantities_of_titles(title: str, expected: set[str]) -> None:
     assert stated("quantity", title) == expected
 
 
@@ -93,12 +94,12 @@ def test_quantities_of_a_title(title: str, expected: set[str]) -> None:
         ("size", "xlsx mini-me", {"mini"}),
     ],
 )
-def test_what_a_title_states(kind: str, title: str, expected: set[str]) -> None:
+def test_parsers_of_titles(kind: str, title: str, expected: set[str]) -> None:
     assert stated(kind, title) == expected
 
 
 @pytest.mark.parametrize("unit", ["1", "1 ", "1.1 ", "1.", "a1", "1x", "x1 ", "isi 1", "12é", "isi "])
-def test_titles_of_any_length_are_read_in_no_time(unit: str) -> None:
+def test_parsers_are_fast_on_long_titles(unit: str) -> None:
     title = "isi " + unit * (100_000 // len(unit))
     start = time.process_time()
     for parse in PARSERS.values():
@@ -128,23 +129,23 @@ def test_quantity_conflict(one: str, other: str, conflict: float, described: Cal
     assert np.array_equal(described(other, one)["quantity_conflict"], conflict, equal_nan=True)
 
 
-def test_what_is_shared_and_what_only_one_states(described: Callable[..., dict[str, float]]) -> None:
+def test_attribute_features_of_colors_and_sizes(described: Callable[..., dict[str, float]]) -> None:
     features = described("kaos hitam putih merah xl", "kaos black biru")
     assert [features[f"color_{name}"] for name in ("shared", "odd_low", "odd_high")] == [1, 1, 2]
     assert [features[f"size_{name}"] for name in ("shared", "odd_low", "odd_high")] == [0, 0, 1]
 
 
-def test_what_neither_title_states_is_unknown(described: Callable[..., dict[str, float]]) -> None:
+def test_attribute_features_absent(described: Callable[..., dict[str, float]]) -> None:
     assert np.isnan(list(described("tas wanita", "tas pria").values())).all()
     assert np.isnan(list(described("", "").values())).all()
 
 
-def test_features_equal_set_arithmetic(
-    make_random_catalog: Callable[..., Any], every_pair: Callable[[int], Pairs]
+def test_attribute_features_equal_set_arithmetic(
+    make_random_catalog: Callable[..., Any], every_pair: Callable[[int], CandidatePairs]
 ) -> None:
     pool = PoolViews(make_random_catalog(25, seed=3), {})
     pairs = every_pair(25)
-    features = of_attributes(pool, pairs)
+    features = attribute_features(pool, pairs)
     for kind, parse in PARSERS.items():
         sets = [parse(title) for title in pool.titles]
         for at, (i, j) in enumerate(zip(pairs.left, pairs.right, strict=True)):
@@ -155,8 +156,10 @@ def test_features_equal_set_arithmetic(
             assert np.array_equal(found, expected, equal_nan=True)
 
 
-def test_no_pairs_and_no_listings(make_catalog: Callable[..., Any], every_pair: Callable[[int], Pairs]) -> None:
+def test_attribute_features_without_pairs(
+    make_catalog: Callable[..., Any], every_pair: Callable[[int], CandidatePairs]
+) -> None:
     for n in (0, 1):
         pool = PoolViews(make_catalog(["sabun 2 pcs"] * n), {})
-        assert all(column.shape == (0,) for column in of_attributes(pool, every_pair(n)).values())
+        assert all(column.shape == (0,) for column in attribute_features(pool, every_pair(n)).values())
         assert quantity_conflict(pool, every_pair(n)).shape == (0,)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ensemble.features.branches import DEPTHS, FEW, EdgeGraph, graph_features, mean_of_known, of_branches
-from ensemble.pool_views import BranchView, PoolViews, locate
-from shared.schema import Candidates, Pairs
+from ensemble.pool_views import BranchView, PoolViews
+from shared.schema import CandidatePairs, Candidates
 
 Make = Callable[..., Any]
 Links = dict[tuple[int, int], float]
@@ -86,7 +86,7 @@ for name in OPERATORS:
     setattr(DeviceArray, f"__{name}__", lifted(getattr(np.ndarray, f"__{name}__")))
 
 
-def bincount(x: DeviceArray, weights: DeviceArray | None = None, minlength: int | None = None) -> Any:
+def bincount(x: Any, weights: DeviceArray | None = None, minlength: int | None = None) -> Any:
     """CuPy takes the largest value first, and an empty array has none."""
     x.max()
     return lifted(np.bincount)(x, weights, minlength or 0)
@@ -121,8 +121,8 @@ def device() -> ModuleType:
     same = "arange cumsum flatnonzero fmax fmin full isnan maximum minimum ones sqrt zeros"
     for function in same.split():
         setattr(xp, function, lifted(getattr(np, function)))
-    for function in (argsort, bincount, concatenate, searchsorted, stack, where):
-        setattr(xp, function.__name__, function)
+    for own in (argsort, bincount, concatenate, searchsorted, stack, where):
+        setattr(xp, own.__name__, own)
     xp.asarray = lambda values, dtype=None: DeviceArray(  # type: ignore[attr-defined]
         np.array(values.values if isinstance(values, DeviceArray) else values, dtype=dtype)
     )
@@ -178,7 +178,7 @@ def test_features_of_a_branch_equal_their_definitions(
 ) -> None:
     n = 30
     pool = make_pool(make_random_catalog(n, seed), neighbors=7)
-    pairs: Pairs = every_pair(n)
+    pairs: CandidatePairs = every_pair(n)
     features = of_branches(pool, pairs)
     for name, view in pool.branches.items():
         c = view.candidates
@@ -195,7 +195,7 @@ def test_features_over_all_branches_equal_their_definitions(
     make_pool: Make, make_random_catalog: Make, proposed: Make
 ) -> None:
     pool = make_pool(make_random_catalog(30, 5))
-    pairs: Pairs = proposed(pool)
+    pairs: CandidatePairs = proposed(pool)
     features = of_branches(pool, pairs)
     keys = list(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))
     cosines = np.stack([features[f"{name}_cosine"] for name in pool.branches])
@@ -222,7 +222,7 @@ def test_the_spread_of_neighbors_that_are_all_alike_is_not_lost_in_rounding(cosi
     n = 12
     left, right = (rows.astype(np.int32) for rows in np.triu_indices(n, 1))
     value = (cosine + apart * np.random.default_rng(0).random(len(left))).astype(np.float32)
-    pairs = Pairs(n, left, right)
+    pairs = CandidatePairs(n, left, right)
     graph = EdgeGraph(n, left, right, value, np)
     features = graph_features(graph, pairs, value + np.float32(0.01), graph.ranks())
     links = dict(zip(zip(left.tolist(), right.tolist(), strict=True), value.tolist(), strict=True))
@@ -245,16 +245,6 @@ def test_mean_of_known() -> None:
     assert np.array_equal(mean_of_known(columns, np), np.array([0.5, nan, 0.25, 1], dtype=np.float32), equal_nan=True)
 
 
-def test_locate_finds_those_that_are_there(every_pair: Make) -> None:
-    left, right = np.array([0, 1, 3], dtype=np.int32), np.array([2, 3, 4], dtype=np.int32)
-    at, known = locate(every_pair(5), left, right, np)
-    pairs = every_pair(5)
-    expected = {(0, 2): 0, (1, 3): 1, (3, 4): 2}
-    for pair, place, there in zip(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True), at, known, strict=True):
-        assert there == (pair in expected)
-        assert not there or place == expected[pair]
-
-
 # --- another array library -------------------------------------------------------------------------------------------
 
 
@@ -263,7 +253,7 @@ def test_another_array_library_describes_the_same(
     device: ModuleType, make_pool: Make, make_random_catalog: Make, proposed: Make, n: int
 ) -> None:
     pool = make_pool(make_random_catalog(n, 2))
-    pairs: Pairs = proposed(pool)
+    pairs: CandidatePairs = proposed(pool)
     on_numpy = of_branches(pool, pairs)
     elsewhere = of_branches(PoolViews(pool.catalog, pool.branches, device), pairs)
     assert list(elsewhere) == list(on_numpy)

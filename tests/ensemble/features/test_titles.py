@@ -1,6 +1,5 @@
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from math import log
 from typing import Any
 
@@ -11,9 +10,9 @@ from rapidfuzz import fuzz
 from rapidfuzz.distance import JaroWinkler
 
 from ensemble.features import titles
-from ensemble.features.titles import OF_TWO, of_titles
+from ensemble.features.titles import PAIRWISE_FEATURES, of_titles
 from ensemble.pool_views import PoolViews, Words
-from shared.schema import Pairs
+from shared.schema import CandidatePairs, PairFeatures
 
 Make = Callable[..., Any]
 original = titles._compared
@@ -59,10 +58,11 @@ def test_titles_that_were_compared_before_are_not_compared_again(
     catalog, pairs = make_random_catalog(20, 0), every_pair(20)
     expected = of_titles(PoolViews(catalog, {}), pairs)
     known = np.arange(len(pairs)) % 3 != 0
-    columns = pd.DataFrame({name: expected[name] for name in OF_TWO})
+    columns = pd.DataFrame({name: expected[name] for name in PAIRWISE_FEATURES})
     compared = []
     monkeypatch.setattr(titles, "_compared", lambda *given: compared.append(len(given[1])) or original(*given))
-    found = of_titles(PoolViews(catalog, {}, described=replace(pairs, features=columns).only(known)), pairs)
+    before = PairFeatures(pairs.n, pairs.left, pairs.right, columns).only(known)
+    found = of_titles(PoolViews(catalog, {}, described=before), pairs)
     assert compared == [int((~known).sum())]
     for name, column in expected.items():
         np.testing.assert_array_equal(found[name], column)
@@ -71,7 +71,7 @@ def test_titles_that_were_compared_before_are_not_compared_again(
 @pytest.mark.parametrize("seed", range(3))
 def test_features_equal_their_definitions(make_random_catalog: Make, every_pair: Make, seed: int) -> None:
     pool = PoolViews(make_random_catalog(20, seed), {})
-    pairs: Pairs = every_pair(20)
+    pairs: CandidatePairs = every_pair(20)
     features = of_titles(pool, pairs)
     titles = pool.titles.tolist()
     for at, (i, j) in enumerate(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True)):

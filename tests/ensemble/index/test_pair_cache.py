@@ -10,6 +10,7 @@ from ensemble.index.pair_cache import (
     FIRST,
     RULED_OUT,
     SCORED_IN,
+    CachedPairs,
     among,
     bereft_of,
     joined,
@@ -18,14 +19,14 @@ from ensemble.index.pair_cache import (
     with_first,
 )
 from ensemble.pool_views import BranchView
-from shared.schema import Candidates, Embeddings, Pairs
+from shared.schema import Candidates, Embeddings
 
 
-def known(n: int, ends: list[tuple[int, int]], first: list[float], scored_in: float) -> Pairs:
+def known(n: int, ends: list[tuple[int, int]], first: list[float], scored_in: float) -> CachedPairs:
     left, right = (np.array(column, dtype=np.int32) for column in zip(*ends, strict=True))
     features = {FIRST: first, SCORED_IN: [scored_in] * len(ends), "tfidf_cosine": first, "image_cosine": first}
     score = np.array(first, dtype=np.float32)
-    return Pairs(n, left, right, pd.DataFrame(features, dtype=np.float32), score)
+    return CachedPairs(n, left, right, pd.DataFrame(features, dtype=np.float32), score)
 
 
 LOW = RULED_OUT / 2
@@ -54,7 +55,8 @@ def test_a_pair_stays_ruled_out_in_a_pool_of_about_the_size_unless_a_neighbor_is
 
 
 def test_an_index_that_held_nothing_rules_nothing_out() -> None:
-    nothing = Pairs(5, np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int32))
+    rows = np.zeros(0, dtype=np.int32)
+    nothing = CachedPairs(5, rows, rows, pd.DataFrame(index=range(0)), np.zeros(0, dtype=np.float32))
     assert ruled_out(nothing, np.zeros(5, dtype=bool)).shape == (0,)
     assert len(with_first(nothing)) == 0
 
@@ -85,5 +87,5 @@ def test_known_and_own_pairs_are_joined_in_order() -> None:
     assert [*zip(both.left.tolist(), both.right.tolist(), strict=True)] == [(0, 1), (0, 4), (1, 2), (2, 3)]
     assert both.features[SCORED_IN].tolist() == [4, 5, 5, 4]
     assert "image_cosine" not in both.features
-    np.testing.assert_array_equal(both.score, np.array([0.1, 0.4, 0.2, 0.3], dtype=np.float32))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(both.score, np.array([0.1, 0.4, 0.2, 0.3], dtype=np.float32))
     assert joined(one.only(np.zeros(2, dtype=bool)), other) is other

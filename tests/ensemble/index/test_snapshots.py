@@ -147,6 +147,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
         Snapshots(tmp_path / "file").current()
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_a_snapshot_is_whole(tmp_path: Path) -> None:
     snapshots, rng, before = Snapshots(tmp_path / "index"), np.random.default_rng(), 0
     for _ in range(8):

@@ -8,26 +8,25 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from ensemble.config import VETO, EnsembleConfig, Family, ScorerConfig
+from ensemble.config import EnsembleConfig, Family, ScorerConfig
 from ensemble.decision.decision import Decision
+from ensemble.features.attributes import QUANTITY_CONFLICT
 from ensemble.scorer import training as train
+from ensemble.scorer.model import Scorer, StackedScorer
 from ensemble.scorer.training import (
-    Scorer,
-    StackedScorer,
     TrainingPairs,
     cross_fit,
+    drop_features,
     fit,
-    importance,
-    is_match,
     train_scorer,
     train_stage,
-    without,
 )
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError, MatcherError
+from shared.metrics.matching import same_product
 from shared.pipeline.run import Run
 from shared.pipeline.settings import Settings
-from shared.schema import Pairs
+from shared.schema import PairFeatures, ScoredPairs
 
 QUICK = ScorerConfig(rounds=40, patience=10, min_pairs_in_leaf=10)
 CPU = ComputeConfig(device="cpu", threads=1)
@@ -47,26 +46,26 @@ def training(p: int, pools: int = 2, seed: int = 0) -> TrainingPairs:
     return TrainingPairs(features, match, np.ones(p, dtype=np.float32), np.arange(p) * pools // p)
 
 
-def labeled_pool(n: int, seed: int) -> tuple[Pairs, np.ndarray]:
+def labeled_pool(n: int, seed: int) -> tuple[PairFeatures, np.ndarray]:
     """All pairs of n listings in groups of about three; a feature that tells, and one that does not."""
     rng = np.random.default_rng(seed)
     codes = rng.integers(0, n // 3, n)
     left, right = (rows.astype(np.int32) for rows in np.triu_indices(n, 1))
     tells = (codes[left] == codes[right]) + rng.normal(0, 0.3, len(left))
     columns = {"tells": tells, "noise": rng.standard_normal(len(left))}
-    return Pairs(n, left, right, pd.DataFrame(columns).astype(np.float32)), codes
+    return PairFeatures(n, left, right, pd.DataFrame(columns).astype(np.float32)), codes
 
 
-def unscored(features: pd.DataFrame) -> Pairs:
+def unscored(features: pd.DataFrame) -> PairFeatures:
     n = len(features) + 1
-    return Pairs(n, np.zeros(n - 1, dtype=np.int32), np.arange(1, n, dtype=np.int32), features)
+    return PairFeatures(n, np.zeros(n - 1, dtype=np.int32), np.arange(1, n, dtype=np.int32), features)
 
 
 # --- out of fold -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pools", [2, 3, 5])
-def test_a_pair_is_scored_by_a_model_that_saw_no_pair_of_its_pool(monkeypatch: pytest.MonkeyPatch, pools: int) -> None:
+def test_cross_fit_never_scores_trained_pools(monkeypatch: pytest.MonkeyPatch, pools: int) -> None:
     pairs = training(600, pools)
     at = pd.Series(np.arange(600, dtype=np.float32))
     pairs.features["at"] = at  # which pair a row is
@@ -74,7 +73,7 @@ def test_a_pair_is_scored_by_a_model_that_saw_no_pair_of_its_pool(monkeypatch: p
     scored: list[tuple[int, int]] = []
     whole, predict = lgb.train, lgb.Booster.predict
 
-    def spy(parameters: dict[str, Any], data: lgb.Dataset, **rest: Any) -> lgb.Booster:
+    def spy(parameters: dict[str, Any], data: Any, **rest: Any) -> lgb.Booster:
         seen = set(data.data["at"].astype(int))
         judged = {int(row) for dataset in rest["valid_sets"] for row in dataset.data["at"]}
         assert not seen & judged
@@ -88,8 +87,8 @@ def test_a_pair_is_scored_by_a_model_that_saw_no_pair_of_its_pool(monkeypatch: p
         return predict(booster, data, **rest)
 
     kept: list[lgb.Booster] = []
-    monkeypatch.setattr(train.lgb, "train", spy)
-    monkeypatch.setattr(train.lgb.Booster, "predict", watch)
+    monkeypatch.setattr(lgb, "train", spy)
+    monkeypatch.setattr(lgb.Booster, "predict", watch)
     score, _ = cross_fit(pairs, QUICK, 0, 1)
     assert sorted(row for _, row in scored) == list(range(600))
     assert len(kept) == pools
@@ -98,7 +97,7 @@ def test_a_pair_is_scored_by_a_model_that_saw_no_pair_of_its_pool(monkeypatch: p
     assert ((score > 0) & (score < 1)).all()
 
 
-def test_a_label_does_not_move_the_scores_of_its_own_pool() -> None:
+def test_cross_fit_ignores_labels_of_own_pool() -> None:
     pairs = training(800)
     flipped = pairs.match.copy()
     flipped[pairs.pool == 0] = ~flipped[pairs.pool == 0]
@@ -109,7 +108,7 @@ def test_a_label_does_not_move_the_scores_of_its_own_pool() -> None:
     assert not np.array_equal(one[pairs.pool == 1], other[pairs.pool == 1])
 
 
-def test_the_rounds_are_those_with_the_least_mean_loss() -> None:
+def test_cross_fit_rounds_minimize_mean_loss() -> None:
     pairs = training(1500)
     config = QUICK.model_copy(update={"rounds": 200, "patience": 200, "learning_rate": 0.3})
     _, rounds = cross_fit(pairs, config, 0, 1)
@@ -119,7 +118,7 @@ def test_the_rounds_are_those_with_the_least_mean_loss() -> None:
     assert cross_fit(pairs, config.model_copy(update={"patience": 40}), 0, 1)[1] == rounds
 
 
-def test_known_parameters_are_recovered() -> None:
+def test_cross_fit_recovers_known_model() -> None:
     pairs = training(6000)
     config = ScorerConfig(rounds=300)
     score, rounds = cross_fit(pairs, config, 0, 1)
@@ -129,23 +128,22 @@ def test_known_parameters_are_recovered() -> None:
     scorer = fit(pairs, rounds, config, 0, 1)
     features, match, probability = described(4000, 1)
     found = scorer.score(unscored(features), 1).score
-    assert found is not None
     assert roc_auc_score(match, found) > roc_auc_score(match, probability) - 0.015
     assert np.abs(found - probability).mean() < 0.06  # a probability, not a mere order
-    assert list(importance(scorer)) == ["a", "b", "c", "noise"]
+    assert list(scorer.importance()) == ["a", "b", "c", "noise"]
 
 
 @pytest.mark.parametrize(
     ("match", "message"),
     [
         ([False] * 8, "no true match"),
-        ([True] * 8, "nothing but true matches"),
+        ([True] * 8, "only true matches"),
         ([True, False, True, False] + [False] * 4, "no true match"),  # one pool has nothing to teach the other
-        ([True, False, True, False] + [True] * 4, "nothing but true matches"),
+        ([True, False, True, False] + [True] * 4, "only true matches"),
         ([], "the 0 candidate pairs .* no true match"),
     ],
 )
-def test_pairs_from_which_nothing_can_be_learned_are_refused(match: list[bool], message: str) -> None:
+def test_cross_fit_refuses_one_class(match: list[bool], message: str) -> None:
     p = len(match)
     features = pd.DataFrame({"a": np.zeros(p, dtype=np.float32)})
     pairs = TrainingPairs(features, np.array(match, dtype=bool), np.ones(p, dtype=np.float32), np.arange(p) // 4)
@@ -153,10 +151,10 @@ def test_pairs_from_which_nothing_can_be_learned_are_refused(match: list[bool], 
         cross_fit(pairs, QUICK, 0, 1)
 
 
-def test_a_pool_without_a_pair_is_no_hindrance() -> None:
+def test_train_scorer_with_an_empty_pool() -> None:
     pools = [labeled_pool(30, 0), labeled_pool(30, 1), labeled_pool(30, 2)]
     pairs, codes = pools[1]
-    pools[1] = Pairs(30, pairs.left[:0], pairs.right[:0], pairs.features[:0]), codes
+    pools[1] = PairFeatures(30, pairs.left[:0], pairs.right[:0], pairs.features[:0]), codes
     _, scored, _ = train_scorer(pools, QUICK, CPU)
     assert [len(of_pool) for of_pool in scored] == [435, 0, 435]
 
@@ -164,9 +162,9 @@ def test_a_pool_without_a_pair_is_no_hindrance() -> None:
 # --- weights and labels ----------------------------------------------------------------------------------------------
 
 
-def test_weights_have_mean_one_and_are_lower_for_large_groups() -> None:
+def test_of_pools_weights() -> None:
     left, right = (rows.astype(np.int32) for rows in np.triu_indices(8, 1))
-    pairs = Pairs(8, left, right, pd.DataFrame({"a": np.zeros(28, dtype=np.float32)}))
+    pairs = PairFeatures(8, left, right, pd.DataFrame({"a": np.zeros(28, dtype=np.float32)}))
     codes = np.array([0, 0, 0, 0, 0, 1, 1, 2])
     joined = TrainingPairs.of_pools([(pairs, codes)], 0.4)
     sizes = np.array([5, 5, 5, 5, 5, 2, 2, 1])
@@ -177,19 +175,20 @@ def test_weights_have_mean_one_and_are_lower_for_large_groups() -> None:
     assert set(TrainingPairs.of_pools([(pairs, codes)], 0.0).weight) == {1}
 
 
-def test_an_unlabeled_listing_matches_nothing_and_weighs_as_one_alone() -> None:
-    pairs = Pairs(3, *(rows.astype(np.int32) for rows in np.triu_indices(3, 1)), pd.DataFrame(index=range(3)))
+def test_of_pools_unlabeled_listing() -> None:
+    pairs = PairFeatures(3, *(rows.astype(np.int32) for rows in np.triu_indices(3, 1)), pd.DataFrame(index=range(3)))
     codes = np.array([-1, -1, 0])
-    assert not is_match(pairs, codes).any()
+    assert not same_product(pairs.left, pairs.right, codes).any()
     assert TrainingPairs.of_pools([(pairs, codes)], 0.4).weight.tolist() == [1, 1, 1]
 
 
-def test_pools_are_laid_one_below_the_other() -> None:
+def test_of_pools_stacks_pools() -> None:
     pools = [labeled_pool(5, 0), labeled_pool(7, 1)]
     joined = TrainingPairs.of_pools(pools, 0.4)
     assert joined.pool.tolist() == [0] * 10 + [1] * 21
     assert joined.features.index.tolist() == list(range(31))
-    assert joined.match.tolist() == [*is_match(*pools[0]).tolist(), *is_match(*pools[1]).tolist()]
+    match = [same_product(pairs.left, pairs.right, codes) for pairs, codes in pools]
+    assert joined.match.tolist() == np.concatenate(match).tolist()
     pd.testing.assert_frame_equal(joined.features[10:].reset_index(drop=True), pools[1][0].features)
 
 
@@ -201,16 +200,15 @@ def scorer() -> Scorer:
     return fit(training(1000), 20, QUICK, 0, 1)
 
 
-def test_features_are_taken_by_name_not_by_position(scorer: Scorer) -> None:
+def test_score_takes_features_by_name(scorer: Scorer) -> None:
     features, *_ = described(50, 3)
     shuffled = features[["noise", "c", "a", "b"]].assign(more=np.float32(1))
     one, other = scorer.score(unscored(features), 1), scorer.score(unscored(shuffled), 1)
-    assert np.array_equal(one.score, other.score)  # type: ignore[arg-type]
-    assert np.ptp(one.score) > 0.2  # type: ignore[arg-type]
-    assert one.features.shape[1] == 0
+    assert np.array_equal(one.score, other.score)
+    assert np.ptp(one.score) > 0.2
 
 
-def test_a_missing_feature_is_named(scorer: Scorer) -> None:
+def test_score_names_missing_features(scorer: Scorer) -> None:
     features, *_ = described(5, 3)
     with pytest.raises(ArtifactError, match="lack: a, noise"):
         scorer.score(unscored(features[["b", "c"]]), 1)
@@ -218,14 +216,13 @@ def test_a_missing_feature_is_named(scorer: Scorer) -> None:
         scorer.score(unscored(features[["a", "c", "noise"]][:0]), 1)
 
 
-def test_no_pairs_are_no_scores(scorer: Scorer) -> None:
+def test_score_without_pairs(scorer: Scorer) -> None:
     features, *_ = described(5, 3)
     scored = scorer.score(unscored(features[:0]), 1)
-    assert scored.score is not None
     assert scored.score.tolist() == []
 
 
-def test_a_scorer_read_again_gives_the_same_scores(scorer: Scorer, tmp_path: Path) -> None:
+def test_loaded_scorer_gives_same_scores(scorer: Scorer, tmp_path: Path) -> None:
     features, *_ = described(200, 3)
     features.iloc[::7, 1] = np.nan
     scorer.save(tmp_path / "scorer.txt")
@@ -241,41 +238,39 @@ def test_a_scorer_read_again_gives_the_same_scores(scorer: Scorer, tmp_path: Pat
 
 
 @pytest.fixture(scope="module")
-def stacked() -> tuple[StackedScorer, list[Pairs], list[int]]:
+def stacked() -> tuple[StackedScorer, list[ScoredPairs], list[int]]:
     return train_scorer([labeled_pool(40, 0), labeled_pool(40, 1)], QUICK, CPU)
 
 
-Stacked = tuple[StackedScorer, list[Pairs], list[int]]
+Stacked = tuple[StackedScorer, list[ScoredPairs], list[int]]
 
 
-def test_the_second_model_sees_nothing_but_first_scores(stacked: Stacked) -> None:
+def test_second_model_uses_first_scores_only(stacked: Stacked) -> None:
     scorer, scored, rounds = stacked
     assert scorer.first.booster.feature_name() == ["tells", "noise"]
     assert all(name.startswith("score") for name in scorer.second.booster.feature_name())
     assert [scorer.first.booster.num_trees(), scorer.second.booster.num_trees()] == rounds
     for of_pool, (pairs, codes) in zip(scored, [labeled_pool(40, 0), labeled_pool(40, 1)], strict=True):
         assert np.array_equal(of_pool.left, pairs.left)
-        assert roc_auc_score(is_match(pairs, codes), of_pool.score) > 0.95
+        assert roc_auc_score(same_product(pairs.left, pairs.right, codes), of_pool.score) > 0.95
 
 
-def test_a_hopeless_pair_keeps_its_first_score_and_the_second_model_does_not_see_it(
-    stacked: Stacked, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unlikely_pairs_keep_first_score(stacked: Stacked, monkeypatch: pytest.MonkeyPatch) -> None:
     scorer, _, _ = stacked
     pairs, _ = labeled_pool(30, 5)
     first = scorer.first.score(pairs, 1).score
-    middle = np.median(first)  # type: ignore[arg-type]
-    monkeypatch.setattr("ensemble.scorer.training.HOPELESS", middle)
-    both, hopeless = scorer.score(pairs, threads=1).score, first < middle  # type: ignore[operator]
-    assert 0 < hopeless.sum() < len(pairs)
-    assert not np.array_equal(both, first)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(both[hopeless], first[hopeless])  # type: ignore[index]
-    alone = scorer.score(pairs.only(~hopeless), threads=1).score
-    np.testing.assert_array_equal(both[~hopeless], alone)  # type: ignore[index]
+    middle = np.median(first)
+    monkeypatch.setattr("ensemble.scorer.model.MIN_SCORE", middle)
+    both, unlikely = scorer.score(pairs, threads=1).score, first < middle
+    assert 0 < unlikely.sum() < len(pairs)
+    assert not np.array_equal(both, first)
+    np.testing.assert_array_equal(both[unlikely], first[unlikely])
+    alone = scorer.score(pairs.only(~unlikely), threads=1).score
+    np.testing.assert_array_equal(both[~unlikely], alone)
 
 
-def test_where_the_first_model_leaves_nothing_in_doubt_there_is_no_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ensemble.scorer.training.HOPELESS", 1.0)
+def test_no_second_model_without_likely_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ensemble.scorer.model.MIN_SCORE", 1.0)
     pools = [labeled_pool(40, 0), labeled_pool(40, 1)]
     scorer, scored, rounds = train_scorer(pools, QUICK, CPU)
     assert scorer.second is None
@@ -283,29 +278,28 @@ def test_where_the_first_model_leaves_nothing_in_doubt_there_is_no_second(monkey
     assert [len(pairs) for pairs in scored] == [len(pairs) for pairs, _ in pools]
 
 
-def test_scores_do_not_depend_on_the_order_of_the_listings(stacked: Stacked) -> None:
+def test_scores_for_any_order_of_listings(stacked: Stacked) -> None:
     scorer, _, _ = stacked
     pairs, _ = labeled_pool(30, 5)
     place = np.random.default_rng(0).permutation(30).astype(np.int32)  # old row → new row
     ends = np.sort(np.stack([place[pairs.left], place[pairs.right]]), axis=0)
     order = np.lexsort(ends[::-1])
-    moved = Pairs(30, *ends[:, order], pairs.features.iloc[order].reset_index(drop=True))
+    moved = PairFeatures(30, *ends[:, order], pairs.features.iloc[order].reset_index(drop=True))
     one, other = scorer.score(pairs, threads=1).score, scorer.score(moved, threads=1).score
-    assert one is not None
-    assert np.array_equal(one[order], other)  # type: ignore[arg-type]
+    assert np.array_equal(one[order], other)
 
 
-def test_both_models_come_back_from_their_files(stacked: Stacked, tmp_path: Path) -> None:
+def test_stacked_scorer_save_and_load(stacked: Stacked, tmp_path: Path) -> None:
     scorer, _, _ = stacked
     scorer.save(tmp_path)
     pairs, _ = labeled_pool(20, 6)
     again = StackedScorer.load(tmp_path)
-    assert np.array_equal(scorer.score(pairs, threads=1).score, again.score(pairs, threads=1).score)  # type: ignore[arg-type]
+    assert np.array_equal(scorer.score(pairs, threads=1).score, again.score(pairs, threads=1).score)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.txt", "second.txt"]
 
 
 @pytest.mark.parametrize("change", [lambda config: config, lambda config: config.model_copy(update={"leaves": 5})])
-def test_training_is_deterministic(
+def test_train_scorer_is_deterministic(
     stacked: Stacked, change: Callable[[ScorerConfig], ScorerConfig], tmp_path: Path
 ) -> None:
     scorer, scored, _ = stacked
@@ -314,63 +308,64 @@ def test_training_is_deterministic(
     same = config == QUICK
     for one, other in ((scorer.first, again.first), (scorer.second, again.second)):
         assert (one.booster.model_to_string() == other.booster.model_to_string()) == same
-    assert np.array_equal(scored[0].score, scored_again[0].score) == same  # type: ignore[arg-type]
+    assert np.array_equal(scored[0].score, scored_again[0].score) == same
 
 
-def test_scores_keep_what_a_veto_reads_and_no_other_feature(tmp_path: Path) -> None:
+def test_scores_keep_conflict(tmp_path: Path) -> None:
     conflict = [np.arange(len(labeled_pool(40, seed)[0])) % 3 for seed in (0, 1)]
     pools = []
     for seed, column in enumerate(conflict):
         pairs, codes = labeled_pool(40, seed)
         stated = np.where(column == 2, np.nan, column).astype(np.float32)
-        pools.append((Pairs(40, pairs.left, pairs.right, pairs.features.assign(**{VETO: stated})), codes))
+        pools.append(
+            (PairFeatures(40, pairs.left, pairs.right, pairs.features.assign(**{QUANTITY_CONFLICT: stated})), codes)
+        )
     scorer, scored, _ = train_scorer(pools, QUICK, CPU)
     rescored = scorer.score(pools[1][0], threads=1)
     first = scorer.first.score(pools[1][0], threads=1)
-    np.testing.assert_array_equal(scorer.reconsidered(first).score, rescored.score)
+    np.testing.assert_array_equal(scorer.rescore(first).score, rescored.score)
     for found, (pairs, _) in zip([*scored, rescored], [*pools, pools[1]], strict=True):
         found.save(tmp_path / "pairs.parquet")
-        for kept in (found, Pairs.load(tmp_path / "pairs.parquet")):
-            assert list(kept.features) == [VETO]
-            assert np.array_equal(kept.features[VETO], pairs.features[VETO], equal_nan=True)
-            matches = Decision("threshold", 0.0, 50, veto=True).apply(kept)
-            assert len(matches) == 2 * (pairs.features[VETO] != 1).sum()
+        for kept in (found, ScoredPairs.load(tmp_path / "pairs.parquet")):
+            assert np.array_equal(kept.conflict, pairs.features[QUANTITY_CONFLICT] == 1)  # type: ignore[arg-type]
+            matches = Decision("threshold", 0.0, 50, quantity_veto=True).apply(kept)
+            assert len(matches) == 2 * (pairs.features[QUANTITY_CONFLICT] != 1).sum()
 
 
-def test_one_model_does_without_the_second(stacked: Stacked, tmp_path: Path) -> None:
+def test_train_scorer_with_one_model(stacked: Stacked, tmp_path: Path) -> None:
     both, scored_by_both, rounds = stacked
     pools = [labeled_pool(40, 0), labeled_pool(40, 1)]
     one, scored, rounds_of_one = train_scorer(pools, QUICK.model_copy(update={"models": 1}), CPU)
     assert one.second is None
     assert rounds_of_one == rounds[:1]
     assert one.first.booster.model_to_string() == both.first.booster.model_to_string()
-    assert not np.array_equal(scored[0].score, scored_by_both[0].score)  # type: ignore[arg-type]
+    assert not np.array_equal(scored[0].score, scored_by_both[0].score)
     pairs, _ = labeled_pool(20, 6)
     found = one.score(pairs, threads=1)
-    assert np.array_equal(found.score, one.first.score(pairs, 1).score)  # type: ignore[arg-type]
+    assert np.array_equal(found.score, one.first.score(pairs, 1).score)
     one.save(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["first.txt"]
-    assert np.array_equal(StackedScorer.load(tmp_path).score(pairs, threads=1).score, found.score)  # type: ignore[arg-type]
+    assert np.array_equal(StackedScorer.load(tmp_path).score(pairs, threads=1).score, found.score)
 
 
-def test_a_scorer_needs_some_family_of_features(tmp_path: Path) -> None:
-    left_out = {"leave_out": [*get_args(Family)]}
+def test_exclude_features_must_leave_some(tmp_path: Path) -> None:
+    exclude = {"exclude_features": [*get_args(Family)]}
     with pytest.raises(MatcherError, match="nothing is left to learn from"):
-        train_stage(Run(tmp_path), Settings({"scorer": left_out}))
-    with pytest.raises(ValueError, match="branches are what all else stands on"):
+        train_stage(Run(tmp_path), Settings({"scorer": exclude}))
+    with pytest.raises(ValueError, match="branches is required in"):
         EnsembleConfig(features=["titles"])
 
 
-def test_features_are_left_out_by_name() -> None:
+def test_drop_features_by_name() -> None:
     pairs, _ = labeled_pool(5, 0)
-    assert list(without(pairs, ["noise"]).features) == ["tells"]
-    assert list(without(pairs, []).features) == ["tells", "noise"]
-    assert without(pairs, ["noise"]).left is pairs.left
+    assert list(drop_features(pairs, ["noise"]).features) == ["tells"]
+    assert list(drop_features(pairs, []).features) == ["tells", "noise"]
+    assert drop_features(pairs, ["noise"]).left is pairs.left
     with pytest.raises(KeyError, match="nose"):
-        without(pairs, ["nose"])
+        drop_features(pairs, ["nose"])
 
 
-def test_a_pool_without_pairs_is_scored(stacked: Stacked) -> None:
+def test_stacked_scorer_without_pairs(stacked: Stacked) -> None:
     pairs, _ = labeled_pool(4, 0)
-    empty = Pairs(4, pairs.left[:0], pairs.right[:0], pairs.features[:0])
+    empty = PairFeatures(4, pairs.left[:0], pairs.right[:0], pairs.features[:0])
     assert len(stacked[0].score(empty, threads=1)) == 0

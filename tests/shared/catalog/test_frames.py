@@ -9,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.catalog.reader import DataConfig, find_source, frame_catalog, read_catalog, read_labels
+from shared.catalog.config import DataConfig
+from shared.catalog.reader import frame_catalog, read_catalog, read_labels
+from shared.catalog.source import find_source
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.schema import Catalog
@@ -40,7 +42,7 @@ def test_a_frame_is_read_as_the_table_that_holds_the_same(tmp_path: Path, rows: 
     assert read(table.set_index("note", drop=False)).table.equals(wanted.table)
 
 
-def test_pictures_are_looked_at_as_those_of_a_table(demo_folder: Path, demo_catalog: Catalog) -> None:
+def test_images_are_read_as_those_of_a_table(demo_folder: Path, demo_catalog: Catalog) -> None:
     table = pd.read_csv(demo_folder / "train.csv", dtype=str)
     found = read(table, demo_folder / "train_images")
     assert found.table.equals(demo_catalog.without_labels().table)
@@ -113,7 +115,7 @@ def test_what_is_wrong_with_columns_is_told_in_words_for_a_frame(columns: list[s
     assert "--data" not in str(raised.value)
 
 
-def test_an_image_folder_must_be_there_and_hold_a_picture(tmp_path: Path) -> None:
+def test_an_image_folder_must_be_there_and_hold_an_image(tmp_path: Path) -> None:
     with pytest.raises(MatcherError, match=r"images=.*nowhere: no such folder"):
         read(frame(image=["a.jpg", ""]), tmp_path / "nowhere")
     with pytest.raises(MatcherError, match=r"the frame: names 1 images \(a\.jpg, …\), none of them is in") as raised:

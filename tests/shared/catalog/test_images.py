@@ -18,7 +18,7 @@ FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM
 
 
 def photo(width: int = 96, height: int = 64, seed: int = 0) -> Image.Image:
-    """A picture with large shapes, whose hash survives encoding."""
+    """An image with large shapes, whose hash survives encoding."""
     rng = random.Random(seed)
     image = Image.new("RGB", (width, height), (240, 235, 220))
     draw = ImageDraw.Draw(image)
@@ -39,7 +39,7 @@ def distance(a: Image.Image, b: Image.Image) -> int:
 
 
 def claimed_png(width: int, height: int) -> bytes:
-    """A small file that claims to hold a large picture."""
+    """A small file that claims to hold a large image."""
     head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     data = zlib.compress(bytes(width // 8 + 1) * min(height, 100), 9)
     chunks = [(b"IHDR", head), (b"IDAT", data), (b"IEND", b"")]
@@ -137,7 +137,7 @@ def test_extreme_shapes(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_rotation_is_undone(orientation: int) -> None:
     upright = photo()
-    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # as Image.Transpose: what the camera did to the picture
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # as Image.Transpose: what the camera did to the image
     stored = upright if orientation == 1 else upright.transpose(Image.Transpose(undo[orientation]))
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -261,9 +261,9 @@ def test_inspect_measures_what_is_shown(tmp_path: Path) -> None:
     exif[0x0112] = 6
     data = encode(photo(96, 64), "JPEG", exif=exif)
     (tmp_path / "a.jpg").write_bytes(data)
-    picture = inspect(tmp_path / "a.jpg", MAX)
-    assert (picture.width, picture.height, picture.size) == (64, 96, len(data))
-    assert picture.phash == phash(open_image(data, MAX))
+    image = inspect(tmp_path / "a.jpg", MAX)
+    assert (image.width, image.height, image.size) == (64, 96, len(data))
+    assert image.phash == phash(open_image(data, MAX))
 
 
 def gradient(axis: int) -> Image.Image:
@@ -282,12 +282,12 @@ FLAT = {
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 @pytest.mark.parametrize("name", FLAT)
-def test_blank_pictures_have_flat_hashes(name: str, kind: str) -> None:
+def test_blank_images_have_flat_hashes(name: str, kind: str) -> None:
     image = FLAT[name] if kind == "PNG" else FLAT[name].convert("RGB")
     assert is_flat_hash(np.array([phash(open_image(encode(image, kind), MAX))], dtype=np.uint64))[0]
 
 
-def test_pictures_of_something_do_not() -> None:
+def test_images_of_something_do_not() -> None:
     hashes = np.array([phash(photo(seed=seed)) for seed in range(50)], dtype=np.uint64)
     assert not is_flat_hash(hashes).any()
     on_white = Image.new("RGB", (256, 256), "white")

@@ -5,12 +5,11 @@ from typing import Any
 
 import networkx as nx
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from shared.catalog.split import HOLDOUT, PLACEHOLDER_GROUPS, Split, SplitConfig, components, make_split
 from shared.errors import MatcherError
-from shared.schema import CATALOG_SCHEMA, Catalog
+from shared.schema import Catalog
 from shared.titles import normalize
 
 FLAT = 0x8000000000000000
@@ -19,14 +18,12 @@ NOT_FLAT = 0xFFFFFFFF
 
 def labeled_catalog(labels: list[str | None], **columns: list[Any]) -> Catalog:
     """A catalog without files; what is not given is unknown."""
-    n = len(labels)
-    given = {"posting_id": [f"id{i:05}" for i in range(n)], "label_group": labels, **columns}
-    table = pa.table({f.name: given.get(f.name, [None] * n) for f in CATALOG_SCHEMA}, schema=CATALOG_SCHEMA)
-    return Catalog(table)
+    ids = [f"id{i:05}" for i in range(len(labels))]
+    return Catalog.from_columns({"posting_id": ids, "label_group": labels, **columns})
 
 
 def random_catalog(seed: int, n: int = 120) -> Catalog:
-    """Groups of 1 to 6 listings with some pictures, hashes and titles shared between groups."""
+    """Groups of 1 to 6 listings with some images, hashes and titles shared between groups."""
     rng = random.Random(seed)
     labels: list[str | None] = []
     while len(labels) < n:

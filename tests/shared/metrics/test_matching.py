@@ -6,7 +6,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from shared.metrics.matching import b3_f1, group_sizes, label_codes, measure, row_f1, row_scores
+from shared.metrics.matching import (
+    b3_f1,
+    count_true_pairs,
+    group_sizes,
+    label_codes,
+    measure,
+    row_f1,
+    row_scores,
+    same_product,
+)
 from shared.schema import Matches
 
 Sets = list[set[int]]  # of each listing, the others that it matches
@@ -68,7 +77,7 @@ def naive_b3(groups: list[int], codes: list[int]) -> float:
 
 @settings(deadline=None)
 @given(judged())
-def test_row_scores_are_those_of_the_sets(data: Judged) -> None:
+def test_row_scores_equal_naive(data: Judged) -> None:
     found, _, codes = data
     expected = [row or (np.nan,) * 3 for row in naive_rows(found, codes)]
     assert np.allclose(row_scores(matches_of(found), np.array(codes)), expected, rtol=0, atol=1e-12, equal_nan=True)
@@ -77,22 +86,22 @@ def test_row_scores_are_those_of_the_sets(data: Judged) -> None:
 @settings(deadline=None)
 @given(judged())
 @example(([{1}, {0}, set()], [0, 0, 1], [0, 0, 1]))
-def test_figures_are_those_of_the_definitions(data: Judged) -> None:
+def test_measure_equals_naive(data: Judged) -> None:
     found, groups, codes = data
-    figures = measure(matches_of(found), np.array(groups), np.array(codes))
+    metrics = measure(matches_of(found), np.array(groups), np.array(codes))
     rows = np.array([row for row in naive_rows(found, codes) if row])
-    assert figures.pool_size == len(codes)
-    assert [figures.row_precision, figures.row_recall, figures.row_f1] == pytest.approx(rows.mean(axis=0))
+    assert metrics.pool_size == len(codes)
+    assert [metrics.row_precision, metrics.row_recall, metrics.row_f1] == pytest.approx(rows.mean(axis=0))
     pair_precision, pair_recall = naive_pairs(found, codes)
-    assert (figures.pair_precision, figures.pair_recall) == pytest.approx((pair_precision, pair_recall))
-    assert figures.pair_f1 == pytest.approx(f1(pair_precision, pair_recall))
-    assert figures.b3_f1 == pytest.approx(naive_b3(groups, codes))
-    assert row_f1(matches_of(found), np.array(codes)) == pytest.approx(figures.row_f1)
+    assert (metrics.pair_precision, metrics.pair_recall) == pytest.approx((pair_precision, pair_recall))
+    assert metrics.pair_f1 == pytest.approx(f1(pair_precision, pair_recall))
+    assert metrics.b3_f1 == pytest.approx(naive_b3(groups, codes))
+    assert row_f1(matches_of(found), np.array(codes)) == pytest.approx(metrics.row_f1)
 
 
 @settings(deadline=None)
 @given(judged(least_label=0), st.randoms(use_true_random=False))
-def test_no_figure_depends_on_the_order_of_the_listings(data: Judged, random: object) -> None:
+def test_measure_for_any_order_of_listings(data: Judged, random: object) -> None:
     found, groups, codes = data
     order = list(range(len(codes)))
     random.shuffle(order)  # type: ignore[attr-defined]
@@ -105,18 +114,18 @@ def test_no_figure_depends_on_the_order_of_the_listings(data: Judged, random: ob
 # --- by hand ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_hand_computed_case() -> None:
+def test_measure_by_hand() -> None:
     # Groups {0, 1, 2} and {3, 4}. 0 finds 1; 1 finds 0 and 3; 2 nothing; 3 finds 4; 4 finds 3.
     found, codes = [{1}, {0, 3}, set(), {4}, {3}], np.array([0, 0, 0, 1, 1])
     rows = row_scores(matches_of(found), codes)
     assert rows[:, 0].tolist() == pytest.approx([1, 2 / 3, 1, 1, 1])
     assert rows[:, 1].tolist() == pytest.approx([2 / 3, 2 / 3, 1 / 3, 1, 1])
     assert rows[:, 2].tolist() == pytest.approx([0.8, 2 / 3, 0.5, 1, 1])
-    figures = measure(matches_of(found), np.array([0, 0, 1, 0, 0]), codes)
-    assert (figures.pair_precision, figures.pair_recall) == (2 / 3, 0.5)  # 01 and 34 of 01, 13, 34; of 01, 02, 12, 34
-    assert figures.pair_f1 == pytest.approx(4 / 7)
+    metrics = measure(matches_of(found), np.array([0, 0, 1, 0, 0]), codes)
+    assert (metrics.pair_precision, metrics.pair_recall) == (2 / 3, 0.5)  # 01 and 34 of 01, 13, 34; of 01, 02, 12, 34
+    assert metrics.pair_f1 == pytest.approx(4 / 7)
     precision, recall = (4 * 0.5 + 1) / 5, (2 * 2 / 3 + 1 / 3 + 2) / 5
-    assert figures.b3_f1 == pytest.approx(f1(precision, recall))
+    assert metrics.b3_f1 == pytest.approx(f1(precision, recall))
 
 
 @pytest.mark.parametrize(
@@ -127,53 +136,62 @@ def test_a_hand_computed_case() -> None:
         ([{1, 2}, {0, 2}, {0, 1}], 0.5),
     ],
 )
-def test_singletons_are_right_when_they_find_nothing(found: Sets, expected: float) -> None:
+def test_row_f1_of_singletons(found: Sets, expected: float) -> None:
     assert row_f1(matches_of(found), np.array([0, 1, 2])) == pytest.approx(expected)
 
 
-def test_where_there_is_no_pair_to_find_pair_recall_is_one() -> None:
-    figures = measure(matches_of([set(), set()]), np.array([0, 1]), np.array([0, 1]))
-    assert figures.to_json() == dict.fromkeys(figures.to_json(), 1.0) | {"pool_size": 2}
+def test_pair_recall_without_true_pairs() -> None:
+    metrics = measure(matches_of([set(), set()]), np.array([0, 1]), np.array([0, 1]))
+    assert metrics.to_json() == dict.fromkeys(metrics.to_json(), 1.0) | {"pool_size": 2}
 
 
-def test_nothing_right_makes_zero_not_an_error() -> None:
-    figures = measure(matches_of([{1}, {0}, {3}, {2}]), np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]))
-    assert (figures.pair_precision, figures.pair_recall, figures.pair_f1) == (0, 0, 0)
+def test_measure_with_nothing_right() -> None:
+    metrics = measure(matches_of([{1}, {0}, {3}, {2}]), np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]))
+    assert (metrics.pair_precision, metrics.pair_recall, metrics.pair_f1) == (0, 0, 0)
 
 
-def test_a_listing_without_a_label_is_not_judged() -> None:
+def test_measure_skips_unlabeled_listings() -> None:
     codes = np.array([0, 0, -1, -1])
     right, groups = [{1}, {0}, {3}, {2}], np.array([0, 0, 1, 1])
     rows = row_scores(matches_of(right), codes)
     assert np.isnan(rows[2:]).all()
     assert (rows[:2] == 1).all()
-    figures = measure(matches_of(right), groups, codes)
-    assert figures.row_f1 == figures.pair_f1 == figures.b3_f1 == 1
+    metrics = measure(matches_of(right), groups, codes)
+    assert metrics.row_f1 == metrics.pair_f1 == metrics.b3_f1 == 1
 
 
-def test_two_unlabeled_listings_are_not_of_one_group() -> None:
+def test_group_sizes_of_unlabeled_listings() -> None:
     assert group_sizes(np.array([-1, 0, -1, 0, 1])).tolist() == [0, 2, 0, 2, 1]
     assert group_sizes(np.array([-1, -1])).tolist() == [0, 0]
 
 
-def test_label_codes_number_the_groups_and_leave_out_what_has_none() -> None:
+@given(st.lists(st.integers(-1, 3), min_size=1, max_size=12))
+def test_same_product_and_true_pairs_equal_naive(codes: list[int]) -> None:
+    pairs = list(combinations(range(len(codes)), 2))
+    expected = [codes[i] == codes[j] != -1 for i, j in pairs]
+    left, right = np.array(pairs, dtype=np.int32).reshape(-1, 2).T
+    assert same_product(left, right, np.array(codes)).tolist() == expected
+    assert count_true_pairs(np.array(codes)) == sum(expected)
+
+
+def test_label_codes() -> None:
     labels = np.array(["b", None, "a", "b", ""], dtype=object)
     assert label_codes(labels).tolist() == [0, -1, 1, 0, 2]
     assert label_codes(np.array([], dtype=object)).tolist() == []
 
 
 @pytest.mark.parametrize("number", [lambda g: g, lambda g: g[::-1] * 1000, lambda g: g + 2**33])
-def test_b3_depends_on_who_is_together_not_on_the_numbers(number: Callable[[np.ndarray], np.ndarray]) -> None:
+def test_b3_for_any_group_numbers(number: Callable[[np.ndarray], np.ndarray]) -> None:
     groups, codes = np.array([0, 0, 1, 1, 0]), np.array([0, 1, 1, 0, 0])
     names = number(np.arange(2))
     assert b3_f1(names[groups], codes) == pytest.approx(naive_b3(groups.tolist(), codes.tolist()))
 
 
-def test_a_pool_of_one() -> None:
+def test_measure_pool_of_one() -> None:
     assert set(measure(matches_of([set()]), np.array([0]), np.array([0])).to_json().values()) == {1}
 
 
-def test_a_large_pool_takes_no_quadratic_time() -> None:
+def test_measure_large_pool_is_fast() -> None:
     n = 200_000
     left = np.arange(0, n, 2, dtype=np.int32)
     listing = np.arange(n, dtype=np.int32)

@@ -108,20 +108,20 @@ def check(found: Retrieval, candidates: Candidates, proposed: Similar, codes: li
 @example((unit([[0, 0], [0, 0]]), [0, 0]))
 @example((unit([[1, 0], [1, 1]]), [-1, -1]))
 @example((unit([[1, 0]]), [0]))
-def test_figures_are_those_of_the_definitions(pool: Pool) -> None:
+def test_retrieval_equals_naive(pool: Pool) -> None:
     vectors, codes = pool
     candidates = nearest(vectors, 50, np)
     check(retrieval(vectors, np.array(codes)), candidates, naive_similar(vectors), codes)
 
 
 @pytest.mark.parametrize(("n", "k"), [(30, 2), (40, 5), (50, 21)])
-def test_only_the_nearest_of_either_listing_may_match(n: int, k: int) -> None:
+def test_only_nearest_neighbors_may_match(n: int, k: int) -> None:
     vectors, codes = random_pool(n, seed=n)
     candidates = nearest(vectors, k, np)
     check(retrieval_of(candidates, np.array(codes)), candidates, naive_proposed(naive_similar(vectors), k), codes)
 
 
-def test_fifty_neighbors_are_searched() -> None:
+def test_retrieval_searches_fifty_neighbors() -> None:
     vectors, codes = random_pool(120, seed=0)
     assert retrieval(vectors, np.array(codes)) == retrieval_of(nearest(vectors, 50, np), np.array(codes))
     alike = at_angles(np.linspace(0, 40, 120).tolist())  # of one group of 120, fifty are proposed by either
@@ -133,13 +133,13 @@ def test_fifty_neighbors_are_searched() -> None:
 # --- known answers ---------------------------------------------------------------------------------------------------
 
 
-def test_a_perfect_pool_and_its_threshold() -> None:
+def test_retrieval_perfect_pool() -> None:
     found = retrieval(at_angles([0, 10, 90, 110, 180]), np.array([0, 0, 1, 1, 2]))
     far, near = math.cos(math.radians(70)), math.cos(math.radians(20))  # 110° to 180°, 90° to 110°
     assert found == Retrieval(5, 1.0, 1.0, 1.0, pytest.approx((far + near) / 2, abs=1e-6))
 
 
-def test_average_precision_of_a_known_list() -> None:
+def test_average_precision_of_known_list() -> None:
     codes = np.array([0, 1, 0, 1, 0])  # seen from the first, its group is at ranks 2 and 4
     candidates = nearest(at_angles([0, 10, 30, 50, 75]), 50, np)
     mine = retrieval_of(candidates, np.where(codes == 1, [0, 7, 0, 8, 0], codes))
@@ -148,19 +148,19 @@ def test_average_precision_of_a_known_list() -> None:
     assert mine.recall_at_1 == 0
 
 
-def test_a_group_beyond_rank_20_is_not_needed_for_a_perfect_list() -> None:
+def test_average_precision_of_group_beyond_rank_20() -> None:
     spread = at_angles(np.linspace(0, 30, DEPTH + 10).tolist())
     assert retrieval(spread, np.zeros(DEPTH + 10, dtype=np.int64)).map_at_20 == 1
 
 
-def test_embeddings_that_are_all_the_same_find_nothing_though_rows_come_by_group() -> None:
+def test_identical_embeddings_find_nothing() -> None:
     found = retrieval(unit([[1, 0]] * 12), np.repeat([0, 1, 2], 4))
     assert found.recall_at_1 == 0
     assert found.map_at_20 < 0.3
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_figures_depend_on_no_order_of_rows(seed: int) -> None:
+def test_retrieval_for_any_order_of_rows(seed: int) -> None:
     rng = np.random.default_rng(seed)
     vectors, codes = unit(rng.integers(-1, 3, (40, 3))), rng.integers(-1, 10, 40)
     order = rng.permutation(40)
@@ -173,22 +173,24 @@ def test_figures_depend_on_no_order_of_rows(seed: int) -> None:
 # --- what is judged --------------------------------------------------------------------------------------------------
 
 
-def test_a_listing_without_evidence_is_a_miss() -> None:
+def test_listing_without_evidence_is_a_miss() -> None:
     seen = at_angles([0, 5, 90])
-    vectors = Embeddings(np.vstack([seen.vectors, np.zeros((1, 2), np.float32)]), np.array([True] * 3 + [False]))
+    vectors = Embeddings(
+        np.vstack([np.asarray(seen.vectors), np.zeros((1, 2), np.float32)]), np.array([True] * 3 + [False])
+    )
     found = retrieval(vectors, np.array([0, 0, 1, 1]))
     assert (found.recall_at_1, found.map_at_20) == (0.5, 0.5)
     assert found.row_f1 == pytest.approx((1 + 1 + 2 / 3 + 2 / 3) / 4)
 
 
-def test_an_unlabeled_listing_is_not_judged_but_found() -> None:
+def test_unlabeled_listing_is_searched() -> None:
     known = retrieval(at_angles([0, 20, 90]), np.array([0, 0, 1]))
     assert (known.recall_at_1, known.row_f1) == (1, 1)
     between = retrieval(at_angles([0, 20, 90, 10]), np.array([0, 0, 1, -1]))
     assert between == Retrieval(4, 0.0, 0.5, pytest.approx((0.8 + 0.8 + 1) / 3), between.threshold)
 
 
-def test_where_no_listing_has_another_lists_have_no_figure_and_nothing_should_match() -> None:
+def test_retrieval_without_true_pairs() -> None:
     found = retrieval(at_angles([0, 10, 20]), np.array([0, 1, 2]))
     assert math.isnan(found.recall_at_1)
     assert math.isnan(found.map_at_20)
@@ -202,7 +204,7 @@ def test_where_no_listing_has_another_lists_have_no_figure_and_nothing_should_ma
     }
 
 
-def test_a_pool_without_labels_has_no_figure() -> None:
+def test_retrieval_without_labels() -> None:
     found = retrieval(at_angles([0, 10]), np.array([-1, -1]))
     assert [found.recall_at_1, found.map_at_20, found.row_f1] == pytest.approx([math.nan] * 3, nan_ok=True)
 
@@ -211,7 +213,7 @@ def test_a_pool_without_labels_has_no_figure() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_threshold_selects_the_same_pairs_when_saved_and_is_judged_as_matches_are(seed: int) -> None:
+def test_threshold_selects_same_pairs_when_saved(seed: int) -> None:
     vectors, codes = random_pool(80, seed)
     candidates = nearest(vectors, 50, np)
     found = retrieval_of(candidates, np.array(codes))
@@ -226,7 +228,7 @@ def test_the_threshold_selects_the_same_pairs_when_saved_and_is_judged_as_matche
     assert found.row_f1 == pytest.approx(np.nanmean(row_scores(as_matches, np.array(codes))[:, 2]))
 
 
-def test_similarities_that_differ_in_the_last_digit_are_told_apart() -> None:
+def test_threshold_between_nearly_equal_similarities() -> None:
     ends = np.array(list(combinations(range(3), 2)), dtype=np.int32)
     low = np.float32(0.75)
     similarity = np.array([np.nextafter(low, np.float32(1)), low, low], dtype=np.float32)
@@ -237,14 +239,14 @@ def test_similarities_that_differ_in_the_last_digit_are_told_apart() -> None:
     assert found.row_f1 == row_f1_at(candidates, np.array([0, 0, 1]), found.threshold) == 1
 
 
-def test_another_pools_threshold_is_no_better_than_the_own() -> None:
+def test_row_f1_at_another_pools_threshold() -> None:
     one, other = (random_pool(100, seed, noise) for seed, noise in ((1, 0.6), (2, 1.2)))
     own = retrieval(other[0], np.array(other[1]))
     foreign = retrieval(one[0], np.array(one[1])).threshold
     assert row_f1_at(nearest(other[0], 50, np), np.array(other[1]), foreign) < own.row_f1
 
 
-def test_of_thresholds_that_are_equal_but_for_rounding_the_highest_wins() -> None:
+def test_threshold_of_equals_is_highest() -> None:
     falling = {(2, 3): 0.9, (1, 2): 0.8, (2, 4): 0.7, (1, 4): 0.6, (0, 3): 0.5}  # -1/3, -4/15, then +3/5: sum 1e-16
     ends = np.array(sorted(falling), dtype=np.int32)
     cosine = np.array([falling[i, j] for i, j in ends.tolist()], dtype=np.float32)

@@ -42,7 +42,11 @@ TESTS = 6  # listings of the demo that make test.csv
 
 
 def settings_of(folder: Path, **sections: dict[str, Any]) -> Settings:
-    given = {"data": {"path": str(folder)}, "split": {"folds": 3}, "compute": {"threads": 1, "device": "cpu"}}
+    given: dict[str, dict[str, Any]] = {
+        "data": {"path": str(folder)},
+        "split": {"folds": 3},
+        "compute": {"threads": 1, "device": "cpu"},
+    }
     return Settings({name: given.get(name, {}) | sections.get(name, {}) for name in given | sections})
 
 

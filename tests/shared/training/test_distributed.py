@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, DistilBertConfig, DistilBertModel
 
 from shared import processes
-from shared.pipeline.run import ROOT
 from shared.training import distributed
 from shared.training.distributed import GlobalBatchNorm1d
+from tests.support.paths import ROOT
 
 SCRIPT = ROOT / "tests" / "support" / "one_of_several.py"
 LIMIT_S = 300  # for processes that would wait for each other for ever

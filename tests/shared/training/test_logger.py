@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from shared.pipeline.run import ROOT
 from shared.training.logger import EVENTS, METRICS, TrainingLog
+from tests.support.paths import ROOT
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:

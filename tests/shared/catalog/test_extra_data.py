@@ -161,7 +161,7 @@ def test_title_pairs_are_groups_of_the_pairs_that_match(tmp_path: Path) -> None:
 def test_title_pairs_that_contradict_or_lack_a_title_are_counted(tmp_path: Path) -> None:
     rows = [("a", "b", 1), ("b", "c", 1), ("a", "c", 0), ("a", "A!", 0), ("a", "x", 0), ("", "b", 1), ("a", "!", 0)]
     made = read_title_pairs(pairs(tmp_path / "pairs.csv", *rows))
-    assert made.figures == {"pairs": 7, "pairs without a title": 2, "contradicted pairs": 2}
+    assert made.counts == {"pairs": 7, "pairs without a title": 2, "contradicted pairs": 2}
     assert made.table.columns["title"] == ["a", "b", "c", "x"]
 
 

@@ -1,0 +1,191 @@
+"""The listings of a catalog."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from shared.arrays import object_array
+from shared.schema.types import Flags, require
+from shared.titles import normalize_all
+
+CATALOG_SCHEMA = pa.schema(  # what is read of a listing
+    [
+        pa.field("posting_id", pa.string(), nullable=False),
+        pa.field("title", pa.string()),  # as written; null or blank: no title
+        pa.field("image", pa.string()),  # file name as written, below the image folder
+        pa.field("label_group", pa.string()),  # null: not labeled
+        pa.field("phash", pa.uint64()),  # of the image, or the one in the table where its file is missing
+        pa.field("image_sha", pa.string()),  # SHA-256 of the file's bytes, hex; null: no usable image
+        pa.field("width", pa.int32()),  # pixels, as shown (after EXIF rotation)
+        pa.field("height", pa.int32()),
+        pa.field("bytes", pa.int64()),
+        pa.field("image_fault", pa.string()),  # why the image that the table names cannot be used
+    ]
+)
+NORMALIZED_TITLE = pa.field("normalized_title", pa.string())  # `normalize(title)`; null: nothing is left of it
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Listings in the order in which they were read.
+
+    Args:
+        table: Columns of `CATALOG_SCHEMA`, and `NORMALIZED_TITLE` as the last one. A table without the last one gets
+            it here, so that every title is normalized once. Ids are unique and not null.
+        image_folder: Folder below which the names in `image` are looked up; None when no image is used.
+
+    Raises:
+        ValueError: The table has other columns or types, or an id is null or occurs twice.
+
+    Examples:
+        >>> catalog = Catalog.from_columns({"posting_id": ["a", "b", "c"], "title": ["Red Mug!", None, "Fan 5 V"]})
+        >>> catalog.normalized_titles.tolist()
+        ['red mug', '', 'fan 5v']
+        >>> catalog.take(np.array([2, 0])).ids.tolist()
+        ['c', 'a']
+    """
+
+    table: pa.Table
+    image_folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        fields = [(f.name, f.type) for f in self.table.schema]
+        as_read = [(f.name, f.type) for f in CATALOG_SCHEMA]
+        complete = [*as_read, (NORMALIZED_TITLE.name, NORMALIZED_TITLE.type)]
+        require(fields in (as_read, complete), f"catalog columns: {fields}")
+        ids = self.ids
+        require(None not in ids, "a posting id is null")
+        require(len(set(ids)) == len(ids), "posting ids are not unique")
+        if fields == as_read:
+            normalized = pa.array([title or None for title in normalize_all(self.titles)], NORMALIZED_TITLE.type)
+            object.__setattr__(self, "table", self.table.append_column(NORMALIZED_TITLE, normalized))
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Sequence[Any]], image_folder: Path | None = None) -> Self:
+        """Return the catalog of some columns; all others are null.
+
+        Args:
+            columns: `posting_id` and any other of `CATALOG_SCHEMA`, each of n values, None where there is none.
+            image_folder: Folder below which the names in `image` are looked up.
+
+        Raises:
+            ValueError: A column is not of `CATALOG_SCHEMA`, or the ids are missing, null or not unique.
+        """
+        unknown = sorted(columns.keys() - set(CATALOG_SCHEMA.names))
+        require(not unknown, f"no columns of a catalog: {', '.join(unknown)}")
+        require("posting_id" in columns, "a catalog needs the column posting_id")
+        nulls = [None] * len(columns["posting_id"])
+        table = {name: columns.get(name, nulls) for name in CATALOG_SCHEMA.names}
+        return cls(pa.table(table, schema=CATALOG_SCHEMA), image_folder)
+
+    def with_columns(self, columns: Mapping[str, Sequence[Any]]) -> Catalog:
+        """Return the same listings with some columns replaced; the normalized titles follow the titles.
+
+        Args:
+            columns: Columns of `CATALOG_SCHEMA`, each of n values, None where there is none.
+
+        Raises:
+            ValueError: The ids are null or not unique.
+        """
+        table = self.table.drop_columns([NORMALIZED_TITLE.name]) if "title" in columns else self.table
+        for name, values in columns.items():
+            column = CATALOG_SCHEMA.get_field_index(name)
+            field = CATALOG_SCHEMA.field(column)
+            table = table.set_column(column, field, pa.array(values, field.type))
+        return Catalog(table, self.image_folder)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return one column as an object array [n], None where it is null."""
+        return object_array(self.table.column(name).to_pylist())
+
+    @property
+    def ids(self) -> NDArray[Any]:
+        """Posting ids, str [n]."""
+        return self.column("posting_id")
+
+    @property
+    def titles(self) -> NDArray[Any]:
+        """Titles as written, str [n]; "" where there is none."""
+        return object_array(title or "" for title in self.column("title"))
+
+    @property
+    def normalized_titles(self) -> NDArray[Any]:
+        """Titles in the form of `shared.titles.normalize`, str [n]; "" where there is none."""
+        return object_array(title or "" for title in self.column(NORMALIZED_TITLE.name))
+
+    @property
+    def labels(self) -> NDArray[Any]:
+        """Label groups, str or None [n]."""
+        return self.column("label_group")
+
+    @property
+    def has_image(self) -> Flags:
+        """Whether the image of each listing can be decoded, bool [n]."""
+        valid: Flags = self.table.column("image_sha").is_valid().to_numpy()
+        return valid
+
+    @property
+    def has_phash(self) -> Flags:
+        """Whether each listing has a perceptual hash, bool [n]."""
+        valid: Flags = self.table.column("phash").is_valid().to_numpy()
+        return valid
+
+    @property
+    def phashes(self) -> NDArray[np.uint64]:
+        """Perceptual hashes, uint64 [n]; 0 where there is none."""
+        hashes: NDArray[np.uint64] = self.table.column("phash").fill_null(0).to_numpy().astype(np.uint64)
+        return hashes
+
+    def image_paths(self) -> list[Path | None]:
+        """Return the image file of each listing; None where it cannot be used."""
+        folder, names = self.image_folder, self.column("image")
+        return [folder / n if folder and ok else None for n, ok in zip(names, self.has_image, strict=True)]
+
+    def take(self, rows: NDArray[np.integer]) -> Catalog:
+        """Return the listings at `rows`, in that order."""
+        return Catalog(self.table.take(pa.array(np.asarray(rows, dtype=np.int64))), self.image_folder)
+
+    @classmethod
+    def concat(cls, catalogs: Sequence[Catalog]) -> Catalog:
+        """Return the listings of one or more catalogs, one after the other; their ids must differ.
+
+        The image folder is the one that all of theirs lie in. A usable image's name is written from there; other
+        names stay as they were written and stand for no file.
+        """
+        folders = [c.image_folder.absolute() for c in catalogs if c.image_folder and c.has_image.any()]
+        root = Path(os.path.commonpath(folders)) if folders else None
+        return cls(pa.concat_tables([catalog._named_from(root).table for catalog in catalogs]), root)
+
+    def _named_from(self, root: Path | None) -> Catalog:
+        """Return the catalog with the names of usable images written from `root`, which lies above its folder."""
+        paths, written = self.image_paths(), self.column("image")
+        names = [str(p.absolute().relative_to(root)) if p and root else n for p, n in zip(paths, written, strict=True)]
+        return self.with_columns({"image": names})
+
+    def without_labels(self) -> Catalog:
+        """Return the same listings, as if nobody had labeled them."""
+        return self.with_columns({"label_group": [None] * len(self)})
+
+    def save(self, path: Path) -> None:
+        """Write one Parquet file; the image folder travels in its metadata."""
+        folder = str(self.image_folder) if self.image_folder else ""
+        pq.write_table(self.table.replace_schema_metadata({"image_folder": folder}), path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote; titles of a file without their normalized form are normalized."""
+        table = pq.read_table(path)
+        folder = (table.schema.metadata or {}).get(b"image_folder", b"").decode()
+        return cls(table.replace_schema_metadata(None), Path(folder) if folder else None)

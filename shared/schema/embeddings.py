@@ -1,0 +1,93 @@
+"""The vectors that a branch makes of listings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from scipy import sparse
+
+from shared.schema.types import NORM_TOLERANCE, Flags, Floats, Rows, Vectors, require
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """One branch's vectors of a pool; the dot product of two rows is their cosine similarity.
+
+    Args:
+        vectors: float32 [n, d], dense or CSR. Unit rows where `present`, zero rows elsewhere.
+        present: bool [n]; False where the branch has no evidence about a listing.
+    """
+
+    vectors: Vectors
+    present: Flags
+
+    def __post_init__(self) -> None:
+        require(isinstance(self.vectors, np.ndarray | sparse.csr_array), "vectors must be a numpy or a CSR array")
+        require(self.present.dtype == np.bool_, f"present must be bool, not {self.present.dtype}")
+        require(self.vectors.ndim == 2 and self.vectors.shape[0] == len(self.present), "vectors and present differ")
+        require(self.vectors.dtype == np.float32, f"vectors must be float32, not {self.vectors.dtype}")
+        values = self.vectors.data if sparse.issparse(self.vectors) else self.vectors
+        require(np.isfinite(values).all(), "embeddings must be finite")
+        norms = np.sqrt(np.asarray((self.vectors * self.vectors).sum(axis=1), dtype=np.float64)).ravel()
+        require((np.abs(norms[self.present] - 1) <= NORM_TOLERANCE).all(), "rows with evidence must have unit norm")
+        require((norms[~self.present] == 0).all(), "rows without evidence must be zero")
+
+    def __len__(self) -> int:
+        return len(self.present)
+
+    def similarity(self, left: Rows, right: Rows, block: int = 8192) -> Floats:
+        """Cosine of the given pairs, float32 [p]; NaN where either listing has no evidence.
+
+        Summed in float64 pair by pair, so that a pair's value does not depend on what else is in the pool.
+        """
+        out = np.full(len(left), np.nan, dtype=np.float32)
+        known = np.flatnonzero(self.present[left] & self.present[right])
+        for start in range(0, len(known), block):
+            at = known[start : start + block]
+            if isinstance(self.vectors, sparse.csr_array):
+                out[at] = _sparse_products(self.vectors, left[at], right[at])
+            else:
+                out[at] = np.einsum("pd,pd->p", self.vectors[left[at]], self.vectors[right[at]], dtype=np.float64)
+        return out
+
+    def save(self, path: Path) -> None:
+        """Write one safetensors file."""
+        if isinstance(self.vectors, sparse.csr_array):
+            v = self.vectors
+            tensors = {
+                "data": v.data,
+                "indices": v.indices.astype(np.int32),
+                "indptr": v.indptr.astype(np.int64),
+                "shape": np.array(v.shape, dtype=np.int64),
+            }
+        else:
+            tensors = {"vectors": np.ascontiguousarray(self.vectors)}
+        save_file({**tensors, "present": self.present.astype(np.uint8)}, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        t = load_file(path)
+        present = t["present"].astype(bool)
+        if "vectors" in t:
+            return cls(t["vectors"], present)
+        return cls(sparse.csr_array((t["data"], t["indices"], t["indptr"]), shape=tuple(t["shape"])), present)
+
+
+def _sparse_products(vectors: sparse.csr_array, left: Rows, right: Rows) -> NDArray[np.float64]:
+    """Dot products of pairs of rows, each summed in the order of the columns, float64 [p]; fast where left repeats."""
+    others, row = vectors[right].astype(np.float64), np.zeros(vectors.shape[1])
+    borders = np.append(np.flatnonzero(np.diff(left, prepend=-1)), len(left))
+    for own, (start, end) in zip(left[borders[:-1]], pairwise(others.indptr[borders].tolist()), strict=True):
+        columns = slice(*vectors.indptr[own : own + 2])
+        row[vectors.indices[columns]] = vectors.data[columns]
+        others.data[start:end] *= row[others.indices[start:end]]
+        row[vectors.indices[columns]] = 0
+    products: NDArray[np.float64] = others @ np.ones(len(row))
+    return products

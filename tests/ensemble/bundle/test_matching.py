@@ -1,0 +1,167 @@
+"""A matcher of a bundle matches what its run matched, with whatever evidence there is; `--evaluate` measures it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from ensemble import Matcher
+from ensemble.bundle.archive import Bundle
+from shared.pipeline.run import RunFolder
+from shared.pipeline.settings import Settings
+
+Command = Callable[..., tuple[int, str, str]]
+Score = dict[frozenset[str], float]
+
+
+def scores(pairs: pd.DataFrame, names: dict[str, str]) -> Score:
+    ends = zip(pairs.left.map(names), pairs.right.map(names), strict=True)
+    return {frozenset(pair): score for pair, score in zip(ends, pairs.score, strict=True)}
+
+
+def groups(table: pd.DataFrame, names: dict[str, str]) -> set[frozenset[str]]:
+    return {frozenset(part) for _, part in table.posting_id.map(names).groupby(table.group_id)}
+
+
+def test_scores_and_groups_do_not_depend_on_ids_and_order(
+    first: tuple[Path, str], data: Path, matcher: Matcher, listings: pd.DataFrame
+) -> None:
+    table = listings.drop(columns="label_group").sample(frac=1, random_state=3)
+    old = table.posting_id.tolist()
+    table["posting_id"] = [f"copy {at}" for at in range(len(table))]
+    found = matcher.match(table, data / "train_images")
+    names = dict(zip(table.posting_id, old, strict=True))
+    wanted = {name: pd.read_parquet(first[0] / "matches" / f"{name}.parquet") for name in ("pairs", "groups")}
+    own = {name: name for name in old}
+    assert scores(found.pairs, names) == scores(wanted["pairs"], own)
+    assert found.pairs.score.dtype == wanted["pairs"].score.dtype == "float32"
+    assert groups(found.groups, names) == groups(wanted["groups"], own)
+    assert len(groups(found.groups, names)) > 20
+
+
+def test_bundle_writes_the_matches_of_its_run(
+    first: tuple[Path, str], data: Path, bundle: Path, command: Command, tmp_path: Path
+) -> None:
+    one_core = ["--compute.threads=1", "--compute.device=cpu"]
+    code, output, error = command(
+        "ensemble.match", "--bundle", bundle, "--data", data, "--out", tmp_path / "o", *one_core
+    )
+    assert (code, error) == (0, "")
+    assert "listings 120 · groups of two or more " in output
+    for name in ("matches.parquet", "groups.parquet", "pairs.parquet", "submission.csv"):
+        assert (tmp_path / "o" / name).read_bytes() == (first[0] / "matches" / name).read_bytes()
+    assert not (tmp_path / "o" / "metrics.json").exists()
+    Bundle(bundle)  # still as it was written
+
+
+def test_match_titles_alone(matcher: Matcher, listings: pd.DataFrame) -> None:
+    found = matcher.match(listings[["posting_id", "title"]])
+    assert found.groups.posting_id.tolist() == listings.posting_id.tolist()
+    assert len(found.matches) > 100
+    assert found.matches.score.max() > 0.5
+
+
+@pytest.mark.parametrize("titles", ["none", "empty"])
+def test_match_images_alone(titles: str, data: Path, matcher: Matcher, listings: pd.DataFrame) -> None:
+    table = listings.assign(title="") if titles == "empty" else listings.drop(columns="title")
+    found = matcher.match(table, data / "train_images")
+    same = listings.set_index("posting_id").label_group
+    right = found.matches.posting_id.map(same) == found.matches.match.map(same)
+    assert right.sum() > 50
+
+
+def test_match_with_titles_and_images_missing(data: Path, matcher: Matcher, listings: pd.DataFrame) -> None:
+    table = listings.copy()
+    table.loc[::2, "title"] = ""
+    table.loc[::3, "image"] = ""
+    table.loc[::3, "image_phash"] = ""
+    found = matcher.match(table, data / "train_images")
+    bare = set(table.posting_id[::6])
+    assert not bare & set(found.matches.posting_id)
+    assert len(set(found.matches.posting_id)) > 50
+    assert len(found.groups) == len(table)
+
+
+def test_listings_without_evidence_match_nobody(matcher: Matcher) -> None:
+    found = matcher.match(pd.DataFrame({"posting_id": ["a", "b", "c"], "title": ["", None, "!?"]}))
+    assert (len(found.matches), len(found.pairs)) == (0, 0)
+    assert found.groups.group_id.tolist() == ["a", "b", "c"]
+    assert [list(table) for table in (found.matches, found.groups, found.pairs)] == [
+        ["posting_id", "match", "score"],
+        ["posting_id", "group_id"],
+        ["left", "right", "score"],
+    ]
+
+
+def test_matcher_keeps_no_state(matcher: Matcher, listings: pd.DataFrame) -> None:
+    table = listings.loc[:30, ["posting_id", "title"]]
+    before = matcher.match(table)
+    matcher.match(listings.loc[20:60, ["posting_id", "title"]])
+    after = matcher.match(table)
+    for name in ("matches", "groups", "pairs"):
+        pd.testing.assert_frame_equal(getattr(before, name), getattr(after, name))
+
+
+def test_digest_of_run_and_bundle_are_equal(
+    first: tuple[Path, str], matcher: Matcher, settings_of: Callable[[Path], Settings]
+) -> None:
+    run, settings = RunFolder(first[0]), settings_of(first[0])
+    assert Matcher.of_run(run, settings).digest == matcher.digest
+    assert Matcher.of_run(run, settings.changed({"tfidf": {"words": 2}})).digest != matcher.digest
+
+
+# --- judging ---------------------------------------------------------------------------------------------------------
+
+
+def judged(command: Command, bundle: Path, table: pd.DataFrame, out: Path, *more: str) -> tuple[int, str, str]:
+    table.to_csv(out.parent / "new.csv", index=False)
+    new = ["--data", out.parent / "new.csv", "--out", out, "--data.image_column=", "--compute.threads=1", *more]
+    return command("ensemble.match", "--bundle", bundle, *new)
+
+
+def test_evaluate_measures_and_leaves_the_matches(
+    bundle: Path, listings: pd.DataFrame, command: Command, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    table = listings[["posting_id", "title", "label_group"]].copy()
+    table.loc[::5, "label_group"] = ""
+    code, output, error = judged(command, bundle, table, out, "--evaluate")
+    assert (code, error) == (0, "")
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert (metrics["pool_size"], metrics["labeled"]) == (120, 96)
+    assert "Judged by the labels of 96 listings, in a pool of 120:" in output
+    assert f"{metrics['row_f1']:.3f}" in output
+    label: dict[Any, Any] = {row.posting_id: row.label_group for row in table.itertuples() if row.label_group}
+    matched = pd.read_parquet(out / "matches.parquet").groupby("posting_id").match.agg(set).to_dict()
+    rows = []
+    for own, group in label.items():
+        true = {other for other, of in label.items() if of == group}
+        found = {own} | matched.get(own, set())
+        rows.append(2 * len(true & found) / (len(true) + len(found)))
+    assert metrics["row_f1"] == pytest.approx(sum(rows) / len(rows))
+    assert metrics["pair_recall"] + metrics["missed_never_proposed"] + metrics["missed_scored_wrong"] == pytest.approx(
+        1
+    )
+    matches = (out / "matches.parquet").read_bytes()
+    code, output, _ = judged(command, bundle, table.assign(label_group="one"), out)
+    assert (code, "Judged" in output) == (0, False)
+    assert (out / "matches.parquet").read_bytes() == matches
+    assert not (out / "metrics.json").exists()  # it was of other matches
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [(None, "no column 'label_group'"), ("", "no listing has a label_group, so there is nothing to judge by")],
+)
+def test_evaluate_without_labels_is_refused(
+    labels: str | None, message: str, bundle: Path, listings: pd.DataFrame, command: Command, tmp_path: Path
+) -> None:
+    table = listings[["posting_id", "title"]]
+    table = table if labels is None else table.assign(label_group=labels)
+    code, _, error = judged(command, bundle, table, tmp_path / "out", "--evaluate")
+    assert code == 2
+    assert message in error
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,168 @@
+"""Every stage declares the code that it runs, and no code that only people see."""
+
+import ast
+import dis
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import pytest
+
+from branches import registry
+from ensemble import sections as ensemble_sections
+from ensemble.ablation.study import Fit
+from ensemble.ablation.variants import judge_stage, systems
+from ensemble.bundle.refit import _one_more_fold
+from ensemble.stages import run_graph
+from shared.compute import ComputeConfig
+from shared.config import ConfigSection
+from shared.pipeline.code_digest import PROJECT, closure
+from shared.pipeline.pools import fold_pool
+from shared.pipeline.run import RunFolder
+from shared.pipeline.settings import Settings
+from shared.pipeline.stage import Stage
+
+SECTIONS = ensemble_sections.sections()
+# What reads and writes a stage's files, and what finds a branch: each does one thing, which its name says.
+LOADERS = {
+    ("shared.pipeline.pools", "load_catalog"),
+    ("shared.pipeline.pools", "load_split"),
+    ("shared.pipeline.pools", "save_catalog"),
+    ("branches.stages", "load_candidates"),
+    ("branches.stages", "load_embeddings"),
+    ("ensemble.stages", "load_decision"),
+    ("ensemble.stages", "load_features"),
+    ("ensemble.stages", "load_scored_folds"),
+    ("ensemble.stages", "load_scores"),
+    ("shared.artifacts", "read_json"),
+    ("shared.artifacts", "write_json"),
+    ("branches", "registry"),
+}
+
+
+ONLY_WITH_EXTRAS = ("shared.catalog.extra_data", "join")  # declared by an encoder that learns from more data alone
+
+
+def stages_of_a_run(folder: Path) -> Iterator[Stage]:
+    """The stages of a run with a demo, of one with its own test listings, and of one that learns from more data."""
+    table = "posting_id,title,label_group\na,red mug,1\nb,mug red,1\n"
+    folder.mkdir()
+    for name in ("train.csv", "test.csv"):
+        (folder / name).write_text(table)
+    extra = {name: {"extra": [str(folder)]} for name in registry.names() if registry.get(name).learns}
+    for values in ({}, {"data": {"path": str(folder)}}, extra):
+        yield from run_graph(RunFolder(folder / "run"), Settings(values, SECTIONS)).values()
+
+
+def stages_beside_a_run() -> Iterator[Stage]:
+    """The stages that an ablation and a refit have of their own, but for the last one of an ablation."""
+    fit = Fit.__new__(Fit)
+    fit.settings = Settings({}, SECTIONS)
+    yield from fit._own_stages(0, 2)
+    yield from _one_more_fold(fold_pool(2))
+
+
+def judging_stages() -> Iterator[Stage]:
+    """The stages that judge the systems of an ablation."""
+    settings = Settings({}, SECTIONS)
+    yield from (judge_stage(settings, system) for system in systems(settings).values())
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> list[Stage]:
+    """One stage per kind: those that do the same by the same code are one kind."""
+    folder = tmp_path_factory.mktemp("stages") / "data"
+    kinds = {(s.work, s.code): s for s in [*stages_of_a_run(folder), *stages_beside_a_run()]}
+    assert len(kinds) > 20
+    return list(kinds.values())
+
+
+def test_stage_depends_on_no_command_and_no_text_for_people(stages: list[Stage]) -> None:
+    for stage in stages:
+        declared = closure(stage.code)
+        forbidden = {name for name in declared if name.startswith("shared.demo") and stage.name != "demo"}
+        forbidden |= declared & {"shared.pipeline.cli", "branches.cli", "ensemble.cli", "ensemble.evaluation.summary"}
+        forbidden |= declared & {"shared.pipeline.engine", "branches.stages", "ensemble.stages", "ensemble.tune"}
+        forbidden |= {name for name in declared if name.endswith("__main__")}
+        assert forbidden == set(), stage.name
+
+
+def test_declared_modules_exist(stages: list[Stage]) -> None:
+    for stage in stages:
+        assert set(stage.code) <= closure(stage.code), stage.name
+
+
+def test_stage_declares_what_its_work_uses(stages: list[Stage]) -> None:
+    for stage in (*stages, *judging_stages()):
+        assert undeclared(stage) == set(), stage.name
+
+
+def undeclared(stage: Stage) -> set[tuple[str, str]]:
+    """What the work of a stage refers to, as module and name, that is neither declared, a loader nor a section."""
+    used = {(module, name) for module, name in uses(stage.work) if not is_declared_section(stage, module, name)}
+    used -= LOADERS if stage.parameters.get("extras") else {*LOADERS, ONLY_WITH_EXTRAS}
+    return {(module, name) for module, name in used if module not in closure(stage.code)}
+
+
+def is_declared_section(stage: Stage, module: str, name: str) -> bool:
+    """Whether it is a section of the settings, whose values are part of the key."""
+    value = getattr(importlib.import_module(module), name, None)
+    is_section = isinstance(value, type) and issubclass(value, ConfigSection)
+    return is_section and value in (*stage.settings, ComputeConfig)
+
+
+def uses(work: Callable[..., Any]) -> Iterator[tuple[str, str]]:
+    """The modules and names of this project that a function refers to, but for constants of its own module."""
+    module = work.__module__
+    imported = imports_of(module)
+    for name in sorted(globals_of(work.__code__) | parameters_of(work)):
+        if name in imported:
+            if imported[name][0].split(".")[0] in PROJECT:
+                yield imported[name]
+        elif name in work.__globals__ and not isinstance(work.__globals__[name], str | int | float | tuple):
+            yield module, name
+
+
+def globals_of(code: CodeType) -> set[str]:
+    """The global names that a piece of code and those nested in it load."""
+    own = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    return own.union(*(globals_of(each) for each in code.co_consts if isinstance(each, CodeType)))
+
+
+def parameters_of(work: Callable[..., Any]) -> set[str]:
+    """The global names that are default values of parameters."""
+    return {value.__name__ for value in work.__defaults__ or () if callable(value)}
+
+
+@cache
+def imports_of(module: str) -> dict[str, tuple[str, str]]:
+    """Each name that a module imports → where it is from, as module and name."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    nodes = list(ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))))
+    plain = [alias for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    named = [(node.module or "", alias) for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names]
+    return {alias.asname or alias.name: (alias.name, "") for alias in plain} | {
+        alias.asname or alias.name: (of, alias.name) for of, alias in named
+    }
+
+
+# --- the check itself ------------------------------------------------------------------------------------------------
+
+
+def a_work(inputs: Any, config: Any, out: Path) -> dict[str, Any]:
+    catalog = [closure(("x",)) for _ in range(2)]
+    return {"found": lambda: (fold_pool(1), catalog, SECTIONS, ComputeConfig, config[ComputeConfig])}
+
+
+def test_the_check_sees_what_is_not_declared() -> None:
+    pools, digests = ("shared.pipeline.pools", "fold_pool"), ("shared.pipeline.code_digest", "closure")
+    own = (__name__, "SECTIONS")
+    assert set(uses(a_work)) == {pools, digests, own, ("shared.compute", "ComputeConfig")}
+    stage = Stage("x", a_work, code=("shared.pipeline.pools",))
+    assert undeclared(stage) == {digests, own}

@@ -1,0 +1,103 @@
+"""One process at a time in a folder."""
+
+import errno
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.errors import MatcherError
+from shared.pipeline.locks import HOLDER, LOCK, locked
+
+
+def hold(folder: Path, pipe: Any) -> None:
+    with locked(folder):
+        pipe.send("held")
+        pipe.recv()
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[multiprocessing.process.BaseProcess]:
+    """Another process that holds the folder."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=hold, args=(tmp_path, theirs))
+    process.start()
+    assert ours.recv() == "held"
+    yield process
+    if process.is_alive():
+        ours.send("let go")
+    process.join(60)
+
+
+def test_second_process_fails_at_once_and_names_the_holder(
+    tmp_path: Path, holder: multiprocessing.process.BaseProcess
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(MatcherError, match=rf"in use by process {holder.pid} on .+"), locked(tmp_path):
+        pytest.fail("two in one folder")
+    assert time.monotonic() - began < 5
+
+
+def test_lock_of_a_killed_process_is_taken_over(tmp_path: Path, holder: multiprocessing.process.BaseProcess) -> None:
+    os.kill(holder.pid or 0, signal.SIGKILL)
+    holder.join(60)
+    assert (tmp_path / HOLDER).read_text().startswith(f"process {holder.pid}")
+    with locked(tmp_path):
+        assert (tmp_path / HOLDER).read_text().startswith(f"process {os.getpid()} ")
+    assert not (tmp_path / HOLDER).exists()
+
+
+def test_lock_ends_with_its_block_however_that_ends(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="bug"), locked(tmp_path):
+        raise ValueError("bug")
+    with locked(tmp_path):
+        pass
+
+
+def test_new_folder_that_stays_empty_is_removed(tmp_path: Path) -> None:
+    with pytest.raises(MatcherError, match="bad"), locked(tmp_path / "run"):
+        raise MatcherError("bad")
+    assert not (tmp_path / "run").exists()
+    with locked(tmp_path / "run"):
+        (tmp_path / "run" / "mine").touch()
+    assert (tmp_path / "run" / "mine").exists()
+
+
+def test_empty_folder_that_was_there_stays(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} <= {LOCK}
+
+
+@pytest.mark.parametrize("name", [LOCK, HOLDER])
+@pytest.mark.parametrize("target", ["mine", "nowhere"])
+def test_link_in_place_of_the_lock_is_refused(tmp_path: Path, name: str, target: str) -> None:
+    (tmp_path / "mine").write_text("kept")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).symlink_to(tmp_path / target)
+    with pytest.raises(MatcherError, match=rf"{name} is a link; remove it"), locked(tmp_path / "run"):
+        pytest.fail("held through a link")
+    assert (tmp_path / "mine").read_text() == "kept"
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nowhere")):
+        with pytest.raises(MatcherError, match=rf"cannot write to {place}: "), locked(place):
+            pytest.fail("written nevertheless")
+
+
+def test_read_only_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "open", refuse)  # root may write to any folder, whatever its mode
+    with pytest.raises(MatcherError, match=r"cannot write to .*: Read-only"), locked(tmp_path):
+        pytest.fail("written nevertheless")

@@ -1,0 +1,50 @@
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+
+from shared.pipeline.profiling import measured
+
+MIB = 2**20
+
+
+def test_seconds_and_the_time_of_the_end_are_those_of_the_block() -> None:
+    start = time.time()
+    with measured() as measure:
+        time.sleep(0.05)
+    assert 0.05 <= measure["seconds"] < 5
+    assert start <= measure["ended"] <= time.time()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux alone")
+def test_peak_memory_is_that_of_the_block() -> None:
+    resident = psutil.Process().memory_info().rss / MIB
+    with measured() as large:
+        np.ones(64 * MIB, dtype=np.uint8)
+    with measured() as small:
+        pass
+    assert large["peak_memory_mb"] >= resident + 60
+    assert small["peak_memory_mb"] <= large["peak_memory_mb"] - 60
+
+
+@pytest.mark.parametrize(
+    ("memory", "peak"),
+    [
+        (SimpleNamespace(rss=3 * MIB, peak_wset=5 * MIB), 5),  # Windows
+        (SimpleNamespace(rss=3 * MIB), 3),  # macOS
+    ],
+)
+def test_peak_memory_without_proc(memory: SimpleNamespace, peak: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(psutil, "Process", lambda: SimpleNamespace(memory_info=lambda: memory))
+    with measured() as measure:
+        pass
+    assert measure["peak_memory_mb"] == peak
