@@ -30,8 +30,8 @@ from shared.errors import MatcherError
 from shared.pipeline.cli import Command
 from shared.pipeline.settings import Settings, from_arguments
 from shared.schema import Catalog
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("shared", "branches", "ensemble")
 DOCUMENTS = (
     "README.md",
