@@ -96,7 +96,7 @@ class Search:
         self.left_out = excluded_features(settings[EnsembleConfig], self.config)
         self.path = run.folder / FOLDER / "trials.json"
         inputs = [run.digest_of(features_name(pool.name)) for pool in folds]
-        code = [code_digest(["ensemble.scorer.training"], work) for work in (proposed, log_loss_of, scores)]
+        code = [code_digest(["ensemble.scorer.training"], work) for work in (proposed, log_loss_of)]
         space = {name: repr(values) for name, values in SPACE.items()}
         self.key = digest([inputs, self.config.cache_key(), self.compute.seed, space, code])
         self.trials: list[Trial] = [] if anew else self._kept()

@@ -33,7 +33,7 @@ def train(
             taken up.
 
     Returns:
-        Figures of the training, JSON-able.
+        Metrics of the training, JSON-able.
     """
     torch.manual_seed(compute.seed)
     encoder, tokenizer = create_model(config)
@@ -48,10 +48,10 @@ def train(
         lambda positions, epoch: titles.inputs(titles.title[positions]),
         lambda positions: titles.inputs(titles.title[positions]),
     )
-    figures = Training("distilbert", encoder, data, config, compute, out).run()
+    metrics = Training("distilbert", encoder, data, config, compute, out).run()
     tokenizer.save_pretrained(out / "tokenizer")
     encoder.save(out, describe(encoder, config))
-    return {"listings": len(rows), "titles": len(titles), **figures}
+    return {"listings": len(rows), "titles": len(titles), **metrics}
 
 
 if __name__ == "__main__":

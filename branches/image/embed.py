@@ -1,4 +1,4 @@
-"""Embed pictures with a trained encoder."""
+"""Embed images with a trained encoder."""
 
 from __future__ import annotations
 

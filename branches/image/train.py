@@ -1,4 +1,4 @@
-"""Train the image encoder: pictures of one label group together, others apart."""
+"""Train the image encoder: images of one label group together, others apart."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from shared.training.trainer import Training, TrainingSet, label_numbers
 def train(
     catalog: Catalog, components: NDArray[np.int32], config: Config, compute: ComputeConfig, out: Path
 ) -> dict[str, Any]:
-    """Train on the listings that have a picture and a label group, and write the encoder.
+    """Train on the listings that have a image and a label group, and write the encoder.
 
-    The linear layer starts as the PCA whitening of what the pretrained network sees in the pictures. Without two
-    pictures of one group that is all there is to learn; without any, the encoder is the pretrained network.
+    The linear layer starts as the PCA whitening of what the pretrained network sees in the images. Without two
+    images of one group that is all there is to learn; without any, the encoder is the pretrained network.
 
     Args:
         catalog: Training listings.
@@ -35,58 +35,60 @@ def train(
         out: Folder for `encoder.json` and `encoder.safetensors`; what a killed training left in it is taken up.
 
     Returns:
-        Figures of the training, JSON-able.
+        Metrics of the training, JSON-able.
     """
     device = prepare(compute)
     torch.manual_seed(compute.seed)
     encoder, preprocessing = create_model(config)
     rows = np.flatnonzero(catalog.has_image & (catalog.labels != None))  # noqa: E711 - elementwise
-    paths, picture = distinct_images(catalog, rows)
+    paths, image = distinct_images(catalog, rows)
     side, overflow = round(config.size * MARGIN), out / "checkpoint" / "images"
-    pictures, usable = read_all(paths, side, preprocessing.interpolation, compute.cpu_threads, overflow)
-    rows, picture = rows[usable[picture]], picture[usable[picture]]
-    encoder.to(device).start_head(_features(encoder, preprocessing, pictures[usable], config, device))
+    images, usable = read_all(paths, side, preprocessing.interpolation, compute.cpu_threads, overflow)
+    rows, image = rows[usable[image]], image[usable[image]]
+    encoder.to(device).start_head(_features(encoder, preprocessing, images[usable], config, device))
     data = TrainingSet(
         label_numbers(catalog.labels[rows]),
         components[rows].astype(np.int64),
-        lambda at, epoch: _inputs(pictures, picture, at, epoch, preprocessing, config, compute.seed),
-        lambda at: {"images": preprocessing(np.stack([resize(pictures[p], config.size) for p in picture[at]]))},
+        lambda positions, epoch: _inputs(images, image, positions, epoch, preprocessing, config, compute.seed),
+        lambda positions: {
+            "images": preprocessing(np.stack([resize(images[i], config.size) for i in image[positions]]))
+        },
     )
-    figures = Training("image", encoder, data, config, compute, out).run()
+    metrics = Training("image", encoder, data, config, compute, out).run()
     encoder.save(out, describe(encoder, preprocessing, config))
-    return {"listings": len(rows), "images": int(usable.sum()), **figures}
+    return {"listings": len(rows), "images": int(usable.sum()), **metrics}
 
 
 def _inputs(
-    pictures: Pixels,
-    picture: NDArray[np.int64],
+    images: Pixels,
+    image: NDArray[np.int64],
     positions: NDArray[np.int64],
     epoch: int,
     preprocessing: Preprocessing,
     config: Config,
     seed: int,
 ) -> Inputs:
-    """Altered pictures of some listings; how, depends on seed, epoch and listing alone."""
+    """Return augmented images of some listings; how they are altered depends on seed, epoch and listing alone."""
     batch = []
     for position in positions:
         rng = np.random.default_rng([seed, epoch, int(position)])
-        another = pictures[rng.integers(len(pictures))]
-        batch.append(augment(pictures[picture[position]], another, config.size, config.augmentation, rng))
+        another = images[rng.integers(len(images))]
+        batch.append(augment(images[image[position]], another, config.size, config.augmentation, rng))
     return {"images": preprocessing(np.stack(batch))}
 
 
 @torch.inference_mode()
 def _features(
-    encoder: ImageEncoder, preprocessing: Preprocessing, pictures: Pixels, config: Config, device: torch.device
+    encoder: ImageEncoder, preprocessing: Preprocessing, images: Pixels, config: Config, device: torch.device
 ) -> torch.Tensor:
-    """What the pretrained network sees in the pictures, float32 [n, c]."""
+    """Return the pretrained network's features of the images, float32 [n, c]."""
     encoder.eval()
-    found = [torch.zeros(0, encoder.project.in_features, device=device)]
-    for start in range(0, len(pictures), config.embed_batch):
-        batch = preprocessing(pictures[start : start + config.embed_batch]).to(device)
+    features = [torch.zeros(0, encoder.project.in_features, device=device)]
+    for start in range(0, len(images), config.embed_batch):
+        batch = preprocessing(images[start : start + config.embed_batch]).to(device)
         with autocast(device, config.precision):
-            found.append(encoder.features(batch))
-    return torch.cat(found)
+            features.append(encoder.features(batch))
+    return torch.cat(features)
 
 
 if __name__ == "__main__":

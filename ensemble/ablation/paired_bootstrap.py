@@ -27,12 +27,12 @@ class Judged:
     """One system as trained and tuned on one part, on all that was judged.
 
     Args:
-        figures: As by `metrics_of_matches`, with rule and threshold, and `at_best`: row F1 at the best threshold there.
+        metrics: As by `metrics_of_matches`, with rule and threshold, and `at_best`: row F1 at the best threshold there.
         posting_id: str [n].
         row_f1: Of each listing, float64 [n].
     """
 
-    figures: Mapping[str, Any]
+    metrics: Mapping[str, Any]
     posting_id: NDArray[Any]
     row_f1: NDArray[np.float64]
 
@@ -69,7 +69,7 @@ def compare(judged: Mapping[str, Sequence[Judged]], label: Mapping[str, int], se
 
     Returns:
         Of each system: mean `row_f1` over listings, standard deviation `sd` over fits, `difference` to the first with
-        its `interval`, and the figures of all `fits`.
+        its `interval`, and the metrics of all `fits`.
     """
     rows = np.stack([np.concatenate([fit.row_f1 for fit in found]) for found in judged.values()])
     group = np.array([label[name] for fit in next(iter(judged.values())) for name in fit.posting_id])
@@ -78,10 +78,10 @@ def compare(judged: Mapping[str, Sequence[Judged]], label: Mapping[str, int], se
     return {
         name: {
             "row_f1": float(rows[at].mean()),
-            "sd": float(np.std([fit.figures["row_f1"] for fit in found], ddof=1)),
+            "sd": float(np.std([fit.metrics["row_f1"] for fit in found], ddof=1)),
             "difference": float(difference[at].mean()),
             "interval": ends[at].tolist(),
-            "fits": [fit.figures for fit in found],
+            "fits": [fit.metrics for fit in found],
         }
         for at, (name, found) in enumerate(judged.items())
     }

@@ -3,7 +3,7 @@
 The labeled listings are dealt out to two halves of whole components. On one half all is done that a run does: it is
 split into two fold pools, encoders are trained on one fold for the other and on the whole half for the half to be
 judged, the scorer is cross-fitted between the fold pools, and the decision is tuned on their out-of-fold scores. Then
-the other half is matched and judged, and the whole the other way round. So every figure comes from a pool on which
+the other half is matched and judged, and the whole the other way round. So every metric comes from a pool on which
 nothing was trained or tuned. Another seed is another split.
 
 With more parts than two, each in turn is trained on and all others together are judged: a pool 2 · (parts - 1) times as

@@ -21,15 +21,15 @@ def model_card(run: RunFolder, source: RunFolder, settings: Settings, metrics: M
     """The card as Markdown; it names no place on the machine it was written on.
 
     Args:
-        run: The run with the figures.
+        run: The run with the metrics.
         source: What is packed: the run itself, or what came of refitting it.
         settings: Settings of the run.
-        metrics: The run's figures, as in its `metrics.json`.
+        metrics: The run's metrics, as in its `metrics.json`.
     """
     parts = {
         "Product matcher": "Finds the listings of a catalog that sell the same product.",
         "Trained on": _trained_on(run, settings, refitted=source is not run),
-        "How good it is": _figures(metrics, refitted=source is not run),
+        "How good it is": _metrics_table(metrics, refitted=source is not run),
         "Decision": _decision(source, settings),
         "Use": USE,
         "Made with": ", ".join(f"{name} {version}" for name, version in _versions(source).items()) + ".",
@@ -64,7 +64,7 @@ def _trained_on(run: RunFolder, settings: Settings, *, refitted: bool) -> str:
         lines.append("Encoders and scorer learned from all of them.")
     else:
         lines.append(
-            f"Encoders and scorer learned from {taught:,} of them; {held_out:,} were held out for the figures."
+            f"Encoders and scorer learned from {taught:,} of them; {held_out:,} were held out for the metrics."
         )
     names = settings[EnsembleConfig].branches
     lines.append(f"Branches: {', '.join(names)}.")
@@ -75,16 +75,16 @@ def _trained_on(run: RunFolder, settings: Settings, *, refitted: bool) -> str:
     return "\n".join(lines)
 
 
-def _figures(metrics: Mapping[str, Any], *, refitted: bool) -> str:
+def _metrics_table(metrics: Mapping[str, Any], *, refitted: bool) -> str:
     holdout, size = metrics["holdout"], metrics["holdout"]["pool_size"]
-    rows = {f"{name} alone": figures for name, figures in metrics["branches"].items()} | {"ensemble": holdout}
+    rows = {f"{name} alone": alone for name, alone in metrics["branches"].items()} | {"ensemble": holdout}
     table = [f"| | {' | '.join(HEADS)} |", "|---" * (len(HEADS) + 1) + "|"]
     table += [f"| {name} | {' | '.join(f'{of[column]:.3f}' for column in COLUMNS)} |" for name, of in rows.items()]
     lines = [f"Measured in a pool of {size:,} listings whose products took no part in training.", "", *table, ""]
     lines.append("Row F1 is the mean over listings of F1 between found and true matches; it falls as the pool grows.")
     if refitted:
         lines.append(
-            "**These are figures of the system before it was refitted.** It was then trained on all labeled listings, "
+            "**These are metrics of the system before it was refitted.** It was then trained on all labeled listings, "
             "those of this pool too, and none is left to measure it on."
         )
     return "\n".join(lines)

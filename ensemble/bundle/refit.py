@@ -1,8 +1,8 @@
-"""Trains once more what matches, on all labeled listings: what was held out for the figures teaches, too.
+"""Trains once more what matches, on all labeled listings: what was held out for the metrics teaches, too.
 
 The holdout becomes one more fold and nothing is held out. Then every step is one of a run: the encoders are trained on
 all folds, the scorer on the pools of all folds, and the decision is tuned on their out-of-fold scores. The new fold's
-pool is the holdout as it was embedded for the figures, by encoders that never saw it, so its features are as honest as
+pool is the holdout as it was embedded for the metrics, by encoders that never saw it, so its features are as honest as
 those of the others. How good the outcome is nobody can say: no labeled listing is left to measure it on.
 """
 

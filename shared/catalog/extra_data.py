@@ -160,7 +160,7 @@ def _catalog(path: Path, compute: ComputeConfig) -> Reading:
 def _published(path: Path, layout: str, compute: ComputeConfig) -> Reading:
     labeled, config = LAYOUTS[layout](path), DataConfig()
     table, images = labeled.table, labeled.images
-    _require_a_pair(path, table.columns["label_group"])  # before minutes go into pictures
+    _require_a_pair(path, table.columns["label_group"])  # before minutes go into images
     sources = {
         "table": digest([table.columns, labeled.counts]),
         "images": content_digest(images, table.columns["image"]) if images else "",
@@ -184,10 +184,10 @@ def join(
 
     An extra listing that has the image content, perceptual hash or normalized title of an unseen one is left out, and
     with it its whole connected component over own and extra listings: its group shows the same product, and so may
-    what shares a picture, hash or title with the group. Own listings stay, as the split has parted them from the
-    unseen ones. Pictures that are near copies of an unseen one are not noticed; the split does not notice them either.
+    what shares a image, hash or title with the group. Own listings stay, as the split has parted them from the
+    unseen ones. Images that are near copies of an unseen one are not noticed; the split does not notice them either.
 
-    Components are made over all that is left, so an extra listing is not a negative of one whose title, picture or
+    Components are made over all that is left, so an extra listing is not a negative of one whose title, image or
     hash it shares, whatever their labels.
 
     Args:
