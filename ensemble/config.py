@@ -5,7 +5,6 @@ from typing import Literal, get_args
 
 from pydantic import Field, field_validator
 
-from ensemble.decision.objective import Objective
 from shared.config import ConfigSection
 
 Rule = Literal["threshold", "min2", "average_link"]

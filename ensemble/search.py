@@ -23,7 +23,7 @@ from ensemble.cli import update_run
 from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.decision.tuning import tune
 from ensemble.features.assemble import excluded_features
-from ensemble.scorer.training import LabeledPool, is_match, train_scorer
+from ensemble.scorer.training import LabeledPool, train_scorer
 from ensemble.sections import sections
 from ensemble.stages import features_name, load_features
 from shared.artifacts import digest, read_json, write_json
