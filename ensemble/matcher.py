@@ -19,7 +19,7 @@ from ensemble.config import EnsembleConfig
 from ensemble.features.assemble import pair_features
 from ensemble.match_result import MatchResult
 from ensemble.pool_views import BranchView, PoolViews
-from ensemble.scorer.training import StackedScorer
+from ensemble.scorer.model import StackedScorer
 from ensemble.sections import sections
 from ensemble.stages import DECISION, SCORER, load_decision
 from shared.artifacts import digest
