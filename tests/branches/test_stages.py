@@ -32,7 +32,8 @@ POOLS, ENCODERS = 5, 4  # three folds, the holdout, the catalog; an encoder per 
 
 
 def settings_of(folder: Path, **given: dict[str, Any]) -> Settings:
-    values = {"data": {"path": str(folder)}, "split": {"folds": 3}, "compute": {"threads": 1, "device": "cpu"}}
+    compute = {"threads": 1, "device": "cpu"}
+    values: dict[str, dict[str, Any]] = {"data": {"path": str(folder)}, "split": {"folds": 3}, "compute": compute}
     return Settings({name: values.get(name, {}) | given.get(name, {}) for name in values | given}, sections())
 
 
@@ -136,7 +137,7 @@ def counts(done: list[str]) -> tuple[int, ...]:
 
 
 def pool_ids(run: Path, pool: str) -> list[str]:
-    return load_catalog(RunFolder(run).open(pool)).ids.tolist()
+    return list(load_catalog(RunFolder(run).open(pool)).ids)
 
 
 # --- what encoders get to see ----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from ensemble.ablation.variants import System, judge_stage
 from ensemble.config import EnsembleConfig
 from ensemble.decision.decision import Decision, groups_of
 from ensemble.match_result import MatchResult, write_submission
-from ensemble.matcher import Matched, Matcher, check_current
+from ensemble.matcher import Matcher, check_current
 from ensemble.sections import sections
 from ensemble.stages import ensemble_stages
 from shared.arrays import object_array
@@ -25,7 +25,7 @@ from shared.pipeline.engine import bring_stage_up_to_date
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Inputs, Stage, StageConfig
-from shared.schema import Matches
+from shared.schema import Matches, ScoredPairs
 
 Make = Callable[..., Any]
 
@@ -169,7 +169,7 @@ def test_encoder_newer_than_decision_is_refused(tmp_path: Path) -> None:
 
 def test_package_imports_the_matcher_when_asked() -> None:
     assert ensemble.Matcher is Matcher
-    assert ensemble.Matched is Matched
+    assert ensemble.MatchResult is MatchResult
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         ensemble.Nothing  # noqa: B018
     line = (

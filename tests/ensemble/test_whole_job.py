@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from ensemble.sections import sections
 from ensemble.stages import DECISION, SCORER, run_graph
@@ -14,6 +15,7 @@ from shared.pipeline.engine import bring_stage_up_to_date
 from shared.pipeline.pools import load_split
 from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Settings
+from shared.schema import ScoredPairs
 
 pytestmark = pytest.mark.slow
 BRANCHES = ["image", "distilbert", "tfidf", "phash"]

@@ -37,7 +37,11 @@ FOLDS = fold_pools(3)
 
 def settings_of(folder: Path | None, **sections: dict[str, Any]) -> Settings:
     data = {} if folder is None else {"path": str(folder)}
-    values = {"data": data, "split": {"folds": 3}, "compute": {"threads": 1, "device": "cpu"}}
+    values: dict[str, dict[str, Any]] = {
+        "data": data,
+        "split": {"folds": 3},
+        "compute": {"threads": 1, "device": "cpu"},
+    }
     return Settings({name: values.get(name, {}) | sections.get(name, {}) for name in values | sections}, SECTIONS)
 
 

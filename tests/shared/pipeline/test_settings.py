@@ -164,7 +164,7 @@ def test_nearest() -> None:
 
 def test_section_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        settings({})[SplitConfig].folds = 3
+        settings({})[SplitConfig].folds = 3  # type: ignore[misc]
 
 
 # --- arguments -------------------------------------------------------------------------------------------------------
