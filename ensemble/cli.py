@@ -12,18 +12,21 @@ from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 
 
-def update_run(run: RunFolder, settings: Settings, folders: Sequence[str], *, force: bool = False) -> None:
+def update_run(
+    run: RunFolder, settings: Settings, folders: Sequence[str], *, also: Sequence[str] = (), force: bool = False
+) -> None:
     """Bring some stages of a run up to date, and all that they need.
 
     Args:
         run: The run folder; held by this process.
         settings: Its settings; they are remembered once the catalog is known to be sound.
         folders: Names of stages, or of folders of stages, such as `ensemble/features`.
-        force: Whether these are done even if nothing changed.
+        also: Names of stages that are brought up to date as well.
+        force: Whether those of `folders` are done even if nothing changed.
     """
     graph = run_graph(run, settings)
     targets = graph.below(folders)
-    update_stages(run, settings, graph, targets, redo=targets if force else ())
+    update_stages(run, settings, graph, [*also, *targets], redo=targets if force else ())
 
 
 def step_command(
@@ -31,6 +34,7 @@ def step_command(
     description: str,
     shown: Sequence[str],
     folders: Sequence[str],
+    also: Sequence[str] = (),
     after: Callable[[RunFolder], object] = lambda run: None,
 ) -> int:
     """Run a command that takes a run up to one step and has no options of its own.
@@ -40,6 +44,7 @@ def step_command(
         description: One sentence for `--help`.
         shown: Sections of the settings that `--help` lists.
         folders: Names of the step's stages, or of folders of stages; `--force` does these again.
+        also: Names of stages that are brought up to date as well.
         after: What to do once the step is done.
 
     Returns:
@@ -47,7 +52,7 @@ def step_command(
     """
 
     def body(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
-        update_run(run, settings, folders, force=arguments.force)
+        update_run(run, settings, folders, also=also, force=arguments.force)
         after(run)
 
     return Command(f"python -m {name}", description, sections(), shown, body).run()

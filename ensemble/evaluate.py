@@ -3,7 +3,7 @@
 from ensemble.cli import step_command
 from ensemble.evaluation.run_metrics import write_metrics
 from ensemble.evaluation.summary import summary
-from ensemble.stages import EVALUATION
+from ensemble.stages import EVALUATION, MATCHES
 from shared.pipeline.run import RunFolder
 
 
@@ -14,7 +14,8 @@ def main() -> int:
         run.say("\n" + summary(run, write_metrics(run)))
 
     about = "Measure a run on its holdout; does the steps before it if needed."
-    return step_command("ensemble.evaluate", about, ["ensemble", "tune", "compute"], [EVALUATION], say_metrics)
+    shown = ["ensemble", "tune", "compute"]
+    return step_command("ensemble.evaluate", about, shown, [EVALUATION], also=[MATCHES], after=say_metrics)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,4 @@
-"""All sections of the settings put together: those of `shared`, of the branches, and of the ensemble."""
-
-from __future__ import annotations
+"""All sections of the settings put together. No stage reads this module, so another section does no stage again."""
 
 from branches import registry
 from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig

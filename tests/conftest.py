@@ -17,15 +17,10 @@ FINISHED_RUN = "first"  # the fixture, see tests/ensemble/conftest.py
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests of a finished run as slow, and name for each test the group that one process of several does.
-
-    A file's tests share fixtures, and all tests of the finished run share that one.
-    """
+    """Mark the tests of a finished run as slow."""
     for item in items:
-        of_finished_run = FINISHED_RUN in getattr(item, "fixturenames", ())
-        if of_finished_run:
+        if FINISHED_RUN in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
-        item.add_marker(pytest.mark.xdist_group("finished run" if of_finished_run else str(item.path)))
 
 
 @pytest.fixture(scope="session")

@@ -9,5 +9,5 @@ ruff check .
 ruff format --check .
 lint-imports
 mypy
-# A process of the tests for each of two cores; more threads than cores would only wait for one another.
-OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" exec python -m pytest -n 2 --dist loadgroup "$@"
+# Two processes, each with the files that it takes up; more threads than cores would only wait for one another.
+OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" exec python -m pytest -n 2 --dist loadfile "$@"

@@ -155,7 +155,7 @@ KINDS = (
     Kind("cable", ("kabel data", "usb cable", "kabel charger"), TECH, COLORS, (1, 2, 3), "m",
          ("type c", "fast charging", "micro usb", "3A"), True),
     Kind("earphones", ("headphone", "headset bluetooth", "earphone wireless"), TECH, COLORS, (), "",
-         ("bass", "garansi 1 tahun", "hifi stereo", "noise canceling"), True),
+         ("bass", "garansi 1 tahun", "hifi stereo", "noise cancelling"), True),
     Kind("powerbank", ("powerbank", "power bank", "pb"), TECH, COLORS, (5000, 10000, 20000), "mAh",
          ("fast charging", "real capacity", "garansi", "slim"), True),
     Kind("watch", ("jam tangan", "smartwatch", "watch"), TECH, COLORS, (), "",

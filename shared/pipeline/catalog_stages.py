@@ -17,6 +17,7 @@ from shared.catalog.split import HOLDOUT, SplitConfig, make_split
 from shared.compute import ComputeConfig
 from shared.demo import make_demo
 from shared.demo.config import DemoConfig
+from shared.errors import MatcherError
 from shared.pipeline.engine import bring_up_to_date
 from shared.pipeline.pools import (
     CATALOG_POOL,
@@ -160,10 +161,18 @@ def update_stages(
         graph: The stages, those of the catalog among them.
         targets: Names of the stages that are wanted.
         redo: Names of stages that are done even if nothing changed.
+
+    Raises:
+        MatcherError: A stage refuses its input; what was finished before is intact.
     """
 
     def remember(stage: str) -> None:
         if stage == TRAIN:
             run.remember(settings.values)
 
-    bring_up_to_date(run, settings, graph, [TRAIN, *targets], redo=redo, done=remember)
+    try:
+        bring_up_to_date(run, settings, graph, [TRAIN, *targets], redo=redo, done=remember)
+    except MatcherError:
+        if run.manifest(TRAIN) is None:  # refused data leaves no run folder, thus no memo in it
+            (run.folder / IMAGE_MEMO).unlink(missing_ok=True)
+        raise

@@ -139,7 +139,7 @@ def test_one_variant_and_unknown_variant(command):
 def test_variants_of_a_branch_have_valid_settings_that_differ(name):
     config = registry.get(name).Config
     variants = {**COMMON, **config.variants}
-    with_extra = config(extra=["more.csv"])
+    with_extra = config(extra=["more.csv"])  # type: ignore[call-arg]
     changed = [with_extra.model_copy(update=changes).cache_key("embed") for changes in variants.values()]
     assert all(values != with_extra.cache_key("embed") for values in changed)
     assert all(config(**changes) for changes in variants.values())

@@ -32,11 +32,8 @@ POOLS, ENCODERS = 5, 4  # three folds, the holdout, the catalog; an encoder per 
 
 
 def settings_of(folder: Path, **given: dict[str, Any]) -> Settings:
-    values: dict[str, dict[str, Any]] = {
-        "data": {"path": str(folder)},
-        "split": {"folds": 3},
-        "compute": {"threads": 1, "device": "cpu"},
-    }
+    compute = {"threads": 1, "device": "cpu"}
+    values: dict[str, dict[str, Any]] = {"data": {"path": str(folder)}, "split": {"folds": 3}, "compute": compute}
     return Settings({name: values.get(name, {}) | given.get(name, {}) for name in values | given}, sections())
 
 
@@ -140,8 +137,7 @@ def counts(done: list[str]) -> tuple[int, ...]:
 
 
 def pool_ids(run: Path, pool: str) -> list[str]:
-    ids: list[str] = load_catalog(RunFolder(run).open(pool)).ids.tolist()
-    return ids
+    return list(load_catalog(RunFolder(run).open(pool)).ids)
 
 
 # --- what encoders get to see ----------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import pytest
 from ensemble.candidate_pairs import union
 from ensemble.pool_views import BranchView, PoolViews
 from shared.demo import make_demo
-from shared.schema import Catalog, Embeddings, Pairs
+from shared.schema import CandidatePairs, Catalog, Embeddings
 from shared.search.exact import nearest
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder of the project
@@ -32,12 +32,8 @@ MakePool = Callable[..., PoolViews]
 
 def catalog(titles: Sequence[str | None], ids: Sequence[str] | None = None, **columns: Sequence[object]) -> Catalog:
     """Make listings of these titles and other columns; what is not given is null."""
-    n = len(titles)
-    arrays = {f.name: pa.nulls(n, f.type) for f in CATALOG_SCHEMA}
-    arrays["posting_id"] = pa.array(ids if ids is not None else [f"id{i:04}" for i in range(n)], pa.string())
-    arrays["title"] = pa.array(titles, pa.string())
-    arrays |= {name: pa.array(values, CATALOG_SCHEMA.field(name).type) for name, values in columns.items()}
-    return Catalog(pa.table(arrays, schema=CATALOG_SCHEMA))
+    ids = ids if ids is not None else [f"id{i:04}" for i in range(len(titles))]
+    return Catalog.from_columns({"posting_id": list(ids), "title": list(titles), **columns})
 
 
 def random_catalog(n: int, seed: int = 0) -> Catalog:
@@ -89,7 +85,7 @@ def make_pool() -> MakePool:
 
 
 @pytest.fixture(scope="session")
-def proposed() -> Callable[[PoolViews], Pairs]:
+def proposed() -> Callable[[PoolViews], CandidatePairs]:
     """Returns all pairs that the branches of a pool propose."""
     return lambda pool: union((view.candidates for view in pool.branches.values()), len(pool))
 
@@ -109,9 +105,9 @@ def moved() -> Callable[[PoolViews, np.ndarray], PoolViews]:
 
 
 @pytest.fixture(scope="session")
-def every_pair() -> Callable[[int], Pairs]:
+def every_pair() -> Callable[[int], CandidatePairs]:
     """Returns all pairs of n listings."""
-    return lambda n: Pairs(n, *(rows.astype(np.int32) for rows in np.triu_indices(n, 1)))
+    return lambda n: CandidatePairs(n, *(rows.astype(np.int32) for rows in np.triu_indices(n, 1)))
 
 
 # --- a finished run ---------------------------------------------------------------------------------------------------
@@ -150,10 +146,20 @@ def first(data: Path, python: Callable[..., subprocess.CompletedProcess[str]]) -
     return run, done.stdout
 
 
+@pytest.fixture(scope="session")
+def copy_run() -> Callable[[Path, Path], Path]:
+    """Copies a run folder; weights and embeddings are hard links, since they are most of it and only ever replaced."""
+
+    def copy(source: str, target: str) -> None:
+        os.link(source, target) if source.endswith(".safetensors") else shutil.copy2(source, target)
+
+    return lambda run, to: Path(shutil.copytree(run, to, copy_function=copy))
+
+
 @pytest.fixture
-def run(first: tuple[Path, str], tmp_path: Path) -> Path:
+def run(first: tuple[Path, str], copy_run: Callable[[Path, Path], Path], tmp_path: Path) -> Path:
     """A copy of the finished run."""
-    return Path(shutil.copytree(first[0], tmp_path / "run"))
+    return copy_run(first[0], tmp_path / "run")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ensemble.candidate_pairs import RANKS, missed, recall, recall_by_branch, recall_by_rank, union
 from shared.metrics.matching import label_codes
-from shared.schema import Candidates
+from shared.schema import CandidatePairs, Candidates
 
 Ends = set[tuple[int, int]]
 Make = Callable[..., Any]

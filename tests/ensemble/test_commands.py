@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ def steps(listings: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory, quie
     folder = tmp_path_factory.mktemp("steps")
     listings[["posting_id", "title", "label_group"]].to_csv(folder / "titles.csv", index=False)
     first = ["--data", folder / "titles.csv", *QUICK]
-    outputs = {}
+    outputs: dict[str, str] = {}
     for name in STEPS:
         outputs[name] = quiet_command(name, "--run", folder / "run", *(() if outputs else first))
     return Steps(folder / "run", outputs)
@@ -65,6 +66,19 @@ def test_whole_job_after_all_commands_does_nothing(
 ) -> None:
     lines = stage_lines(quiet_command("ensemble", "--run", steps.run))
     assert lines == dict.fromkeys(set().union(*STEPS.values()), "unchanged")
+
+
+@pytest.mark.slow
+def test_evaluate_brings_the_matches_up_to_date(
+    steps: Steps, quiet_command: Callable[..., str], stage_lines: StageLines, tmp_path: Path
+) -> None:
+    run = shutil.copytree(steps.run, tmp_path / "run")
+    shutil.rmtree(run / "matches")
+    output = quiet_command("ensemble.evaluate", "--run", run)
+    assert [name for name, text in stage_lines(output).items() if text != "unchanged"] == ["matches"]
+    assert "Matched 120 listings" in output
+    output = quiet_command("ensemble.evaluate", "--run", run, "--force")
+    assert [name for name, text in stage_lines(output).items() if text != "unchanged"] == ["ensemble/evaluation"]
 
 
 @pytest.mark.slow

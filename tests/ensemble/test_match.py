@@ -12,10 +12,11 @@ import pytest
 import ensemble
 from branches.stages import branch_stages
 from ensemble.ablation.variants import System, judge_stage
-from ensemble.config import EnsembleConfig, sections
+from ensemble.config import EnsembleConfig
 from ensemble.decision.decision import Decision, groups_of
 from ensemble.match_result import MatchResult, write_submission
-from ensemble.matcher import Matched, Matcher, check_current
+from ensemble.matcher import Matcher, check_current
+from ensemble.sections import sections
 from ensemble.stages import ensemble_stages
 from shared.arrays import object_array
 from shared.errors import ArtifactError
@@ -24,7 +25,7 @@ from shared.pipeline.engine import bring_stage_up_to_date
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Inputs, Stage, StageConfig
-from shared.schema import Matches
+from shared.schema import Matches, ScoredPairs
 
 Make = Callable[..., Any]
 
@@ -168,7 +169,7 @@ def test_encoder_newer_than_decision_is_refused(tmp_path: Path) -> None:
 
 def test_package_imports_the_matcher_when_asked() -> None:
     assert ensemble.Matcher is Matcher
-    assert ensemble.Matched is Matched
+    assert ensemble.MatchResult is MatchResult
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         ensemble.Nothing  # noqa: B018
     line = (
@@ -191,3 +192,4 @@ def test_stages_do_not_depend_on_commands_matcher_bundle_or_index() -> None:
         rest = {name for name in modules if name.startswith(("ensemble.match", "ensemble.bundle", "ensemble.index"))}
         assert rest <= {"ensemble.match_result"}, stage.name
         assert not modules & {"ensemble", "ensemble.cli", "ensemble.__main__", "branches.cli"}, stage.name
+        assert stage.name == "judged" or not [name for name in modules if name.startswith("shared.demo")], stage.name

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -85,7 +86,7 @@ def test_damaged_run_is_refused(file: str, run: Path, command: Command, tmp_path
     assert not (tmp_path / "out").exists()
 
 
-def test_process_without_a_finished_run_exits_with_3(python: Callable[..., object], tmp_path: Path) -> None:
+def test_process_without_a_finished_run_exits_with_3(python: Callable[..., Any], tmp_path: Path) -> None:
     done = python("ensemble.match", "--run", tmp_path / "none", "--data", tmp_path, "--out", tmp_path / "out")
     assert done.returncode == 3
     assert "Traceback" not in done.stderr

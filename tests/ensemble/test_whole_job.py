@@ -7,14 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
-from ensemble.config import sections
+from ensemble.sections import sections
 from ensemble.stages import DECISION, SCORER, run_graph
 from shared.pipeline.engine import bring_stage_up_to_date
 from shared.pipeline.pools import load_split
 from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Settings
+from shared.schema import ScoredPairs
 
+pytestmark = pytest.mark.slow
 BRANCHES = ["image", "distilbert", "tfidf", "phash"]
 POOLS = ["fold0", "fold1", "holdout", "catalog"]
 METRICS = {"pool_size", "row_f1", "row_precision", "row_recall", "pair_f1", "b3_f1"}

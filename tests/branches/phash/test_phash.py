@@ -1,17 +1,21 @@
 from collections.abc import Sequence
+from functools import partial
 from random import Random
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from branches.phash.candidates import candidates
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from branches import registry
+from branches.candidates import propose
 from branches.phash.config import Config
-from branches.phash.embed import embed
+from branches.stages import embed_catalog
 from shared.compute import ComputeConfig
 from shared.schema import CATALOG_SCHEMA, Candidates, Catalog
+
+embed = partial(embed_catalog, registry.get("phash"))
 
 CPU = ComputeConfig(device="cpu")
 BASE = 0xA5A5_5A5A_C3C3_3C3C  # 32 bits set, as in every perceptual hash
@@ -36,7 +40,7 @@ def catalog(values: Sequence[int | None]) -> Catalog:
 
 def pairs(values: Sequence[int | None], config: Config | None = None) -> Candidates:
     config = config or Config()
-    return candidates(embed(catalog(values), None, config, CPU), config, CPU)
+    return propose(embed(catalog(values), None, config, CPU), config, CPU)
 
 
 def near(values: Sequence[int | None], radius: int) -> dict[tuple[int, int], float]:

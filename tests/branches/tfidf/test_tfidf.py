@@ -1,18 +1,23 @@
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
-from branches.tfidf.candidates import candidates
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from branches import registry
+from branches.candidates import propose
+from branches.stages import embed_catalog
 from branches.tfidf.config import Config
-from branches.tfidf.embed import embed, embedder
+from branches.tfidf.embed import fit
 from shared.compute import ComputeConfig
 from shared.schema import Candidates, Catalog, Embeddings
+
+embed = partial(embed_catalog, registry.get("tfidf"))
 
 CPU = ComputeConfig(device="cpu")
 TITLES = [
@@ -36,7 +41,7 @@ def embedded(titles: Sequence[str | None], config: Config | None = None) -> Embe
 
 
 def pairs(titles: Sequence[str | None], config: Config | None = None) -> Candidates:
-    return candidates(embedded(titles, config), config or Config(), CPU)
+    return propose(embedded(titles, config), config or Config(), CPU)
 
 
 def cosines(embeddings: Embeddings) -> np.ndarray:
@@ -82,7 +87,7 @@ def test_pool_without_two_titles(titles: list[str], tmp_path: Path) -> None:
     assert found.present.tolist() == [t == "sabun" for t in titles]
     found.save(tmp_path / "e.safetensors")
     loaded = Embeddings.load(tmp_path / "e.safetensors")
-    assert len(candidates(loaded, Config(), CPU)) == 0
+    assert len(propose(loaded, Config(), CPU)) == 0
 
 
 def test_min_listings_excludes_rare_terms() -> None:
@@ -117,9 +122,7 @@ def test_order_of_rows_changes_nothing(random: Random) -> None:
     random.shuffle(order)
     there, here = embedded(titles), embedded([titles[i] for i in order])
     assert (there.vectors[order] != here.vectors).nnz == 0  # to the last bit
-    assert ranks(candidates(there, Config(neighbors=3), CPU)) == ranks(
-        candidates(here, Config(neighbors=3), CPU), order
-    )
+    assert ranks(propose(there, Config(neighbors=3), CPU)) == ranks(propose(here, Config(neighbors=3), CPU), order)
 
 
 def ranks(found: Candidates, names: Sequence[int] | None = None) -> dict[tuple[int, int], tuple[float, int]]:
@@ -149,12 +152,12 @@ def test_contradicting_settings() -> None:
 @pytest.mark.parametrize("new", ["apple iphone 9 plus 64 gb purpur", "Freeman Mask", "zzz", "", None])
 def test_new_listing_is_embedded_as_if_in_the_pool(new: str | None, config: Config) -> None:
     whole = catalog([*TITLES, new])
-    embed_listings = embedder(whole.take(np.arange(len(TITLES))), None, config, CPU)
+    embed_listings = fit(whole.take(np.arange(len(TITLES))), None, config, CPU)
     expected = cosines(embed(whole, None, config, CPU))
     for rows in ([2, 3, 8], [8], [*range(9)]):
-        found = embed_listings(whole.take(np.array(rows)))
+        found = embed_listings.transform(whole.take(np.array(rows)))
         np.testing.assert_allclose(cosines(found), expected[np.ix_(rows, rows)], atol=1e-6)
-    alone, pool = (embed_listings(whole.take(np.array(rows))).vectors for rows in ([8], [*range(8)]))
+    alone, pool = (embed_listings.transform(whole.take(np.array(rows))).vectors for rows in ([8], [*range(8)]))
     shared = min(alone.shape[1], pool.shape[1])  # the pool's terms come first
     known = (pool[:, :shared] @ alone[:, :shared].T).toarray()[:, 0]
     np.testing.assert_allclose(known, expected[:8, 8], atol=0.1)
@@ -164,7 +167,7 @@ def test_new_listing_is_embedded_as_if_in_the_pool(new: str | None, config: Conf
 def test_new_listing_makes_terms_common(new: str) -> None:
     """Where a term must be in two listings, the newcomer may be the second one."""
     config, whole = Config(min_listings=2), catalog(["sabun mandi", "sabun cuci", "zebrax", "apple", "", new])
-    found = embedder(whole.take(np.arange(5)), None, config, CPU)(whole)
+    found = fit(whole.take(np.arange(5)), None, config, CPU).transform(whole)
     expected = embed(whole, None, config, CPU)
     assert found.present.tolist() == expected.present.tolist()
     np.testing.assert_allclose(cosines(found), cosines(expected), atol=1e-6)

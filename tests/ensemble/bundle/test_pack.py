@@ -11,7 +11,7 @@ from ensemble import Matcher
 from ensemble.bundle import pack as packing
 from ensemble.bundle.archive import Bundle
 from ensemble.bundle.pack import pack
-from ensemble.config import sections
+from ensemble.sections import sections
 from shared.errors import ArtifactError, MatcherError
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings

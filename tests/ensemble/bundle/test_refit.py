@@ -12,7 +12,7 @@ from ensemble.stages import load_decision
 from shared.pipeline.pools import load_split
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
-from shared.schema import Pairs
+from shared.schema import ScoredPairs
 
 SettingsOf = Callable[[Path], Settings]
 
@@ -38,8 +38,8 @@ def test_refit_trains_on_all_listings_and_keeps_the_metrics(
     assert "unchanged" not in done.values()
     assert set(refit().values()) == {"unchanged"}
     assert (load_split(run / "refit" / "split").fold >= 0).all()
-    scored = [len(Pairs.load(run / f"refit/ensemble/scorer/fold{fold}.parquet")) for fold in range(3)]
-    assert scored[2] == len(Pairs.load(run / "ensemble/scores/holdout/pairs.parquet"))
+    scored = [len(ScoredPairs.load(run / f"refit/ensemble/scorer/fold{fold}.parquet")) for fold in range(3)]
+    assert scored[2] == len(ScoredPairs.load(run / "ensemble/scores/holdout/pairs.parquet"))
     refitted, plain = Bundle(tmp_path / "out"), Bundle(bundle)
     for stage in ("image/encoder/all", "ensemble/scorer", "ensemble/decision"):  # titles keep pretrained weights here
         assert refitted.files(stage) != plain.files(stage)

@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from ensemble import tune as tune_command
 from ensemble.config import Rule, TuneConfig
-from ensemble.decision import tuning as tune_module
 from ensemble.decision.bootstrap import choose, product_codes, resample
 from ensemble.decision.decision import Decision, groups_of
 from ensemble.decision.objective import Objective, listing_metrics, pair_f1, pair_precision, pair_recall
@@ -28,6 +28,7 @@ from ensemble.decision.tuning import (
     thresholds_to_try,
     tune,
 )
+from ensemble.sections import sections
 from shared.errors import MatcherError
 from shared.metrics.matching import measure, row_f1, row_scores
 from shared.pipeline.settings import Settings
@@ -227,9 +228,10 @@ def test_listing_metrics_add_up_to_pool_metrics(rule: Rule, unlabeled: int) -> N
 
 
 def test_listing_metrics_without_pairs() -> None:
-    none = Matches(3, *np.zeros((2, 0), dtype=np.int32), np.zeros(0, dtype=np.float32))
+    no_rows = np.zeros(0, dtype=np.int32)
+    none = Matches(3, no_rows, no_rows, np.zeros(0, dtype=np.float32))
     sums = listing_metrics(none, np.array([0, 1, -1])).sum(axis=0)
-    assert (pair_precision(sums), pair_recall(sums), pair_f1(sums)) == (1, 1, 1)
+    assert [float(pair_precision(sums)), float(pair_recall(sums)), float(pair_f1(sums))] == [1, 1, 1]
     assert Objective().values(sums) == 1
     assert not Objective.parse("precision>=0.5").is_reached(sums)  # there is nothing to be precise about
 
@@ -290,7 +292,7 @@ BAD = ["f1", "", "precision", "precision>=", "precision>=0", "precision>=1.01", 
 @pytest.mark.parametrize("text", [*BAD, "precision<=0.5", "precision>=.9.5"])
 def test_objective_refuses_other_texts(text: str) -> None:
     with pytest.raises(MatcherError, match=r"tune.objective=.*: an objective is row_f1, pair_f1, or precision>=P"):
-        Settings({"tune": {"objective": text}})
+        Settings({"tune": {"objective": text}}, sections())
 
 
 @pytest.mark.parametrize("text", ["precision>=0.95", "precision>=.95", " precision >= 0.95 "])
@@ -451,9 +453,9 @@ def test_command_takes_pool_size(
     option: list[str], size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Settings] = []
-    monkeypatch.setattr(tune_module, "tune_all", lambda run, settings: given.append(settings))
+    monkeypatch.setattr(tune_command, "update_run", lambda run, settings, *_, force: given.append(settings))
     monkeypatch.setattr(sys, "argv", ["tune", "--run", str(tmp_path), "--tune.rules=min2", *option])
-    assert tune_module.main() == 0
+    assert tune_command.main() == 0
     assert given[0][TuneConfig].pool_size == size
     assert given[0][TuneConfig].rules == ["min2"]
     assert given[0].values["tune"].get("pool_size") == size
@@ -464,7 +466,7 @@ def test_command_refuses_pool_size_below_one(
     size: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["tune", "--run", str(tmp_path), f"--pool-size={size}"])
-    assert tune_module.main() == 2
+    assert tune_command.main() == 2
     assert "tune.pool_size" in capsys.readouterr().err
 
 

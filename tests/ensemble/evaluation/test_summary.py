@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ensemble.evaluation.summary import summary
-from shared.pipeline.run import Run
+from shared.pipeline.run import RunFolder
 
 METRICS = dict.fromkeys(("row_f1", "row_precision", "row_recall", "pair_recall", "pair_f1", "b3_f1"), 0.5)
 CALIBRATION = {"ece": 0.0061, "pairs": 49_000, "open_ece": 0.0961, "open_pairs": 3_034}
@@ -41,7 +41,7 @@ def metrics(threshold: float, pool_size: int, prior_shift: float = 0.0) -> dict[
     ],
 )
 def test_summary_of_decision(decided: tuple[Any, ...], line: str, tmp_path: Path) -> None:
-    text = summary(Run(tmp_path), metrics(*decided))
+    text = summary(RunFolder(tmp_path), metrics(*decided))
     assert re.findall("Decision: .*", text) == [line]
     assert "0.006 over all 49,000 candidate pairs, 0.096 over the 3,034 that score .05–.95" in text
 
@@ -49,4 +49,4 @@ def test_summary_of_decision(decided: tuple[Any, ...], line: str, tmp_path: Path
 def test_summary_without_open_pairs(tmp_path: Path) -> None:
     known = metrics(0.4, 400)
     known["out_of_fold"] |= {"open_ece": None, "open_pairs": 0}
-    assert "calibration" not in summary(Run(tmp_path), known)
+    assert "calibration" not in summary(RunFolder(tmp_path), known)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from ensemble.config import Family
-from ensemble.features import FAMILIES, feature_names, pair_features
+from ensemble.features.assemble import FAMILIES, feature_names, pair_features
 from ensemble.features.incidence import incidence, shared_weight
 from ensemble.pool_views import PoolViews
 from shared.schema import PairFeatures

@@ -64,7 +64,7 @@ def test_features_for_any_order_of_listings(seed: int) -> None:
     place = np.random.default_rng(seed).permutation(n).astype(np.int32)  # old row → new row
     ends = np.sort(np.stack([place[pairs.left], place[pairs.right]]), axis=0)
     order = np.lexsort(ends[::-1])
-    moved = ScoredPairs(n, *ends[:, order], score=pairs.score[order])
+    moved = ScoredPairs(n, ends[0, order], ends[1, order], pairs.score[order])
     expected, found = score_graph_features(pairs, np), score_graph_features(moved, np)
     for name, column in expected.items():
         assert found[name] == pytest.approx(column[order], rel=1e-6, nan_ok=True), name

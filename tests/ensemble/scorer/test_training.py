@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from ensemble.config import EnsembleConfig, Family, ScorerConfig
 from ensemble.decision.decision import Decision
+from ensemble.features.assemble import excluded_features
 from ensemble.features.attributes import QUANTITY_CONFLICT
 from ensemble.scorer import training as train
 from ensemble.scorer.model import Scorer, StackedScorer
@@ -19,13 +20,10 @@ from ensemble.scorer.training import (
     drop_features,
     fit,
     train_scorer,
-    train_stage,
 )
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError, MatcherError
 from shared.metrics.matching import same_product
-from shared.pipeline.run import Run
-from shared.pipeline.settings import Settings
 from shared.schema import PairFeatures, ScoredPairs
 
 QUICK = ScorerConfig(rounds=40, patience=10, min_pairs_in_leaf=10)
@@ -176,7 +174,8 @@ def test_of_pools_weights() -> None:
 
 
 def test_of_pools_unlabeled_listing() -> None:
-    pairs = PairFeatures(3, *(rows.astype(np.int32) for rows in np.triu_indices(3, 1)), pd.DataFrame(index=range(3)))
+    ends = np.array([0, 0, 1], np.int32), np.array([1, 2, 2], np.int32)
+    pairs = PairFeatures(3, *ends, pd.DataFrame(index=range(3)))
     codes = np.array([-1, -1, 0])
     assert not same_product(pairs.left, pairs.right, codes).any()
     assert TrainingPairs.of_pools([(pairs, codes)], 0.4).weight.tolist() == [1, 1, 1]
@@ -284,7 +283,7 @@ def test_scores_for_any_order_of_listings(stacked: Stacked) -> None:
     place = np.random.default_rng(0).permutation(30).astype(np.int32)  # old row → new row
     ends = np.sort(np.stack([place[pairs.left], place[pairs.right]]), axis=0)
     order = np.lexsort(ends[::-1])
-    moved = PairFeatures(30, *ends[:, order], pairs.features.iloc[order].reset_index(drop=True))
+    moved = PairFeatures(30, ends[0, order], ends[1, order], pairs.features.iloc[order].reset_index(drop=True))
     one, other = scorer.score(pairs, threads=1).score, scorer.score(moved, threads=1).score
     assert np.array_equal(one[order], other)
 
@@ -348,10 +347,10 @@ def test_train_scorer_with_one_model(stacked: Stacked, tmp_path: Path) -> None:
     assert np.array_equal(StackedScorer.load(tmp_path).score(pairs, threads=1).score, found.score)
 
 
-def test_exclude_features_must_leave_some(tmp_path: Path) -> None:
-    exclude = {"exclude_features": [*get_args(Family)]}
-    with pytest.raises(MatcherError, match="nothing is left to learn from"):
-        train_stage(Run(tmp_path), Settings({"scorer": exclude}))
+def test_exclude_features_must_leave_some() -> None:
+    with pytest.raises(MatcherError, match="no feature is left"):
+        excluded_features(EnsembleConfig(), ScorerConfig(exclude_features=[*get_args(Family)]))
+    assert excluded_features(EnsembleConfig(), ScorerConfig()) == []
     with pytest.raises(ValueError, match="branches is required in"):
         EnsembleConfig(features=["titles"])
 

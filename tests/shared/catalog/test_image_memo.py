@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import shared.catalog.image_memo
+from shared.catalog import images
 from shared.catalog.image_memo import ImageMemo
 from shared.catalog.images import ImageFault
 
@@ -27,7 +28,7 @@ def image(tmp_path: Path) -> Path:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were read, in order."""
     paths: list[Path] = []
-    read_bytes = shared.catalog.image_memo.read_bytes
+    read_bytes = images.read_bytes
     monkeypatch.setattr(shared.catalog.image_memo, "read_bytes", lambda path: paths.append(path) or read_bytes(path))
     return paths
 

@@ -301,8 +301,7 @@ def test_full_disk_whatever_writes(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_missing_data_on_the_real_command_line(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "branches.phash.embed", "--run", tmp_path / "run", "--data", tmp_path / "nowhere"]
-    line += ["--out", tmp_path / "out"]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([*map(str, line), "--out", str(tmp_path / "out")], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == f"error: {tmp_path / 'nowhere'}: no such file or folder\n"
     assert list(tmp_path.iterdir()) == []
