@@ -181,6 +181,14 @@ def test_carried_sections_are_remembered(tmp_path: Path) -> None:
     assert seen(run)[SECTIONS["scorer"]].model_dump()["rounds"] == 7
 
 
+def test_sections_of_a_file_are_refused_unless_carried(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("scorer:\n  rounds: 7\n")
+    assert call(tmp_path / "run", "--config", str(config), sections=OF_BRANCHES) == 2
+    assert "there is no section 'scorer'" in capsys.readouterr().err
+    assert call(tmp_path / "run", "--config", str(config), sections=OF_BRANCHES, carry=True) == 0
+
+
 def test_carried_sections_are_refused_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(tmp_path / "run", "--scorer.rounds=7", sections=OF_BRANCHES, carry=True) == 2
     assert "scorer.rounds is not a setting of this command; " in capsys.readouterr().err
