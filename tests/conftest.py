@@ -1,6 +1,8 @@
 """What several tests share."""
 
-from collections.abc import Callable
+import shutil
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from shared.catalog.source import find_source
 from shared.compute import ComputeConfig
 from shared.demo import make_demo
 from shared.schema import Catalog
+from tests.support.tables import TEST_ROWS, read_rows, write_rows
 
 FINISHED_RUN = "first"  # the fixture, see tests/ensemble/conftest.py
 
@@ -34,6 +37,26 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "market"
     make_demo(folder, listings=40, seed=0)
     return folder
+
+
+@pytest.fixture
+def tested(demo_folder: Path, tmp_path: Path) -> Path:
+    """The demo with its last `TEST_ROWS` listings in a test.csv, labels and all."""
+    folder = tmp_path / "data"
+    shutil.copytree(demo_folder, folder)
+    shutil.copytree(demo_folder / "train_images", folder / "test_images")
+    rows = read_rows(folder / "train.csv")
+    write_rows(folder / "train.csv", rows[:-TEST_ROWS])
+    write_rows(folder / "test.csv", rows[-TEST_ROWS:])
+    return folder
+
+
+@pytest.fixture
+def sigterm() -> Iterator[None]:
+    """Give SIGTERM back, which a command takes over."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
 from branches import registry
 from branches.cli import branch_graph, sections
@@ -22,22 +21,17 @@ from shared.pipeline.pools import ALL, load_catalog, load_split, training_rows
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.schema import Catalog
+from tests.support.tables import write_image
 
 HEADER = "image_id class_id super_class_id path"
 ENCODERS = [f"image/encoder/{name}" for name in ("fold0", "fold1", ALL)]
-
-
-def image(path: Path, seed: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    blocks = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    Image.fromarray(blocks).resize((40, 40), Image.Resampling.BILINEAR).save(path)
 
 
 def products(folder: Path) -> Path:
     """Four images of two products in the layout of Stanford Online Products."""
     names = ["mug_final/1_0.JPG", "mug_final/1_1.JPG", "fan_final/2_0.JPG", "fan_final/2_1.JPG"]
     for seed, name in enumerate(names):
-        image(folder / name, seed)
+        write_image(folder / name, seed)
     rows = [f"{row + 1} {1 + row // 2} 1 {name}" for row, name in enumerate(names)]
     (folder / "Ebay_train.txt").write_text("\n".join([HEADER, *rows, ""]))
     return folder
@@ -187,7 +181,7 @@ def test_changed_extra_trains_again(run: RunFolder, demo_folder: Path, recorder:
     settings = settings_of(demo_folder, image=[folder, titles])
     assert go(run, settings) == ([Extra(folder).stage, Extra(titles).stage], ENCODERS)
     assert go(run, settings) == ([], [])
-    image(folder / "mug_final/1_0.JPG", 99)
+    write_image(folder / "mug_final/1_0.JPG", 99)
     assert go(run, settings) == ([Extra(folder).stage], ENCODERS)
     with (folder / "Ebay_train.txt").open("a") as file:
         file.write("5 2 1 mug_final/none.JPG\n")

@@ -1,10 +1,8 @@
 """What encoders get to see, what a change does again, and the commands of a branch."""
 
-import csv
 import os
 import shutil
-import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +22,10 @@ from shared.pipeline.pools import ALL, CATALOG_POOL, HOLDOUT_POOL, all_pools, fo
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.schema import Catalog, Embeddings
+from tests.support.tables import TEST_ROWS, read_rows, write_rows
 
+pytestmark = pytest.mark.usefixtures("sigterm")
 NAME = "image"  # a branch that learns; what it does is put in its place by `Recorder`
-TESTS = 6  # listings of the demo that make test.csv
 FOLDS = fold_pools(3)
 POOLS, ENCODERS = 5, 4  # three folds, the holdout, the catalog; an encoder per fold and one for the others
 
@@ -35,30 +34,6 @@ def settings_of(folder: Path, **given: dict[str, Any]) -> Settings:
     compute = {"threads": 1, "device": "cpu"}
     values: dict[str, dict[str, Any]] = {"data": {"path": str(folder)}, "split": {"folds": 3}, "compute": compute}
     return Settings({name: values.get(name, {}) | given.get(name, {}) for name in values | given}, sections())
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-@pytest.fixture
-def tested(demo_folder: Path, tmp_path: Path) -> Path:
-    """The demo with its last listings in a test.csv, labels and all."""
-    folder = tmp_path / "data"
-    shutil.copytree(demo_folder, folder)
-    shutil.copytree(demo_folder / "train_images", folder / "test_images")
-    rows = read_rows(folder / "train.csv")
-    write_rows(folder / "train.csv", rows[:-TESTS])
-    write_rows(folder / "test.csv", rows[-TESTS:])
-    return folder
 
 
 class ByTitle:
@@ -252,14 +227,6 @@ def test_change_of_a_file_of_pretrained_weights(
 # --- commands --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    """A command takes over SIGTERM."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda *arguments: monkeypatch.setattr("sys.argv", ["x", *map(str, arguments)])
@@ -296,7 +263,7 @@ def test_embed_new_listings_changes_nothing_of_the_run(
     ids = [row["posting_id"] for row in read_rows(tested / "test.csv")]
     assert recorder.pools == {tuple(ids): ALL}
     assert pq.read_table(tmp_path / "out" / "ids.parquet").column("posting_id").to_pylist() == ids
-    assert len(Embeddings.load(tmp_path / "out" / "embeddings.safetensors")) == TESTS
+    assert len(Embeddings.load(tmp_path / "out" / "embeddings.safetensors")) == TEST_ROWS
     assert contents(run) == before
 
 

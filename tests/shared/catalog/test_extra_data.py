@@ -6,9 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 import shared.catalog.split
 from branches import registry
@@ -18,16 +16,11 @@ from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.pipeline.settings import Settings, from_arguments
 from shared.schema import Catalog
+from tests.support.tables import write_image
 
 ONE = ComputeConfig(device="cpu", threads=1)
 SOP_HEADER = "image_id class_id super_class_id path"
 IN_SHOP_HEADER = "image_name item_id evaluation_status"
-
-
-def image(path: Path, seed: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    blocks = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    Image.fromarray(blocks).resize((40, 40), Image.Resampling.BILINEAR).save(path)
 
 
 def table(path: Path, header: str, *rows: str) -> Path:
@@ -41,7 +34,7 @@ def sop(folder: Path) -> Path:
     table(folder / "Ebay_train.txt", SOP_HEADER, "1 1 1 mug_final/1_0.JPG", "2 1 1 mug_final/1_1.JPG")
     table(folder / "Ebay_test.txt", SOP_HEADER, "3 2 2 fan_final/2_0.JPG", "4 2 2 fan_final/2_1.JPG")
     for seed, name in enumerate(("mug_final/1_0", "mug_final/1_1", "fan_final/2_0", "fan_final/2_1")):
-        image(folder / f"{name}.JPG", seed)
+        write_image(folder / f"{name}.JPG", seed)
     return folder
 
 
@@ -51,7 +44,7 @@ def in_shop(folder: Path, place: str = "Eval/", images: str = "") -> Path:
     rows = [f"{name}   id_0000000{1 + at // 2}      {parts[at]}" for at, name in enumerate(names)]
     table(folder / f"{place}list_eval_partition.txt", "4", "  ".join(IN_SHOP_HEADER.split()), *rows)
     for seed, name in enumerate(names):
-        image(folder / images / name, 10 + seed)
+        write_image(folder / images / name, 10 + seed)
     return folder
 
 
@@ -121,7 +114,7 @@ def test_sop_missing_or_broken_image_keeps_its_row(tmp_path: Path) -> None:
 
 def test_sop_image_outside_the_folder(tmp_path: Path) -> None:
     folder = sop(tmp_path / "sop")
-    image(tmp_path / "secret.png", 5)
+    write_image(tmp_path / "secret.png", 5)
     with (folder / "Ebay_train.txt").open("a") as file:
         file.write(f"5 1 1 ../secret.png\n6 1 1 {tmp_path}/secret.png\n")
     made = read(folder)
@@ -359,7 +352,7 @@ def test_reading_of_depends_on_content_alone(tmp_path: Path) -> None:
     for path in (folder / "Ebay_test.txt", folder / "mug_final/1_0.JPG", titles):
         os.utime(path, (1, 1))
     assert [reading_of(path, ONE).sources for path in (folder, titles)] == before
-    image(folder / "mug_final/1_0.JPG", 99)
+    write_image(folder / "mug_final/1_0.JPG", 99)
     pairs(titles, ("a", "b", 1), ("a", "c", 0))
     after = [reading_of(path, ONE).sources for path in (folder, titles)]
     assert all(one != other for one, other in zip(before, after, strict=True))

@@ -1,6 +1,5 @@
 """The stages from the user's data to the listings of every pool."""
 
-import csv
 import os
 import shutil
 import time
@@ -24,8 +23,8 @@ from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph
 from shared.schema import Catalog
+from tests.support.tables import TEST_ROWS, read_rows, write_rows
 
-TESTS = 6  # listings of the demo that make test.csv
 SECTIONS: dict[str, type[ConfigSection]] = {
     "data": DataConfig,
     "demo": DemoConfig,
@@ -43,18 +42,6 @@ def settings_of(folder: Path | None, **sections: dict[str, Any]) -> Settings:
         "compute": {"threads": 1, "device": "cpu"},
     }
     return Settings({name: values.get(name, {}) | sections.get(name, {}) for name in values | sections}, SECTIONS)
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def update(folder: Path, settings: Settings, targets: Sequence[str] | None = None, **options: Any) -> list[str]:
@@ -76,18 +63,6 @@ def whole(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("whole") / "run"
     update(run, settings_of(demo_folder))
     return run
-
-
-@pytest.fixture
-def tested(demo_folder: Path, tmp_path: Path) -> Path:
-    """The demo with its last listings in a test.csv, labels and all."""
-    folder = tmp_path / "data"
-    shutil.copytree(demo_folder, folder)
-    shutil.copytree(demo_folder / "train_images", folder / "test_images")
-    rows = read_rows(folder / "train.csv")
-    write_rows(folder / "train.csv", rows[:-TESTS])
-    write_rows(folder / "test.csv", rows[-TESTS:])
-    return folder
 
 
 # --- who is in which pool --------------------------------------------------------------------------------------------
@@ -128,7 +103,7 @@ def test_catalog_pool_with_test_listings(tested: Path, tmp_path: Path) -> None:
     assert set(catalog.labels) == set(pool(tmp_path / "run", TEST).labels) == {None}
     assert catalog.has_image.all()
     assert catalog.image_folder == tested / "test_images"
-    assert len(pool(tmp_path / "run", TRAIN)) == 40 - TESTS
+    assert len(pool(tmp_path / "run", TRAIN)) == 40 - TEST_ROWS
 
 
 # --- what a change does again ----------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -26,15 +26,8 @@ from shared.pipeline.settings import Settings
 from tests.support.paths import ROOT
 
 SECTIONS = ensemble_sections.sections()
+pytestmark = pytest.mark.usefixtures("sigterm")
 Body = Callable[[RunFolder, Settings, Arguments], object]
-
-
-@pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    """A command takes over SIGTERM."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 def nothing(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
