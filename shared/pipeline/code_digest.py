@@ -1,6 +1,6 @@
 """A digest of the code that a stage's result depends on: some modules, and all they import of this project.
 
-What only people read is left out: comments, docstrings, the `description` of settings, what `print` and `say` are given,
+What only people read is left out: comments, docstrings, the `description` of settings, what `print` and `say` get,
 and what functions called `in_words` do. So rewording a help text or a progress line does no stage again.
 """
 
