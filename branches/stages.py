@@ -8,8 +8,7 @@ A branch is a folder `branches/<name>/` with
   depends on no other one, to the bit. Also, where there is something to load or what it makes of a listing depends on
   the pool, `embedder(pool, encoder, config, compute)`: what embeds listings to be compared with those of the
   pool;
-- `candidates.py`: `candidates(embeddings, config, compute, known=None) -> Candidates`, where what is known from an
-  earlier search saves time and changes nothing (but see `max_ties` of `shared.search.exact.nearest`);
+- `candidates.py`: `candidates(embeddings, config, compute) -> Candidates`;
 - `train.py`, only if it learns: `train(catalog, components, config, compute, out) -> figures`, which writes an encoder
   into the folder `out`. It may find there what a killed training left. Under `torchrun` every process calls it, each
   with a folder of its own, of which the first one's is kept.
@@ -55,7 +54,6 @@ from shared.pipeline.pools import (
 from shared.pipeline.run import ROOT, Run, code_digest, digest, file_digest, replaced_folder
 from shared.pipeline.settings import Settings
 from shared.schema import Candidates, Catalog, Embedder, Embeddings
-from shared.search.exact import Known
 
 
 def learns(name: str) -> bool:
@@ -95,10 +93,10 @@ def embedder(run: Run, settings: Settings, name: str, pool: Catalog) -> Embedder
     return made
 
 
-def candidates(settings: Settings, name: str, embeddings: Embeddings, known: Known | None = None) -> Candidates:
-    """The pairs a branch proposes among embedded listings; `known` is what it found among some of them before."""
+def candidates(settings: Settings, name: str, embeddings: Embeddings) -> Candidates:
+    """The pairs a branch proposes among embedded listings."""
     module = import_module(f"branches.{name}.candidates")
-    made: Candidates = module.candidates(embeddings, settings.branch(name), settings[ComputeConfig], known)
+    made: Candidates = module.candidates(embeddings, settings.branch(name), settings[ComputeConfig])
     return made
 
 

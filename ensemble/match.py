@@ -12,7 +12,6 @@ import numpy as np
 from ensemble.bundle.archive import Bundle
 from ensemble.evaluate import figures_of
 from ensemble.evaluation.summary import judged
-from ensemble.index.commands import add_options, use_index, uses_index
 from ensemble.match_result import Result
 from ensemble.matcher import Matcher
 from ensemble.score import match_all
@@ -83,12 +82,8 @@ def main() -> int:
         parser.add_argument("--out", type=Path, help="with --data: folder to write the matches into")
         what = f"with --data: judge the matches by the catalog's labels, too ({METRICS})"
         parser.add_argument("--evaluate", action="store_true", help=what)
-        add_options(parser)
 
     def body(run: Run, settings: Settings, arguments: argparse.Namespace) -> None:
-        if uses_index(arguments):
-            use_index(run, settings, arguments)
-            return
         if (arguments.data is None) != (arguments.out is None):
             raise MatcherError("--data NEW and --out FOLDER go together: the catalog to match, and where to write")
         if arguments.out is not None:
@@ -99,17 +94,13 @@ def main() -> int:
         run.force = ("matches",) if arguments.force else ()
         match_all(run, settings)
 
-    about = (
-        "Match a new catalog with a run or a bundle (--data NEW --out FOLDER), or the run's own catalog; with "
-        "--index, keep an index of listings, and ask it."
-    )
+    about = "Match a new catalog with a run or a bundle (--data NEW --out FOLDER), or the run's own catalog."
     return command(
         body,
         about,
         ["data", "ensemble", "compute"],
         usage="python -m ensemble.match",
         new_data=True,
-        only_reads=lambda arguments: arguments.data is not None or uses_index(arguments),
         options=options,
         opened=_opened,
     )

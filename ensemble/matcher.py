@@ -17,7 +17,7 @@ from ensemble.config import EnsembleConfig
 from ensemble.decision.tuning import load_decision
 from ensemble.features import pair_features
 from ensemble.match_result import Result
-from ensemble.pool_views import BranchView, PoolViews, Words
+from ensemble.pool_views import BranchView, PoolViews, Surroundings
 from ensemble.scorer.training import load_scorer
 from shared.catalog.reader import DataConfig, frame_catalog
 from shared.compute import ComputeConfig
@@ -26,7 +26,6 @@ from shared.pipeline.pools import ALL
 from shared.pipeline.run import Run, digest
 from shared.pipeline.settings import Settings, merge, portable, remembered
 from shared.schema import Candidates, Catalog, Embedder, Embeddings, Pairs
-from shared.search.exact import Known
 
 SCORER, DECISION = "ensemble/scorer", "ensemble/decision"
 READ = {SCORER: ("first.txt", "second.txt"), DECISION: ("decision.json",)}  # stage → files; of others: all
@@ -147,19 +146,15 @@ class Matcher:
         views = {name: BranchView(embeddings[name], self.candidates(name, embeddings[name])) for name in self.branches}
         return self.match_pool(self.pool(catalog, views))
 
-    def candidates(self, name: str, embeddings: Embeddings, known: Known | None = None) -> Candidates:
-        """The pairs that a branch proposes among embedded listings; what it found before saves time."""
-        return branch.candidates(self.settings, name, embeddings, known)
+    def candidates(self, name: str, embeddings: Embeddings) -> Candidates:
+        """The pairs that a branch proposes among embedded listings."""
+        return branch.candidates(self.settings, name, embeddings)
 
     def pool(
-        self,
-        catalog: Catalog,
-        views: Mapping[str, BranchView],
-        described: Pairs | None = None,
-        words: Words | None = None,
+        self, catalog: Catalog, views: Mapping[str, BranchView], surroundings: Surroundings | None = None
     ) -> PoolViews:
-        """Listings with every branch's view of them, in the order of `branches`, and what is known of them besides."""
-        return PoolViews(catalog, views, self._compute.xp(), self._compute.cpu_threads, described, words)
+        """Listings with every branch's view of them, in the order of `branches`."""
+        return PoolViews(catalog, views, self._compute.xp(), self._compute.cpu_threads, surroundings)
 
     def match_pool(self, pool: PoolViews) -> Result:
         """Match listings of which every branch's embeddings and candidates are known."""
@@ -171,7 +166,7 @@ class Matcher:
         return union((view.candidates for view in pool.branches.values()), len(pool))
 
     def describe(self, pool: PoolViews, pairs: Pairs) -> Pairs:
-        """Pairs of a pool with their features; where they are not all that are proposed, the pool says which are."""
+        """Pairs of a pool with their features."""
         return pair_features(pool, pairs, self.settings[EnsembleConfig].features)
 
 

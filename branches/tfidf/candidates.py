@@ -5,14 +5,12 @@ from __future__ import annotations
 from branches.tfidf.config import Config
 from shared.compute import ComputeConfig
 from shared.schema import Candidates, Embeddings
-from shared.search.exact import Known, nearest
+from shared.search.exact import nearest
 
 
-def candidates(
-    embeddings: Embeddings, config: Config, compute: ComputeConfig, known: Known | None = None
-) -> Candidates:
+def candidates(embeddings: Embeddings, config: Config, compute: ComputeConfig) -> Candidates:
     """The pairs in which one listing is among the other's `neighbors` nearest, or tied with the last of them."""
-    return nearest(embeddings, config.neighbors, compute.xp(), known=known)
+    return nearest(embeddings, config.neighbors, compute.xp())
 
 
 if __name__ == "__main__":

@@ -21,30 +21,19 @@ FEW = 1e-3  # least standard deviation in a z-score
 
 def of_branches(pool: PoolViews, pairs: Pairs) -> dict[str, Any]:
     """The features of every branch, named `<branch>_<feature>`, float32 [p]; NaN where a branch says nothing."""
-    every = pairs if pool.proposed is None else pool.proposed
-    at = slice(None) if every is pairs else locate(pairs, every.left, every.right, np)[0]
-    cosines = _cosines(pool, every)
     features: dict[str, Any] = {}
-    for name, view in pool.branches.items():
-        cosine = cosines[cosine_of(name)][at]
-        features |= {cosine_of(name): cosine} | _prefixed(name, _of_branch(view, pairs, cosine, pool.xp))
-    mean = mean_of_known([*cosines.values()], pool.xp)
-    graph = EdgeGraph(len(pool), every.left, every.right, np.nan_to_num(mean, nan=-1.0), pool.xp)
-    left, right = (pool.xp.asarray(to_host(rank)[at]) for rank in graph.ranks())
-    return features | {"all_cosine": mean[at]} | _prefixed("all", graph_features(graph, pairs, mean[at], (left, right)))
-
-
-def cosine_of(branch: str) -> str:
-    """The name of the feature that is a branch's cosine."""
-    return f"{branch}_cosine"
-
-
-def _cosines(pool: PoolViews, pairs: Pairs) -> dict[str, Floats]:
-    def worked_out(some: Pairs) -> dict[str, Floats]:
-        of = {cosine_of(name): view.embeddings for name, view in pool.branches.items()}
-        return {name: embeddings.similarity(some.left, some.right) for name, embeddings in of.items()}
-
-    return pool.known_or(pairs, [*map(cosine_of, pool.branches)], worked_out)
+    cosines = [view.embeddings.similarity(pairs.left, pairs.right) for view in pool.branches.values()]
+    for (name, view), cosine in zip(pool.branches.items(), cosines, strict=True):
+        features |= {f"{name}_cosine": cosine} | _prefixed(name, _of_branch(view, pairs, cosine, pool.xp))
+    mean = mean_of_known(cosines, pool.xp)
+    around = pool.surroundings
+    every, similarity = (around.pairs, around.cosine) if around else (pairs, mean)
+    graph = EdgeGraph(len(pool), every.left, every.right, np.nan_to_num(similarity, nan=-1.0), pool.xp)
+    ranks = graph.ranks()
+    if around:
+        at = locate(pairs, every.left, every.right, np)[0]
+        ranks = tuple(pool.xp.asarray(to_host(rank)[at]) for rank in ranks)
+    return features | {"all_cosine": mean} | _prefixed("all", graph_features(graph, pairs, mean, ranks))
 
 
 def mean_of_known(columns: list[Floats], xp: ModuleType) -> Floats:

@@ -1,104 +1,83 @@
-"""What an index keeps of its pairs, and which of them are not scored again when it grows.
-
-Two titles or two embeddings are alike whatever else there is, so features of that kind are kept. A score depends on the
-whole pool, if little: how rare a word is, who else is near. A pair that the first model all but ruled out may rise a
-little as listings are added, never so far that anyone would take it for a match. So it keeps its score until the pool
-is larger or smaller by a tenth than when it was scored, or one of its listings loses a neighbor.
-"""
+"""The pairs of an index with what is remembered of each, so that few of them are described again when it changes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from branches.stages import learns
-from ensemble.decision.rules import scores
-from ensemble.features.branches import cosine_of
-from ensemble.features.titles import OF_TWO
-from ensemble.pool_views import BranchView
-from shared.schema import Flags, Pairs
+from ensemble.config import VETO
+from shared.schema import CandidatePairs, Flags, Floats, Pairs, Rows
 
-RULED_OUT = 0.003  # a first score below it; of 1.7 million such pairs none passed .06 as 30,000 listings became 31,000
-CHANGED = 1.1  # pools whose sizes have this ratio are told apart
-FIRST = "first_score"  # what the first model says of a pair
-SCORED_IN = "scored_in"  # listings of the pool that a pair was scored in
-
-Rows = NDArray[np.int64]
+COLUMNS = ("score", "first", "cosine", "conflict")
 
 
-def kept_features(branches: Iterable[str]) -> list[str]:
-    """The features of a pair that are kept, where these branches take part: how alike titles and embeddings are."""
-    return [*OF_TWO, *map(cosine_of, branches)]
-
-
-def renewed(known: Pairs, views: Mapping[str, BranchView]) -> Pairs:
-    """Pairs of an index with the cosines as they are now that another pool changes: of branches that count, not learn.
+@dataclass(frozen=True)
+class CachedPairs(CandidatePairs):
+    """Scored pairs of an index.
 
     Args:
-        known: Pairs of a pool.
-        views: Branch → its view of this pool.
+        score: Probability that a pair is a match, float32 [p] in [0, 1].
+        first: The same by the first model alone, which looks at the two listings and the density around them.
+        cosine: Mean cosine over the branches, float32 [p]; NaN where no branch has evidence about both listings.
+        conflict: Whether the two titles state different quantities, bool [p].
     """
-    cosines = {
-        cosine_of(name): view.embeddings.similarity(known.left, known.right)
-        for name, view in views.items()
-        if not learns(name)
-    }
-    return replace(known, features=known.features.assign(**cosines))
+
+    score: Floats = field(kw_only=True)
+    first: Floats = field(kw_only=True)
+    cosine: Floats = field(kw_only=True)
+    conflict: Flags = field(kw_only=True)
+
+    @classmethod
+    def none(cls) -> Self:
+        """Return no pairs of no listings."""
+        rows, values = np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32)
+        return cls(0, rows, rows, score=values, first=values, cosine=values, conflict=values.astype(np.bool_))
+
+    def only(self, keep: Flags) -> Self:
+        """Return some of the pairs with all that is remembered of them; `keep` is bool [p]."""
+        columns = {name: getattr(self, name)[keep] for name in COLUMNS}
+        return replace(self, left=self.left[keep], right=self.right[keep], **columns)
+
+    def placed(self, place: Rows, n: int) -> Self:
+        """Return the pairs whose listings are both in another pool, in its rows.
+
+        Args:
+            place: The row of each listing in the other pool, int32 [n], rising; -1 where it is not in it.
+            n: Listings of the other pool.
+        """
+        left, right = place[self.left], place[self.right]
+        both = (left >= 0) & (right >= 0)
+        kept = self if both.all() else self.only(both)
+        return replace(kept, n=n, left=left[both], right=right[both])
+
+    def joined(self, others: CachedPairs) -> Self:
+        """Return these pairs and others of the same pool, none of which is among these, sorted."""
+        key = np.concatenate([self.key, others.key])
+        order = np.argsort(key, kind="stable")
+        names = ("left", "right", *COLUMNS)
+        columns: dict[str, Any] = {name: np.concatenate([getattr(self, name), getattr(others, name)])[order] for name in names}
+        return replace(self, **columns)
+
+    def scored(self) -> Pairs:
+        """Return the pairs as the decision takes them."""
+        conflict = pd.DataFrame({VETO: self.conflict.astype(np.float32)})
+        return Pairs(self.n, self.left, self.right, conflict, self.score)
+
+    def _columns(self) -> dict[str, Any]:
+        return super()._columns() | {name: getattr(self, name) for name in COLUMNS}
+
+    @classmethod
+    def _of_columns(cls, n: int, columns: dict[str, Any]) -> Self:
+        return cls(n, **columns)
 
 
-def among(pairs: Pairs, place: Rows, n: int) -> Pairs:
-    """The pairs of an index whose listings are in another pool, too, with all that is known of them.
-
-    Args:
-        pairs: Of an index.
-        place: The row that each listing of the index has in the pool, rising; -1 where it is not in it.
-        n: Listings of the pool.
-    """
-    both = pairs.only((place[pairs.left] >= 0) & (place[pairs.right] >= 0))
-    left, right = (place[rows].astype(np.int32) for rows in (both.left, both.right))
-    return Pairs(n, left, right, both.features, both.score)
-
-
-def ruled_out(known: Pairs, bereft: Flags) -> Flags:
-    """Which pairs that were scored before keep their scores in a pool, bool [p].
-
-    Args:
-        known: Pairs of the pool with the features `FIRST` and `SCORED_IN`.
-        bereft: Listings that lost a neighbor, bool [n].
-    """
-    if SCORED_IN not in known.features:  # the index held nothing
-        return np.zeros(len(known), dtype=np.bool_)
-    ratio = known.n / known.features[SCORED_IN].to_numpy()
-    hopeless = known.features[FIRST].to_numpy() < RULED_OUT
-    same_size = (ratio < CHANGED) & (ratio > 1 / CHANGED)
-    kept: Flags = hopeless & same_size & ~bereft[known.left] & ~bereft[known.right]
-    return kept
-
-
-def bereft_of(pairs: Pairs, place: Rows, n: int) -> Flags:
-    """The listings of a pool that an index paired with one that the pool has not; bool [n]. See `among`."""
-    bereft = np.zeros(n, dtype=np.bool_)
-    for one, other in ((pairs.left, pairs.right), (pairs.right, pairs.left)):
-        bereft[place[one[(place[one] >= 0) & (place[other] < 0)]]] = True
-    return bereft
-
-
-def with_first(known: Pairs) -> Pairs:
-    """Pairs of an index with their first scores in the place of the final ones."""
-    return replace(known, score=known.features[FIRST].to_numpy()) if len(known) else known
-
-
-def joined(known: Pairs, own: Pairs) -> Pairs:
-    """Scored pairs of one pool that were known, and others, with the features that both have; sorted."""
-    if len(known) == 0:
-        return own
-    left, right = (np.concatenate([getattr(part, end) for part in (known, own)]) for end in ("left", "right"))
-    order = np.lexsort((right, left))
-    both = [name for name in own.features if name in known.features]
-    features = pd.concat([part.features[both] for part in (known, own)], ignore_index=True).iloc[order]
-    score = np.concatenate([scores(known), scores(own)])[order]
-    return Pairs(own.n, left[order], right[order], features.reset_index(drop=True), score)
+def conflicts(described: Pairs) -> Flags:
+    """Whether the titles of described pairs state different quantities, bool [p]; False where nobody looked."""
+    if VETO not in described.features:
+        return np.zeros(len(described), dtype=np.bool_)
+    stated: NDArray[np.bool_] = described.features[VETO].to_numpy() == 1
+    return stated

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from ensemble.index.commands import read_ids
 
 from branches import stages as branch
 from ensemble.index import pair_cache as kept
-from ensemble.index.commands import read_ids
 from ensemble.index.query import Questions
 from ensemble.index.snapshots import CURRENT, Snapshots
 from ensemble.index.state import State

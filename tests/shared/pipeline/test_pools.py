@@ -35,7 +35,6 @@ from shared.pipeline.pools import (
 from shared.pipeline.run import Run, digest
 from shared.pipeline.settings import Settings
 from shared.schema import Candidates, Catalog, Embeddings
-from shared.search.exact import Known
 
 NAME = "image"  # a branch that learns; what it does is put in its place by `Recorder`
 TESTS = 6  # listings of the demo that make test.csv
@@ -103,9 +102,7 @@ class Recorder:
         made /= np.linalg.norm(made, axis=1, keepdims=True)
         return Embeddings(made.astype(np.float32), np.ones(len(catalog), dtype=bool))
 
-    def candidates(
-        self, embeddings: Embeddings, config: ConfigSection, compute: ComputeConfig, known: Known | None = None
-    ) -> Candidates:
+    def candidates(self, embeddings: Embeddings, config: ConfigSection, compute: ComputeConfig) -> Candidates:
         self.calls.append("candidates")
         none = np.zeros(0, dtype=np.int32)
         return Candidates(len(embeddings), none, none, np.zeros(0, dtype=np.float32), none, none)
