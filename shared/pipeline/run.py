@@ -24,7 +24,7 @@ from typing import Any
 from shared.errors import ArtifactError, MatcherError
 from shared.pipeline.profiling import measured
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 OURS = ("shared", "branches", "ensemble")
 LIBRARIES = ("numpy", "torch", "timm", "transformers", "pytorch-metric-learning", "scikit-learn", "lightgbm")
 MANIFEST = "manifest.json"

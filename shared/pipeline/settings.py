@@ -27,7 +27,7 @@ from shared.errors import ArtifactError, MatcherError, raise_faults
 
 S = TypeVar("S", bound=ConfigSection)
 Values = Mapping[str, Mapping[str, Any]]
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def branch_names() -> list[str]:
