@@ -59,7 +59,8 @@ class CachedPairs(CandidatePairs):
         key = np.concatenate([self.key, others.key])
         order = np.argsort(key, kind="stable")
         names = ("left", "right", *COLUMNS)
-        columns: dict[str, Any] = {name: np.concatenate([getattr(self, name), getattr(others, name)])[order] for name in names}
+        both = {name: np.concatenate([getattr(self, name), getattr(others, name)]) for name in names}
+        columns: dict[str, Any] = {name: column[order] for name, column in both.items()}
         return replace(self, **columns)
 
     def scored(self) -> Pairs:

@@ -23,7 +23,7 @@ class Plan:
     """The listings that an index is to hold.
 
     Args:
-        catalog: n listings in the order of their posting ids.
+        catalog: n listings in the order of their posting ids; images of those that are new lie in its folder.
         origin: The row of the index that each is in, as it is, int64 [n]; -1 where it is new or changed.
         added: The listings that are new or changed, in the same order, with their images.
         counts: How many listings are added, updated, unchanged and removed.
@@ -59,7 +59,8 @@ def plan(index: Catalog, given: Catalog | None, removed: Collection[str]) -> Pla
     origin = np.array([_origin(rows.get(one, -1), new.get(one, -1), *facts) for one in ids], dtype=np.int64)
     tables = [index.table, *([given.table] if given else [])]
     at = [len(index) + new[one] if one in new else rows[one] for one in ids]
-    catalog = Catalog(pa.concat_tables(tables).take(pa.array(at, pa.int64())))
+    folder = given.image_folder if given else None
+    catalog = Catalog(pa.concat_tables(tables).take(pa.array(at, pa.int64())), folder)
     fresh = [new[one] for one, known in zip(ids, origin, strict=True) if known < 0]
     added = given.take(np.array(fresh, dtype=np.int64)) if given else index.take(np.zeros(0, dtype=np.int64))
     updated = sum(posting_id in rows for posting_id in added.ids)

@@ -37,7 +37,7 @@ from ensemble.pool_views import Words
 from ensemble.scorer.training import worth_a_second
 from shared.catalog.titles import normalize_all
 from shared.compute import ComputeConfig
-from shared.schema import CandidatePairs, Flags, Floats, Matches, Pairs
+from shared.schema import CandidatePairs, Catalog, Flags, Floats, Matches, Pairs
 from shared.search.incremental import PreviousSearch, nearest_since
 
 PLAUSIBLE = 0.003  # a first score from which on a pair may come to count
@@ -84,11 +84,11 @@ def rebuilt(matcher: Matcher, embedders: Embedders, state: State, planned: Plan)
     recent = np.zeros(len(catalog), dtype=np.bool_)
     return replace(
         state,
-        catalog=catalog,
+        catalog=Catalog(catalog.table),
         branches=branches,
         pairs=pairs,
         matches=matches,
-        reference=catalog,
+        reference=Catalog(catalog.table),
         recent=recent,
         changed=0,
     )
@@ -121,7 +121,7 @@ def updated(matcher: Matcher, embedders: Embedders, state: State, words: Words, 
     scored = _scored(matcher, whole, pairs, new, _touched_by_removal(state.pairs, place, n))
     return replace(
         state,
-        catalog=planned.catalog,
+        catalog=Catalog(planned.catalog.table),
         branches=branches,
         pairs=scored,
         matches=_matches(matcher, planned, scored, pairs.score, state.matches, place),
