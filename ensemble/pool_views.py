@@ -62,8 +62,10 @@ class Surroundings:
 
     Args:
         words: Of the large pool.
-        pairs: All its pairs that have a listing in common with those to describe, in the rows of the small pool.
-        cosine: Mean cosine of each over the branches, float32 [p]; NaN where it is unknown.
+        pairs: All its pairs that have a listing in common with those to describe, these among them, in the rows of the
+            small pool.
+        cosine: Mean cosine of each over the branches, float32 [p]; NaN where it is unknown. Of pairs to describe it is
+            computed, whatever stands here.
     """
 
     words: Words

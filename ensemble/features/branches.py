@@ -26,14 +26,21 @@ def of_branches(pool: PoolViews, pairs: Pairs) -> dict[str, Any]:
     for (name, view), cosine in zip(pool.branches.items(), cosines, strict=True):
         features |= {f"{name}_cosine": cosine} | _prefixed(name, _of_branch(view, pairs, cosine, pool.xp))
     mean = mean_of_known(cosines, pool.xp)
-    around = pool.surroundings
-    every, similarity = (around.pairs, around.cosine) if around else (pairs, mean)
-    graph = EdgeGraph(len(pool), every.left, every.right, np.nan_to_num(similarity, nan=-1.0), pool.xp)
-    ranks = graph.ranks()
-    if around:
-        at = locate(pairs, every.left, every.right, np)[0]
-        ranks = tuple(pool.xp.asarray(to_host(rank)[at]) for rank in ranks)
+    graph, ranks = _united(pool, pairs, mean)
     return features | {"all_cosine": mean} | _prefixed("all", graph_features(graph, pairs, mean, ranks))
+
+
+def _united(pool: PoolViews, pairs: Pairs, mean: Floats) -> tuple[EdgeGraph, tuple[Any, Any]]:
+    """The graph of all pairs by their mean cosine, and the ranks in it of those to describe."""
+    around, every, cosine = pool.surroundings, pairs, mean
+    rows: Any = slice(None)
+    if around is not None:
+        every, cosine = around.pairs, around.cosine.copy()
+        rows = locate(pairs, every.left, every.right, np)[0]
+        cosine[rows] = mean
+    graph = EdgeGraph(len(pool), every.left, every.right, np.nan_to_num(cosine, nan=-1.0), pool.xp)
+    left, right = (pool.xp.asarray(to_host(rank)[rows]) for rank in graph.ranks())
+    return graph, (left, right)
 
 
 def mean_of_known(columns: list[Floats], xp: ModuleType) -> Floats:

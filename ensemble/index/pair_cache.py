@@ -32,10 +32,11 @@ class CachedPairs(CandidatePairs):
     conflict: Flags = field(kw_only=True)
 
     @classmethod
-    def none(cls) -> Self:
-        """Return no pairs of no listings."""
-        rows, values = np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32)
-        return cls(0, rows, rows, score=values, first=values, cosine=values, conflict=values.astype(np.bool_))
+    def unknown(cls, pairs: CandidatePairs) -> Self:
+        """Return pairs of which nothing is known yet."""
+        score, no = np.zeros(len(pairs), dtype=np.float32), np.zeros(len(pairs), dtype=np.bool_)
+        cosine = np.full(len(pairs), np.nan, dtype=np.float32)
+        return cls(pairs.n, pairs.left, pairs.right, score=score, first=score, cosine=cosine, conflict=no)
 
     def only(self, keep: Flags) -> Self:
         """Return some of the pairs with all that is remembered of them; `keep` is bool [p]."""

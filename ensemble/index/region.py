@@ -1,4 +1,9 @@
-"""Decides the groups that changed pairs link, and leaves all others as they are."""
+"""Decides the groups that changed pairs link, and leaves all others as they are.
+
+What a rule makes of a listing depends on nobody that no chain of links or matches leads to. So the listings that a
+chain links to a changed one are decided again, as a pool by themselves at the threshold for the whole, and only they.
+Most of them are in groups of which every pair is a link: every rule takes those as they are.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +17,17 @@ from scipy.sparse.csgraph import connected_components
 
 from ensemble.config import VETO
 from ensemble.decision.decision import Decision
-from ensemble.decision.rules import ordered
+from ensemble.decision.rules import AverageLink, ordered, symmetric
 from ensemble.index.pair_cache import CachedPairs
 from shared.schema import Flags, Floats, Matches, Pairs
+
+ROUNDING = 1e-6  # more than a threshold and a score of float32 differ by where they are equal
 
 
 def decided(
     decision: Decision, ids: NDArray[Any], pairs: CachedPairs, previous: Floats, matches: Matches, changed: Flags
 ) -> Matches:
     """Return the matches of a pool whose pairs have other scores than when it was decided.
-
-    What a rule makes of a listing depends on nobody that no chain of links or matches leads to. So the listings that a
-    chain links to a changed one are decided again, as a pool by themselves at the threshold for the whole, and only
-    they.
 
     Args:
         decision: The decision.
@@ -34,33 +37,30 @@ def decided(
         matches: What was decided then, of listings that are still there.
         changed: Listings that are new or lost a match, bool [n].
     """
-    n = len(ids)
-    decision = decision.fixed(n)
-    least = np.float32(decision.threshold)
-    linked, moved = pairs.score >= least, pairs.score != previous
+    decision = decision.fixed(len(ids))
+    linked, moved = pairs.score >= decision.threshold - ROUNDING, pairs.score != previous
     if decision.rule == "min2":  # a listing's best pair counts, whatever its score
         linked |= _best(pairs)
     else:
-        moved &= linked | (previous >= least)
+        moved &= linked | (previous >= decision.threshold - ROUNDING)
     changed = changed.copy()
     changed[pairs.left[moved]] = changed[pairs.right[moved]] = True
-    ends = np.append(pairs.left[linked], matches.listing), np.append(pairs.right[linked], matches.match)
-    graph = coo_array((np.ones(len(ends[0]), dtype=np.int8), ends), shape=(n, n))
-    component = connected_components(graph, directed=False)[1]
+    component = _components(pairs, linked, matches)
     region = np.isin(component, component[changed])
-    rows = np.flatnonzero(region).astype(np.int32)
-    place = np.full(n, -1, dtype=np.int32)
-    place[rows] = np.arange(len(rows))
-    inside = pairs.only(region[pairs.left] & region[pairs.right])
-    conflict = pd.DataFrame({VETO: inside.conflict.astype(np.float32)})
-    again = decision.apply(Pairs(len(rows), place[inside.left], place[inside.right], conflict, inside.score), ids[rows])
+    plain = region & _cliques(decision, pairs, component)
+    inside = pairs.only(plain[pairs.left] & plain[pairs.right] & (component[pairs.left] == component[pairs.right]))
     stays = ~region[matches.listing]
-    return ordered(
-        n,
-        np.append(matches.listing[stays], rows[again.listing]),
-        np.append(matches.match[stays], rows[again.match]),
-        np.append(matches.score[stays], again.score),
-    )
+    kept = Matches(len(ids), matches.listing[stays], matches.match[stays], matches.score[stays])
+    of_cliques = symmetric(len(ids), inside.left, inside.right, inside.score)
+    return _joined(kept, of_cliques, _apply(decision, ids, pairs, region & ~plain))
+
+
+def _components(pairs: CachedPairs, linked: Flags, matches: Matches) -> NDArray[np.int32]:
+    """Number of the component that links and matches put each listing in, [n]."""
+    ends = np.append(pairs.left[linked], matches.listing), np.append(pairs.right[linked], matches.match)
+    graph = coo_array((np.ones(len(ends[0]), dtype=np.int8), ends), shape=(pairs.n, pairs.n))
+    component: NDArray[np.int32] = connected_components(graph, directed=False)[1]
+    return component
 
 
 def _best(pairs: CachedPairs) -> Flags:
@@ -70,3 +70,33 @@ def _best(pairs: CachedPairs) -> Flags:
         np.maximum.at(best, ends, pairs.score)
     either: Flags = (pairs.score == best[pairs.left]) | (pairs.score == best[pairs.right])
     return either
+
+
+def _cliques(decision: Decision, pairs: CachedPairs, component: NDArray[np.int32]) -> Flags:
+    """The listings of components in which every pair is a link whatever the rule, and none has too many; bool [n]."""
+    strong = pairs.score >= np.float64(max(decision.threshold, AverageLink.LEAST))
+    if decision.veto:
+        strong &= ~pairs.conflict
+    size = np.bincount(component)
+    links = np.bincount(component[pairs.left[strong]], minlength=len(size))
+    complete = (links == size * (size - 1) // 2) & (size - 1 <= decision.max_matches)
+    of_listing: Flags = complete[component]
+    return of_listing
+
+
+def _apply(decision: Decision, ids: NDArray[Any], pairs: CachedPairs, region: Flags) -> Matches:
+    """The matches of the listings in `region`, decided as a pool by themselves."""
+    rows = np.flatnonzero(region).astype(np.int32)
+    place = np.full(len(ids), -1, dtype=np.int32)
+    place[rows] = np.arange(len(rows))
+    inside = pairs.only(region[pairs.left] & region[pairs.right])
+    conflict = pd.DataFrame({VETO: inside.conflict.astype(np.float32)})
+    pool = Pairs(len(rows), place[inside.left], place[inside.right], conflict, inside.score)
+    found = decision.apply(pool, ids[rows])
+    return Matches(len(ids), rows[found.listing], rows[found.match], found.score)
+
+
+def _joined(*parts: Matches) -> Matches:
+    """The matches of listings of which each has all of its own in one part."""
+    columns = ([getattr(part, name) for part in parts] for name in ("listing", "match", "score"))
+    return ordered(parts[0].n, *map(np.concatenate, columns))

@@ -18,7 +18,7 @@ from ensemble.index.group_ids import Change
 from ensemble.index.pair_cache import CachedPairs
 from ensemble.match_result import Result
 from ensemble.pool_views import BranchView
-from shared.schema import CATALOG_SCHEMA, Candidates, Catalog, Embeddings, Flags, Matches, Rows
+from shared.schema import CATALOG_SCHEMA, CandidatePairs, Candidates, Catalog, Embeddings, Flags, Matches, Rows
 from shared.search.incremental import PreviousSearch
 
 CHANGES = "changes.jsonl"
@@ -63,7 +63,7 @@ class State:
 
     catalog: Catalog = field(default_factory=lambda: Catalog(CATALOG_SCHEMA.empty_table()))
     branches: Mapping[str, BranchState] = field(default_factory=dict)
-    pairs: CachedPairs = field(default_factory=CachedPairs.none)
+    pairs: CachedPairs = field(default_factory=lambda: CachedPairs.unknown(CandidatePairs(0, _NOBODY, _NOBODY)))
     matches: Matches = field(default_factory=lambda: Matches(0, _NOBODY, _NOBODY, _NOBODY.astype(np.float32)))
     group_ids: Mapping[str, str] = field(default_factory=dict)
     retired: frozenset[str] = frozenset()

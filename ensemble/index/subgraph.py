@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ensemble.index.pair_cache import CachedPairs
 from ensemble.matcher import Matcher
 from ensemble.pool_views import BranchView, Surroundings, Words
-from shared.schema import CandidatePairs, Candidates, Catalog, Embeddings, Flags, Floats, Pairs
+from shared.schema import CandidatePairs, Candidates, Catalog, Embeddings, Flags, Pairs
 
 Index = NDArray[np.int64]
 
@@ -31,33 +32,30 @@ class Whole:
         catalog: n listings.
         views: Branch → its view of them.
         words: How many of them hold each word.
-        pairs: All their pairs.
-        cosine: Mean cosine of each pair over the branches, float32 [p].
     """
 
     matcher: Matcher
     catalog: Catalog
     views: Mapping[str, BranchView]
     words: Words
-    pairs: CandidatePairs
-    cosine: Floats
 
-    def described(self, wanted: CandidatePairs) -> Pairs:
-        """Return some of the pairs with the features they have in the whole pool."""
-        ends = np.zeros(len(self.catalog), dtype=np.bool_)
+    def described(self, pairs: CachedPairs, some: Flags) -> Pairs:
+        """Return some of all pairs of the pool with the features they have in it; `some` is bool [p]."""
+        wanted = CandidatePairs(pairs.n, pairs.left[some], pairs.right[some])
+        ends = np.zeros(pairs.n, dtype=np.bool_)
         ends[wanted.left] = ends[wanted.right] = True
-        around = ends[self.pairs.left] | ends[self.pairs.right]
+        around = ends[pairs.left] | ends[pairs.right]
         linked = ends.copy()
-        linked[self.pairs.left[around]] = linked[self.pairs.right[around]] = True
+        linked[pairs.left[around]] = linked[pairs.right[around]] = True
         rows = np.flatnonzero(linked)
-        place = np.full(len(self.catalog), -1, dtype=np.int32)
+        place = np.full(pairs.n, -1, dtype=np.int32)
         place[rows] = np.arange(len(rows))
-        links = self.pairs.left[around], self.pairs.right[around]
+        links = pairs.left[around], pairs.right[around]
         known = CandidatePairs(len(rows), place[links[0]], place[links[1]])
         pool = self.matcher.pool(
             _without_content(self.catalog.take(rows), ~ends[rows]),
             {name: _part(view, ends, rows, place) for name, view in self.views.items()},
-            Surroundings(self.words, known, self.cosine[around]),
+            Surroundings(self.words, known, pairs.cosine[around]),
         )
         part = self.matcher.describe(pool, Pairs(len(rows), place[wanted.left], place[wanted.right]))
         return replace(part, n=wanted.n, left=wanted.left, right=wanted.right)

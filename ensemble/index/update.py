@@ -24,7 +24,6 @@ from branches.stages import learns
 from ensemble.candidates import union
 from ensemble.decision.decision import groups_of
 from ensemble.decision.rules import scores
-from ensemble.features.branches import mean_of_known
 from ensemble.index.embeddings import Embedders
 from ensemble.index.group_ids import changes, inherited
 from ensemble.index.pair_cache import CachedPairs, conflicts
@@ -115,9 +114,9 @@ def updated(matcher: Matcher, embedders: Embedders, state: State, words: Words, 
     removed = state.catalog.take(np.flatnonzero(place < 0))
     words = words.changed(normalize_all(planned.added.titles), normalize_all(removed.titles))
     kept, added = state.pairs.placed(place, n), _added_pairs(branches, new)
-    pairs = kept.joined(_unscored(added, branches))
+    pairs = kept.joined(CachedPairs.unknown(added))
     views = {name: branch.view for name, branch in branches.items()}
-    whole = Whole(matcher, planned.catalog, views, words, pairs, pairs.cosine)
+    whole = Whole(matcher, planned.catalog, views, words)
     scored = _scored(matcher, whole, pairs, new, _touched_by_removal(state.pairs, place, n))
     return replace(
         state,
@@ -147,15 +146,6 @@ def _added_pairs(branches: Mapping[str, BranchState], new: Flags) -> CandidatePa
     found = [branch.search.candidates for branch in branches.values()]
     proposed = union((some.only(new[some.left] | new[some.right]) for some in found), len(new))
     return CandidatePairs(proposed.n, proposed.left, proposed.right)
-
-
-def _unscored(pairs: CandidatePairs, branches: Mapping[str, BranchState]) -> CachedPairs:
-    """Pairs of which nothing but the cosine is known yet."""
-    cosines = [branch.embeddings.similarity(pairs.left, pairs.right) for branch in branches.values()]
-    nothing = np.zeros(len(pairs), dtype=np.float32)
-    no = nothing.astype(np.bool_)
-    cosine = mean_of_known(cosines, np)
-    return CachedPairs(pairs.n, pairs.left, pairs.right, score=nothing, first=nothing, cosine=cosine, conflict=no)
 
 
 def _touched_by_removal(pairs: CachedPairs, place: NDArray[np.int32], n: int) -> Flags:
@@ -190,12 +180,12 @@ def _first_scored(matcher: Matcher, whole: Whole, pairs: CachedPairs, some: Flag
     """The pairs, some of them described and scored by the first model."""
     if not some.any():
         return pairs
-    described = whole.described(CandidatePairs(pairs.n, pairs.left[some], pairs.right[some]))
-    first, conflict = pairs.first.copy(), pairs.conflict.copy()
+    described = whole.described(pairs, some)
+    first, cosine, conflict = pairs.first.copy(), pairs.cosine.copy(), pairs.conflict.copy()
     threads = matcher.settings[ComputeConfig].cpu_threads
     first[some] = scores(matcher.scorer.first.score(described, threads))
-    conflict[some] = conflicts(described)
-    return replace(pairs, first=first, conflict=conflict)
+    cosine[some], conflict[some] = described.features["all_cosine"], conflicts(described)
+    return replace(pairs, first=first, cosine=cosine, conflict=conflict)
 
 
 def _second_scored(matcher: Matcher, pairs: CachedPairs, described: Flags, touched: Flags) -> CachedPairs:

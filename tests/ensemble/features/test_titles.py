@@ -1,22 +1,19 @@
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from math import log
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from rapidfuzz import fuzz
 from rapidfuzz.distance import JaroWinkler
 
 from ensemble.features import titles
-from ensemble.features.titles import OF_TWO, of_titles
-from ensemble.pool_views import PoolViews, Words
-from shared.schema import Pairs
+from ensemble.features.titles import of_titles
+from ensemble.pool_views import PoolViews, Surroundings, Words
+from shared.schema import CandidatePairs, Pairs
 
 Make = Callable[..., Any]
-original = titles._compared
 
 
 def naive(titles: list[str], i: int, j: int) -> dict[str, float]:
@@ -51,21 +48,6 @@ def naive(titles: list[str], i: int, j: int) -> dict[str, float]:
         "idf_odd_low": odd[0],
         "idf_odd_high": odd[1],
     }
-
-
-def test_titles_that_were_compared_before_are_not_compared_again(
-    make_random_catalog: Make, every_pair: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    catalog, pairs = make_random_catalog(20, 0), every_pair(20)
-    expected = of_titles(PoolViews(catalog, {}), pairs)
-    known = np.arange(len(pairs)) % 3 != 0
-    columns = pd.DataFrame({name: expected[name] for name in OF_TWO})
-    compared = []
-    monkeypatch.setattr(titles, "_compared", lambda *given: compared.append(len(given[1])) or original(*given))
-    found = of_titles(PoolViews(catalog, {}, described=replace(pairs, features=columns).only(known)), pairs)
-    assert compared == [int((~known).sum())]
-    for name, column in expected.items():
-        np.testing.assert_array_equal(found[name], column)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -122,12 +104,14 @@ def test_endless_titles_are_compared_in_seconds(make_catalog: Make, every_pair: 
 
 
 def test_rare_is_what_is_rare_in_the_larger_pool(make_random_catalog: Make, every_pair: Make) -> None:
-    """Some listings of a pool, told how many of it hold each word, and one that joins it."""
+    """Words of some listings of a pool are weighed by how many of the whole pool hold them."""
     whole = PoolViews(make_random_catalog(20, 3), {})
     expected = of_titles(whole, every_pair(20))
     some = whole.catalog.take(np.array([0, 5, 7, 19]))
-    words = Words.of(whole.titles[:19]).and_of(whole.titles[19])
-    found = of_titles(PoolViews(some, {}, words=words), every_pair(4))
+    words = Words.of([*whole.titles[:19], "tas"]).changed([whole.titles[19]], ["tas"])
+    nothing = np.zeros(0, dtype=np.int32)
+    around = Surroundings(words, CandidatePairs(4, nothing, nothing), nothing.astype(np.float32))
+    found = of_titles(PoolViews(some, {}, surroundings=around), every_pair(4))
     at = {ends: place for place, ends in enumerate(zip(*np.triu_indices(20, 1), strict=True))}
     rows = [at[ends] for ends in ((0, 5), (0, 7), (0, 19), (5, 7), (5, 19), (7, 19))]
     for name, column in found.items():
