@@ -138,7 +138,7 @@ class Index:
         field = listing.table.schema.field(0)
         nameless = Catalog(listing.table.set_column(0, field, pa.array([NAMELESS])), listing.image_folder)
         planned = plan(self._state.catalog, nameless, [])
-        return updated(self.matcher, self._embedders, self._state, self._words, planned)
+        return updated(self.matcher, self._embedders, self._state, self._words, planned, locally=True)
 
     def _change(self, given: Catalog | None, removed: list[str]) -> dict[str, int]:
         wanted = digest([given.table.to_pydict() if given else None, sorted(removed)])

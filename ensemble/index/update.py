@@ -1,11 +1,11 @@
 """Brings an index up to date with listings that are added, updated or removed; a query is one that is not written down.
 
 1. The new listings are embedded and searched against all: one linear search per branch.
-2. Their pairs are described and scored by the first model. Listings that have a plausible pair with a new or a removed
-   one are touched: so are their own plausible pairs, which are described and scored again.
+2. Their pairs are described and scored by the first model. Whoever has a pair with a new or a removed listing is
+   touched: who is near it changed. So the plausible pairs of these listings are described and scored again.
 3. The second model scores again what it scores of these pairs and of those next to them.
 4. The groups that these pairs link are decided again. All other pairs keep their scores, all other listings their
-   matches.
+   matches, unless the threshold moved with the size of the pool.
 
 How rare a word is, and how large the pool is, is as it is then. But TF-IDF vectors stay as they were made at the last
 rebuild, and new titles get theirs by the terms that were known then; and a list of neighbors that lost one is not
@@ -39,7 +39,7 @@ from shared.compute import ComputeConfig
 from shared.schema import CandidatePairs, Catalog, Flags, Floats, Matches, Pairs
 from shared.search.incremental import PreviousSearch, nearest_since
 
-PLAUSIBLE = 0.003  # a first score from which on a pair may come to count
+PLAUSIBLE = 0.1  # a first score from which on a pair is described again
 
 Rows = NDArray[np.int64]
 
@@ -96,7 +96,9 @@ def rebuilt(matcher: Matcher, embedders: Embedders, state: State, planned: Plan)
 # --- a region --------------------------------------------------------------------------------------------------------
 
 
-def updated(matcher: Matcher, embedders: Embedders, state: State, words: Words, planned: Plan) -> State:
+def updated(
+    matcher: Matcher, embedders: Embedders, state: State, words: Words, planned: Plan, *, locally: bool = False
+) -> State:
     """Bring an index up to date.
 
     Args:
@@ -105,6 +107,8 @@ def updated(matcher: Matcher, embedders: Embedders, state: State, words: Words, 
         state: What the index holds, at least one listing; its group ids and changes are handed on (`renamed`).
         words: How many of its listings hold each word.
         planned: Which listings it is to hold.
+        locally: Whether only what the change touches is decided again, even if the threshold moved: enough to know
+            about the new listings.
     """
     origin, n = planned.origin, len(planned.catalog)
     new, place = origin < 0, places(origin, len(state))
@@ -123,7 +127,7 @@ def updated(matcher: Matcher, embedders: Embedders, state: State, words: Words, 
         catalog=Catalog(planned.catalog.table),
         branches=branches,
         pairs=scored,
-        matches=_matches(matcher, planned, scored, pairs.score, state.matches, place),
+        matches=_matches(matcher, planned, scored, pairs.score, state.matches, place, locally),
         recent=recent,
         changed=state.changed + sum(count for name, count in planned.counts.items() if name != "unchanged"),
     )
@@ -149,11 +153,10 @@ def _added_pairs(branches: Mapping[str, BranchState], new: Flags) -> CandidatePa
 
 
 def _touched_by_removal(pairs: CachedPairs, place: NDArray[np.int32], n: int) -> Flags:
-    """The listings that had a plausible pair with one that is gone, bool [n]."""
+    """The listings that had a pair with one that is gone, bool [n]."""
     touched = np.zeros(n, dtype=np.bool_)
-    plausible = pairs.first >= PLAUSIBLE
     for end, other in ((pairs.left, pairs.right), (pairs.right, pairs.left)):
-        touched[place[end[plausible & (place[end] >= 0) & (place[other] < 0)]]] = True
+        touched[place[end[(place[end] >= 0) & (place[other] < 0)]]] = True
     return touched
 
 
@@ -169,11 +172,10 @@ def _scored(matcher: Matcher, whole: Whole, pairs: CachedPairs, new: Flags, touc
     """
     fresh = new[pairs.left] | new[pairs.right]
     pairs = _first_scored(matcher, whole, pairs, fresh)
-    plausible = pairs.first >= PLAUSIBLE
-    touched = touched | _ends(pairs, fresh & plausible)
-    again = plausible & ~fresh & (touched[pairs.left] | touched[pairs.right])
+    touched = touched | _ends(pairs, fresh)
+    again = ~fresh & (pairs.first >= PLAUSIBLE) & (touched[pairs.left] | touched[pairs.right])
     pairs = _first_scored(matcher, whole, pairs, again)
-    return _second_scored(matcher, pairs, fresh | again, touched)
+    return _second_scored(matcher, pairs, fresh | again)
 
 
 def _first_scored(matcher: Matcher, whole: Whole, pairs: CachedPairs, some: Flags) -> CachedPairs:
@@ -188,10 +190,10 @@ def _first_scored(matcher: Matcher, whole: Whole, pairs: CachedPairs, some: Flag
     return replace(pairs, first=first, cosine=cosine, conflict=conflict)
 
 
-def _second_scored(matcher: Matcher, pairs: CachedPairs, described: Flags, touched: Flags) -> CachedPairs:
+def _second_scored(matcher: Matcher, pairs: CachedPairs, described: Flags) -> CachedPairs:
     """The pairs, with final scores of those described and of those next to them."""
     doubt = worth_a_second(Pairs(pairs.n, pairs.left, pairs.right, score=pairs.first))
-    touched = touched | _ends(pairs, described & doubt)
+    touched = _ends(pairs, described & doubt)
     wanted = doubt & (touched[pairs.left] | touched[pairs.right])
     ends = _ends(pairs, wanted)
     around = doubt & (ends[pairs.left] | ends[pairs.right])
@@ -213,7 +215,13 @@ def _ends(pairs: CachedPairs, some: Flags) -> Flags:
 
 
 def _matches(
-    matcher: Matcher, planned: Plan, pairs: CachedPairs, previous: Floats, before: Matches, place: NDArray[np.int32]
+    matcher: Matcher,
+    planned: Plan,
+    pairs: CachedPairs,
+    previous: Floats,
+    before: Matches,
+    place: NDArray[np.int32],
+    locally: bool,
 ) -> Matches:
     """The matches, decided again where they may have changed."""
     listing, match = place[before.listing], place[before.match]
@@ -221,6 +229,8 @@ def _matches(
     n = len(planned.catalog)
     changed = planned.origin < 0
     changed[listing[bereft]] = True
+    if not locally and matcher.decision.threshold_in(len(place)) != matcher.decision.threshold_in(n):
+        changed[:] = True
     kept = Matches(n, listing[both], match[both], before.score[both])
     return decided(matcher.decision, planned.catalog.ids, pairs, previous, kept, changed)
 
