@@ -1,4 +1,4 @@
-"""The embeddings of an index: an encoder's are kept, and so is the space that TF-IDF vectors lie in."""
+"""The embeddings of an index: those of old listings are kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import sparse
 
-from branches.stages import learns
 from ensemble.matcher import Matcher
 from shared.schema import Catalog, Embedder, Embeddings, Flags, Vectors
 
@@ -21,47 +20,45 @@ class Embedders:
 
     Args:
         matcher: The one that the index was made with.
-        reference: The listings that it was last rebuilt with. A branch that is not trained knows from them alone which
-            terms there are and how rare they are.
+        pool: The listings of the index. A branch that is not trained knows from them which terms there are and how rare
+            they are.
     """
 
-    def __init__(self, matcher: Matcher, reference: Catalog) -> None:
+    def __init__(self, matcher: Matcher, pool: Catalog) -> None:
         self.matcher = matcher
-        self._of = cache(lambda name: matcher.embedder(name, _renamed(reference, "reference")))
+        self._of = cache(lambda name: matcher.embedder(name, _renamed(pool, "pool")))
 
     def load(self) -> None:
-        """Load all there is to load, as the first listing would."""
+        """Load all there is to load, as the first query would."""
         for name in self.matcher.branches:
             self._of(name)
 
-    def grown(self, name: str, before: Embeddings, catalog: Catalog, origin: Rows, recent: Flags) -> Embeddings:
-        """Return the embeddings of the listings that an index is to hold.
+    def grown(self, name: str, before: Embeddings, catalog: Catalog, origin: Rows) -> Embeddings:
+        """Return the embeddings of listings of which the old ones keep theirs.
 
         Args:
             name: The branch.
             before: Embeddings of the listings that the index holds.
             catalog: n listings; the new ones with their images.
             origin: The row of the index that each is in, int64 [n]; -1 where it is new or changed.
-            recent: Which are not among the reference, bool [n]. A branch that is not trained embeds all of these
-                together, so that a term is one term to all of them.
         """
-        again = origin < 0 if learns(name) else recent
-        if not again.any():
+        new = origin < 0
+        if not new.any():
             return Embeddings(before.vectors[origin], before.present[origin])
         embed: Embedder = self._of(name)
-        made = embed(_renamed(catalog.take(np.flatnonzero(again)), "listing"))
+        made = embed(_renamed(catalog.take(np.flatnonzero(new)), "new"))
         present = np.zeros(len(origin), dtype=np.bool_)
-        present[~again], present[again] = before.present[origin[~again]], made.present
-        return Embeddings(_merged(before.vectors[origin[~again]], made.vectors, again), present)
+        present[~new], present[new] = before.present[origin[~new]], made.present
+        return Embeddings(_merged(before.vectors[origin[~new]], made.vectors, new), present)
 
 
-def _merged(kept: Vectors, made: Vectors, again: Flags) -> Vectors:
-    """Rows that are kept and rows that were made, each where `again` says; of sparse ones the wider has more terms."""
+def _merged(kept: Vectors, made: Vectors, new: Flags) -> Vectors:
+    """Rows that are kept and rows that were made, each where `new` says; of sparse ones the wider has more terms."""
     if isinstance(kept, np.ndarray) and isinstance(made, np.ndarray):
-        vectors = np.empty((len(again), made.shape[1]), dtype=np.float32)
-        vectors[~again], vectors[again] = kept, made
+        vectors = np.empty((len(new), made.shape[1]), dtype=np.float32)
+        vectors[~new], vectors[new] = kept, made
         return vectors
-    width, order = max(kept.shape[1], made.shape[1]), np.argsort(np.argsort(again, kind="stable"), kind="stable")
+    width, order = max(kept.shape[1], made.shape[1]), np.argsort(np.argsort(new, kind="stable"), kind="stable")
     parts = [_widened(vectors, width) for vectors in (kept, made)]
     return sparse.csr_array(sparse.vstack(parts, format="csr")[order])
 

@@ -179,7 +179,7 @@ class Index:
     def _hold(self, state: State, number: int = 0, wanted: str = "") -> None:
         self._state, self._number, self._wanted = state, number, wanted
         self._words = Words.of(normalize_all(state.catalog.titles))
-        self._embedders = Embedders(self.matcher, state.reference)
+        self._embedders = Embedders(self.matcher, state.catalog)
 
     def _check_there(self) -> None:
         if not self._number:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ensemble.config import VETO
 from shared.schema import CandidatePairs, Flags, Floats, Pairs, Rows
 
-COLUMNS = ("score", "first", "cosine", "conflict")
+COLUMNS = ("score", "first", "cosines", "conflict")
 
 
 @dataclass(frozen=True)
@@ -22,21 +22,21 @@ class CachedPairs(CandidatePairs):
     Args:
         score: Probability that a pair is a match, float32 [p] in [0, 1].
         first: The same by the first model alone, which looks at the two listings and the density around them.
-        cosine: Mean cosine over the branches, float32 [p]; NaN where no branch has evidence about both listings.
+        cosines: By each of b branches, float32 [p, b]; NaN where it has no evidence about both listings.
         conflict: Whether the two titles state different quantities, bool [p].
     """
 
     score: Floats = field(kw_only=True)
     first: Floats = field(kw_only=True)
-    cosine: Floats = field(kw_only=True)
+    cosines: Floats = field(kw_only=True)
     conflict: Flags = field(kw_only=True)
 
     @classmethod
-    def unknown(cls, pairs: CandidatePairs) -> Self:
+    def unknown(cls, pairs: CandidatePairs, branches: int) -> Self:
         """Return pairs of which nothing is known yet."""
         score, no = np.zeros(len(pairs), dtype=np.float32), np.zeros(len(pairs), dtype=np.bool_)
-        cosine = np.full(len(pairs), np.nan, dtype=np.float32)
-        return cls(pairs.n, pairs.left, pairs.right, score=score, first=score, cosine=cosine, conflict=no)
+        cosines = np.full((len(pairs), branches), np.nan, dtype=np.float32)
+        return cls(pairs.n, pairs.left, pairs.right, score=score, first=score, cosines=cosines, conflict=no)
 
     def only(self, keep: Flags) -> Self:
         """Return some of the pairs with all that is remembered of them; `keep` is bool [p]."""
@@ -70,11 +70,14 @@ class CachedPairs(CandidatePairs):
         return Pairs(self.n, self.left, self.right, conflict, self.score)
 
     def _columns(self) -> dict[str, Any]:
-        return super()._columns() | {name: getattr(self, name) for name in COLUMNS}
+        cosines = {f"cosine{at}": column for at, column in enumerate(self.cosines.T)}
+        return super()._columns() | {name: getattr(self, name) for name in COLUMNS if name != "cosines"} | cosines
 
     @classmethod
     def _of_columns(cls, n: int, columns: dict[str, Any]) -> Self:
-        return cls(n, **columns)
+        cosines = [name for name in columns if name.startswith("cosine")]
+        stacked = np.stack([columns.pop(name) for name in cosines], axis=1)
+        return cls(n, cosines=stacked, **columns)
 
 
 def conflicts(described: Pairs) -> Flags:

@@ -18,7 +18,7 @@ from ensemble.index.group_ids import Change
 from ensemble.index.pair_cache import CachedPairs
 from ensemble.match_result import Result
 from ensemble.pool_views import BranchView
-from shared.schema import CATALOG_SCHEMA, CandidatePairs, Candidates, Catalog, Embeddings, Flags, Matches, Rows
+from shared.schema import CATALOG_SCHEMA, CandidatePairs, Candidates, Catalog, Embeddings, Matches, Rows
 from shared.search.incremental import PreviousSearch
 
 CHANGES = "changes.jsonl"
@@ -56,20 +56,18 @@ class State:
         group_ids: Posting id → id of its group.
         retired: Group ids that were given once and are no longer.
         changes: Every split and merge there ever was, the oldest first.
-        reference: The listings at the last rebuild; how rare a term is, TF-IDF vectors know from them.
-        recent: Which listings were added or changed since then, bool [n].
-        changed: How many listings were added, changed or removed since then.
+        built: How many listings there were at the last rebuild.
+        changed: How many were added, changed or removed since then.
     """
 
     catalog: Catalog = field(default_factory=lambda: Catalog(CATALOG_SCHEMA.empty_table()))
     branches: Mapping[str, BranchState] = field(default_factory=dict)
-    pairs: CachedPairs = field(default_factory=lambda: CachedPairs.unknown(CandidatePairs(0, _NOBODY, _NOBODY)))
+    pairs: CachedPairs = field(default_factory=lambda: CachedPairs.unknown(CandidatePairs(0, _NOBODY, _NOBODY), 0))
     matches: Matches = field(default_factory=lambda: Matches(0, _NOBODY, _NOBODY, _NOBODY.astype(np.float32)))
     group_ids: Mapping[str, str] = field(default_factory=dict)
     retired: frozenset[str] = frozenset()
     changes: tuple[Change, ...] = ()
-    reference: Catalog = field(default_factory=lambda: Catalog(CATALOG_SCHEMA.empty_table()))
-    recent: Flags = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+    built: int = 0
     changed: int = 0
 
     def __len__(self) -> int:
@@ -78,10 +76,9 @@ class State:
     @property
     def rebuild_due(self) -> str | None:
         """Say in one line that so many listings changed that a rebuild is due; None where it is not."""
-        size = len(self.reference)
-        if self.changed <= DUE * size:
+        if self.changed <= DUE * self.built:
             return None
-        return f"{self.changed:,} listings changed since the index was built of {size:,}; a rebuild is due"
+        return f"{self.changed:,} listings changed since the index was built of {self.built:,}; a rebuild is due"
 
     def result(self) -> Result:
         """Return the matches and groups of all listings, as files for a user have them."""
@@ -95,15 +92,14 @@ class State:
     def save(self, folder: Path) -> None:
         """Write the files of a snapshot."""
         self.catalog.save(folder / "catalog.parquet")
-        self.reference.save(folder / "reference.parquet")
         self.pairs.save(folder / "pairs.parquet")
         matches = {name: getattr(self.matches, name) for name in ("listing", "match", "score")}
         pq.write_table(pa.table(matches), folder / "matches.parquet")
         pq.write_table(self.groups(), folder / "groups.parquet")
         pq.write_table(pa.table({"group_id": pa.array(sorted(self.retired), pa.string())}), folder / "retired.parquet")
         write_changes(folder / CHANGES, self.changes)
-        since = {"changed": self.changed, "recent": np.flatnonzero(self.recent).tolist()}
-        (folder / "since_rebuild.json").write_text(json.dumps(since) + "\n", encoding="utf-8")
+        sizes = {"built": self.built, "changed": self.changed}
+        (folder / "sizes.json").write_text(json.dumps(sizes) + "\n", encoding="utf-8")
         for name, branch in self.branches.items():
             (folder / name).mkdir()
             branch.embeddings.save(folder / name / "embeddings.safetensors")
@@ -117,9 +113,7 @@ class State:
         groups = pq.read_table(folder / "groups.parquet")
         matches = pq.read_table(folder / "matches.parquet")
         lines = (folder / CHANGES).read_text(encoding="utf-8").splitlines()
-        since = json.loads((folder / "since_rebuild.json").read_text(encoding="utf-8"))
-        recent = np.zeros(len(catalog), dtype=np.bool_)
-        recent[since["recent"]] = True
+        sizes = json.loads((folder / "sizes.json").read_text(encoding="utf-8"))
         return cls(
             catalog,
             {path.name: _load_branch(path) for path in sorted(folder.iterdir()) if path.is_dir()},
@@ -128,9 +122,8 @@ class State:
             dict(zip(*(groups.column(name).to_pylist() for name in ("posting_id", "group_id")), strict=True)),
             frozenset(pq.read_table(folder / "retired.parquet").column("group_id").to_pylist()),
             tuple(Change(**json.loads(line)) for line in lines),
-            Catalog.load(folder / "reference.parquet"),
-            recent,
-            since["changed"],
+            sizes["built"],
+            sizes["changed"],
         )
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ensemble.features.branches import mean_of_known
 from ensemble.index.pair_cache import CachedPairs
 from ensemble.matcher import Matcher
 from ensemble.pool_views import BranchView, Surroundings, Words
@@ -55,7 +56,7 @@ class Whole:
         pool = self.matcher.pool(
             _without_content(self.catalog.take(rows), ~ends[rows]),
             {name: _part(view, ends, rows, place) for name, view in self.views.items()},
-            Surroundings(self.words, known, pairs.cosine[around]),
+            Surroundings(self.words, known, mean_of_known(list(pairs.cosines[around].T), np)),
         )
         part = self.matcher.describe(pool, Pairs(len(rows), place[wanted.left], place[wanted.right]))
         return replace(part, n=wanted.n, left=wanted.left, right=wanted.right)

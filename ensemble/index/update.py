@@ -1,20 +1,22 @@
 """Brings an index up to date with listings that are added, updated or removed; a query is one that is not written down.
 
-1. The new listings are embedded and searched against all: one linear search per branch.
-2. Their pairs are described and scored by the first model. Whoever has a pair with a new or a removed listing is
-   touched: who is near it changed. So the plausible pairs of these listings are described and scored again.
+1. The new listings are embedded and searched against all: one linear search per branch. Of a branch whose vectors
+   depend on the pool (how rare a term is), all vectors and their similarities are as they are then; who is in whose list
+   of neighbors stays.
+2. The pairs of new listings are described and scored by the first model, and so are plausible pairs of others: a score
+   follows who else is near and how rare words are, and hundreds of groups follow a change in the second decimal.
 3. The second model scores again what it scores of these pairs and of those next to them.
-4. The groups that these pairs link are decided again. All other pairs keep their scores, all other listings their
+4. The groups that changed scores link are decided again. All other pairs keep their scores, all other listings their
    matches, unless the threshold moved with the size of the pool.
 
-How rare a word is, and how large the pool is, is as it is then. But TF-IDF vectors stay as they were made at the last
-rebuild, and new titles get theirs by the terms that were known then; and a list of neighbors that lost one is not
-filled up. A rebuild mends both.
+A query looks no further than it must: vectors of old listings stay, and of other pairs than its own those are scored
+again of which a listing is near it. A list of neighbors that lost one is not filled up, and pairs that no branch would
+propose any more stay; a rebuild mends both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -59,8 +61,7 @@ def rebuilt(matcher: Matcher, embedders: Embedders, state: State, planned: Plan)
     catalog, branches = planned.catalog, {}
     for name in matcher.branches:
         if learns(name) and state.branches:
-            none = np.zeros(len(catalog), dtype=np.bool_)
-            embeddings = embedders.grown(name, state.branches[name].embeddings, catalog, planned.origin, none)
+            embeddings = embedders.grown(name, state.branches[name].embeddings, catalog, planned.origin)
         else:
             embeddings = matcher.embed(catalog, [name])[name]
         candidates = matcher.candidates(name, embeddings)
@@ -76,19 +77,17 @@ def rebuilt(matcher: Matcher, embedders: Embedders, state: State, planned: Plan)
         described.right,
         score=final,
         first=scores(first),
-        cosine=described.features["all_cosine"].to_numpy(),
+        cosines=_cosines(described, branches),
         conflict=conflicts(described),
     )
     matches = matcher.decision.apply(pairs.scored(), catalog.ids)
-    recent = np.zeros(len(catalog), dtype=np.bool_)
     return replace(
         state,
         catalog=Catalog(catalog.table),
         branches=branches,
         pairs=pairs,
         matches=matches,
-        reference=Catalog(catalog.table),
-        recent=recent,
+        built=len(catalog),
         changed=0,
     )
 
@@ -112,37 +111,56 @@ def updated(
     """
     origin, n = planned.origin, len(planned.catalog)
     new, place = origin < 0, places(origin, len(state))
-    recent = new.copy()
-    recent[~new] |= state.recent[origin[~new]]
-    branches = _branches(matcher, embedders, state, planned, recent)
+    branches = _branches(matcher, embedders, state, planned, locally)
     removed = state.catalog.take(np.flatnonzero(place < 0))
     words = words.changed(normalize_all(planned.added.titles), normalize_all(removed.titles))
-    kept, added = state.pairs.placed(place, n), _added_pairs(branches, new)
-    pairs = kept.joined(CachedPairs.unknown(added))
+    kept, added = state.pairs.placed(place, n), CachedPairs.unknown(_added_pairs(branches, new), len(branches))
+    pairs = (kept if locally else _moved(kept, branches)).joined(added)
     views = {name: branch.view for name, branch in branches.items()}
     whole = Whole(matcher, planned.catalog, views, words)
-    scored = _scored(matcher, whole, pairs, new, _touched_by_removal(state.pairs, place, n))
+    scored = _scored(matcher, whole, pairs, new, locally)
     return replace(
         state,
         catalog=Catalog(planned.catalog.table),
         branches=branches,
         pairs=scored,
         matches=_matches(matcher, planned, scored, pairs.score, state.matches, place, locally),
-        recent=recent,
         changed=state.changed + sum(count for name, count in planned.counts.items() if name != "unchanged"),
     )
 
 
 def _branches(
-    matcher: Matcher, embedders: Embedders, state: State, planned: Plan, recent: Flags
+    matcher: Matcher, embedders: Embedders, state: State, planned: Plan, locally: bool
 ) -> dict[str, BranchState]:
     xp, branches = matcher.settings[ComputeConfig].xp(), {}
     for name in matcher.branches:
         before, config = state.branches[name], matcher.settings.branch(name)
-        embeddings = embedders.grown(name, before.embeddings, planned.catalog, planned.origin, recent)
-        search = nearest_since(before.search, planned.origin, embeddings, config.neighbors, xp, minimum=config.minimum)
+        stays = locally or learns(name)
+        if stays:
+            embeddings = embedders.grown(name, before.embeddings, planned.catalog, planned.origin)
+        else:
+            embeddings = matcher.embed(planned.catalog, [name])[name]
+        search = nearest_since(
+            before.search, planned.origin, embeddings, config.neighbors, xp, minimum=config.minimum, moved=not stays
+        )
         branches[name] = BranchState(embeddings, search)
     return branches
+
+
+def _moved(pairs: CachedPairs, branches: Mapping[str, BranchState]) -> CachedPairs:
+    """Pairs with the cosines, as they are now, of branches whose vectors depend on the pool."""
+    cosines = pairs.cosines.copy()
+    for at, (name, branch) in enumerate(branches.items()):
+        if not learns(name):
+            cosines[:, at] = branch.embeddings.similarity(pairs.left, pairs.right)
+    return replace(pairs, cosines=cosines)
+
+
+def _cosines(described: Pairs, branches: Iterable[str]) -> Floats:
+    """The cosines of described pairs, float32 [p, b]."""
+    columns = [f"{name}_cosine" for name in branches]
+    cosines: Floats = described.features[columns].to_numpy(dtype=np.float32)
+    return cosines
 
 
 def _added_pairs(branches: Mapping[str, BranchState], new: Flags) -> CandidatePairs:
@@ -152,28 +170,22 @@ def _added_pairs(branches: Mapping[str, BranchState], new: Flags) -> CandidatePa
     return CandidatePairs(proposed.n, proposed.left, proposed.right)
 
 
-def _touched_by_removal(pairs: CachedPairs, place: NDArray[np.int32], n: int) -> Flags:
-    """The listings that had a pair with one that is gone, bool [n]."""
-    touched = np.zeros(n, dtype=np.bool_)
-    for end, other in ((pairs.left, pairs.right), (pairs.right, pairs.left)):
-        touched[place[end[(place[end] >= 0) & (place[other] < 0)]]] = True
-    return touched
-
-
-def _scored(matcher: Matcher, whole: Whole, pairs: CachedPairs, new: Flags, touched: Flags) -> CachedPairs:
-    """The pairs with new scores where they may differ from those before.
+def _scored(matcher: Matcher, whole: Whole, pairs: CachedPairs, new: Flags, locally: bool) -> CachedPairs:
+    """The pairs with new scores: those of new listings, and plausible ones among whom they may differ from before.
 
     Args:
         matcher: Scores them.
         whole: The pool that they are of.
         pairs: All pairs; those of new listings have no score yet.
         new: New listings, bool [n].
-        touched: Listings that a removed one touched, bool [n].
+        locally: Whether only listings that have a pair with a new one are looked at.
     """
     fresh = new[pairs.left] | new[pairs.right]
     pairs = _first_scored(matcher, whole, pairs, fresh)
-    touched = touched | _ends(pairs, fresh)
-    again = ~fresh & (pairs.first >= PLAUSIBLE) & (touched[pairs.left] | touched[pairs.right])
+    again = ~fresh & (pairs.first >= PLAUSIBLE)
+    if locally:
+        near = _ends(pairs, fresh)
+        again &= near[pairs.left] | near[pairs.right]
     pairs = _first_scored(matcher, whole, pairs, again)
     return _second_scored(matcher, pairs, fresh | again)
 
@@ -183,11 +195,11 @@ def _first_scored(matcher: Matcher, whole: Whole, pairs: CachedPairs, some: Flag
     if not some.any():
         return pairs
     described = whole.described(pairs, some)
-    first, cosine, conflict = pairs.first.copy(), pairs.cosine.copy(), pairs.conflict.copy()
+    first, cosines, conflict = pairs.first.copy(), pairs.cosines.copy(), pairs.conflict.copy()
     threads = matcher.settings[ComputeConfig].cpu_threads
     first[some] = scores(matcher.scorer.first.score(described, threads))
-    cosine[some], conflict[some] = described.features["all_cosine"], conflicts(described)
-    return replace(pairs, first=first, cosine=cosine, conflict=conflict)
+    cosines[some], conflict[some] = _cosines(described, matcher.branches), conflicts(described)
+    return replace(pairs, first=first, cosines=cosines, conflict=conflict)
 
 
 def _second_scored(matcher: Matcher, pairs: CachedPairs, described: Flags) -> CachedPairs:

@@ -1,14 +1,15 @@
 """Nearest neighbors of a pool in which a few listings changed since it was searched.
 
 New listings are searched among all, in one product with the pool: it says who is near them, and whom they are nearer to
-than the last of the neighbors it has. All other lists of neighbors stay as they are. Where no listing was removed, the
+than the last of the neighbors it has. All other lists of neighbors stay as they are, or are ranked again where vectors
+moved a little. Where no listing was removed, the
 result is that of `nearest`. A list that lost a neighbor is not filled up: nobody knows who comes next without another
 search. How near a newcomer must be to enter it stays as it was, so it holds who is that near and nobody else.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Self
 
@@ -64,20 +65,25 @@ def nearest_since(
     minimum: float = 0.0,
     max_ties: int | None = None,
     block: int | None = None,
+    moved: bool = False,
 ) -> PreviousSearch:
     """Bring a search up to date.
 
     Args:
         previous: A search with the same arguments.
         origin: The row that each listing had in it, int64 [n], rising; -1 for one that is new or has become another.
-        embeddings: Vectors of the n listings. Those of the others are taken to be what they were.
+        embeddings: Vectors of the n listings. Those of listings that are not new are taken to be what they were.
         k: Neighbors per listing, as of `nearest`.
         xp: numpy or CuPy.
         minimum: Least similarity, as of `nearest`.
         max_ties: As of `nearest`.
         block: New listings searched at a time, as of `nearest`.
+        moved: Whether all vectors may differ a little from what they were. Who is in a list stays; similarities and
+            ranks are those of the vectors as they are now.
     """
     lists = _Lists.of(previous, origin)
+    if moved:
+        lists = lists.moved(embeddings, k, minimum)
     search = Search.of(embeddings.vectors, k, xp, minimum=minimum, max_ties=max_ties, block=block)
     listing, neighbor = _hits(np.flatnonzero(embeddings.present), lists, search)
     return _merged(lists, listing, neighbor, embeddings, search)
@@ -91,7 +97,7 @@ class _Lists:
         pairs: Both listings are still there.
         reach: float32 [n].
         new: Listings that were not there, bool [n].
-        lost: Listings that lost a neighbor, bool [n].
+        lost: Listings that lost a neighbor or must be ranked again for another reason, bool [n].
     """
 
     pairs: Candidates
@@ -115,6 +121,16 @@ class _Lists:
         ends = left[both], right[both]
         pairs = Candidates(n, *ends, kept.similarity, kept.rank_left, kept.rank_right)
         return cls(pairs, reach, origin < 0, lost)
+
+    def moved(self, embeddings: Embeddings, k: int, minimum: float) -> Self:
+        """Return the same lists with similarities as they are now, all of them to be ranked again."""
+        known = self.pairs
+        similarity = exact_similarity(embeddings, known.left, known.right)
+        near = near_enough(similarity, minimum)
+        pairs = replace(known, similarity=np.where(near, similarity, np.float32(0))).only(near)
+        search = PreviousSearch.of(pairs, k)
+        reach = np.where(search.reach > ANYBODY, search.reach, self.reach)
+        return replace(self, pairs=pairs, reach=reach, lost=np.ones_like(self.lost))
 
 
 def _hits(pool: Index, lists: _Lists, search: Search) -> tuple[Index, Index]:

@@ -13,7 +13,9 @@ from shared.schema import CandidatePairs, Pairs
 def pairs(ends: list[tuple[int, int]], n: int = 6) -> CachedPairs:
     left, right = (np.array(column, dtype=np.int32) for column in zip(*ends, strict=True))
     score = ((10 * left + right) / 100).astype(np.float32)
-    return CachedPairs(n, left, right, score=score, first=score / 2, cosine=-score, conflict=left == 0)
+    return CachedPairs(
+        n, left, right, score=score, first=score / 2, cosines=np.stack([-score, score], axis=1), conflict=left == 0
+    )
 
 
 def assert_same(one: CachedPairs, other: CachedPairs) -> None:
@@ -41,8 +43,9 @@ def test_pairs_are_joined_in_order() -> None:
 
 def test_new_pairs_have_no_score_and_no_cosine() -> None:
     known = pairs([(0, 1), (2, 3)])
-    new = CachedPairs.unknown(CandidatePairs(6, known.left, known.right))
-    assert (new.score.tolist(), np.isnan(new.cosine).all(), new.conflict.any()) == ([0, 0], True, False)
+    new = CachedPairs.unknown(CandidatePairs(6, known.left, known.right), 3)
+    assert not new.conflict.any()
+    assert (new.score.tolist(), np.isnan(new.cosines).all(), new.cosines.shape) == ([0, 0], True, (2, 3))
 
 
 def test_pairs_come_back_from_their_file(tmp_path: Path) -> None:

@@ -40,11 +40,11 @@ def test_features_in_a_part_are_those_in_the_whole(
     every: Pairs = proposed(pool)
     expected = pair_features(pool, every)
     some = np.random.default_rng(seed).random(len(every)) < share
-    cosine = expected.features["all_cosine"].to_numpy().copy()
-    cosine[some] = 7  # of pairs to describe it is computed
+    cosines = expected.features[[f"{name}_cosine" for name in pool.branches]].to_numpy().copy()
+    cosines[some] = 7  # of pairs to describe they are computed
     score = np.zeros(len(every), dtype=np.float32)
     pairs = CachedPairs(
-        60, every.left, every.right, score=score, first=score, cosine=cosine, conflict=score.astype(bool)
+        60, every.left, every.right, score=score, first=score, cosines=cosines, conflict=score.astype(bool)
     )
     describer = Describer()
     whole = Whole(cast(Matcher, describer), pool.catalog, pool.branches, Words.of(pool.titles))
