@@ -40,7 +40,7 @@ def decided(
     decision = decision.fixed(len(ids))
     linked, moved = pairs.score >= decision.threshold - ROUNDING, pairs.score != previous
     if decision.rule == "min2":  # a listing's best pair counts, whatever its score
-        linked |= _best(pairs)
+        linked |= _best(pairs, np.where(decision.veto & pairs.conflict, np.float32(0), pairs.score))
     else:
         moved &= linked | (previous >= decision.threshold - ROUNDING)
     changed = changed.copy()
@@ -63,12 +63,12 @@ def _components(pairs: CachedPairs, linked: Flags, matches: Matches) -> NDArray[
     return component
 
 
-def _best(pairs: CachedPairs) -> Flags:
+def _best(pairs: CachedPairs, score: Floats) -> Flags:
     """The pairs that are the best of one of their listings or tied with it, bool [p]."""
     best = np.zeros(pairs.n, dtype=np.float32)
     for ends in (pairs.left, pairs.right):
-        np.maximum.at(best, ends, pairs.score)
-    either: Flags = (pairs.score == best[pairs.left]) | (pairs.score == best[pairs.right])
+        np.maximum.at(best, ends, score)
+    either: Flags = (score == best[pairs.left]) | (score == best[pairs.right])
     return either
 
 

@@ -1,8 +1,8 @@
 """Brings an index up to date with listings that are added, updated or removed; a query is one that is not written down.
 
 1. The new listings are embedded and searched against all: one linear search per branch. Of a branch whose vectors
-   depend on the pool (how rare a term is), all vectors and their similarities are as they are then; who is in whose list
-   of neighbors stays.
+   depend on the pool (how rare a term is), all vectors and their similarities are as they are then; who is in whose
+   list of neighbors stays.
 2. The pairs of new listings are described and scored by the first model, and so are plausible pairs of others: a score
    follows who else is near and how rare words are, and hundreds of groups follow a change in the second decimal.
 3. The second model scores again what it scores of these pairs and of those next to them.
