@@ -10,8 +10,7 @@
    matches, unless the threshold moved with the size of the pool.
 
 A query looks no further than it must: vectors of old listings stay, and of other pairs than its own those are scored
-again of which a listing is near it. A list of neighbors that lost one is not filled up, and pairs that no branch would
-propose any more stay; a rebuild mends both.
+again of which a listing is near it. A list of neighbors that lost one is not filled up; a rebuild mends that.
 """
 
 from __future__ import annotations
@@ -34,14 +33,15 @@ from ensemble.index.region import decided
 from ensemble.index.state import BranchState, State, places
 from ensemble.index.subgraph import Whole
 from ensemble.matcher import Matcher
-from ensemble.pool_views import Words
+from ensemble.pool_views import Words, locate
 from ensemble.scorer.training import worth_a_second
 from shared.catalog.titles import normalize_all
 from shared.compute import ComputeConfig
 from shared.schema import CandidatePairs, Catalog, Flags, Floats, Matches, Pairs
 from shared.search.incremental import PreviousSearch, nearest_since
 
-PLAUSIBLE = 0.1  # a first score from which on a pair is described again
+PLAUSIBLE = 0.003  # a first score from which on a pair is described again ...
+PER_LISTING = 10  # ... but no more pairs per listing, on average over the pool: the best of them
 
 Rows = NDArray[np.int64]
 
@@ -114,8 +114,7 @@ def updated(
     branches = _branches(matcher, embedders, state, planned, locally)
     removed = state.catalog.take(np.flatnonzero(place < 0))
     words = words.changed(normalize_all(planned.added.titles), normalize_all(removed.titles))
-    kept, added = state.pairs.placed(place, n), CachedPairs.unknown(_added_pairs(branches, new), len(branches))
-    pairs = (kept if locally else _moved(kept, branches)).joined(added)
+    pairs = _pairs(state.pairs.placed(place, n), branches, locally)
     views = {name: branch.view for name, branch in branches.items()}
     whole = Whole(matcher, planned.catalog, views, words)
     scored = _scored(matcher, whole, pairs, new, locally)
@@ -163,11 +162,15 @@ def _cosines(described: Pairs, branches: Iterable[str]) -> Floats:
     return cosines
 
 
-def _added_pairs(branches: Mapping[str, BranchState], new: Flags) -> CandidatePairs:
-    """The pairs that a branch proposes of which a listing is new."""
-    found = [branch.search.candidates for branch in branches.values()]
-    proposed = union((some.only(new[some.left] | new[some.right]) for some in found), len(new))
-    return CandidatePairs(proposed.n, proposed.left, proposed.right)
+def _pairs(known: CachedPairs, branches: Mapping[str, BranchState], locally: bool) -> CachedPairs:
+    """The pairs that a branch proposes, with what is known of those among `known`."""
+    views = [branch.search.candidates for branch in branches.values()]
+    proposed = union(views, known.n)
+    still = locate(known, proposed.left, proposed.right, np)[1]
+    added = proposed.only(~locate(proposed, known.left, known.right, np)[1])
+    kept = known.only(still)
+    unknown = CachedPairs.unknown(CandidatePairs(added.n, added.left, added.right), len(branches))
+    return (kept if locally else _moved(kept, branches)).joined(unknown)
 
 
 def _scored(matcher: Matcher, whole: Whole, pairs: CachedPairs, new: Flags, locally: bool) -> CachedPairs:
@@ -182,12 +185,20 @@ def _scored(matcher: Matcher, whole: Whole, pairs: CachedPairs, new: Flags, loca
     """
     fresh = new[pairs.left] | new[pairs.right]
     pairs = _first_scored(matcher, whole, pairs, fresh)
-    again = ~fresh & (pairs.first >= PLAUSIBLE)
+    again = ~fresh & (pairs.first >= _least_plausible(pairs))
     if locally:
         near = _ends(pairs, fresh)
         again &= near[pairs.left] | near[pairs.right]
     pairs = _first_scored(matcher, whole, pairs, again)
     return _second_scored(matcher, pairs, fresh | again)
+
+
+def _least_plausible(pairs: CachedPairs) -> float:
+    """The first score from which on pairs are described again."""
+    most = PER_LISTING * pairs.n
+    if len(pairs) <= most:
+        return PLAUSIBLE
+    return max(PLAUSIBLE, float(np.partition(pairs.first, len(pairs) - most)[len(pairs) - most]))
 
 
 def _first_scored(matcher: Matcher, whole: Whole, pairs: CachedPairs, some: Flags) -> CachedPairs:
