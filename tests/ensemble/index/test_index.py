@@ -69,13 +69,15 @@ def catalog(data: Path) -> Catalog:
     return read_catalog(find_source(data, config), config, ComputeConfig(**ONE_CORE["compute"]), labeled=False)
 
 
-def step(matcher: Matcher, state: State, given: Catalog | None, removed: list[str] | None = None) -> State:
-    """One change of an index: at once where it is empty, else the region that changes."""
+def step(
+    matcher: Matcher, state: State, given: Catalog | None, removed: list[str] | None = None, *, locally: bool = False
+) -> State:
+    """One change of an index, all at once where it is empty; locally: as a query looks at it."""
     planned, embedders = plan(state.catalog, given, removed or []), Embedders(matcher, state.catalog)
     if not len(state):
         return renamed(state, rebuilt(matcher, embedders, state, planned), 1)
     words = Words.of(normalize_all(state.catalog.titles))
-    return renamed(state, updated(matcher, embedders, state, words, planned), 1)
+    return renamed(state, updated(matcher, embedders, state, words, planned, locally=locally), 1)
 
 
 def rebuild(matcher: Matcher, state: State) -> State:
@@ -177,14 +179,14 @@ def test_what_is_removed_leaves_groups_as_if_it_had_never_been_there(
 
 
 def test_a_listing_that_shares_nothing_changes_nothing(titles_alone: Matcher, catalog: Catalog) -> None:
-    """All pairs keep their scores to the bit."""
+    """Asked about, it leaves all scores as they are to the bit."""
     before = step(titles_alone, State(), catalog)
-    after = step(titles_alone, before, of_title("łłłł", "zzz"))
+    after = step(titles_alone, before, of_title("łłłł", "zzz"), locally=True)
     np.testing.assert_array_equal(after.pairs.score, before.pairs.score)
     assert members(after) == members(before) | {"zzz": frozenset({"zzz"})}
 
 
-def test_only_what_a_new_listing_touches_is_scored_again(
+def test_a_query_scores_only_pairs_of_listings_near_it_again(
     titles_alone: Matcher, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = step(titles_alone, State(), catalog.take(np.arange(1, 120)))
@@ -193,7 +195,7 @@ def test_only_what_a_new_listing_touches_is_scored_again(
     monkeypatch.setattr(
         titles_alone, "describe", lambda pool, pairs: described.append(len(pairs)) or describe(pool, pairs)
     )
-    after = step(titles_alone, before, catalog.take(np.array([0])))
+    after = step(titles_alone, before, catalog.take(np.array([0])), locally=True)
     assert 0 < sum(described) < len(before.pairs) / 5
     new = int(np.flatnonzero(after.catalog.ids == catalog.ids[0])[0])
     assert described[0] == int(((after.pairs.left == new) | (after.pairs.right == new)).sum())
@@ -236,12 +238,16 @@ def test_a_query_answers_what_adding_the_listing_would_give(matcher: Matcher, ca
     answers = index.query(catalog.take(rows), most=len(catalog))
     assert (tmp_path / "I" / CURRENT).read_bytes() == before
     assert any(hit.matches for answer in answers for hit in answer)
+    alike = 0
     for row, answer in zip(rows, answers, strict=True):
-        grown = step(matcher, index.state, catalog.take(np.array([row])))
+        grown = step(matcher, index.state, catalog.take(np.array([row])), locally=True)
         expected = hits(grown, catalog.ids[row], most=len(catalog))
         for name in ("posting_id", "score", "matches", "reasons"):
             assert [getattr(hit, name) for hit in answer] == [getattr(hit, name) for hit in expected]
+        written = hits(step(matcher, index.state, catalog.take(np.array([row]))), catalog.ids[row], most=len(catalog))
+        alike += {hit.posting_id for hit in written if hit.matches} == {hit.posting_id for hit in answer if hit.matches}
         assert [hit.group_id for hit in answer] == [index.state.group_ids[hit.posting_id] for hit in answer]
+    assert alike >= len(rows) - 1
 
 
 @pytest.mark.parametrize("listings", [1, 2, 120])
