@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -24,12 +24,11 @@ from shared.pipeline.cli import Arguments, Command, Parser, run_subcommand
 from shared.pipeline.settings import Settings
 
 USAGE = "python -m ensemble.index"
+Work = Callable[[Any, Settings, Arguments], None]
 
 
 def add(store: Any, settings: Settings, arguments: Arguments) -> None:
     """Add or update the listings that `--data` names."""
-    if arguments.data is None:
-        raise MatcherError("name the listings to add with --data (a folder or a table)")
     index, data = _open(store, settings, arguments), settings[DataConfig]
     catalog = read_catalog(new_source(data), data, settings[ComputeConfig], labeled=False)
     if line := unusable_images(catalog):
@@ -70,6 +69,19 @@ def query(store: Any, settings: Settings, arguments: Arguments) -> None:
 
 def _open(store: Any, settings: Settings, arguments: Arguments) -> Index:
     return Index.open(arguments.index, open_matcher(store, settings, arguments))
+
+
+def _checked(name: str, work: Work) -> Work:
+    """Return the work of a command, refused where `--data` is missing or makes no sense."""
+
+    def body(store: Any, settings: Settings, arguments: Arguments) -> None:
+        if name == "add" and arguments.data is None:
+            raise MatcherError("name the listings to add with --data (a folder or a table)")
+        if name != "add" and arguments.data is not None:
+            raise MatcherError("only `add` takes --data")
+        work(store, settings, arguments)
+
+    return body
 
 
 def _conclude(index: Index, counts: dict[str, int], out: Path | None) -> None:
@@ -120,13 +132,13 @@ def commands() -> dict[str, Command]:
             about,
             sections(),
             ["data", "ensemble", "compute"],
-            body,
+            _checked(name, work),
             options=options,
             new_data=True,
             opened=open_store,
             holds=lambda arguments: False,
         )
-        for name, (body, about, options) in parts.items()
+        for name, (work, about, options) in parts.items()
     }
 
 

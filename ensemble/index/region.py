@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ensemble.decision.decision import Decision
+from ensemble.decision.decision import Decision, groups_of
 from ensemble.decision.rules import AverageLink, both_directions, sort_matches
 from ensemble.index.pair_cache import CachedPairs
 from shared.schema import Flags, Floats, Matches, ScoredPairs
@@ -23,7 +23,14 @@ ROUNDING = 1e-6  # more than a threshold and a score of float32 differ by where 
 
 
 def decided(
-    decision: Decision, ids: NDArray[Any], pairs: CachedPairs, previous: Floats, matches: Matches, changed: Flags
+    decision: Decision,
+    ids: NDArray[Any],
+    pairs: CachedPairs,
+    previous: Floats,
+    matches: Matches,
+    changed: Flags,
+    *,
+    hops: int | None = None,
 ) -> Matches:
     """Return the matches of a pool whose pairs have other scores than when it was decided.
 
@@ -34,6 +41,8 @@ def decided(
         previous: Their scores when the pool was decided, 0 where there was no such pair, float32 [p].
         matches: What was decided then, of listings that are still there.
         changed: Listings that are new or lost a match, bool [n].
+        hops: Decide again only groups that so many links lead to from the listings `changed`; None: all that any chain
+            leads to from these and from pairs with other scores, which is exact.
     """
     decision = decision.fix_size(len(ids))
     linked, moved = pairs.score >= decision.threshold - ROUNDING, pairs.score != previous
@@ -41,10 +50,14 @@ def decided(
         linked |= _best(pairs, np.where(decision.quantity_veto & pairs.conflict, np.float32(0), pairs.score))
     else:
         moved &= linked | (previous >= decision.threshold - ROUNDING)
-    changed = changed.copy()
-    changed[pairs.left[moved]] = changed[pairs.right[moved]] = True
     component = _components(pairs, linked, matches)
-    region = np.isin(component, component[changed])
+    if hops is None:
+        changed = changed.copy()
+        changed[pairs.left[moved]] = changed[pairs.right[moved]] = True
+        region = np.isin(component, component[changed])
+    else:
+        region = _near(pairs.only(linked), matches, changed, hops)
+        component = _components(pairs, linked & region[pairs.left] & region[pairs.right], matches)
     plain = region & _cliques(decision, pairs, component)
     inside = pairs.only(plain[pairs.left] & plain[pairs.right] & (component[pairs.left] == component[pairs.right]))
     stays = ~region[matches.listing]
@@ -59,6 +72,17 @@ def _components(pairs: CachedPairs, linked: Flags, matches: Matches) -> NDArray[
     graph = coo_array((np.ones(len(ends[0]), dtype=np.int8), ends), shape=(pairs.n, pairs.n))
     component: NDArray[np.int32] = connected_components(graph, directed=False)[1]
     return component
+
+
+def _near(links: CachedPairs, matches: Matches, changed: Flags, hops: int) -> Flags:
+    """The listings in groups that so many links lead to from changed listings, bool [n]."""
+    group = groups_of(matches)
+    region = changed.copy()
+    for _ in range(hops):
+        reached = region.copy()
+        reached[links.left[region[links.right]]] = reached[links.right[region[links.left]]] = True
+        region = np.isin(group, group[reached])
+    return region
 
 
 def _best(pairs: CachedPairs, score: Floats) -> Flags:

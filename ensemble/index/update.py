@@ -9,8 +9,9 @@
 4. The groups that changed scores link are decided again. All other pairs keep their scores, all other listings their
    matches, unless the threshold moved with the size of the pool.
 
-A query looks no further than it must: vectors of old listings stay, and of other pairs than its own those are scored
-again of which a listing is near it. A list of neighbors that lost one is not filled up; a rebuild mends that.
+A query looks no further than it must: vectors of old listings stay, of other pairs than its own those are scored again
+of which both listings are near it, and only groups are decided again that two links lead to. A list of neighbors that
+lost one is not filled up; a rebuild mends that.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from shared.schema import CandidatePairs, Catalog, Flags, Floats, Matches, PairF
 from shared.search.incremental import PreviousSearch, nearest_since
 
 PLAUSIBLE = 0.003  # a first score from which on a pair is described again ...
+HOPS = 2  # a query decides again the groups that so many links lead to from its listing
 PER_LISTING = 10  # ... but no more pairs per listing, on average over the pool: the best of them
 
 Rows = NDArray[np.int64]
@@ -117,7 +119,7 @@ def updated(
     branches = _branches(matcher, embedders, state, planned, locally)
     removed = state.catalog.take(np.flatnonzero(place < 0))
     words = words.changed(planned.added.normalized_titles, removed.normalized_titles)
-    pairs = _pairs(state.pairs.placed(place, n), branches, locally)
+    pairs = _pairs(state.pairs.placed(place, n), branches, new, locally)
     views = {name: branch.view for name, branch in branches.items()}
     whole = Whole(matcher, planned.catalog, views, words)
     scored = _scored(matcher, whole, pairs, new, locally)
@@ -165,15 +167,14 @@ def _cosines(described: PairFeatures, branches: Iterable[str]) -> Floats:
     return cosines
 
 
-def _pairs(known: CachedPairs, branches: Mapping[str, BranchState], locally: bool) -> CachedPairs:
-    """The pairs that a branch proposes, with what is known of those among `known`."""
-    views = [branch.search.candidates for branch in branches.values()]
-    proposed = union(views, known.n)
-    still = locate(known.key, proposed.key)[1]
-    added = proposed.only(~locate(proposed.key, known.key)[1])
-    kept = known.only(still)
-    unknown = CachedPairs.unknown(CandidatePairs(added.n, added.left, added.right), len(branches))
-    return (kept if locally else _moved(kept, branches)).joined(unknown)
+def _pairs(known: CachedPairs, branches: Mapping[str, BranchState], new: Flags, locally: bool) -> CachedPairs:
+    """The pairs that a branch proposes, with what is known of those among `known`; locally, all that are known stay."""
+    candidates = [branch.search.candidates for branch in branches.values()]
+    if not locally:
+        proposed = union(candidates, known.n)
+        known = _moved(known.only(locate(known.key, proposed.key)[1]), branches)
+    added = union((some.only(new[some.left] | new[some.right]) for some in candidates), known.n)
+    return known.joined(CachedPairs.unknown(CandidatePairs(added.n, added.left, added.right), len(branches)))
 
 
 def _scored(matcher: Matcher, whole: Whole, pairs: CachedPairs, new: Flags, locally: bool) -> CachedPairs:
@@ -184,16 +185,16 @@ def _scored(matcher: Matcher, whole: Whole, pairs: CachedPairs, new: Flags, loca
         whole: The pool that they are of.
         pairs: All pairs; those of new listings have no score yet.
         new: New listings, bool [n].
-        locally: Whether only listings that have a pair with a new one are looked at.
+        locally: Whether only pairs of listings that both have a pair with a new one are looked at.
     """
     fresh = new[pairs.left] | new[pairs.right]
     pairs = _first_scored(matcher, whole, pairs, fresh)
     again = ~fresh & (pairs.first >= _least_plausible(pairs))
     if locally:
         near = _ends(pairs, fresh)
-        again &= near[pairs.left] | near[pairs.right]
+        again &= near[pairs.left] & near[pairs.right]
     pairs = _first_scored(matcher, whole, pairs, again)
-    return _second_scored(matcher, pairs, fresh | again)
+    return _second_scored(matcher, pairs, fresh | again, locally)
 
 
 def _least_plausible(pairs: CachedPairs) -> float:
@@ -216,11 +217,11 @@ def _first_scored(matcher: Matcher, whole: Whole, pairs: CachedPairs, some: Flag
     return replace(pairs, first=first, cosines=cosines, conflict=conflict)
 
 
-def _second_scored(matcher: Matcher, pairs: CachedPairs, described: Flags) -> CachedPairs:
+def _second_scored(matcher: Matcher, pairs: CachedPairs, described: Flags, locally: bool) -> CachedPairs:
     """The pairs, with final scores of those described and of those next to them."""
     doubt = second_model_mask(pairs.first_scored())
     touched = _ends(pairs, described & doubt)
-    wanted = doubt & (touched[pairs.left] | touched[pairs.right])
+    wanted = doubt & (described if locally else touched[pairs.left] | touched[pairs.right])
     ends = _ends(pairs, wanted)
     around = doubt & (ends[pairs.left] | ends[pairs.right])
     links = pairs.only(around)
@@ -251,13 +252,15 @@ def _matches(
     """The matches, decided again where they may have changed."""
     listing, match = place[before.listing], place[before.match]
     both, bereft = (listing >= 0) & (match >= 0), (listing >= 0) & (match < 0)
-    n = len(planned.catalog)
-    changed = planned.origin < 0
-    changed[listing[bereft]] = True
-    if not locally and matcher.decision.threshold_for(len(place)) != matcher.decision.threshold_for(n):
-        changed[:] = True
+    ids, n = planned.catalog.ids, len(planned.catalog)
     kept = Matches(n, listing[both], match[both], before.score[both])
-    return decided(matcher.decision, planned.catalog.ids, pairs, previous, kept, changed)
+    changed = planned.origin < 0
+    if locally:
+        return decided(matcher.decision, ids, pairs, previous, kept, changed, hops=HOPS)
+    changed[listing[bereft]] = True
+    if matcher.decision.threshold_for(len(place)) != matcher.decision.threshold_for(n):
+        changed[:] = True
+    return decided(matcher.decision, ids, pairs, previous, kept, changed)
 
 
 # --- names -----------------------------------------------------------------------------------------------------------

@@ -115,3 +115,20 @@ def test_only_new_listings_are_multiplied_and_once(as_sparse: bool, monkeypatch:
     assert sum(counts) == 20 * 600
     rows = list(range(600))
     assert lists(since.candidates, rows) == lists(nearest(whole, 5, np), rows)
+
+
+@pytest.mark.parametrize("as_sparse", [False, True])
+def test_lists_are_ranked_by_vectors_that_moved(as_sparse: bool) -> None:
+    rng = np.random.default_rng(1)
+    vectors = np.abs(rng.standard_normal((200, 8)))
+    before, rows = unit(vectors, as_sparse), list(range(200))
+    after = unit(vectors + 0.05 * rng.random((200, 8)), as_sparse)
+    search = PreviousSearch.of(nearest(only(before, rows[:190]), 5, np), 5)
+    since = nearest_since(search, np.r_[0:190, [-1] * 10], after, 5, np, moved=True)
+    known, found = lists(search.candidates, rows[:190]), lists(since.candidates, rows)
+    exact = after.similarity(since.candidates.left, since.candidates.right).round(6)
+    np.testing.assert_array_equal(since.candidates.similarity, exact)
+    for row, near in found.items():
+        if row < 190:
+            assert {other for other in near if other < 190} <= known[row].keys()
+        assert all(rank == 1 + sum(s > similarity for s, _ in near.values()) for similarity, rank in near.values())
