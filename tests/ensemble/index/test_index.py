@@ -139,7 +139,12 @@ def at_once(matcher: Matcher, catalog: Catalog) -> State:
 
 def test_an_index_holds_what_matching_its_listings_gives(matcher: Matcher, catalog: Catalog, at_once: State) -> None:
     result = matcher.match_catalog(catalog)
-    scores = zip(catalog.ids[result.pairs.left], catalog.ids[result.pairs.right], result.pairs.score, strict=True)
+    scores = zip(
+        catalog.ids[result.scored_pairs.left],
+        catalog.ids[result.scored_pairs.right],
+        result.scored_pairs.score,
+        strict=True,
+    )
     ids, pairs = at_once.catalog.ids, at_once.pairs
     kept = zip(ids[pairs.left], ids[pairs.right], pairs.score, strict=True)
     assert {frozenset(pair): score for *pair, score in kept} == {frozenset(pair): score for *pair, score in scores}
