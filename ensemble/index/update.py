@@ -145,7 +145,13 @@ def _branches(
         else:
             embeddings = matcher.embed(planned.catalog, [name])[name]
         search = nearest_since(
-            before.search, planned.origin, embeddings, config.neighbors, xp, minimum=config.minimum, moved=not stays
+            before.search,
+            planned.origin,
+            embeddings,
+            config.neighbors,
+            xp,
+            minimum=config.minimum,
+            vectors_changed=not stays,
         )
         branches[name] = BranchState(embeddings, search)
     return branches
