@@ -26,7 +26,7 @@ def reasons(pool: PoolViews, one: int, other: int) -> str:
         >>> from shared.schema import Catalog
         >>> catalog = Catalog.from_columns({"posting_id": ["a", "b"], "title": ["tea 100 g", "tea 250 g"]})
         >>> reasons(PoolViews(catalog, {}), 0, 1)
-        'titles 78 % alike · quantity differs'
+        'titles 75 % alike · quantity differs'
     """
     return " · ".join([*_titles(pool, one, other), *_branches(pool, one, other), *_hashes(pool, one, other)])
 

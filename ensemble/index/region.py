@@ -105,7 +105,7 @@ def _best(pairs: CachedPairs, score: Floats) -> Flags:
 
 
 def _cliques(decision: Decision, pairs: CachedPairs, component: NDArray[np.int32]) -> Flags:
-    """Return the listings of components in which every pair is a match by every rule and none has too many, bool [n]."""
+    """Return the listings of components in which every rule makes every pair a match, none too many; bool [n]."""
     strong = pairs.score >= np.float64(max(decision.threshold, AverageLink.MIN_THRESHOLD))
     if decision.quantity_veto:
         strong &= ~pairs.conflict
