@@ -1,10 +1,10 @@
-"""What each part of a branch's training is worth: trained again with one thing changed at a time, and judged.
+"""Measures what each part of a branch's training is worth: it is trained again with one change at a time.
 
     python -m branches.ablation image
 
-The labeled listings are dealt out to two halves of whole components. An encoder trained on one half embeds the other,
-and the other way round; so each half is judged by an encoder that saw none of its products, at the threshold that is
-best on the other half. Another seed is another split, and another start of the training.
+The labeled listings are split into two halves of whole components. An encoder trained on each half embeds the other;
+so each half is measured with an encoder that saw none of its products, at the threshold that is best on the other half.
+Another seed is another split and another start of the training.
 """
 
 from __future__ import annotations
@@ -61,11 +61,13 @@ AS_SET = "the settings as they are"
 class Ablation:
     """The variants of one branch on the labeled catalog of a run.
 
+        Ablation(run, settings, registry.get("image")).metrics({"whitening": False}, seed=0)
+
     Args:
-        run: Every training and every judgment is a stage of it, below `<branch>/ablation`: what is done is kept.
-        settings: Of the run; every variant starts from them, and their seed is the first of the seeds.
+        run: The run; every training and every measurement is a stage of it, below `<branch>/ablation`.
+        settings: Settings of the run; every variant starts from them, and their seed is the first of the seeds.
         branch: The branch.
-        redo: Whether to do again what is done.
+        redo: Whether to run finished stages again.
     """
 
     def __init__(self, run: RunFolder, settings: Settings, branch: Branch, *, redo: bool = False) -> None:
@@ -73,7 +75,7 @@ class Ablation:
         self.extras = tuple(stage.name for stage in extra_stages([branch.name], settings))
 
     def metrics(self, changes: Mapping[str, Any], seed: int) -> list[dict[str, float]]:
-        """Judge a variant on both halves of one split.
+        """Return the metrics of a variant on both halves of one split.
 
         Args:
             changes: The settings in which it differs from the branch's.
@@ -99,7 +101,7 @@ class Ablation:
         return halves
 
     def _encoder(self, settings: Settings, extras: Sequence[str], half: int) -> str:
-        """The name of the stage with the encoder that was trained on one of the halves, which is done if need be."""
+        """Return the name of the stage with the encoder trained on one half, after bringing it up to date."""
         for stage in extra_stages([self.branch.name], settings):
             bring_stage_up_to_date(self.run, settings, stage)
         stage = Stage(
@@ -115,7 +117,7 @@ class Ablation:
         return stage.name
 
     def _short(self, settings: Settings, step: Any) -> str:
-        """A short name of the settings that a step and those before it read."""
+        """Return a short digest of the settings that a step and the steps before it read."""
         return digest([settings[self.branch.Config].cache_key(step), settings[ComputeConfig].seed])[:12]
 
 
@@ -127,18 +129,18 @@ def train_on_half(
     catalog = load_catalog(inputs["catalog/train"])
     half_of = parts(catalog, compute.seed)
     rows, others = np.flatnonzero(half_of == half), np.flatnonzero(half_of != half)
-    taught, component = catalog.take(rows), components(catalog)[rows]
-    joined: Mapping[str, Any] = {}
+    training, component = catalog.take(rows), components(catalog)[rows]
+    join_metrics: Mapping[str, Any] = {}
     if extras:
         further = [load_catalog(inputs[name]) for name in extras]
-        taught, component, joined = join(taught, further, [catalog.take(others)])
-    return {**member.train(taught, component, config[member.Config], compute, out), **joined}
+        training, component, join_metrics = join(training, further, [catalog.take(others)])
+    return {**member.train(training, component, config[member.Config], compute, out), **join_metrics}
 
 
 def judge_halves(
     inputs: Inputs, config: StageConfig, out: Path, branch: str, encoders: Sequence[str]
 ) -> Mapping[str, Any]:
-    """Judge two encoders, each on the half that it was not trained on, at the threshold that is best on the other."""
+    """Measure two encoders, each on the half that it was not trained on, at the best threshold of the other half."""
     member, compute = registry.get(branch), config[ComputeConfig]
     catalog = load_catalog(inputs["catalog/train"])
     half_of, labels = parts(catalog, compute.seed), label_numbers(catalog.labels)
@@ -172,6 +174,11 @@ def table(measured: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     Returns:
         A line per variant: means over halves and splits, and the mean difference from the first variant with the
         standard deviation of the differences, half by half.
+
+    Examples:
+        >>> half = {"recall_at_1": 0.5, "map_at_20": 0.5, "row_f1": 0.5}
+        >>> print(table({"as set": [half, half]}).splitlines()[2])
+        | as set | 0.500 | 0.500 | 0.500 |  |
     """
     first = next(iter(measured.values()))
     lines = [
@@ -181,8 +188,8 @@ def table(measured: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     for name, metrics in measured.items():
         means = [f"{np.mean([f[key] for f in metrics]):.3f}" for key in METRICS]
         gains = [f["row_f1"] - of["row_f1"] for f, of in zip(metrics, first, strict=True)]
-        shown = "" if metrics is first else f"{np.mean(gains):+.3f} ± {np.std(gains, ddof=1):.3f}"
-        lines.append(f"| {name} | {' | '.join(means)} | {shown} |")
+        difference = "" if metrics is first else f"{np.mean(gains):+.3f} ± {np.std(gains, ddof=1):.3f}"
+        lines.append(f"| {name} | {' | '.join(means)} | {difference} |")
     return "\n".join(lines)
 
 
@@ -196,11 +203,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def options(parser: Parser) -> None:
         parser.add_argument("--splits", type=int, default=1, metavar="N", help="random splits into halves (default: 1)")
-        parser.add_argument("--only", action="append", metavar="VARIANT", help="of these alone; may be repeated")
+        parser.add_argument(
+            "--only", action="append", metavar="VARIANT", help="variant to train (default: all); may be repeated"
+        )
 
     return Command(
         f"python -m branches.ablation {name}",
-        f"Measure what each part of the {name} branch's training is worth: trained again without it, on two halves.",
+        f"Measure what each part of the {name} branch's training is worth, by training without it on two halves.",
         sections(),
         [name, "data", "compute"],
         lambda run, settings, arguments: ablate(run, settings, registry.get(name), arguments),
@@ -210,16 +219,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def ablate(run: RunFolder, settings: Settings, branch: Branch, arguments: Arguments) -> None:
-    """Judge the variants of a branch that the arguments name, and say how they compare."""
+    """Measure the variants of a branch that the arguments name, and print a table of them.
+
+    ablate(run, settings, registry.get("image"), Arguments(only=["no memory"], splits=1, force=False))
+    """
     config, seed = settings[branch.Config], settings[ComputeConfig].seed
-    chosen = _chosen({**COMMON, **branch.Config.variants}, arguments.only, config)
+    variants = _chosen({**COMMON, **branch.Config.variants}, arguments.only, config)
     if arguments.splits < 1:
         raise MatcherError(f"--splits {arguments.splits}: at least one split is needed")
     update_stages(run, settings, branch_graph(run, settings, [branch.name]), [SPLIT])
     ablation = Ablation(run, settings, branch, redo=arguments.force)
     seeds = [seed + number for number in range(arguments.splits)]
     measured: dict[str, list[dict[str, float]]] = {}
-    for variant, changes in {AS_SET: {}, **chosen}.items():
+    for variant, changes in {AS_SET: {}, **variants}.items():
         run.say(f"\n{variant}" + "".join(f", {key} = {value}" for key, value in changes.items()))
         measured[variant] = [metrics for seed in seeds for metrics in ablation.metrics(changes, seed)]
     sizes = sorted({int(metrics["pool_size"]) for metrics in measured[AS_SET]})
@@ -229,10 +241,10 @@ def ablate(run: RunFolder, settings: Settings, branch: Branch, arguments: Argume
 
 
 def _chosen(variants: Variants, only: Iterable[str] | None, config: BranchConfig) -> Variants:
-    """The variants that were asked for, without those that change nothing, such as leaving out data that is not there.
+    """Return the named variants without those that change nothing, such as "no extra data" if there is none.
 
     Raises:
-        MatcherError: There is none of that name.
+        MatcherError: There is no variant of a name.
     """
     unknown = [name for name in only or () if name not in variants]
     if unknown:

@@ -1,10 +1,10 @@
-"""How fast a trained branch embeds and trains, beside its network alone on inputs that are ready.
+"""Measures how fast a branch embeds and trains, compared with its network alone on prepared inputs.
 
     python -m branches.benchmark image
 
-The real functions run once with their calls recorded; then the loops and the bare calls take turns. The machine should
-be idle otherwise: a loop has more threads than the bare calls, so among other work on the processor it gets a larger
-share of it, and the ratio flatters.
+The real functions run once while their calls are recorded; then the loops and the bare calls take turns. The machine
+should be idle otherwise: a loop has more threads than the bare calls, so with other work on the processor it gets a
+larger share, and the ratio is too good.
 """
 
 from __future__ import annotations
@@ -43,13 +43,21 @@ Calls = list[partial[Any]]
 
 @contextmanager
 def recorded(owner: object, name: str) -> Iterator[Calls]:
-    """Collect the calls of `owner`'s function `name`, each such that it can be made again."""
+    """Collect the calls of `owner`'s function `name`, each as a function that repeats it.
+
+    Examples:
+        >>> import math
+        >>> with recorded(math, "sqrt") as calls:
+        ...     root = math.sqrt(4)
+        >>> calls[0]()
+        2.0
+    """
     original = getattr(owner, name)
     calls: Calls = []
 
-    def call(*given: Any, **named: Any) -> Any:
-        calls.append(partial(original, *given, **named))
-        return original(*given, **named)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        calls.append(partial(original, *args, **kwargs))
+        return original(*args, **kwargs)
 
     setattr(owner, name, call)
     try:
@@ -59,18 +67,28 @@ def recorded(owner: object, name: str) -> Iterator[Calls]:
 
 
 def fastest_s(works: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Seconds that each work takes at best, all of them taking turns."""
-    taken: dict[str, list[float]] = {name: [] for name in works}
+    """Return the least seconds that each work takes, in rounds in which they take turns.
+
+    Examples:
+        >>> list(fastest_s({"sum": lambda: sum(range(9))}, repeats=2))
+        ['sum']
+    """
+    seconds_of: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeats):
         for name, work in works.items():
-            began = time.perf_counter()
+            start = time.perf_counter()
             work()
-            taken[name].append(time.perf_counter() - began)
-    return {name: min(seconds) for name, seconds in taken.items()}
+            seconds_of[name].append(time.perf_counter() - start)
+    return {name: min(seconds) for name, seconds in seconds_of.items()}
 
 
 def some_products(components: NDArray[np.int32], listings: int, seed: int) -> NDArray[np.int64]:
-    """Rows of about so many listings, whole components in random order but for the last, rising."""
+    """Return the rows of about so many listings in rising order: whole components, drawn at random, the last cut.
+
+    Examples:
+        >>> len(some_products(np.array([0, 0, 1, 2], np.int32), listings=3, seed=0))
+        3
+    """
     order = np.random.default_rng(seed).permutation(int(components.max(initial=0)) + 1)
     return np.sort(np.argsort(order[components], kind="stable")[:listings])
 
@@ -83,7 +101,9 @@ def measure(
     compute: ComputeConfig,
     repeats: int,
 ) -> dict[str, float]:
-    """Listings a second of a branch's two loops and of the network alone.
+    """Return the listings per second of a branch's two loops and of the network alone.
+
+        measure(catalog, components, registry.get("image"), config, compute, repeats=3)["embed"]
 
     Args:
         catalog: Listings to train on and to embed.
@@ -91,7 +111,7 @@ def measure(
         branch: A branch that learns.
         config: Its settings; each round trains one epoch.
         compute: Device, threads, seed.
-        repeats: Rounds; the fastest counts.
+        repeats: Number of rounds; the fastest counts.
 
     Returns:
         `embed` (reading, preparing, forward pass, results), `forward` (the same batches, ready), `train` and `step`.
@@ -143,12 +163,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0 if name in ("-h", "--help") else 2
 
     def options(parser: Parser) -> None:
-        parser.add_argument("--listings", type=int, default=320, help="of the catalog (default: 320)")
-        parser.add_argument("--repeats", type=int, default=3, help="rounds, the fastest counts (default: 3)")
+        parser.add_argument(
+            "--listings", type=int, default=320, help="number of listings of the catalog (default: 320)"
+        )
+        parser.add_argument("--repeats", type=int, default=3, help="number of rounds; the fastest counts (default: 3)")
 
     return Command(
         f"python -m branches.benchmark {name}",
-        f"Time the {name} branch's embedding and training beside its network alone; writes no stage of the branch.",
+        f"Time the {name} branch's embedding and training, and its network alone; writes no stage of the branch.",
         sections(),
         [name, "data", "compute"],
         lambda run, settings, arguments: benchmark(run, settings, registry.get(name), arguments),
@@ -158,7 +180,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def benchmark(run: RunFolder, settings: Settings, branch: Branch, arguments: Arguments) -> None:
-    """Time a branch on some listings of a run's catalog, and say how fast it is."""
+    """Time a branch on some listings of a run's catalog, and print its speed.
+
+    benchmark(run, settings, registry.get("image"), Arguments(listings=320, repeats=3))
+    """
     if min(arguments.listings, arguments.repeats) < 1:
         raise MatcherError("--listings and --repeats must be at least 1")
     update_stages(run, settings, branch_graph(run, settings, [branch.name]), [SPLIT])

@@ -31,17 +31,25 @@ from shared.pipeline.stage import Graph
 
 
 def sections() -> dict[str, type[ConfigSection]]:
-    """Return the sections of the settings that the commands of a branch know: all but the ensemble's."""
-    before: dict[str, type[ConfigSection]] = {"data": DataConfig, "demo": DemoConfig, "split": SplitConfig}
-    return {**before, **registry.sections(), "compute": ComputeConfig}
+    """Return the sections of the settings that the commands of a branch have: all but those of the ensemble.
+
+    Examples:
+        >>> list(sections())[:3]
+        ['data', 'demo', 'split']
+    """
+    first: dict[str, type[ConfigSection]] = {"data": DataConfig, "demo": DemoConfig, "split": SplitConfig}
+    return {**first, **registry.sections(), "compute": ComputeConfig}
 
 
 def branch_graph(run: RunFolder, settings: Settings, names: Iterable[str]) -> Graph:
-    """Return the stages of a run from the user's data to the candidates of some branches."""
-    sources, chosen = sources_of(run, settings), list(names)
-    before = [*catalog_stages(run, settings, sources), *extra_stages(chosen, settings)]
-    of_branches = (branch_stages(name, settings, has_test=sources.test is not None) for name in chosen)
-    return Graph([*before, *(stage for stages in of_branches for stage in stages)])
+    """Return the stages of a run from the user's data to the candidates of some branches.
+
+    branch_graph(run, settings, ["tfidf", "phash"]).below(["tfidf/candidates"])
+    """
+    sources, branches = sources_of(run, settings), list(names)
+    earlier_stages = [*catalog_stages(run, settings, sources), *extra_stages(branches, settings)]
+    of_branches = (branch_stages(name, settings, has_test=sources.test is not None) for name in branches)
+    return Graph([*earlier_stages, *(stage for stages in of_branches for stage in stages)])
 
 
 def main_train(name: str) -> int:
@@ -51,7 +59,7 @@ def main_train(name: str) -> int:
         graph = branch_graph(run, settings, [name])
         encoders = graph.below([f"{name}/encoder"])
         update_stages(run, settings, graph, encoders, redo=encoders if arguments.force else ())
-        run.say(f"\n{name} is trained; ./run_all.sh --run {run.folder} does again what depends on it")
+        run.say(f"\n{name} is trained; ./run_all.sh --run {run.folder} brings the later stages up to date")
 
     def follow(run: RunFolder, settings: Settings) -> None:
         for stage in processes.assignments():
@@ -113,4 +121,4 @@ def embed_new(run: RunFolder, settings: Settings, name: str, out: Path) -> None:
     with updated_folder(out) as folder:
         embeddings.save(folder / "embeddings.safetensors")
         pq.write_table(pa.table({"posting_id": pa.array(catalog.ids, pa.string())}), folder / "ids.parquet")
-    run.say(f"{len(embeddings):,} listings, {int(embeddings.present.sum()):,} with evidence, embedded to {out}")
+    run.say(f"{len(embeddings):,} listings embedded, {int(embeddings.present.sum()):,} with evidence; written to {out}")

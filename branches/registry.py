@@ -1,7 +1,7 @@
-"""Finds the branches by their folders: the one place that knows modules by name.
+"""Finds the branches by their folders; only this module imports modules by name.
 
 A folder `branches/<name>/` is a branch when it has a `config.py` with a class `Config` (a `BranchConfig`). Its
-`embed.py` has a function `fit`, and where it learns, its `train.py` a function `train`; `base.py` says what they do.
+`embed.py` has a function `fit`, and where it learns, its `train.py` a function `train`; `base.py` describes them.
 """
 
 from __future__ import annotations
@@ -30,9 +30,13 @@ class FolderBranch:
     """A branch whose parts are imported from its folder when they are needed; see `base.Branch`.
 
     Args:
-        name: The folder.
+        name: The name of the folder.
         Config: The class of its settings.
         learns: Whether it has an encoder to train.
+
+    Examples:
+        >>> get("image").learns, get("image").Config.__name__
+        (True, 'Config')
     """
 
     name: str
@@ -61,13 +65,23 @@ class FolderBranch:
 
 
 def module_of(name: str, part: str) -> str:
-    """Return the name of a module of a branch, such as `branches.image.train`."""
+    """Return the name of a module of a branch.
+
+    Examples:
+        >>> module_of("image", "train")
+        'branches.image.train'
+    """
     return f"branches.{name}.{part}"
 
 
 @cache
 def names() -> tuple[str, ...]:
-    """Return the names of all branches, in alphabetical order."""
+    """Return the names of all branches, in alphabetical order.
+
+    Examples:
+        >>> "tfidf" in names()
+        True
+    """
     return tuple(sorted(path.parent.name for folder in branches.__path__ for path in Path(folder).glob("*/config.py")))
 
 
@@ -76,7 +90,7 @@ def get(name: str) -> Branch:
     """Return a branch.
 
     Raises:
-        MatcherError: There is none of that name.
+        MatcherError: There is no branch of that name.
 
     Examples:
         >>> get("tfidf").learns
@@ -89,5 +103,10 @@ def get(name: str) -> Branch:
 
 
 def sections() -> dict[str, type[ConfigSection]]:
-    """Return the section of the settings of every branch, by name."""
+    """Return the section of the settings of every branch, by name.
+
+    Examples:
+        >>> sections()["tfidf"] is get("tfidf").Config
+        True
+    """
     return {name: get(name).Config for name in names()}

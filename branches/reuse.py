@@ -1,4 +1,4 @@
-"""Nothing is embedded twice by the same encoder: listings that another pool holds as well are taken over."""
+"""Reuses embeddings, so that no listing is embedded twice by the same encoder for different pools."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ EVIDENCE = ("posting_id", "title", "phash", "image_sha")  # what a branch may em
 
 
 def embed_reusing(embedder: Embedder, listings: Catalog, embedded: Sequence[tuple[Catalog, Embeddings]]) -> Embeddings:
-    """Embed listings; take over the rows of those that were embedded before.
+    """Embed listings; copy the rows of those that are embedded already.
+
+        embed_reusing(embedder, catalog, [(holdout, holdout_embeddings)])
 
     Args:
-        embedder: Of a branch that learns, if anything is to be taken over: a row depends on its listing alone.
+        embedder: If there are rows to copy, of a branch that learns: a row then depends on its listing alone.
         listings: n listings.
         embedded: Listings that the same encoder has embedded, with dense embeddings.
 
     Returns:
-        Embeddings of the n listings, the same to the bit as if all had been embedded now.
+        Embeddings of the n listings, bit for bit the same as if all were embedded now.
     """
     earlier: dict[tuple[Any, ...], Any] = {}
     for catalog, embeddings in embedded:

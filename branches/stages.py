@@ -37,22 +37,42 @@ from shared.schema import Candidates, Catalog, Embeddings
 
 
 def encoder_stage_name(branch: str, encoder: str) -> str:
-    """Return the name of the stage that trains an encoder (`fold0`, …, or `all`) of a branch."""
+    """Return the name of the stage that trains an encoder (`fold0`, …, or `all`) of a branch.
+
+    Examples:
+        >>> encoder_stage_name("image", "fold0")
+        'image/encoder/fold0'
+    """
     return f"{branch}/encoder/{encoder}"
 
 
 def embeddings_stage_name(branch: str, pool: Pool) -> str:
-    """Return the name of the stage that embeds a pool by a branch."""
+    """Return the name of the stage that embeds a pool by a branch.
+
+    Examples:
+        >>> embeddings_stage_name("image", HOLDOUT_POOL)
+        'image/embeddings/holdout'
+    """
     return f"{branch}/embeddings/{pool.name}"
 
 
 def candidates_stage_name(branch: str, pool: Pool) -> str:
-    """Return the name of the stage that proposes pairs of a pool by a branch."""
+    """Return the name of the stage that proposes pairs of a pool by a branch.
+
+    Examples:
+        >>> candidates_stage_name("image", HOLDOUT_POOL)
+        'image/candidates/holdout'
+    """
     return f"{branch}/candidates/{pool.name}"
 
 
 def new_catalog_encoders(names: Sequence[str]) -> list[str]:
-    """Return the stages with the encoders that new catalogs are embedded with, for some branches."""
+    """Return the stages with the encoders that new catalogs are embedded with, for some branches.
+
+    Examples:
+        >>> new_catalog_encoders(["image", "tfidf"])
+        ['image/encoder/all']
+    """
     return [encoder_stage_name(name, ALL) for name in names if registry.get(name).learns]
 
 
@@ -69,31 +89,33 @@ def load_candidates(folder: Path) -> Candidates:
 def branch_stages(name: str, settings: Settings, *, has_test: bool) -> list[Stage]:
     """Return all stages of a branch for every pool of a run.
 
+        branch_stages("image", settings, has_test=False)
+
     Args:
-        name: Of the branch.
-        settings: Of the run.
+        name: The branch.
+        settings: Settings of the run.
         has_test: Whether the run matches a catalog of its own, other than the labeled one.
 
     Raises:
-        MatcherError: There is no such branch, or further data that it is to learn from is not there.
+        MatcherError: There is no such branch, or extra data that it is to learn from is missing.
     """
     branch, folds = registry.get(name), settings[SplitConfig].folds
     stages: list[Stage] = []
     if branch.learns:
         config = settings[branch.Config]
         for extra in extras_of(config):
-            layout_of(extra.path)  # that it is there is seen before hours go into another training
+            layout_of(extra.path)  # raises an error before hours of another training if the data is missing
         encoders = [*(pool.encoder for pool in fold_pools(folds)), ALL]
         stages += [_encoder_stage(branch, config, encoder, has_test=has_test) for encoder in encoders]
     stages += [_embeddings_stage(branch, pool, has_test=has_test) for pool in all_pools(folds)]
     return [*stages, *(candidates_stage(branch, pool) for pool in all_pools(folds))]
 
 
-# --- further data to learn from --------------------------------------------------------------------------------------
+# --- extra data to learn from ----------------------------------------------------------------------------------------
 
 
 def extra_stages(names: Sequence[str], settings: Settings) -> list[Stage]:
-    """Return the stages that read what some branches learn from beside the catalog, each data set once."""
+    """Return the stages that read the extra data that some branches learn from, each data set once."""
     extras = [extra for name in names for extra in extras_of(settings[registry.get(name).Config])]
     return [_extra_stage(extra, settings[ComputeConfig]) for extra in dict.fromkeys(extras)]
 
@@ -114,7 +136,7 @@ def _extra_sources(path: Path, compute: ComputeConfig) -> Mapping[str, str]:
 
 
 def read_extra_data(inputs: Inputs, config: StageConfig, out: Path, path: str, name: str) -> Mapping[str, Any]:
-    """Read further data to learn from into a catalog of its own."""
+    """Read extra data to learn from into a catalog of its own."""
     catalog, reading = read_extra(Path(path), name, config[ComputeConfig])
     save_catalog(catalog, out)
     return {
@@ -151,7 +173,7 @@ def _encoder_stage(branch: Branch, config: BranchConfig, encoder: str, *, has_te
 
 
 def _weights(config: ConfigSection) -> Mapping[str, str]:
-    """Digests of the files in folders that settings name, such as pretrained weights: setting → digest."""
+    """Return digests of the files in folders that settings name, such as pretrained weights: setting → digest."""
     folders = {key: Path(value) for key, value in config if isinstance(value, str) and value and Path(value).is_dir()}
     return {
         key: digest({str(path.relative_to(folder)): file_digest(path) for path in folder.rglob("*") if path.is_file()})
@@ -168,17 +190,17 @@ def train_encoder(
     extras: Sequence[str],
     unseen: Sequence[str],
 ) -> Mapping[str, Any]:
-    """Train an encoder on the listings that it may see, and on further data that holds nothing it is measured on."""
+    """Train an encoder on the listings that it may see, and on extra data without listings that it is measured on."""
     member, split = registry.get(branch), load_split(inputs["split"])
-    labeled, rows = load_catalog(inputs["catalog/train"]), training_rows(split, encoder)
-    catalog, component = labeled.take(rows), split.component[rows]
-    joined: Mapping[str, Any] = {}
+    all_labeled, rows = load_catalog(inputs["catalog/train"]), training_rows(split, encoder)
+    catalog, component = all_labeled.take(rows), split.component[rows]
+    join_metrics: Mapping[str, Any] = {}
     if extras:
-        rest = labeled.take(np.setdiff1d(np.arange(len(labeled)), rows))
+        rest = all_labeled.take(np.setdiff1d(np.arange(len(all_labeled)), rows))
         hidden = [rest, *(load_catalog(inputs[name]) for name in unseen)]
-        catalog, component, joined = join(catalog, [load_catalog(inputs[name]) for name in extras], hidden)
+        catalog, component, join_metrics = join(catalog, [load_catalog(inputs[name]) for name in extras], hidden)
     metrics = member.train(catalog, component, config[member.Config], config[ComputeConfig], out)
-    return {**metrics, **joined}
+    return {**metrics, **join_metrics}
 
 
 # --- embeddings and candidates ---------------------------------------------------------------------------------------
@@ -187,15 +209,15 @@ def train_encoder(
 def _embeddings_stage(branch: Branch, pool: Pool, *, has_test: bool) -> Stage:
     encoder = encoder_stage_name(branch.name, pool.encoder) if branch.learns else None
     reused = HOLDOUT_POOL if branch.learns and pool == CATALOG_POOL and not has_test else None
-    before = () if reused is None else (reused.stage, embeddings_stage_name(branch.name, reused))
+    reused_stages = () if reused is None else (reused.stage, embeddings_stage_name(branch.name, reused))
     return Stage(
         embeddings_stage_name(branch.name, pool),
         embed_pool,
         code=(registry.module_of(branch.name, "embed"), "branches.reuse"),
-        reads=(pool.stage, *([encoder] if encoder else []), *before),
+        reads=(pool.stage, *([encoder] if encoder else []), *reused_stages),
         settings=(branch.Config,),
         step="embed",
-        parameters={"branch": branch.name, "pool": pool.stage, "encoder": encoder, "reused": list(before)},
+        parameters={"branch": branch.name, "pool": pool.stage, "encoder": encoder, "reused": list(reused_stages)},
     )
 
 
@@ -208,7 +230,7 @@ def embed_pool(
     encoder: str | None,
     reused: Sequence[str],
 ) -> Mapping[str, Any]:
-    """Embed the listings of a pool; those that the same encoder has embedded for another pool are taken over."""
+    """Embed the listings of a pool; embeddings that the same encoder has made for another pool are copied."""
     member, listings = registry.get(branch), load_catalog(inputs[pool])
     folder = None if encoder is None else inputs[encoder]
     embedder = member.fit(listings, folder, config[member.Config], config[ComputeConfig])
@@ -242,5 +264,8 @@ def propose_pairs(inputs: Inputs, config: StageConfig, out: Path, branch: str, e
 def embed_catalog(
     branch: Branch, listings: Catalog, encoder: Path | None, config: BranchConfig, compute: ComputeConfig
 ) -> Embeddings:
-    """Embed listings as a pool of their own."""
+    """Embed listings as a pool of their own.
+
+    embed_catalog(registry.get("image"), listings, Path("runs/default/image/encoder/all"), config, compute)
+    """
     return branch.fit(listings, encoder, config, compute).transform(listings)

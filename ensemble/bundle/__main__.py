@@ -14,7 +14,7 @@ def main() -> int:
 
     def options(parser: Parser) -> None:
         parser.add_argument("--out", type=Path, required=True, help="folder to write the bundle to")
-        what = "train encoders and scorer on all labeled listings first, with the holdout; the metrics stay those of the run"
+        what = "first train encoders and scorer on all labeled listings; the metrics stay those of the run"
         parser.add_argument("--refit", action="store_true", help=what)
 
     def body(run: RunFolder, settings: Settings, arguments: Arguments) -> None:

@@ -1,4 +1,4 @@
-"""The common part of all commands: `--run`, `--data`, `--config`, `--section.key=value`, `--help`, errors and exit codes."""
+"""The options of all commands (`--run`, `--data`, `--config`, `--section.key=value`), errors and exit codes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A digest of the code that a stage's result depends on: some modules, and all they import of this project.
 
-What only people read is left out: comments, docstrings, the `description` of settings, what `print` and `say` get,
-and what functions called `in_words` do. So rewording a help text or a progress line does no stage again.
+Text for people does not count: comments, docstrings, the `description` of settings, arguments of `print` and `say`, and
+functions with the name `in_words`. So a change in a help text or a progress line makes no stage run again.
 """
 
 from __future__ import annotations
@@ -27,14 +27,23 @@ def code_digest(modules: Iterable[str], work: Callable[..., Any] | None = None) 
 
     Args:
         modules: Names of modules, such as `ensemble.scorer.training`.
-        work: A function whose own source counts as well, though not what its module imports.
+        work: A function whose own source counts as well, but not the imports of its module.
+
+    Examples:
+        >>> len(code_digest(["shared.titles"]))
+        64
     """
     sources = {name: _module(name)[0] for name in closure(modules)}
     return digest([sources, None if work is None else _function(work)])
 
 
 def closure(modules: Iterable[str]) -> set[str]:
-    """Return the names of modules and of all they import of this project, however deep."""
+    """Return the names of modules and of all modules of this project that they import, directly or not.
+
+    Examples:
+        >>> closure(["shared.errors"])
+        {'shared.errors'}
+    """
     seen: set[str] = set()
     queue = list(modules)
     while queue:
@@ -47,7 +56,7 @@ def closure(modules: Iterable[str]) -> set[str]:
 
 @cache
 def _module(name: str) -> tuple[str, tuple[str, ...]]:
-    """A module's digest and what it imports of this project."""
+    """Return a module's digest and the names that it imports from this project."""
     path = _path(name)
     assert path is not None
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -62,7 +71,7 @@ def _function(work: Callable[..., Any]) -> str:
 
 @cache
 def _path(module: str) -> Path | None:
-    """The file of a module of this project; None for what is no module (a class, say, or another project)."""
+    """Return the file of a module of this project; None if the name is no module of it, but for example a class."""
     top, *rest = module.split(".")
     if top not in PROJECT:
         return None
@@ -90,7 +99,7 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 
 
 def _canonical(tree: ast.Module) -> str:
-    """The code as text in one form, without what only people read."""
+    """Return the code as text in one form, without text for people."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_text(body[0]):

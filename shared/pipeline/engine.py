@@ -1,7 +1,7 @@
-"""Brings stages up to date: does what is new or stale, skips the rest, and goes on where a killed run stopped.
+"""Brings stages up to date: runs those that are new or stale, skips the rest, and continues a killed run.
 
 A stage works in `<name>.work`, its manifest is written there last, and the folder takes the name `<name>`. Its key is
-made of all that it declares (`stage.py`); while the key stands and the files are as they were written, it is skipped.
+made of all that it declares (`stage.py`); while the key and the files are unchanged, it is skipped.
 """
 
 from __future__ import annotations
@@ -36,18 +36,20 @@ def bring_up_to_date(
     redo: Collection[str] = (),
     done: Callable[[str], object] = lambda stage: None,
 ) -> None:
-    """Do all that some stages need, and the stages themselves; skip with a word what stands.
+    """Run some stages and all that they read; skip those that are up to date, with a progress line for each.
+
+        bring_up_to_date(run, settings, graph, ["ensemble/scorer"])
 
     Args:
         run: The run folder; held by this process.
         settings: Of the run.
         graph: The stages.
-        targets: Names of the stages that are wanted.
-        redo: Names of stages that are done even if nothing changed.
-        done: Is told the name of each stage that is up to date.
+        targets: Names of the stages to bring up to date.
+        redo: Names of stages to run again even if nothing changed.
+        done: Called with the name of each stage once it is up to date.
 
     Raises:
-        MatcherError: A stage refuses its input; what was finished before is intact.
+        MatcherError: A stage refuses its input; finished stages are intact.
     """
     for stage in graph.up_to(targets):
         bring_stage_up_to_date(run, settings, stage, redo=stage.name in redo)
@@ -55,7 +57,7 @@ def bring_up_to_date(
 
 
 def bring_stage_up_to_date(run: RunFolder, settings: Settings, stage: Stage, *, redo: bool = False) -> Path:
-    """Do or skip one stage, whose inputs are there; return its folder."""
+    """Run or skip one stage, whose inputs are there, and return its folder."""
     final, key = run.folder / stage.name, stage_key(run, settings, stage)
     _require_folders(final)
     _finish_killed(final)
@@ -80,7 +82,7 @@ def bring_stage_up_to_date(run: RunFolder, settings: Settings, stage: Stage, *, 
 
 
 def do_work(run: RunFolder, settings: Settings, stage: Stage, out: Path) -> Mapping[str, Any]:
-    """Do the work of a stage into a folder and return its metrics; under `torchrun`, call the other processes."""
+    """Run the work of a stage with an output folder and return its metrics; under `torchrun`, with all processes."""
     if stage.distributed and processes.rank() == 0:
         processes.assign(stage.name)
     return stage.work(Inputs(run, stage), StageConfig(settings, stage), out, **stage.parameters)
@@ -88,6 +90,8 @@ def do_work(run: RunFolder, settings: Settings, stage: Stage, out: Path) -> Mapp
 
 def stage_key(run: RunFolder, settings: Settings, stage: Stage) -> dict[str, Any]:
     """Return all that a stage's result depends on, JSON-able.
+
+        digest(stage_key(run, settings, stage))
 
     Raises:
         ArtifactError: A stage that it reads is not finished, or damaged.
@@ -122,10 +126,10 @@ def _beside(final: Path, ending: str) -> Path:
 
 
 def _require_folders(final: Path) -> None:
-    """Refuse a link or a file in place of a stage's folder, so that nothing outside of the run is written or removed.
+    """Raise an error if a link or a file is in the place of a stage's folder, so that only the run itself is changed.
 
     Raises:
-        MatcherError: There is one.
+        MatcherError: There is a link or a file.
     """
     for path in (final, _beside(final, WORK), _beside(final, OLD)):
         if path.is_symlink() or path.is_file():
@@ -134,7 +138,7 @@ def _require_folders(final: Path) -> None:
 
 
 def _finish_killed(final: Path) -> None:
-    """End the renaming that a killed process began."""
+    """Finish the renaming that a killed process began."""
     work, old = _beside(final, WORK), _beside(final, OLD)
     if (work / MANIFEST).exists():  # killed between its manifest and its renaming
         _promote(work, final)
@@ -143,7 +147,7 @@ def _finish_killed(final: Path) -> None:
 
 
 def _work_folder(final: Path, key: Mapping[str, Any]) -> Path:
-    """The folder to work in; of a killed run with the same key its checkpoint and log are kept."""
+    """Return the folder to work in; it keeps the checkpoint and log of a killed run with the same key."""
     work = _beside(final, WORK)
     marker = work / "key"
     if marker.exists() and marker.read_text(encoding="utf-8") == digest(key):
@@ -179,8 +183,8 @@ def _promote(work: Path, final: Path) -> None:
 
 
 def _shown(metrics: Mapping[str, Any]) -> str:
-    shown = {name.replace("_", " "): value for name, value in metrics.items() if value is not None}
-    return " · ".join(f"{name} {_in_words(value)}" for name, value in shown.items())
+    values = {name.replace("_", " "): value for name, value in metrics.items() if value is not None}
+    return " · ".join(f"{name} {_in_words(value)}" for name, value in values.items())
 
 
 def _in_words(value: Any) -> str:

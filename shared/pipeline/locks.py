@@ -1,4 +1,4 @@
-"""One process at a time: a lock on a folder that the system lets go of when its holder ends, however it ends."""
+"""A lock on a folder, for one process at a time; the system releases it when the process ends for any reason."""
 
 from __future__ import annotations
 
@@ -14,15 +14,21 @@ from filelock import FileLock, Timeout
 
 from shared.errors import MatcherError
 
-LOCK, HOLDER = ".lock", ".lock.holder"  # the second says who holds the first
+LOCK, HOLDER = ".lock", ".lock.holder"  # the second names the process that holds the first
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder; it is made where it is missing, and removed again where nothing came to stand in it.
+    """Lock a folder; a missing one is made, and removed at the end if nothing was written into it.
 
     Raises:
-        MatcherError: Another process holds it, or it cannot be written.
+        MatcherError: Another process holds the lock, or the folder cannot be written.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder, locked(Path(folder)):
+        ...     (Path(folder) / HOLDER).exists()
+        True
     """
     new = not folder.exists()
     try:

@@ -2,7 +2,7 @@
 
 Fold k's pool is embedded by encoders that never saw fold k; its pairs train the scorer and tune the decision. The
 holdout, and the catalog to be matched, are embedded by encoders trained on all folds. The listings of each pool are
-written down once, as the stage `pools/<name>` (`catalog_stages.py`); every later stage reads them there.
+written once, as the stage `pools/<name>` (`catalog_stages.py`); every later stage reads them there.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ ALL = "all"  # the encoder trained on all folds
 class Pool:
     """A pool's name, and the encoder that embeds it.
 
+    Args:
+        name: The name of the pool.
+        encoder: The encoder: that of a fold, or `all`.
+
     Examples:
         >>> fold_pool(0).stage
         'pools/fold0'
@@ -33,7 +37,7 @@ class Pool:
 
     @property
     def stage(self) -> str:
-        """The stage that writes down its listings."""
+        """Return the name of the stage that writes its listings."""
         return f"pools/{self.name}"
 
 
@@ -43,16 +47,26 @@ def fold_pool(fold: int) -> Pool:
 
 
 def fold_pools(folds: int) -> list[Pool]:
-    """Return the pools that train the scorer and tune the decision."""
+    """Return the pools that train the scorer and tune the decision.
+
+    Examples:
+        >>> [pool.name for pool in fold_pools(2)]
+        ['fold0', 'fold1']
+    """
     return [fold_pool(fold) for fold in range(folds)]
 
 
 HOLDOUT_POOL = Pool("holdout", ALL)
-CATALOG_POOL = Pool("catalog", ALL)  # what the run is to match: test.csv where there is one, else all listings
+CATALOG_POOL = Pool("catalog", ALL)  # the listings that the run matches: test.csv if there is one, else all
 
 
 def all_pools(folds: int) -> list[Pool]:
-    """Return every pool of a run, in the order in which they are worked on."""
+    """Return every pool of a run, in the order in which they are worked on.
+
+    Examples:
+        >>> [pool.name for pool in all_pools(1)]
+        ['fold0', 'holdout', 'catalog']
+    """
     return [*fold_pools(folds), HOLDOUT_POOL, CATALOG_POOL]
 
 
@@ -72,8 +86,15 @@ def load_split(folder: Path) -> Split:
 
 
 def training_rows(split: Split, encoder: str) -> NDArray[np.int64]:
-    """Return the rows of the labeled catalog that an encoder (`fold0`, …, or `all`) may be trained on, rising."""
-    wanted = split.fold != HOLDOUT
+    """Return the rows of the labeled catalog that an encoder (`fold0`, …, or `all`) may be trained on, rising.
+
+    Examples:
+        >>> ids, components = np.array(["a", "b", "c"], dtype=object), np.array([0, 1, 2], np.int32)
+        >>> split = Split(ids, components, np.array([0, 1, HOLDOUT], np.int8))
+        >>> training_rows(split, "fold0").tolist(), training_rows(split, "all").tolist()
+        ([1], [0, 1])
+    """
+    mask = split.fold != HOLDOUT
     if encoder != ALL:
-        wanted &= split.fold != int(encoder.removeprefix("fold"))
-    return np.flatnonzero(wanted)
+        mask &= split.fold != int(encoder.removeprefix("fold"))
+    return np.flatnonzero(mask)

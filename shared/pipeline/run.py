@@ -1,9 +1,9 @@
-"""The run folder: where finished stages, the remembered settings and the lock of a run are.
+"""The run folder, with the finished stages, the settings and the lock of a run.
 
-    runs/mine/settings.json             the settings that were given
-    runs/mine/<stage>/manifest.json     what a finished stage wrote, from what, by which code, at what cost
+    runs/mine/settings.json             the settings that the user set
+    runs/mine/<stage>/manifest.json     outputs, inputs, code and cost of a finished stage
 
-`engine.py` does the stages; this module only knows what is there.
+`engine.py` runs the stages; this module only reads what is there.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ from shared.pipeline.locks import locked
 
 MANIFEST = "manifest.json"
 SETTINGS = "settings.json"
-WORK, OLD = ".work", ".old"  # endings of a stage's folder while it is done, and of the one that it replaces
-ABLATION, REFIT = "ablation", "refit"  # folders whose stages measure the run, or go on from it, and are no part of it
+WORK, OLD = ".work", ".old"  # endings of a stage's folder while it runs, and of the folder that it replaces
+ABLATION, REFIT = "ablation", "refit"  # folders of stages that use the run and are no part of it
 BASE = "base/"  # see `OverlayRun`
 _REQUIRED = {"stage", "outputs", "metrics", "key", "ended"}
 
 
 class ArtifactStore(Protocol):
-    """What holds finished stages: a run folder or a bundle."""
+    """A store of finished stages: a run folder or a bundle.
+
+    store.open("ensemble/scorer") / "first.txt"
+    """
 
     folder: Path
 
@@ -52,7 +55,14 @@ class RunFolder:
 
     Args:
         folder: Where it is; made when something is first written.
-        say: Takes one line of progress.
+        say: Called with each line of progress.
+
+    Examples:
+        >>> run = RunFolder(Path("runs/mine"))
+        >>> run.line("split", "3 folds", seconds=1.25)
+        split                          3 folds · 1.2 s
+        >>> run.manifest("split") is None
+        True
     """
 
     def __init__(self, folder: Path, *, say: Callable[[str], None] = print) -> None:
@@ -86,7 +96,7 @@ class RunFolder:
         return digest(self.files(stage))
 
     def manifest(self, stage: str) -> dict[str, Any] | None:
-        """Return what a finished stage says of itself; None when it has not run or its manifest cannot be read."""
+        """Return the manifest of a finished stage; None if the stage has not run or its manifest cannot be read."""
         try:
             manifest = read_json(self.folder / stage / MANIFEST)
         except ArtifactError:
@@ -95,63 +105,68 @@ class RunFolder:
         return manifest if sound else None
 
     def manifests(self) -> list[dict[str, Any]]:
-        """Return the manifests of all finished stages by when they ended; those of an ablation or a refit not."""
+        """Return the manifests of all finished stages by their end, without those of an ablation or a refit."""
         names = [path.parent.relative_to(self.folder) for path in self.folder.rglob(MANIFEST)]
-        own = [name for name in names if not {ABLATION, REFIT} & set(name.parts)]
-        manifests = [self.manifest(name.as_posix()) for name in own if not name.name.endswith((WORK, OLD))]
+        of_run = [name for name in names if not {ABLATION, REFIT} & set(name.parts)]
+        manifests = [self.manifest(name.as_posix()) for name in of_run if not name.name.endswith((WORK, OLD))]
         return sorted((manifest for manifest in manifests if manifest), key=lambda manifest: manifest["ended"])
 
     def is_sound(self, stage: str) -> bool:
-        """Return whether a finished stage's files are as they were written; say so where they are not."""
+        """Return whether a finished stage's files are as they were written, with a progress line if they are not."""
         manifest = self.manifest(stage)
         fault = None
         if manifest is not None and stage not in self._checked:
             fault = damage(self.folder / stage, manifest["outputs"])
         if fault:
-            self.line(stage, f"{fault}; doing it again")
+            self.line(stage, f"{fault}; the stage runs again")
         return manifest is not None and fault is None
 
     def mark_checked(self, stage: str) -> None:
-        """Note that a stage's files are as they were written, so that they are not read again for that."""
+        """Remember that a stage's files are as they were written, so that they are not checked again."""
         self._checked.add(stage)
 
     def remember(self, values: Mapping[str, Any]) -> None:
-        """Keep the settings that were given, so that later commands on this run folder act on the same."""
+        """Write the settings into the run folder, so that later commands on it use the same."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / SETTINGS, values)
 
     def locked(self) -> AbstractContextManager[None]:
-        """Hold the run folder; see `locks.locked`."""
+        """Lock the run folder; see `locks.locked`."""
         return locked(self.folder)
 
     def line(self, stage: str, text: str, seconds: float | None = None) -> None:
-        """Say one line of progress about a stage."""
+        """Print one line of progress about a stage."""
         self.say(f"{stage:<30} {text}" + (f" · {seconds:.1f} s" if seconds is not None else ""))
 
 
 class OverlayRun(RunFolder):
-    """A run folder that has some stages of its own and takes all others from another run, as they are there.
+    """A run folder that has some stages of its own and reads all others from another run.
 
-    A stage of its own that reads the one of the same name of the other run names it `base/<stage>`.
+    If a stage of its own reads the stage with the same name in the other run, it calls it `base/<stage>`.
 
     Args:
         folder: Where its own stages are.
-        base: The run that has the others.
-        own: Names of its own stages.
-        say: Takes one line of progress.
+        base: The run that has the other stages.
+        stages: Names of its own stages.
+        say: Called with each line of progress.
+
+    Examples:
+        >>> overlay = OverlayRun(Path("mine/refit"), RunFolder(Path("mine")), ["split"], say=print)
+        >>> overlay.manifest("split") is None, overlay.manifest("base/split") is None
+        (True, True)
     """
 
-    def __init__(self, folder: Path, base: RunFolder, own: Collection[str], *, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, base: RunFolder, stages: Collection[str], *, say: Callable[[str], None]) -> None:
         super().__init__(folder, say=say)
-        self.base, self.own = base, frozenset(own)
+        self.base, self.stages = base, frozenset(stages)
 
     def open(self, stage: str) -> Path:
         """Return the folder of a finished stage, its own or the other run's."""
-        return super().open(stage) if stage in self.own else self.base.open(stage.removeprefix(BASE))
+        return super().open(stage) if stage in self.stages else self.base.open(stage.removeprefix(BASE))
 
     def manifest(self, stage: str) -> dict[str, Any] | None:
-        """Return what a finished stage says of itself, its own or the other run's."""
-        return super().manifest(stage) if stage in self.own else self.base.manifest(stage.removeprefix(BASE))
+        """Return the manifest of a finished stage, its own or the other run's."""
+        return super().manifest(stage) if stage in self.stages else self.base.manifest(stage.removeprefix(BASE))
 
 
 def remembered(folder: Path) -> dict[str, dict[str, Any]]:
@@ -159,6 +174,10 @@ def remembered(folder: Path) -> dict[str, dict[str, Any]]:
 
     Raises:
         ArtifactError: They are damaged.
+
+    Examples:
+        >>> remembered(Path("no/such/run"))
+        {}
     """
     path = folder / SETTINGS
     if not path.exists():

@@ -1,7 +1,8 @@
 """Settings of a run: defaults < what the run folder remembers < `--config FILE` < `--section.key=value`.
 
-Every part of the project declares its settings as a `ConfigSection` beside its code. Which sections there are is said
-by whoever puts the parts together: `branches/cli.py` for the commands of a branch, `ensemble/config.py` for all others.
+Every part of the project declares its settings as a `ConfigSection` beside its code. The list of
+sections is made where the parts are put together: in `branches/cli.py` for the commands of a branch, in
+`ensemble/sections.py` for all others.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class Settings:
     """The settings of one run, checked as a whole.
 
     Args:
-        values: section → key → value, as given; keys that are not given take their default.
-        sections: The sections there are, by name, in the order in which `--help` shows them.
+        values: section → key → value; missing keys take their defaults.
+        sections: All sections by name, in the order in which `--help` shows them.
         carry: Whether sections of other names are kept in `values` unread, instead of refused.
 
     Raises:
@@ -62,7 +63,7 @@ class Settings:
         return section
 
     def name_of(self, cls: type[ConfigSection]) -> str:
-        """Return the name of a section."""
+        """Return the name of the section of a class."""
         return next(name for name, other in self.sections.items() if other is cls)
 
     def changed(self, *changes: Values) -> Settings:
@@ -75,7 +76,12 @@ def _text_keys(keys: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return the end of an error about an unknown name: the one that was probably meant, or all there are."""
+    """Return the end of an error message about an unknown name: a similar name, or else all names.
+
+    Examples:
+        >>> nearest("fold", ["folds", "holdout"])
+        "; did you mean 'folds'?"
+    """
     close = difflib.get_close_matches(name, list(names), n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(names)}"
 
@@ -90,7 +96,7 @@ def _fault(section: str, cls: type[ConfigSection], error: dict[str, Any]) -> str
 
 
 def merge(*layers: Values) -> dict[str, dict[str, Any]]:
-    """Lay later values over earlier ones, key by key.
+    """Return the values of all layers; later layers replace earlier ones, key by key.
 
     Examples:
         >>> merge({"tune": {"thresholds": 100}}, {"tune": {"thresholds": 50}, "compute": {"seed": 1}})
@@ -103,35 +109,44 @@ def merge(*layers: Values) -> dict[str, dict[str, Any]]:
     return merged
 
 
-MACHINE = {"data": ("path", "images"), "compute": ("device", "threads")}  # section → keys that speak of one machine
+MACHINE = {"data": ("path", "images"), "compute": ("device", "threads")}  # section → keys that hold for one machine
 
 
 def portable(values: Values, with_weights: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Return settings without what means something on one machine only: places of data, processor, threads.
+    """Return settings without those that hold for one machine only: paths of data, device, threads.
 
     Args:
         values: section → key → value.
-        with_weights: Sections in which a value may be the place of pretrained weights.
+        with_weights: Sections in which a value may be the path of pretrained weights.
+
+    Examples:
+        >>> portable({"data": {"path": "/home/me/photos", "max_pixels": 100}}, with_weights=[])
+        {'data': {'max_pixels': 100}}
     """
-    kept: dict[str, dict[str, Any]] = {}
+    result: dict[str, dict[str, Any]] = {}
     for section, keys in values.items():
         left_out = (*MACHINE.get(section, ()), "extra")
         places = {key for key, value in keys.items() if section in with_weights and _is_place(value)}
-        kept[section] = {key: value for key, value in keys.items() if key not in left_out and key not in places}
-    return {section: keys for section, keys in kept.items() if keys}
+        result[section] = {key: value for key, value in keys.items() if key not in left_out and key not in places}
+    return {section: keys for section, keys in result.items() if keys}
 
 
 def _is_place(value: Any) -> bool:
-    """Whether a value, such as the name of a pretrained network, is a path on this machine."""
+    """Return whether a value, such as the name of a pretrained network, is a path on this machine."""
     path = Path(value).expanduser() if isinstance(value, str) and value else None
     return path is not None and (path.is_absolute() or path.is_dir())
 
 
 def from_arguments(arguments: Iterable[str], sections: Sections) -> dict[str, dict[str, Any]]:
-    """Read `--section.key=value` arguments; a list is written `a,b` or `[a, b]`.
+    """Return the values of `--section.key=value` arguments; a list is written `a,b` or `[a, b]`.
 
     Raises:
-        MatcherError: An argument of another form, or of a section that this command does not have.
+        MatcherError: An argument has another form, or names a section that this command does not have.
+
+    Examples:
+        >>> from shared.compute import ComputeConfig
+        >>> from_arguments(["--compute.threads=2"], {"compute": ComputeConfig})
+        {'compute': {'threads': '2'}}
     """
     values: dict[str, dict[str, Any]] = {}
     for argument in arguments:
@@ -161,10 +176,18 @@ def _yaml_list(name: str, text: str) -> Any:
 
 
 def from_file(path: Path) -> dict[str, dict[str, Any]]:
-    """Read a YAML or JSON settings file: sections with keys.
+    """Return the values of a YAML or JSON settings file: section → key → value.
 
     Raises:
         MatcherError: The file cannot be read, is not YAML, or is not made of sections.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "quick.yaml"
+        ...     _ = path.write_text("{compute: {threads: 2}}")
+        ...     from_file(path)
+        {'compute': {'threads': 2}}
     """
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -182,7 +205,13 @@ def _checked(path: Path, loaded: Any) -> dict[str, dict[str, Any]]:
 
 
 def help_text(sections: Sections, names: Iterable[str]) -> str:
-    """Return some sections of the settings with their defaults and meaning, for `--help`."""
+    """Return some sections of the settings with their defaults and meaning, for `--help`.
+
+    Examples:
+        >>> from shared.compute import ComputeConfig
+        >>> "--compute.threads=0" in help_text({"compute": ComputeConfig}, ["compute"])
+        True
+    """
     lines = []
     for name in names:
         cls = sections[name]

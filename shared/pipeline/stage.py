@@ -24,13 +24,13 @@ class UndeclaredError(Exception):
 class Stage:
     """One step of a run.
 
-    Its key is made of all that is declared here. While the key stands, the stage is not done again.
+    Its key is made of all that is declared here. While the key is unchanged, the stage is not run again.
 
     Args:
         name: Its folder below the run, such as `image/encoder/fold0`.
         work: `work(inputs, config, out, **parameters) -> metrics` writes the outputs into the folder `out` and returns
             a few metrics for the progress line and the manifest. It finds in `out` the folders `checkpoint` and `log`
-            that a killed run with the same key left, so that it may go on from them. What lies in `log` is kept and is
+            that a killed run with the same key left, so that it may go on from them. The folder `log` is kept and is
             no output: no checksum and no key depends on it.
         code: Modules that do the work; they and all they import of this project are part of the key, and so is the
             source of `work`.
@@ -63,7 +63,9 @@ class Stage:
 
 
 class Inputs:
-    """The outputs of the stages that a stage declared to read: name → folder.
+    """The outputs of the stages that a stage declares to read: name → folder.
+
+        catalog = load_catalog(inputs["pools/holdout"])
 
     Args:
         store: Has the finished stages.
@@ -86,7 +88,9 @@ class Inputs:
 
 
 class StageConfig:
-    """The sections of the settings that a stage declared.
+    """The sections of the settings that a stage declares.
+
+        seed = config[ComputeConfig].seed
 
     Args:
         settings: Of the run.
@@ -116,14 +120,21 @@ class Graph(Mapping[str, Stage]):
         stages: In an order in which they can be done.
 
     Raises:
-        ValueError: Two have one name, or one reads a later one.
+        ValueError: Two stages have the same name, or a stage reads a later one.
+
+    Examples:
+        >>> read, count = Stage("read", dict, code=()), Stage("count", dict, code=(), reads=("read",))
+        >>> [stage.name for stage in Graph([read, count]).up_to(["count"])]
+        ['read', 'count']
+        >>> Graph([read, count]).below(["count"])
+        ['count']
     """
 
     def __init__(self, stages: Iterable[Stage]) -> None:
         listed = list(stages)
         self._stages = {stage.name: stage for stage in listed}
         if len(self._stages) < len(listed):
-            raise ValueError("two stages have one name")
+            raise ValueError("two stages have the same name")
         done: set[str] = set()
         for stage in listed:
             if later := [name for name in stage.reads if name in self._stages and name not in done]:

@@ -201,7 +201,7 @@ def test_killed_study_goes_on(call: Call, study: Study, monkeypatch: pytest.Monk
         patch.setattr(study_module, "judge_stage", interrupt)
         code, _, error = call(study.run, *only)
         assert code == 130
-        assert "goes on from here" in error
+        assert "run the same command again to continue" in error
     assert trained == [2, 2, 2]  # both scorers of the first half, and the first one of the second
     code, output, _ = call(study.run, *only)
     assert code == 0

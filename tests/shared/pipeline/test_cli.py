@@ -149,7 +149,7 @@ def test_bad_settings_data_path_no_text(tmp_path: Path, capsys: pytest.CaptureFi
 def test_bad_settings_path_of_odd_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     odd = os.fsdecode(b"/caf\xe9")
     assert call(tmp_path / "run", "--data", odd, body=lambda run, settings, _: run.remember(settings.values)) == 2
-    assert "is not text in UTF-8" in capsys.readouterr().err
+    assert "is not valid UTF-8" in capsys.readouterr().err
 
 
 def test_bad_settings_damaged_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -211,7 +211,7 @@ def test_branch_commands_carry_the_sections_of_the_ensemble(
     [
         (MatcherError("bad input"), 2, "error: bad input\n"),
         (ArtifactError("bad file"), 3, "error: bad file\n"),
-        (KeyboardInterrupt(), 130, "\ninterrupted; the same command goes on from here\n"),
+        (KeyboardInterrupt(), 130, "\ninterrupted; run the same command again to continue\n"),
         (OSError(errno.ENOSPC, "No space left on device", "/x"), 2, "error: /x: No space left on device; "),
         (OSError(errno.ENOSPC, "No space left on device"), 2, "error: cannot write a file: No space left on device; "),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "error: /x: Permission denied; "),

@@ -81,7 +81,7 @@ def test_damaged_output_is_refused_and_made_again(
         with pytest.raises(ArtifactError, match=r"out.txt (is missing|is a link|does not have the checksum).*run_all"):
             read("a/b")
     assert (do(writes()) / "out.txt").read_text() == "content"
-    assert any("doing it again" in line for line in lines)
+    assert any("the stage runs again" in line for line in lines)
     RunFolder(run.folder).open("a/b")
 
 
@@ -189,7 +189,7 @@ def test_overlay_does_again_what_reads_a_changed_stage_of_the_base(
     bring(overlay, *own)
     bring(run, appends("a", letter="w"))
     lines.clear()
-    bring(OverlayRun(overlay.folder, RunFolder(run.folder), overlay.own, say=lines.append), *own)
+    bring(OverlayRun(overlay.folder, RunFolder(run.folder), overlay.stages, say=lines.append), *own)
     assert [line.split()[0] for line in lines if not line.endswith("unchanged")] == ["c"]
     assert text(overlay, "c") == "wx"
 

@@ -46,7 +46,7 @@ def test_graph_is_a_mapping_in_order() -> None:
 
 
 def test_graph_refuses_two_of_one_name() -> None:
-    with pytest.raises(ValueError, match="two stages have one name"):
+    with pytest.raises(ValueError, match="two stages have the same name"):
         Graph([stage("a"), stage("b"), stage("a")])
 
 
