@@ -221,7 +221,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def ablate(run: RunFolder, settings: Settings, branch: Branch, arguments: Arguments) -> None:
     """Measure the variants of a branch that the arguments name, and print a table of them.
 
-    ablate(run, settings, registry.get("image"), Arguments(only=["no memory"], splits=1, force=False))
+    Examples:
+        ablate(run, settings, registry.get("image"), Arguments(only=["no memory"], splits=1, force=False))
     """
     config, seed = settings[branch.Config], settings[ComputeConfig].seed
     variants = _chosen({**COMMON, **branch.Config.variants}, arguments.only, config)

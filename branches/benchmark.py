@@ -182,7 +182,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def benchmark(run: RunFolder, settings: Settings, branch: Branch, arguments: Arguments) -> None:
     """Time a branch on some listings of a run's catalog, and print its speed.
 
-    benchmark(run, settings, registry.get("image"), Arguments(listings=320, repeats=3))
+    Examples:
+        benchmark(run, settings, registry.get("image"), Arguments(listings=320, repeats=3))
     """
     if min(arguments.listings, arguments.repeats) < 1:
         raise MatcherError("--listings and --repeats must be at least 1")

@@ -44,7 +44,8 @@ def sections() -> dict[str, type[ConfigSection]]:
 def branch_graph(run: RunFolder, settings: Settings, names: Iterable[str]) -> Graph:
     """Return the stages of a run from the user's data to the candidates of some branches.
 
-    branch_graph(run, settings, ["tfidf", "phash"]).below(["tfidf/candidates"])
+    Examples:
+        branch_graph(run, settings, ["tfidf", "phash"]).below(["tfidf/candidates"])
     """
     sources, branches = sources_of(run, settings), list(names)
     earlier_stages = [*catalog_stages(run, settings, sources), *extra_stages(branches, settings)]

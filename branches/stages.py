@@ -266,6 +266,7 @@ def embed_catalog(
 ) -> Embeddings:
     """Embed listings as a pool of their own.
 
-    embed_catalog(registry.get("image"), listings, Path("runs/default/image/encoder/all"), config, compute)
+    Examples:
+        embed_catalog(registry.get("image"), listings, Path("runs/default/image/encoder/all"), config, compute)
     """
     return branch.fit(listings, encoder, config, compute).transform(listings)

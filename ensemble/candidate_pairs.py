@@ -58,6 +58,12 @@ def recall_by_branch(
         proposals: Branch → its candidates of a pool.
         pairs: The union of these.
         codes: Label codes of the pool's listings, int [n].
+
+    Examples:
+        >>> row, rank, codes = np.array([0], np.int32), np.array([1], np.int32), np.array([4, 4])
+        >>> proposals = {"tfidf": Candidates(2, row, row + 1, np.array([0.5], np.float32), rank, rank)}
+        >>> recall_by_branch(proposals, union(proposals.values(), 2), codes)
+        {'tfidf': 1.0, 'union': 1.0}
     """
     by_branch = {name: recall(candidates.left, candidates.right, codes) for name, candidates in proposals.items()}
     return by_branch | {"union": recall(pairs.left, pairs.right, codes)}
@@ -72,6 +78,12 @@ def recall_by_rank(proposals: Mapping[str, Candidates], codes: NDArray[np.intege
 
     Returns:
         The `RANKS` as `k`, and in their order the recall of each branch and of the `union` of them all.
+
+    Examples:
+        >>> row, rank, codes = np.array([0], np.int32), np.array([2], np.int32), np.array([4, 4])
+        >>> proposals = {"tfidf": Candidates(2, row, row + 1, np.array([0.5], np.float32), rank, rank)}
+        >>> recall_by_rank(proposals, codes)["tfidf"]
+        [0.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     """
     table: dict[str, list[Any]] = {"k": list(RANKS)} | {name: [] for name in [*proposals, "union"]}
     for k in RANKS:

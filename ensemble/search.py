@@ -73,7 +73,7 @@ def proposed(trials: Sequence[Trial], start: Mapping[str, Any], seed: int) -> di
     return study.ask(space).params
 
 
-def log_loss_of(scored: Sequence[ScoredPairs], pools: Sequence[LabeledPool]) -> float:
+def log_loss_of(pairs_of_pools: Sequence[ScoredPairs], pools: Sequence[LabeledPool]) -> float:
     """Return the mean log loss in nats over all pairs of all pools, whatever their weight in training.
 
     Examples:
@@ -83,7 +83,7 @@ def log_loss_of(scored: Sequence[ScoredPairs], pools: Sequence[LabeledPool]) -> 
         0.693
     """
     match = np.concatenate([same_product(pairs.left, pairs.right, codes) for pairs, codes in pools])
-    score = np.concatenate([pairs.score for pairs in scored]).astype(np.float64)
+    score = np.concatenate([pairs.score for pairs in pairs_of_pools]).astype(np.float64)
     return float(log_loss(match, np.clip(score, 1e-7, 1 - 1e-7), labels=[False, True]))  # float32 rounds to 0 or 1
 
 
@@ -182,8 +182,8 @@ def main() -> int:
         run.say(f"\nto use the best settings: ./run_all.sh --run {run.folder} --config {path}")
 
     about = "Search the scorer's settings for the best out-of-fold probabilities; a stopped search continues."
-    shown = ["scorer", "ensemble", "compute"]
-    return Command("python -m ensemble.search", about, sections(), shown, body, options=options).run()
+    help_sections = ["scorer", "ensemble", "compute"]
+    return Command("python -m ensemble.search", about, sections(), help_sections, body, options=options).run()
 
 
 if __name__ == "__main__":

@@ -110,6 +110,14 @@ def read_json(path: Path, advice: str = "") -> dict[str, Any]:
 
     Raises:
         ArtifactError: The file is missing, too large, no JSON, or holds something else than an object.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "settings.json"
+        ...     write_json(path, {"compute": {"threads": 2}})
+        ...     read_json(path)["compute"]
+        {'threads': 2}
     """
     try:
         if path.stat().st_size > MAX_JSON_BYTES:

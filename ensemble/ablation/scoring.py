@@ -99,8 +99,8 @@ def any_thresholds(
         previous_best = best
         for branch in range(len(thresholds)):
             others = np.delete(np.arange(len(thresholds)), branch)
-            linked = [(s[others] >= thresholds[others, None]).any(axis=0) for _, s, _ in pools]
-            scores = [_scored(p, np.where(f, 1, s[branch])) for (p, s, _), f in zip(pools, linked, strict=True)]
+            reached = [(s[others] >= thresholds[others, None]).any(axis=0) for _, s, _ in pools]
+            scores = [_scored(p, np.where(f, 1, s[branch])) for (p, s, _), f in zip(pools, reached, strict=True)]
             scored_pools = [(p, codes) for p, (_, _, codes) in zip(scores, pools, strict=True)]
             tuned = best_threshold(scored_pools, "threshold", count=tuning.thresholds, max_matches=tuning.max_matches)
             if tuned.row_f1 > best:

@@ -82,6 +82,13 @@ def checked(folder: Path) -> dict[str, Any]:
 
     Raises:
         ArtifactError: As for `Bundle`.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     seal(Path(folder), {"branches": ["tfidf"]})
+        ...     sorted(checked(Path(folder)))
+        ['branches', 'digest', 'files', 'format']
     """
     contents = _contents(folder)
     present = regular_files(folder) - {CONTENTS}
@@ -97,7 +104,12 @@ def checked(folder: Path) -> dict[str, Any]:
 
 
 def is_bundle(folder: Path) -> bool:
-    """Return whether a folder holds no other files than its `bundle.json` lists; the files may be damaged."""
+    """Return whether a folder holds no other files than its `bundle.json` lists; the files may be damaged.
+
+    Examples:
+        >>> is_bundle(Path("no/such/folder"))
+        False
+    """
     try:
         contents = _contents(folder)
         return regular_files(folder) <= {CONTENTS, *contents["files"]}

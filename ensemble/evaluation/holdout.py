@@ -53,6 +53,8 @@ def evaluate_branch(
 ) -> dict[str, Any]:
     """Return the metrics of one branch alone on the holdout, at the threshold that is best on the fold pools.
 
+        evaluate_branch([fold0, fold1], [codes0, codes1], holdout, codes, TuneConfig())["row_f1"]
+
     Args:
         folds: Its candidates in every fold pool.
         fold_codes: Label codes of the listings of these pools.

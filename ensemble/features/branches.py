@@ -164,7 +164,12 @@ class EdgeGraph:
 
 
 def to_host(array: Any) -> Any:
-    """Return an array as a numpy array, whether it is in memory of the CPU or of a GPU."""
+    """Return an array as a numpy array, whether it is in memory of the CPU or of a GPU.
+
+    Examples:
+        >>> to_host(np.array([1, 2])).tolist()
+        [1, 2]
+    """
     return array.get() if hasattr(array, "get") else np.asarray(array)
 
 

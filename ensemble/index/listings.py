@@ -17,6 +17,8 @@ from shared.schema import Catalog
 def question(settings: Settings, title: str | None, image: Path | None) -> Catalog:
     """Return the listing of a query, with an empty posting id.
 
+        question(settings, "red mug", image=Path("mug.jpg"))
+
     Raises:
         MatcherError: It has no title and no image, or the image cannot be used.
     """

@@ -88,6 +88,13 @@ class CachedPairs(CandidatePairs):
 
 
 def conflicts(pairs: PairFeatures) -> Flags:
-    """Return whether the titles of pairs state different quantities, bool [p]; False if that was not checked."""
+    """Return whether the titles of pairs state different quantities, bool [p]; False if that was not checked.
+
+    Examples:
+        >>> import pandas as pd
+        >>> row, table = np.array([0], np.int32), pd.DataFrame({"quantity_conflict": np.ones(1, np.float32)})
+        >>> conflicts(PairFeatures(2, row, row + 1, table)).tolist()
+        [True]
+    """
     conflict = has_conflict(pairs)
     return np.zeros(len(pairs), dtype=np.bool_) if conflict is None else conflict

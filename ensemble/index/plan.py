@@ -26,7 +26,12 @@ class Plan:
         catalog: n listings in the order of their posting ids; images of those that are new lie in its folder.
         origin: The row of each in the index as it is now, int64 [n]; -1 where it is new or changed.
         added: The listings that are new or changed, in the same order, with their images.
-        counts: How many listings are added, updated, unchanged and removed.
+        counts: Numbers of listings that are `added`, `updated`, `unchanged` and `removed`.
+
+    Examples:
+        >>> index = Catalog.from_columns({"posting_id": ["a"], "title": ["red mug"]})
+        >>> plan(index, Catalog.from_columns({"posting_id": ["a"], "title": ["red mug xl"]}), []).counts
+        {'added': 0, 'updated': 1, 'removed': 0, 'unchanged': 0}
     """
 
     catalog: Catalog

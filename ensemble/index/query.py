@@ -44,6 +44,8 @@ class Hit:
 def hits(state: State, posting_id: str, most: int) -> list[Hit]:
     """Return the matches of one listing of an index, and the best of its other candidates.
 
+        hits(state, "p1", most=5)[0].score
+
     Args:
         state: The index with this listing, its group ids being those without it.
         posting_id: The listing.

@@ -70,7 +70,7 @@ class Snapshots:
         self.folder = folder
 
     def locked(self) -> AbstractContextManager[None]:
-        """Hold the folder against other writers; readers need not ask.
+        """Lock the folder against other writers; readers need no lock.
 
         Raises:
             MatcherError: Another process holds it, it cannot be written, or it holds something else.

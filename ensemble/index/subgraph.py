@@ -47,18 +47,18 @@ class Whole:
         targets = CandidatePairs(pairs.n, pairs.left[mask], pairs.right[mask])
         ends = np.zeros(pairs.n, dtype=np.bool_)
         ends[targets.left] = ends[targets.right] = True
-        near = ends[pairs.left] | ends[pairs.right]
+        has_end = ends[pairs.left] | ends[pairs.right]
         in_part = ends.copy()
-        in_part[pairs.left[near]] = in_part[pairs.right[near]] = True
+        in_part[pairs.left[has_end]] = in_part[pairs.right[has_end]] = True
         rows = np.flatnonzero(in_part)
         place = np.full(pairs.n, -1, dtype=np.int32)
         place[rows] = np.arange(len(rows))
-        links = pairs.left[near], pairs.right[near]
+        links = pairs.left[has_end], pairs.right[has_end]
         neighborhood = CandidatePairs(len(rows), place[links[0]], place[links[1]])
         pool = self.matcher.pool(
             _without_content(self.catalog.take(rows), ~ends[rows]),
             {name: _part(view, ends, rows, place) for name, view in self.views.items()},
-            Surroundings(self.words, neighborhood, mean_of_known(list(pairs.cosines[near].T), np)),
+            Surroundings(self.words, neighborhood, mean_of_known(list(pairs.cosines[has_end].T), np)),
         )
         part = self.matcher.describe(pool, CandidatePairs(len(rows), place[targets.left], place[targets.right]))
         return replace(part, n=targets.n, left=targets.left, right=targets.right)

@@ -206,8 +206,8 @@ def _scored(matcher: Matcher, whole: Whole, pairs: CachedPairs, new: Flags, loca
     pairs = _first_scored(matcher, whole, pairs, fresh)
     stale = ~fresh & (pairs.first >= _least_plausible(pairs))
     if locally:
-        near = _ends(pairs, fresh)
-        stale &= near[pairs.left] & near[pairs.right]
+        neighbors = _ends(pairs, fresh)
+        stale &= neighbors[pairs.left] & neighbors[pairs.right]
     pairs = _first_scored(matcher, whole, pairs, stale)
     return _second_scored(matcher, pairs, fresh | stale, locally)
 
@@ -235,8 +235,8 @@ def _first_scored(matcher: Matcher, whole: Whole, pairs: CachedPairs, mask: Flag
 def _second_scored(matcher: Matcher, pairs: CachedPairs, mask: Flags, locally: bool) -> CachedPairs:
     """Return the pairs, with new final scores for those in `mask` and those next to them."""
     doubt = second_model_mask(pairs.first_scored())
-    near = _ends(pairs, mask & doubt)
-    stale = doubt & (mask if locally else near[pairs.left] | near[pairs.right])
+    neighbors = _ends(pairs, mask & doubt)
+    stale = doubt & (mask if locally else neighbors[pairs.left] | neighbors[pairs.right])
     ends = _ends(pairs, stale)
     context = doubt & (ends[pairs.left] | ends[pairs.right])
     links = pairs.only(context)

@@ -53,7 +53,8 @@ def sources_of(run: RunFolder, settings: Settings) -> Sources:
 def catalog_stages(run: RunFolder, settings: Settings, sources: Sources) -> list[Stage]:
     """Return the stages from the user's data to the listings of every pool.
 
-    Graph(catalog_stages(run, settings, sources_of(run, settings)))
+    Examples:
+        Graph(catalog_stages(run, settings, sources_of(run, settings)))
     """
     demo = settings[DataConfig].path == "demo"
     stages = [_demo_stage()] if demo else []

@@ -153,6 +153,10 @@ def run_subcommand(usage: str, commands: Mapping[str, Command], argv: Sequence[s
         usage: The part of the command before the name, such as `python -m ensemble.index`.
         commands: The commands by name.
         argv: Arguments; those of the process when None.
+
+    Examples:
+        >>> run_subcommand("python -m ensemble.index", {}, ["--help"])
+        0
     """
     name, *rest = (sys.argv[1:] if argv is None else list(argv)) or [""]
     if name in commands:

@@ -42,7 +42,12 @@ class Pool:
 
 
 def fold_pool(fold: int) -> Pool:
-    """Return the pool of a fold."""
+    """Return the pool of a fold.
+
+    Examples:
+        >>> fold_pool(1)
+        Pool(name='fold1', encoder='fold1')
+    """
     return Pool(f"fold{fold}", f"fold{fold}")
 
 
@@ -76,7 +81,15 @@ def load_catalog(folder: Path) -> Catalog:
 
 
 def save_catalog(catalog: Catalog, folder: Path) -> None:
-    """Write listings into the folder of a stage."""
+    """Write listings into the folder of a stage.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     save_catalog(Catalog.from_columns({"posting_id": ["a", "b"]}), Path(folder))
+        ...     len(load_catalog(Path(folder)))
+        2
+    """
     catalog.save(folder / "catalog.parquet")
 
 

@@ -28,7 +28,8 @@ _REQUIRED = {"stage", "outputs", "metrics", "key", "ended"}
 class ArtifactStore(Protocol):
     """A store of finished stages: a run folder or a bundle.
 
-    store.open("ensemble/scorer") / "first.txt"
+    Examples:
+        store.open("ensemble/scorer") / "first.txt"
     """
 
     folder: Path

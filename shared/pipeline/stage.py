@@ -17,7 +17,7 @@ Work = Callable[..., Mapping[str, Any]]
 
 
 class UndeclaredError(Exception):
-    """A stage opened what it did not declare: a fault of this project, not of a user."""
+    """A stage opened an input or section that it did not declare: an error in this project, not by a user."""
 
 
 @dataclass(frozen=True)

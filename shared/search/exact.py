@@ -145,7 +145,12 @@ def _hits(pool: Index, search: Search) -> Hits:
 
 
 def without_itself(similarity: Any, rows: Index, columns: Index, xp: ModuleType) -> Any:
-    """Return products of listings `rows` with `columns`, changed in place so that no listing is its own neighbor."""
+    """Return products of listings `rows` with `columns`, changed in place so that no listing is its own neighbor.
+
+    Examples:
+        >>> without_itself(np.ones((1, 2), np.float32), np.array([3]), np.array([3, 5]), np).tolist()
+        [[-1.0, 1.0]]
+    """
     _, row, column = np.intersect1d(rows, columns, assume_unique=True, return_indices=True)
     similarity[xp.asarray(row), xp.asarray(column)] = -1
     return similarity
@@ -155,6 +160,11 @@ def block_hits(similarity: Any, search: Search, reach: Any = None) -> Any:
     """Return flat positions of at least the k best of each row and what is tied with the k-th (or `limit` of those).
 
     With `reach`, [b], all that lies below the reach of its row is left out.
+
+    Examples:
+        >>> search = Search.of(np.eye(2, dtype=np.float32), 1, np, minimum=0.0, max_ties=None, block=None)
+        >>> block_hits(np.array([[0.2, 0.9, 0.5], [0.7, 0.1, 0.7]], np.float32), search).tolist()
+        [1, 3, 5]
     """
     xp, m = search.xp, similarity.shape[1]
     bound = _kth_bound(similarity, search.k, xp)
@@ -194,7 +204,12 @@ def _thinned(similarity: Any, search: Search) -> Any:
 
 
 def host(array: Any) -> Any:
-    """Return an array as a numpy array, whether it is in memory of the CPU or of a GPU."""
+    """Return an array as a numpy array, whether it is in memory of the CPU or of a GPU.
+
+    Examples:
+        >>> host(np.array([1, 2])).tolist()
+        [1, 2]
+    """
     return array.get() if hasattr(array, "get") else array
 
 
@@ -231,7 +246,13 @@ def _ranked(embeddings: Embeddings, listing: Index, neighbor: Index, search: Sea
 
 
 def exact_similarity(embeddings: Embeddings, left: Rows, right: Rows) -> Similarities:
-    """Return the cosine of each pair, rounded to `DECIMALS`, float32 [p]; NaN where a listing has no evidence."""
+    """Return the cosine of each pair, rounded to `DECIMALS`, float32 [p]; NaN where a listing has no evidence.
+
+    Examples:
+        >>> pool = Embeddings(np.array([[1, 0], [0, 1]], np.float32), np.array([True, True]))
+        >>> exact_similarity(pool, np.array([0], np.int32), np.array([1], np.int32)).tolist()
+        [0.0]
+    """
     similarity: Similarities = embeddings.similarity(left, right).round(DECIMALS)
     return similarity
 
