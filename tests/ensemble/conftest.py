@@ -19,8 +19,8 @@ from ensemble.pool_views import BranchView, PoolViews
 from shared.demo import make_demo
 from shared.schema import CandidatePairs, Catalog, Embeddings
 from shared.search.exact import nearest
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]  # the folder of the project
 VOCABULARY = "tas ransel wanita pria hitam 500ml 2 lusin isi 10 pcs iphone 8 64gb lem kaos xl merah ori murah"
 WORDS = VOCABULARY.split()
 ONE_CORE = ["--compute.threads=1", "--compute.device=cpu"]
