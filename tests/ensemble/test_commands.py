@@ -97,7 +97,7 @@ def test_metrics_of_titles_alone(steps: Steps) -> None:
 
 
 @pytest.mark.slow
-def test_test_table_is_matched_and_force_does_all_again(
+def test_test_table_and_force(
     listings: pd.DataFrame, command: Command, stage_lines: StageLines, tmp_path: Path
 ) -> None:
     table = listings[["posting_id", "title", "label_group"]]

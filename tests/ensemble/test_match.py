@@ -180,7 +180,7 @@ def test_package_imports_the_matcher_when_asked() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_stages_do_not_depend_on_commands_matcher_bundle_or_index() -> None:
+def test_stages_import_no_commands_or_matcher() -> None:
     """Else a change there would do the stages of every run again."""
     settings = Settings({}, sections())
     branches_of = [branch_stages(name, settings, has_test=True) for name in settings[EnsembleConfig].branches]

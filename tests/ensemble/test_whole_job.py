@@ -89,7 +89,7 @@ def test_metrics_of_the_run(first: tuple[Path, str], stage_lines: StageLines) ->
 # --- run again -------------------------------------------------------------------------------------------------------
 
 
-def test_second_run_does_nothing_and_shows_the_metrics_again(
+def test_second_run_changes_nothing(
     run: Path, first: tuple[Path, str], command: Command, stage_lines: StageLines
 ) -> None:
     before = content(run)
@@ -124,7 +124,7 @@ def test_forced_command_redoes_its_own_stage(run: Path, command: Command, stage_
 # --- the holdout -----------------------------------------------------------------------------------------------------
 
 
-def test_scorer_and_decision_need_neither_holdout_nor_catalog(run: Path) -> None:
+def test_scorer_and_decision_without_the_holdout(run: Path) -> None:
     settings = Settings(remembered(run), sections())
     graph = run_graph(RunFolder(run), settings)
     before = content(run)
@@ -137,7 +137,7 @@ def test_scorer_and_decision_need_neither_holdout_nor_catalog(run: Path) -> None
         assert (run / "ensemble" / name).read_bytes() == before[f"ensemble/{name}"]
 
 
-def test_decision_needs_no_embeddings_of_holdout_and_catalog(first: tuple[Path, str]) -> None:
+def test_decision_reads_no_holdout_embeddings(first: tuple[Path, str]) -> None:
     graph = run_graph(RunFolder(first[0]), Settings(remembered(first[0]), sections()))
     needed = {stage.name for stage in graph.up_to([DECISION])}
     assert not [name for name in needed if name.endswith(("/holdout", "/catalog"))]

@@ -73,7 +73,7 @@ def test_each_part_of_each_split_is_trained_on_once(call: Call, study: Study) ->
     assert "2 splits into 2 parts" in output
 
 
-def test_three_parts_judge_a_larger_pool_at_a_moved_threshold(call: Call, study: Study) -> None:
+def test_three_parts_shift_the_threshold(call: Call, study: Study) -> None:
     code, output, _ = call(study.run, "--parts", "3", "--only", "threshold as tuned")
     assert code == 0
     assert "1 split into 3 parts" in output
@@ -90,7 +90,7 @@ def test_three_parts_judge_a_larger_pool_at_a_moved_threshold(call: Call, study:
         assert moves["threshold"] >= stays["threshold"]
 
 
-def test_labels_of_the_judged_half_change_no_scorer_and_no_threshold(
+def test_labels_of_the_judged_half_are_not_read(
     finished: Study, call: Call, study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One study in which the pool that is judged has other labels; all that is learned is the same."""

@@ -110,7 +110,7 @@ def test_equal_links_share_a_rank() -> None:
 
 @pytest.mark.parametrize("cosine", [0.3, 0.7071, 0.9137, 0.999])
 @pytest.mark.parametrize("apart", [0.0, 1e-4])
-def test_the_spread_of_neighbors_that_are_all_alike_is_not_lost_in_rounding(cosine: float, apart: float) -> None:
+def test_spread_of_near_equal_neighbors_is_exact(cosine: float, apart: float) -> None:
     n = 12
     left, right = (rows.astype(np.int32) for rows in np.triu_indices(n, 1))
     value = (cosine + apart * np.random.default_rng(0).random(len(left))).astype(np.float32)
@@ -155,7 +155,7 @@ def test_another_array_library_describes_the_same(
         assert np.array_equal(elsewhere[name], column, equal_nan=True), name
 
 
-def test_another_array_library_bears_a_pool_in_which_nobody_knows_anybody(
+def test_graph_features_without_neighbors_on_device(
     device: ModuleType, make_pool: Make, make_catalog: Make, every_pair: Make
 ) -> None:
     pool = make_pool(make_catalog([None] * 4))

@@ -52,7 +52,7 @@ def naive(titles: list[str], i: int, j: int) -> dict[str, float]:
     }
 
 
-def test_titles_that_were_compared_before_are_not_compared_again(
+def test_compared_titles_are_not_compared_again(
     make_random_catalog: Make, every_pair: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalog, pairs = make_random_catalog(20, 0), every_pair(20)
@@ -104,7 +104,7 @@ def test_a_missing_title_is_unknown(make_catalog: Make, every_pair: Make, titles
     assert all(np.isnan(column).all() for column in features.values())
 
 
-def test_a_scorer_that_depends_on_which_title_comes_first_gets_them_in_one_order(
+def test_titles_reach_a_scorer_in_one_order(
     make_catalog: Make, every_pair: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(titles, "SCORERS", {"lopsided": lambda one, other, **_: float(one < other)})

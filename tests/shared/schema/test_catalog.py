@@ -87,7 +87,7 @@ def test_without_labels_only_the_labels_go(catalog_of: MakeCatalog) -> None:
     assert bare.table.drop_columns(["label_group"]) == made.table.drop_columns(["label_group"])
 
 
-def test_a_listing_has_an_image_path_only_where_the_image_can_be_used(catalog_of: MakeCatalog) -> None:
+def test_image_paths_of_usable_images_only(catalog_of: MakeCatalog) -> None:
     made = catalog_of(3, image=["a.jpg", "b.jpg", None], image_sha=["s", None, None])
     assert Catalog(made.table, Path("/p")).image_paths() == [Path("/p/a.jpg"), None, None]
     assert made.image_paths() == [None, None, None]

@@ -69,7 +69,7 @@ def test_embeddings_come_back_as_saved(n: int, form: Callable[[Embeddings], Embe
 
 @settings(deadline=None, max_examples=60)
 @given(st.data())
-def test_similarity_is_the_dot_product_and_nan_without_evidence(data: st.DataObject) -> None:
+def test_similarity_equals_dot_product_or_nan(data: st.DataObject) -> None:
     n, d = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 40))
     absent = tuple(data.draw(st.sets(st.integers(0, n - 1))))
     pair = st.tuples(st.integers(0, n - 1), st.integers(0, n - 1))
@@ -86,7 +86,7 @@ def test_similarity_is_the_dot_product_and_nan_without_evidence(data: st.DataObj
 
 
 @pytest.mark.parametrize("form", [lambda e: e, as_csr])
-def test_similarity_of_a_pair_does_not_depend_on_block_direction_or_pool(
+def test_similarity_in_any_block_direction_and_pool(
     form: Callable[[Embeddings], Embeddings],
 ) -> None:
     made = unit_vectors(300, 257, absent=(7,))

@@ -157,7 +157,7 @@ def test_only_keeps_all_columns_of_some_pairs(made: CandidatePairs) -> None:
         np.testing.assert_array_equal(getattr(some, name), expected)
 
 
-def test_features_and_scores_of_a_file_of_bare_pairs_are_missed(tmp_path: Path) -> None:
+def test_load_refuses_pairs_without_features_or_scores(tmp_path: Path) -> None:
     bare().save(tmp_path / "pairs")
     assert list(PairFeatures.load(tmp_path / "pairs").features) == []
     with pytest.raises(KeyError, match="score"):

@@ -114,7 +114,7 @@ def test_equals_brute_force(pool: Embeddings, k: int, minimum: float, block: int
 
 
 @pytest.mark.parametrize("as_sparse", [False, True])
-def test_equals_brute_force_where_columns_are_dealt_into_groups(as_sparse: bool) -> None:
+def test_equals_brute_force_with_column_groups(as_sparse: bool) -> None:
     rng = np.random.default_rng(1)
     vectors = rng.standard_normal((230, 60)) * (rng.random((230, 60)) < np.linspace(0.01, 0.3, 60))
     pool = unit(vectors[rng.integers(0, 230, 230)], as_sparse=as_sparse)
@@ -151,7 +151,7 @@ def test_a_gpu_finds_the_same(as_sparse: bool) -> None:
 # --- one answer, however it is computed ------------------------------------------------------------------------------
 
 
-def test_exact_duplicates_are_found_alike_in_blocks_of_any_size() -> None:
+def test_duplicates_in_blocks_of_any_size() -> None:
     base = random_unit(60, 384).vectors
     pool = unit(base[np.random.default_rng(4).integers(0, 60, 600)])
     expected = as_dict(nearest(pool, 5, np, block=600))
@@ -159,7 +159,7 @@ def test_exact_duplicates_are_found_alike_in_blocks_of_any_size() -> None:
         assert as_dict(nearest(pool, 5, np, block=block)) == expected
 
 
-def test_the_order_of_the_rows_changes_no_pair_similarity_or_rank() -> None:
+def test_nearest_in_any_row_order() -> None:
     rng = np.random.default_rng(5)
     vectors = random_unit(80, 64).vectors[rng.integers(0, 80, 300)]
     order = rng.permutation(300)
@@ -205,7 +205,7 @@ def test_the_minimum_is_inclusive() -> None:
 
 
 @pytest.mark.parametrize("as_sparse", [False, True])
-def test_a_crowd_of_equal_listings_makes_few_pairs_and_hides_no_nearer_one(as_sparse: bool) -> None:
+def test_crowd_of_equal_listings_is_thinned(as_sparse: bool) -> None:
     crowd, k = 2000, 5
     vectors = np.tile([1.0, 0, 0], (crowd + 3, 1))
     vectors[-3:] = [[1, 0.2, 0], [1, 0.2, 0.001], [1, 0.2, 0.1]]
