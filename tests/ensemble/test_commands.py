@@ -92,7 +92,7 @@ def test_metrics_of_titles_alone(steps: Steps) -> None:
         lost = values["missed_never_proposed"] + values["missed_scored_wrong"]
         assert values["pair_recall"] + lost == pytest.approx(1)
     assert 0 < metrics["out_of_fold"]["ece"] < metrics["out_of_fold"]["open_ece"] < 1
-    assert "As a probability a score is off by" in steps.outputs["ensemble.evaluate"]
+    assert "Expected calibration error of the scores out of fold: " in steps.outputs["ensemble.evaluate"]
     assert metrics["holdout"]["row_f1"] > 0.5
 
 

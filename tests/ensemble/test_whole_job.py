@@ -83,7 +83,7 @@ def test_metrics_of_the_run(first: tuple[Path, str], stage_lines: StageLines) ->
     out_of_fold = metrics["out_of_fold"]
     assert out_of_fold["pairs"] == sum(len(ScoredPairs.load(run / f"ensemble/scorer/fold{k}.parquet")) for k in (0, 1))
     assert sum(part["pairs"] for part in out_of_fold["reliability"]) == out_of_fold["pairs"]
-    assert f"off by {out_of_fold['ece']:.3f} over all {out_of_fold['pairs']:,} candidate pairs out of fold" in output
+    assert f"out of fold: {out_of_fold['ece']:.3f} over all {out_of_fold['pairs']:,} candidate pairs" in output
 
 
 # --- run again -------------------------------------------------------------------------------------------------------
@@ -96,8 +96,8 @@ def test_second_run_changes_nothing(
     code, output, error = command("ensemble", "--run", run)
     assert (code, error) == (0, "")
     assert stage_lines(output) == dict.fromkeys(stage_lines(first[1]), "unchanged")
-    summary = output[output.index("Measured on") :].replace(str(run), str(first[0]))
-    assert summary == first[1][first[1].index("Measured on") :]
+    summary = output[output.index("Evaluated on") :].replace(str(run), str(first[0]))
+    assert summary == first[1][first[1].index("Evaluated on") :]
     assert content(run) == before
 
 

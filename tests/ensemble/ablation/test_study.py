@@ -166,8 +166,8 @@ def test_decision_is_tuned_on_the_fold_pools(call: Call, study: Study, monkeypat
     )
     assert call(study.run, "--only", FULL)[0] == 0
     catalog = study.catalog
-    assert [len(pools) for pools in tuned_on] == [2, 1, 2, 1]  # the other time for the best threshold there would be
-    for half, pools in enumerate(tuned_on[::2]):
+    assert [len(pools) for pools in tuned_on] == [2, 2]  # both fold pools of each half
+    for half, pools in enumerate(tuned_on):
         split = part_split(catalog, 0, half)
         labels = [catalog.labels[split.fold == fold] for fold in (0, 1)]
         assert [codes.tolist() for codes in pools] == [label_codes(of_fold).tolist() for of_fold in labels]
