@@ -88,7 +88,7 @@ class Ablation:
         stage = Stage(
             f"{self.branch.name}/ablation/metrics/{self._short(settings, 'embed')}",
             judge_halves,
-            code=("branches.ablation", registry.module_of(self.branch.name, "embed")),
+            code=("shared.metrics.retrieval", "shared.catalog.split", registry.module_of(self.branch.name, "embed")),
             reads=(TRAIN, *encoders),
             settings=(self.branch.Config, ComputeConfig),
             step="embed",

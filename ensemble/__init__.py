@@ -8,14 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ensemble.index.index import Index
     from ensemble.match_result import MatchResult
     from ensemble.matcher import Matcher
 
-__all__ = ["MatchResult", "Matcher"]
+__all__ = ["Index", "MatchResult", "Matcher"]
 
 
 def __getattr__(name: str) -> Any:
     """Import a class when it is asked for: the modules of this package do not depend on it."""
+    if name == "Index":
+        from ensemble.index.index import Index
+
+        return Index
     if name == "Matcher":
         from ensemble.matcher import Matcher
 

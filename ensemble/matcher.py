@@ -18,7 +18,7 @@ from ensemble.candidate_pairs import union
 from ensemble.config import EnsembleConfig
 from ensemble.features.assemble import pair_features
 from ensemble.match_result import MatchResult
-from ensemble.pool_views import BranchView, PoolViews
+from ensemble.pool_views import BranchView, PoolViews, Surroundings
 from ensemble.scorer.model import StackedScorer
 from ensemble.sections import sections
 from ensemble.stages import DECISION, SCORER, load_decision
@@ -155,9 +155,11 @@ class Matcher:
         """Return the pairs that a branch proposes among embedded listings."""
         return propose(embeddings, self.settings[registry.get(name).Config], self._compute)
 
-    def pool(self, catalog: Catalog, views: Mapping[str, BranchView]) -> PoolViews:
+    def pool(
+        self, catalog: Catalog, views: Mapping[str, BranchView], surroundings: Surroundings | None = None
+    ) -> PoolViews:
         """Return listings with every branch's view of them, in the order of `branches`."""
-        return PoolViews(catalog, views, self._compute.xp(), self._compute.cpu_threads)
+        return PoolViews(catalog, views, self._compute.xp(), self._compute.cpu_threads, surroundings)
 
     def match_pool(self, pool: PoolViews) -> MatchResult:
         """Match listings of which every branch's embeddings and candidates are known."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.schema import CandidatePairs, Candidates, Catalog, Embeddings, Floats, PairFeatures, locate
+from shared.schema import CandidatePairs, Candidates, Catalog, Embeddings, Floats
 
 
 @dataclass(frozen=True)
@@ -37,19 +37,38 @@ class Words:
 
     @classmethod
     def of(cls, titles: Iterable[str]) -> Self:
-        """Count the words of normalized titles, one a listing."""
+        """Count the words of normalized titles, one title per listing."""
         words = [set(title.split()) for title in titles]
         return cls(len(words), Counter(word for of_title in words for word in of_title))
 
-    def and_of(self, title: str) -> Words:
-        """The same with one more listing."""
-        more = dict.fromkeys(title.split(), 1)
-        return Words(self.listings + 1, {**self.holding, **{word: 1 + self.holding.get(word, 0) for word in more}})
+    def changed(self, added: Iterable[str], removed: Iterable[str]) -> Words:
+        """Return the counts once listings with some titles are added and others, of those counted, are removed."""
+        more, fewer = Words.of(added), Words.of(removed)
+        holding = Counter(self.holding)
+        holding.update(more.holding)
+        holding.subtract(fewer.holding)
+        return Words(self.listings + more.listings - fewer.listings, holding)
 
     def idf(self, words: Iterable[str]) -> NDArray[np.float64]:
-        """ln((1 + listings) / (1 + listings that hold it)) of each word, float64 [words]."""
+        """Return ln((1 + listings) / (1 + listings that hold it)) of each word, float64 [words]."""
         holding = np.array([self.holding.get(word, 0) for word in words], dtype=np.float64)
         return np.log((1 + self.listings) / (1 + holding))
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What features of a few pairs need to know of the large pool that their listings are a part of.
+
+    Args:
+        words: Of the large pool.
+        pairs: All its pairs that share a listing with those to describe, these among them, in rows of the small pool.
+        cosine: Mean cosine of each over the branches, float32 [p]; NaN where it is unknown. That of the pairs to
+            describe is computed, whatever stands here.
+    """
+
+    words: Words
+    pairs: CandidatePairs
+    cosine: Floats
 
 
 @dataclass(frozen=True)
@@ -61,18 +80,14 @@ class PoolViews:
         branches: Branch name → its view.
         xp: numpy or CuPy: where array work runs.
         threads: CPU threads for work that is not array work.
-        described: Pairs of these listings with features that are known from before, such as do not depend on the pool.
-        words: Of the larger pool that this one is a part of; None: it is whole.
-        proposed: All pairs that the branches propose, where features are wanted of some of them; None: of all.
+        surroundings: What is known of the larger pool that this one is a part of; None: it is whole.
     """
 
     catalog: Catalog
     branches: Mapping[str, BranchView]
     xp: ModuleType = field(default=np, repr=False)
     threads: int = 1
-    described: PairFeatures | None = None
-    words: Words | None = None
-    proposed: CandidatePairs | None = None
+    surroundings: Surroundings | None = None
 
     def __len__(self) -> int:
         return len(self.catalog)
@@ -81,19 +96,3 @@ class PoolViews:
     def titles(self) -> NDArray[Any]:
         """Normalized titles, str [n]; "" where there is none."""
         return self.catalog.normalized_titles
-
-    def known_or(
-        self, pairs: CandidatePairs, names: Sequence[str], worked_out: Callable[[CandidatePairs], Mapping[str, Floats]]
-    ) -> dict[str, Floats]:
-        """Features of pairs, float32 [p] by name: those known from before, and what is worked out of other pairs."""
-        before = self.described
-        if before is None or not set(names) <= set(before.features):
-            return dict(worked_out(pairs))
-        at, known = locate(pairs.key, before.key)
-        new = worked_out(pairs.only(~known))
-        columns = {}
-        for name in names:
-            columns[name] = np.zeros(len(pairs), dtype=np.float32)
-            columns[name][known] = before.features[name].to_numpy()[at[known]]
-            columns[name][~known] = new[name]
-        return columns

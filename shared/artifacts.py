@@ -115,18 +115,22 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 def updated_folder(folder: Path) -> Iterator[Path]:
     """Give a folder to write into, whose files take the place of those of the same name in `folder` in the end.
 
-    Files of other names stay as they are.
+    It lies in `folder`, which may be a mount point. Files of other names stay as they are.
 
     Raises:
         MatcherError: The place is a file or cannot be written.
     """
-    folder = folder.resolve()
-    partial = folder.with_name(f".{folder.name}{PARTIAL}")
-    with _new_folder(folder, partial):
-        yield partial
-        folder.mkdir(exist_ok=True)
-        for path in sorted(partial.iterdir()):
-            path.replace(folder / path.name)
+    folder = folder.absolute()
+    new = not folder.exists()
+    partial = folder / PARTIAL
+    try:
+        with _new_folder(folder, partial):
+            yield partial
+            for path in sorted(partial.iterdir()):
+                path.replace(folder / path.name)
+    finally:
+        if new and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 @contextmanager

@@ -20,31 +20,27 @@ FEW = 1e-3  # least standard deviation in a z-score
 
 
 def of_branches(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Any]:
-    """The features of every branch, named `<branch>_<feature>`, float32 [p]; NaN where a branch says nothing."""
-    every = pairs if pool.proposed is None else pool.proposed
-    at = slice(None) if every is pairs else locate(pairs.key, every.key)[0]
-    cosines = _cosines(pool, every)
+    """Return the features of every branch, named `<branch>_<feature>`, float32 [p]; NaN where a branch says nothing."""
     features: dict[str, Any] = {}
-    for name, view in pool.branches.items():
-        cosine = cosines[cosine_of(name)][at]
-        features |= {cosine_of(name): cosine} | _prefixed(name, _of_branch(view, pairs, cosine, pool.xp))
-    mean = mean_of_known([*cosines.values()], pool.xp)
-    graph = EdgeGraph(len(pool), every.left, every.right, np.nan_to_num(mean, nan=-1.0), pool.xp)
-    left, right = (pool.xp.asarray(to_host(rank)[at]) for rank in graph.ranks())
-    return features | {"all_cosine": mean[at]} | _prefixed("all", graph_features(graph, pairs, mean[at], (left, right)))
+    cosines = [view.embeddings.similarity(pairs.left, pairs.right) for view in pool.branches.values()]
+    for (name, view), cosine in zip(pool.branches.items(), cosines, strict=True):
+        features |= {f"{name}_cosine": cosine} | _prefixed(name, _of_branch(view, pairs, cosine, pool.xp))
+    mean = mean_of_known(cosines, pool.xp)
+    graph, ranks = _united(pool, pairs, mean)
+    return features | {"all_cosine": mean} | _prefixed("all", graph_features(graph, pairs, mean, ranks))
 
 
-def cosine_of(branch: str) -> str:
-    """The name of the feature that is a branch's cosine."""
-    return f"{branch}_cosine"
-
-
-def _cosines(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Floats]:
-    def worked_out(some: CandidatePairs) -> dict[str, Floats]:
-        of = {cosine_of(name): view.embeddings for name, view in pool.branches.items()}
-        return {name: embeddings.similarity(some.left, some.right) for name, embeddings in of.items()}
-
-    return pool.known_or(pairs, [*map(cosine_of, pool.branches)], worked_out)
+def _united(pool: PoolViews, pairs: CandidatePairs, mean: Floats) -> tuple[EdgeGraph, tuple[Any, Any]]:
+    """Return the graph of all pairs by their mean cosine, and the ranks in it of those to describe."""
+    surroundings, linked, cosine = pool.surroundings, pairs, mean
+    rows: Any = slice(None)
+    if surroundings is not None:
+        linked, cosine = surroundings.pairs, surroundings.cosine.copy()
+        rows = locate(pairs.key, linked.key)[0]
+        cosine[rows] = mean
+    graph = EdgeGraph(len(pool), linked.left, linked.right, np.nan_to_num(cosine, nan=-1.0), pool.xp)
+    left, right = (pool.xp.asarray(to_host(rank)[rows]) for rank in graph.ranks())
+    return graph, (left, right)
 
 
 def mean_of_known(columns: list[Floats], xp: ModuleType) -> Floats:

@@ -22,9 +22,6 @@ SCORERS: dict[str, Any] = {
     "token_set_ratio": fuzz.token_set_ratio,
     "jaro_winkler": JaroWinkler.normalized_similarity,
 }
-PAIRWISE_FEATURES = [
-    f"title_{name}" for name in SCORERS
-]  # features that depend on the two titles alone, and take the most time
 LONGEST = 500  # characters of a title that are compared; the time of some scorers grows with their square
 
 
@@ -32,15 +29,11 @@ def of_titles(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Floats]:
     """The features of the titles, named `title_<feature>`, float32 [p]; NaN where a title is missing."""
     titles = pool.titles
     known = (titles[pairs.left] != "") & (titles[pairs.right] != "")
-    features = _fuzzy(pool, pairs) | _lengths(titles, pairs) | _words(pool, pairs)
+    features = _fuzzy(titles, pairs, pool.threads) | _lengths(titles, pairs) | _words(pool, pairs)
     return {name: np.where(known, column, np.nan).astype(np.float32) for name, column in features.items()}
 
 
-def _fuzzy(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Floats]:
-    return pool.known_or(pairs, PAIRWISE_FEATURES, lambda some: _compared(pool.titles, some, pool.threads))
-
-
-def _compared(titles: NDArray[Any], pairs: CandidatePairs, threads: int) -> dict[str, Floats]:
+def _fuzzy(titles: NDArray[Any], pairs: CandidatePairs, threads: int) -> dict[str, Floats]:
     low, high = _by_text(object_array(title[:LONGEST] for title in titles), pairs)
     return {
         f"title_{name}": process.cpdist(low, high, scorer=scorer, dtype=np.float32, workers=threads)
@@ -69,7 +62,8 @@ def _lengths(titles: NDArray[Any], pairs: CandidatePairs) -> dict[str, Any]:
 def _words(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Any]:
     """How much of the titles' words is shared, each word weighing its idf; and the rarest word only one title has."""
     words = [set(title.split()) for title in pool.titles]
-    has, idf = incidence(words), (pool.words or Words.of(pool.titles)).idf(distinct_items(words))
+    counts = pool.surroundings.words if pool.surroundings else Words.of(pool.titles)
+    has, idf = incidence(words), counts.idf(distinct_items(words))
     weighted = sparse.csr_array(has.multiply(idf[None, :]).astype(np.float32))
     total = np.asarray(weighted.sum(axis=1)).ravel()
     a, b = total[pairs.left], total[pairs.right]

@@ -1,1 +1,1 @@
-"""An index: a catalog that grows, with embeddings, candidates and groups that stay."""
+"""An index: a catalog that grows. New listings are searched against all, and what they touch is matched again."""

@@ -1,134 +1,87 @@
-"""What an index keeps of its pairs, and which of them are not scored again when it grows.
-
-Two titles or two embeddings are alike whatever else there is, so features of that kind are kept. A score depends on the
-whole pool, if little: how rare a word is, who else is near. A pair that the first model all but ruled out may rise a
-little as listings are added, never so far that anyone would take it for a match. So it keeps its score until the pool
-is larger or smaller by a tenth than when it was scored, or one of its listings loses a neighbor.
-"""
+"""The pairs of an index with what is remembered of each, so that few of them are described again when it changes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
-from branches.stages import learns
 from ensemble.features.attributes import has_conflict
-from ensemble.features.branches import cosine_of
-from ensemble.features.titles import PAIRWISE_FEATURES
-from ensemble.pool_views import BranchView
-from shared.schema import Flags, Floats, PairFeatures, ScoredPairs
+from shared.schema import CandidatePairs, Flags, Floats, PairFeatures, Rows, ScoredPairs
 
-RULED_OUT = 0.003  # a first score below it; of 1.7 million such pairs none passed .06 as 30,000 listings became 31,000
-CHANGED = 1.1  # pools whose sizes have this ratio are told apart
-FIRST = "first_score"  # what the first model says of a pair
-SCORED_IN = "scored_in"  # listings of the pool that a pair was scored in
-
-Rows = NDArray[np.int64]
+COLUMNS = ("score", "first", "cosines", "conflict")
 
 
 @dataclass(frozen=True)
-class CachedPairs(PairFeatures):
-    """Pairs of an index with their features and scores.
+class CachedPairs(CandidatePairs):
+    """Scored pairs of an index.
 
     Args:
-        score: float32 [p] in [0, 1].
+        score: Probability that a pair is a match, float32 [p] in [0, 1].
+        first: The same by the first model alone, which looks at the two listings and the density around them.
+        cosines: By each of b branches, float32 [p, b]; NaN where it has no evidence about both listings.
+        conflict: Whether the two titles state different quantities, bool [p].
     """
 
-    score: Floats
+    score: Floats = field(kw_only=True)
+    first: Floats = field(kw_only=True)
+    cosines: Floats = field(kw_only=True)
+    conflict: Flags = field(kw_only=True)
 
-    def scored(self) -> ScoredPairs:
-        """Return the same pairs without their features."""
-        return ScoredPairs.of(self, self.score, has_conflict(self))
+    @classmethod
+    def unknown(cls, pairs: CandidatePairs, branches: int) -> Self:
+        """Return pairs of which nothing is known yet."""
+        score, no = np.zeros(len(pairs), dtype=np.float32), np.zeros(len(pairs), dtype=np.bool_)
+        cosines = np.full((len(pairs), branches), np.nan, dtype=np.float32)
+        return cls(pairs.n, pairs.left, pairs.right, score=score, first=score, cosines=cosines, conflict=no)
 
     def only(self, keep: Flags) -> Self:
-        """Return some of the pairs with their features and scores; `keep` is bool [p]."""
-        features = self.features[keep].reset_index(drop=True)
-        left, right, score = self.left[keep], self.right[keep], self.score[keep]
-        return replace(self, left=left, right=right, features=features, score=score)
+        """Return some of the pairs with all that is remembered of them; `keep` is bool [p]."""
+        columns = {name: getattr(self, name)[keep] for name in COLUMNS}
+        return replace(self, left=self.left[keep], right=self.right[keep], **columns)
+
+    def placed(self, place: Rows, n: int) -> Self:
+        """Return the pairs whose listings are both in another pool, in its rows.
+
+        Args:
+            place: The row of each listing in the other pool, int32 [n], rising; -1 where it is not in it.
+            n: Listings of the other pool.
+        """
+        left, right = place[self.left], place[self.right]
+        both = (left >= 0) & (right >= 0)
+        kept = self if both.all() else self.only(both)
+        return replace(kept, n=n, left=left[both], right=right[both])
+
+    def joined(self, others: CachedPairs) -> Self:
+        """Return these pairs and others of the same pool, none of which is among these, sorted."""
+        key = np.concatenate([self.key, others.key])
+        order = np.argsort(key, kind="stable")
+        names = ("left", "right", *COLUMNS)
+        both = {name: np.concatenate([getattr(self, name), getattr(others, name)]) for name in names}
+        columns: dict[str, Any] = {name: column[order] for name, column in both.items()}
+        return replace(self, **columns)
+
+    def scored(self) -> ScoredPairs:
+        """Return the pairs as the decision takes them."""
+        return ScoredPairs(self.n, self.left, self.right, self.score, self.conflict)
+
+    def first_scored(self) -> ScoredPairs:
+        """Return the pairs with their first scores, as the second model takes them."""
+        return ScoredPairs(self.n, self.left, self.right, self.first)
 
     def _columns(self) -> dict[str, Any]:
-        return super()._columns() | {"score": self.score}
+        cosines = {f"cosine{at}": column for at, column in enumerate(self.cosines.T)}
+        return super()._columns() | {name: getattr(self, name) for name in COLUMNS if name != "cosines"} | cosines
 
     @classmethod
     def _of_columns(cls, n: int, columns: dict[str, Any]) -> Self:
-        described = PairFeatures._of_columns(n, columns)
-        return cls(n, described.left, described.right, described.features, columns["score"])
+        cosines = [name for name in columns if name.startswith("cosine")]
+        stacked = np.stack([columns.pop(name) for name in cosines], axis=1)
+        return cls(n, cosines=stacked, **columns)
 
 
-def kept_features(branches: Iterable[str]) -> list[str]:
-    """The features of a pair that are kept, where these branches take part: how alike titles and embeddings are."""
-    return [*PAIRWISE_FEATURES, *map(cosine_of, branches)]
-
-
-def renewed(known: CachedPairs, views: Mapping[str, BranchView]) -> CachedPairs:
-    """Pairs of an index with the cosines as they are now that another pool changes: of branches that count, not learn.
-
-    Args:
-        known: CachedPairs of a pool.
-        views: Branch → its view of this pool.
-    """
-    cosines = {
-        cosine_of(name): view.embeddings.similarity(known.left, known.right)
-        for name, view in views.items()
-        if not learns(name)
-    }
-    return replace(known, features=known.features.assign(**cosines))
-
-
-def among(pairs: CachedPairs, place: Rows, n: int) -> CachedPairs:
-    """The pairs of an index whose listings are in another pool, too, with all that is known of them.
-
-    Args:
-        pairs: Of an index.
-        place: The row that each listing of the index has in the pool, rising; -1 where it is not in it.
-        n: Listings of the pool.
-    """
-    both = pairs.only((place[pairs.left] >= 0) & (place[pairs.right] >= 0))
-    left, right = (place[rows].astype(np.int32) for rows in (both.left, both.right))
-    return CachedPairs(n, left, right, both.features, both.score)
-
-
-def ruled_out(known: CachedPairs, bereft: Flags) -> Flags:
-    """Which pairs that were scored before keep their scores in a pool, bool [p].
-
-    Args:
-        known: CachedPairs of the pool with the features `FIRST` and `SCORED_IN`.
-        bereft: Listings that lost a neighbor, bool [n].
-    """
-    if SCORED_IN not in known.features:  # the index held nothing
-        return np.zeros(len(known), dtype=np.bool_)
-    ratio = known.n / known.features[SCORED_IN].to_numpy()
-    hopeless = known.features[FIRST].to_numpy() < RULED_OUT
-    same_size = (ratio < CHANGED) & (ratio > 1 / CHANGED)
-    kept: Flags = hopeless & same_size & ~bereft[known.left] & ~bereft[known.right]
-    return kept
-
-
-def bereft_of(pairs: CachedPairs, place: Rows, n: int) -> Flags:
-    """The listings of a pool that an index paired with one that the pool has not; bool [n]. See `among`."""
-    bereft = np.zeros(n, dtype=np.bool_)
-    for one, other in ((pairs.left, pairs.right), (pairs.right, pairs.left)):
-        bereft[place[one[(place[one] >= 0) & (place[other] < 0)]]] = True
-    return bereft
-
-
-def with_first(known: CachedPairs) -> CachedPairs:
-    """Pairs of an index with their first scores in the place of the final ones."""
-    return replace(known, score=known.features[FIRST].to_numpy()) if len(known) else known
-
-
-def joined(known: CachedPairs, own: CachedPairs) -> CachedPairs:
-    """Scored pairs of one pool that were known, and others, with the features that both have; sorted."""
-    if len(known) == 0:
-        return own
-    left, right = (np.concatenate([getattr(part, end) for part in (known, own)]) for end in ("left", "right"))
-    order = np.lexsort((right, left))
-    both = [name for name in own.features if name in known.features]
-    features = pd.concat([part.features[both] for part in (known, own)], ignore_index=True).iloc[order]
-    score = np.concatenate([known.score, own.score])[order]
-    return CachedPairs(own.n, left[order], right[order], features.reset_index(drop=True), score)
+def conflicts(described: PairFeatures) -> Flags:
+    """Return whether the titles of described pairs state different quantities, bool [p]; False where nobody looked."""
+    conflict = has_conflict(described)
+    return np.zeros(len(described), dtype=np.bool_) if conflict is None else conflict

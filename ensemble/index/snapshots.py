@@ -11,8 +11,6 @@ but the present one, are removed when the next one is written.
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -21,12 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shared.artifacts import PARTIAL, damage, file_digest, read_json, to_disk, write_json
 from shared.errors import ArtifactError, MatcherError
-from shared.pipeline.run import MANIFEST, Run, damage, file_digest, write_json
+from shared.pipeline.locks import HOLDER, LOCK, locked
+from shared.pipeline.run import MANIFEST
 
 CURRENT = "CURRENT.json"
 FIRST = "000001"
-_OWN = re.compile(rf"\d{{6,}}(\.work)?|{re.escape(CURRENT)}(\.partial)?|\.lock")
+_OWN = re.compile(rf"\d{{6,}}(\.work)?|{re.escape(CURRENT)}({PARTIAL})?|{re.escape(LOCK)}|{re.escape(HOLDER)}")
 _NAME = re.compile(r"\d{6,}")
 
 
@@ -62,7 +62,7 @@ class Snapshots:
             MatcherError: Another process holds it, it cannot be written, or it holds something else.
         """
         self._check_own()
-        return Run(self.folder).locked()
+        return locked(self.folder)
 
     def current(self) -> Snapshot | None:
         """The present snapshot, its files checked against their checksums; None where none was ever written.
@@ -121,14 +121,14 @@ class Snapshots:
             checksums = {name: file_digest(path) for name, path in files.items()}
             write_json(work / MANIFEST, {"about": dict(about), "files": checksums})
             for path in (*files.values(), *{path.parent for path in files.values()}, work):
-                _to_disk(path)
+                to_disk(path)
             work.rename(final)
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
-        _to_disk(self.folder)
+        to_disk(self.folder)
         write_json(self.folder / CURRENT, {"snapshot": final.name, "sha256": file_digest(final / MANIFEST)})
-        _to_disk(self.folder)
+        to_disk(self.folder)
 
     def _tidy(self, present: int) -> None:
         """Remove all snapshots but the present one, finished or not."""
@@ -145,21 +145,9 @@ class Snapshots:
 
     def _parsed(self, path: Path) -> dict[str, Any]:
         try:
-            parsed = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            parsed = None
-        if not isinstance(parsed, dict):
-            raise self._damaged(f"{path.name} is not as it was written")
-        return parsed
+            return read_json(path)
+        except ArtifactError as error:
+            raise self._damaged(f"{path.name} is not as it was written") from error
 
     def _damaged(self, what: str) -> ArtifactError:
         return ArtifactError(f"{self.folder} is damaged: {what}; bring the folder back from a copy, or make it anew")
-
-
-def _to_disk(path: Path) -> None:
-    """Make sure that a file, or the names in a folder, outlive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,217 +1,284 @@
-"""Adds, updates and removes listings of an index, and groups all that it then holds.
+"""Brings an index up to date with listings that are added, updated or removed; a query is one that is not written down.
 
-An encoder embeds a listing by itself, so what came of that is kept. What is said of a pair depends on the whole pool
-(how rare a word is, who else is near), and is worked out again by the way that any catalog goes; only pairs that were
-all but ruled out keep their scores for a while (`kept.py`). So the groups are those of matching all listings at once,
-however many steps it took to add them.
+1. The new listings are embedded and searched against all: one linear search per branch. Of a branch whose vectors
+   depend on the pool (how rare a term is), all vectors and their similarities are as they are then; who is in whose
+   list of neighbors stays.
+2. The pairs of new listings are described and scored by the first model, and so are plausible pairs of others: a score
+   follows who else is near and how rare words are, and hundreds of groups follow a change in the second decimal.
+3. The second model scores again what it scores of these pairs and of those next to them.
+4. The groups that changed scores link are decided again. All other pairs keep their scores, all other listings their
+   matches, unless the threshold moved with the size of the pool.
+
+A query looks no further than it must: vectors of old listings stay, of other pairs than its own those are scored again
+of which both listings are near it, and only groups are decided again that two links lead to. A list of neighbors that
+lost one is not filled up; a rebuild mends that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from branches.stages import learns
-from ensemble.features.attributes import QUANTITY_CONFLICT
+from branches import registry
+from branches.base import BranchConfig
+from ensemble.candidate_pairs import union
+from ensemble.decision.decision import groups_of
+from ensemble.index.embeddings import Embedders
 from ensemble.index.group_ids import changes, inherited
-from ensemble.index.pair_cache import (
-    FIRST,
-    SCORED_IN,
-    CachedPairs,
-    among,
-    bereft_of,
-    joined,
-    kept_features,
-    renewed,
-    ruled_out,
-    with_first,
-)
-from ensemble.index.state import State
-from ensemble.match_result import MatchResult
+from ensemble.index.pair_cache import CachedPairs, conflicts
+from ensemble.index.plan import Plan
+from ensemble.index.region import decided
+from ensemble.index.state import BranchState, State, places
+from ensemble.index.subgraph import Whole
 from ensemble.matcher import Matcher
-from ensemble.pool_views import BranchView, PoolViews
-from shared.errors import MatcherError, raise_faults
-from shared.schema import Catalog, Embeddings, Flags, Floats, Vectors, locate
-from shared.search.exact import Known
+from ensemble.pool_views import Words
+from ensemble.scorer.model import second_model_mask
+from shared.compute import ComputeConfig
+from shared.schema import CandidatePairs, Catalog, Flags, Floats, Matches, PairFeatures, locate
+from shared.search.incremental import PreviousSearch, nearest_since
 
-EVIDENCE = (
-    "title",
-    "phash",
-    "image_sha",
-    "width",
-    "height",
-    "bytes",
-)  # what the branches and features see of a listing
+PLAUSIBLE = 0.003  # a first score from which on a pair is described again ...
+HOPS = 2  # a query decides again the groups that so many links lead to from its listing
+PER_LISTING = 10  # ... but no more pairs per listing, on average over the pool: the best of them
 
 Rows = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The listings that an index is to hold.
-
-    Args:
-        catalog: n listings in the order of their posting ids.
-        origin: The row of the index that each is in, as it is, int64 [n]; -1 where it is new or changed.
-        added: The listings that are new or changed, in the same order, with their pictures.
-        counts: How many listings are added, updated, unchanged and removed.
-    """
-
-    catalog: Catalog
-    origin: Rows
-    added: Catalog
-    counts: dict[str, int]
+# --- all at once -----------------------------------------------------------------------------------------------------
 
 
-def plan(index: Catalog, given: Catalog | None, removed: Collection[str]) -> Plan:
-    """What an index is to hold once listings are given to it and removed from it.
-
-    Args:
-        index: The listings there are.
-        given: Listings to add, or to put in the place of those with their ids; None: there are none.
-        removed: Posting ids to remove.
-
-    Raises:
-        MatcherError: An id to remove is not there or is given as well, or a listing would lose its picture to one that
-            cannot be used (one error names all); or nothing would be left.
-    """
-    rows = {posting_id: row for row, posting_id in enumerate(index.ids)}
-    new = {posting_id: row for row, posting_id in enumerate(given.ids)} if given else {}
-    pictured = set(index.ids[index.has_image].tolist())
-    lost = _lost_pictures(pictured, given) if given else []
-    raise_faults("what the index is to hold", [*_faults(rows, new, removed), *lost])
-    ids = sorted(rows.keys() - set(removed) | new.keys())
-    if not ids:
-        raise MatcherError("no listing would be left; remove the folder of the index instead")
-    facts = _facts(index), _facts(given) if given else []
-    origin = np.array([_origin(rows.get(one, -1), new.get(one, -1), *facts) for one in ids], dtype=np.int64)
-    tables = [index.table, *([given.table] if given else [])]
-    at = [len(index) + new[one] if one in new else rows[one] for one in ids]
-    catalog = Catalog(pa.concat_tables(tables).take(pa.array(at, pa.int64())))
-    fresh = [new[one] for one, known in zip(ids, origin, strict=True) if known < 0]
-    added = given.take(np.array(fresh, dtype=np.int64)) if given else index.take(np.zeros(0, dtype=np.int64))
-    updated = sum(posting_id in rows for posting_id in added.ids)
-    counts = {"added": len(added) - updated, "updated": updated, "removed": len(removed)}
-    return Plan(catalog, origin, added, counts | {"unchanged": int((origin >= 0).sum())})
-
-
-def _faults(rows: Collection[str], new: Collection[str], removed: Collection[str]) -> Iterator[str]:
-    for posting_id in removed:
-        if posting_id not in rows:
-            yield f"{posting_id!r} is not in the index"
-        elif posting_id in new:
-            yield f"{posting_id!r} is to be added as well"
-
-
-def _lost_pictures(pictured: Collection[str], given: Catalog) -> Iterator[str]:
-    for posting_id, fault in zip(given.ids, given.column("image_fault"), strict=True):
-        if fault and posting_id in pictured:
-            yield f"{posting_id!r} would lose its picture: {fault}; leave its image empty if it is to have none"
-
-
-def _facts(catalog: Catalog) -> list[tuple[Any, ...]]:
-    return list(zip(*(catalog.table.column(name).to_pylist() for name in EVIDENCE), strict=True))
-
-
-def _origin(row: int, new: int, known: Sequence[Any], given: Sequence[Any]) -> int:
-    return row if new < 0 or (row >= 0 and known[row] == given[new]) else -1
-
-
-def grow(matcher: Matcher, state: State, snapshot: int, planned: Plan) -> tuple[State, MatchResult]:
-    """Group the listings that an index is to hold.
+def rebuilt(matcher: Matcher, embedders: Embedders, state: State, planned: Plan) -> State:
+    """Match all listings at once, as `Matcher.match_catalog` does; what encoders made of them is kept.
 
     Args:
         matcher: The one that the index was made with.
-        state: What the index holds.
-        snapshot: Number of the snapshot that the new state will be.
-        planned: Of the listings of `state`.
-
-    Returns:
-        The new state, and what matching all its listings at once gives.
+        embedders: Embed new listings.
+        state: What the index holds; its group ids and changes are handed on (`renamed`).
+        planned: Which listings it is to hold.
     """
-    n = len(planned.catalog)
-    views = {name: _view(matcher, name, state.views.get(name), planned) for name in matcher.branches}
-    place = np.full(len(state), -1, dtype=np.int64)
-    kept = planned.origin >= 0
-    place[planned.origin[kept]] = np.flatnonzero(kept)
-    pool = matcher.pool(planned.catalog, views, renewed(among(state.pairs, place, n), views))
-    pairs = _scored(matcher, pool, bereft_of(state.pairs, place, n))
-    result = MatchResult.from_scores(matcher.decision, planned.catalog, pairs.scored())
-    numbers = dict(zip(planned.catalog.ids.tolist(), result.group_numbers.tolist(), strict=True))
-    group_ids = inherited(numbers, state.group_ids, state.retired)
-    new = State(
-        planned.catalog,
-        views,
-        pairs,
-        group_ids,
-        (state.retired | set(state.group_ids.values())) - set(group_ids.values()),
-        (*state.changes, *changes(snapshot, state.group_ids, group_ids)),
+    catalog, branches = planned.catalog, {}
+    for name in matcher.branches:
+        if registry.get(name).learns and state.branches:
+            embeddings = embedders.grown(name, state.branches[name].embeddings, catalog, planned.origin)
+        else:
+            embeddings = matcher.embed(catalog, [name])[name]
+        candidates = matcher.candidates(name, embeddings)
+        search = PreviousSearch.of(candidates, _config(matcher, name).neighbors)
+        branches[name] = BranchState(embeddings, search)
+    pool = matcher.pool(catalog, {name: branch.view for name, branch in branches.items()})
+    described = matcher.describe(pool, matcher.proposed(pool))
+    first = matcher.scorer.first.score(described, pool.threads)
+    final = matcher.scorer.rescore(first, pool.xp, pool.threads).score
+    pairs = CachedPairs(
+        described.n,
+        described.left,
+        described.right,
+        score=final,
+        first=first.score,
+        cosines=_cosines(described, branches),
+        conflict=conflicts(described),
     )
-    return new, result
+    matches = matcher.decision.apply(pairs.scored(), catalog.ids)
+    return replace(
+        state,
+        catalog=Catalog(catalog.table),
+        branches=branches,
+        pairs=pairs,
+        matches=matches,
+        built=len(catalog),
+        changed=0,
+    )
 
 
-def _scored(matcher: Matcher, pool: PoolViews, bereft: Flags) -> CachedPairs:
-    """All pairs that the branches propose, with their scores and all that an index keeps of them.
+def _config(matcher: Matcher, name: str) -> BranchConfig:
+    return matcher.settings[registry.get(name).Config]
+
+
+# --- a region --------------------------------------------------------------------------------------------------------
+
+
+def updated(
+    matcher: Matcher, embedders: Embedders, state: State, words: Words, planned: Plan, *, locally: bool = False
+) -> State:
+    """Bring an index up to date.
 
     Args:
-        matcher: Scores the pairs, all but those that are ruled out.
-        pool: The listings that an index is to hold; described before are the pairs that it has.
-        bereft: Listings that lost a neighbor, bool [n].
+        matcher: The one that the index was made with.
+        embedders: Embed new listings.
+        state: What the index holds, at least one listing; its group ids and changes are handed on (`renamed`).
+        words: How many of its listings hold each word.
+        planned: Which listings it is to hold.
+        locally: Whether only what the change touches is decided again, even if the threshold moved: enough to know
+            about the new listings.
     """
-    proposed, known = matcher.proposed(pool), pool.described
-    assert isinstance(known, CachedPairs)
-    known = known.only(ruled_out(known, bereft) & locate(known.key, proposed.key)[1])
-    new = proposed.only(~locate(proposed.key, known.key)[1])
-    described = matcher.describe(replace(pool, proposed=proposed), new)
-    first = matcher.scorer.first.score(described, pool.threads).score
-    columns = [name for name in (QUANTITY_CONFLICT, *kept_features(pool.branches)) if name in described.features]
-    features = described.features[columns].copy()
-    features[FIRST], features[SCORED_IN] = first, np.full(len(new), len(pool), dtype=np.float32)
-    own = CachedPairs(described.n, described.left, described.right, features, first)
-    together = joined(with_first(known), own)
-    return replace(together, score=matcher.scorer.rescore(together.scored(), pool.xp, pool.threads).score)
+    origin, n = planned.origin, len(planned.catalog)
+    new, place = origin < 0, places(origin, len(state))
+    branches = _branches(matcher, embedders, state, planned, locally)
+    removed = state.catalog.take(np.flatnonzero(place < 0))
+    words = words.changed(planned.added.normalized_titles, removed.normalized_titles)
+    pairs = _pairs(state.pairs.placed(place, n), branches, new, locally)
+    views = {name: branch.view for name, branch in branches.items()}
+    whole = Whole(matcher, planned.catalog, views, words)
+    scored = _scored(matcher, whole, pairs, new, locally)
+    return replace(
+        state,
+        catalog=Catalog(planned.catalog.table),
+        branches=branches,
+        pairs=scored,
+        matches=_matches(matcher, planned, scored, pairs.score, state.matches, place, locally),
+        changed=state.changed + sum(count for name, count in planned.counts.items() if name != "unchanged"),
+    )
 
 
-def _view(matcher: Matcher, name: str, before: BranchView | None, planned: Plan) -> BranchView:
-    """A branch's view of the planned listings; what it found among those that are kept saves time."""
-    if learns(name):
-        embeddings = _embeddings(matcher, name, before, planned)
-    else:
-        embeddings = matcher.embed(planned.catalog, [name])[name]
-    known = None
-    if before is not None:
-        moved = not _stayed(embeddings.vectors, before.embeddings.vectors, planned.origin)
-        known = Known(before.candidates, planned.origin, moved)
-    return BranchView(embeddings, matcher.candidates(name, embeddings, known))
+def _branches(
+    matcher: Matcher, embedders: Embedders, state: State, planned: Plan, locally: bool
+) -> dict[str, BranchState]:
+    xp, branches = matcher.settings[ComputeConfig].xp(), {}
+    for name in matcher.branches:
+        before, config = state.branches[name], _config(matcher, name)
+        stays = locally or registry.get(name).learns
+        if stays:
+            embeddings = embedders.grown(name, before.embeddings, planned.catalog, planned.origin)
+        else:
+            embeddings = matcher.embed(planned.catalog, [name])[name]
+        search = nearest_since(
+            before.search, planned.origin, embeddings, config.neighbors, xp, minimum=config.minimum, moved=not stays
+        )
+        branches[name] = BranchState(embeddings, search)
+    return branches
 
 
-def _embeddings(matcher: Matcher, name: str, before: BranchView | None, planned: Plan) -> Embeddings:
-    """An encoder's embeddings: those of the kept listings, and new ones of the others."""
-    kept = planned.origin >= 0
-    if before is None:
-        return matcher.embed(planned.added, [name])[name]
-    old = _dense(before.embeddings)
-    vectors = np.zeros((len(kept), old.shape[1]), dtype=np.float32)
-    vectors[kept] = old[planned.origin[kept]]
-    if len(planned.added):
-        vectors[~kept] = _dense(matcher.embed(planned.added, [name])[name])
-    return Embeddings(vectors, np.any(vectors, axis=1))
+def _moved(pairs: CachedPairs, branches: Mapping[str, BranchState]) -> CachedPairs:
+    """Pairs with the cosines, as they are now, of branches whose vectors depend on the pool."""
+    cosines = pairs.cosines.copy()
+    for at, (name, branch) in enumerate(branches.items()):
+        if not registry.get(name).learns:
+            cosines[:, at] = branch.embeddings.similarity(pairs.left, pairs.right)
+    return replace(pairs, cosines=cosines)
 
 
-def _stayed(vectors: Vectors, before: Vectors, origin: Rows) -> bool:
-    """Whether the kept listings have the vectors that they had."""
-    kept = origin >= 0
-    if vectors.shape[1] != before.shape[1]:
-        return False
-    now: Any = vectors[kept]
-    return not np.any((now != before[origin[kept]]).sum())
+def _cosines(described: PairFeatures, branches: Iterable[str]) -> Floats:
+    """The cosines of described pairs, float32 [p, b]."""
+    columns = [f"{name}_cosine" for name in branches]
+    cosines: Floats = described.features[columns].to_numpy(dtype=np.float32)
+    return cosines
 
 
-def _dense(embeddings: Embeddings) -> Floats:
-    assert isinstance(embeddings.vectors, np.ndarray)
-    return embeddings.vectors
+def _pairs(known: CachedPairs, branches: Mapping[str, BranchState], new: Flags, locally: bool) -> CachedPairs:
+    """The pairs that a branch proposes, with what is known of those among `known`; locally, all that are known stay."""
+    candidates = [branch.search.candidates for branch in branches.values()]
+    if not locally:
+        proposed = union(candidates, known.n)
+        known = _moved(known.only(locate(known.key, proposed.key)[1]), branches)
+    added = union((some.only(new[some.left] | new[some.right]) for some in candidates), known.n)
+    return known.joined(CachedPairs.unknown(CandidatePairs(added.n, added.left, added.right), len(branches)))
+
+
+def _scored(matcher: Matcher, whole: Whole, pairs: CachedPairs, new: Flags, locally: bool) -> CachedPairs:
+    """The pairs with new scores: those of new listings, and plausible ones among whom they may differ from before.
+
+    Args:
+        matcher: Scores them.
+        whole: The pool that they are of.
+        pairs: All pairs; those of new listings have no score yet.
+        new: New listings, bool [n].
+        locally: Whether only pairs of listings that both have a pair with a new one are looked at.
+    """
+    fresh = new[pairs.left] | new[pairs.right]
+    pairs = _first_scored(matcher, whole, pairs, fresh)
+    again = ~fresh & (pairs.first >= _least_plausible(pairs))
+    if locally:
+        near = _ends(pairs, fresh)
+        again &= near[pairs.left] & near[pairs.right]
+    pairs = _first_scored(matcher, whole, pairs, again)
+    return _second_scored(matcher, pairs, fresh | again, locally)
+
+
+def _least_plausible(pairs: CachedPairs) -> float:
+    """The first score from which on pairs are described again."""
+    most = PER_LISTING * pairs.n
+    if len(pairs) <= most:
+        return PLAUSIBLE
+    return max(PLAUSIBLE, float(np.partition(pairs.first, len(pairs) - most)[len(pairs) - most]))
+
+
+def _first_scored(matcher: Matcher, whole: Whole, pairs: CachedPairs, some: Flags) -> CachedPairs:
+    """The pairs, some of them described and scored by the first model."""
+    if not some.any():
+        return pairs
+    described = whole.described(pairs, some)
+    first, cosines, conflict = pairs.first.copy(), pairs.cosines.copy(), pairs.conflict.copy()
+    threads = matcher.settings[ComputeConfig].cpu_threads
+    first[some] = matcher.scorer.first.score(described, threads).score
+    cosines[some], conflict[some] = _cosines(described, matcher.branches), conflicts(described)
+    return replace(pairs, first=first, cosines=cosines, conflict=conflict)
+
+
+def _second_scored(matcher: Matcher, pairs: CachedPairs, described: Flags, locally: bool) -> CachedPairs:
+    """The pairs, with final scores of those described and of those next to them."""
+    doubt = second_model_mask(pairs.first_scored())
+    touched = _ends(pairs, described & doubt)
+    wanted = doubt & (described if locally else touched[pairs.left] | touched[pairs.right])
+    ends = _ends(pairs, wanted)
+    around = doubt & (ends[pairs.left] | ends[pairs.right])
+    links = pairs.only(around)
+    compute = matcher.settings[ComputeConfig]
+    score = pairs.score.copy()
+    score[described] = pairs.first[described]
+    final = matcher.scorer.rescore(links.first_scored(), compute.xp(), compute.cpu_threads).score
+    score[wanted] = final[wanted[around]]
+    return replace(pairs, score=score)
+
+
+def _ends(pairs: CachedPairs, some: Flags) -> Flags:
+    """The listings of some of the pairs, bool [n]."""
+    ends = np.zeros(pairs.n, dtype=np.bool_)
+    ends[pairs.left[some]] = ends[pairs.right[some]] = True
+    return ends
+
+
+def _matches(
+    matcher: Matcher,
+    planned: Plan,
+    pairs: CachedPairs,
+    previous: Floats,
+    before: Matches,
+    place: NDArray[np.int32],
+    locally: bool,
+) -> Matches:
+    """The matches, decided again where they may have changed."""
+    listing, match = place[before.listing], place[before.match]
+    both, bereft = (listing >= 0) & (match >= 0), (listing >= 0) & (match < 0)
+    ids, n = planned.catalog.ids, len(planned.catalog)
+    kept = Matches(n, listing[both], match[both], before.score[both])
+    changed = planned.origin < 0
+    if locally:
+        return decided(matcher.decision, ids, pairs, previous, kept, changed, hops=HOPS)
+    changed[listing[bereft]] = True
+    if matcher.decision.threshold_for(len(place)) != matcher.decision.threshold_for(n):
+        changed[:] = True
+    return decided(matcher.decision, ids, pairs, previous, kept, changed)
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def renamed(before: State, after: State, snapshot: int) -> State:
+    """Name the groups of an index after those it had, and note every split and merge.
+
+    Args:
+        before: What the index held.
+        after: What it holds now.
+        snapshot: Number of the snapshot that this will be.
+    """
+    numbers = dict(zip(after.catalog.ids.tolist(), groups_of(after.matches).tolist(), strict=True))
+    group_ids = inherited(numbers, before.group_ids, before.retired)
+    return replace(
+        after,
+        group_ids=group_ids,
+        retired=(before.retired | set(before.group_ids.values())) - set(group_ids.values()),
+        changes=(*before.changes, *changes(snapshot, before.group_ids, group_ids)),
+    )

@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
@@ -19,6 +18,9 @@ from ensemble.features.attributes import has_conflict
 from ensemble.scorer.score_graph import score_graph_features
 from shared.errors import ArtifactError
 from shared.schema import Flags, Floats, PairFeatures, ScoredPairs
+
+if TYPE_CHECKING:  # a second to import, which a run with nothing to do can save
+    import lightgbm as lgb
 
 MIN_SCORE = 0.01  # a pair with a lower first score keeps it; the second model does not see it
 
@@ -33,6 +35,7 @@ class Scorer:
     Examples:
         >>> left, right = (rows.astype(np.int32) for rows in np.triu_indices(30, 1))
         >>> table = pd.DataFrame({"cosine": np.linspace(0, 1, len(left), dtype=np.float32)})
+        >>> import lightgbm as lgb
         >>> data = lgb.Dataset(table, table["cosine"] > 0.5)
         >>> scorer = Scorer(lgb.train({"objective": "binary", "verbosity": -1}, data))
         >>> scored = scorer.score(PairFeatures(30, left, right, table))
@@ -75,6 +78,8 @@ class Scorer:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote. Check the file's checksum first: a damaged file can abort the process."""
+        import lightgbm as lgb
+
         return cls(lgb.Booster(model_str=path.read_text(encoding="utf-8")))
 
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -24,6 +23,9 @@ from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.metrics.matching import group_sizes, same_product
 from shared.schema import Flags, Floats, PairFeatures, ScoredPairs
+
+if TYPE_CHECKING:  # a second to import, which a run with nothing to do can save
+    import lightgbm as lgb
 
 LabeledPool = tuple[PairFeatures, NDArray[np.integer]]  # pairs with features, label codes [n]
 
@@ -160,6 +162,8 @@ def cross_fit(pairs: TrainingPairs, config: ScorerConfig, seed: int, threads: in
 
 def fit(pairs: TrainingPairs, rounds: int, config: ScorerConfig, seed: int, threads: int) -> Scorer:
     """Train a model on all pairs for a given number of rounds."""
+    import lightgbm as lgb
+
     return Scorer(lgb.train(_parameters(config, seed, threads), _dataset(pairs, slice(None)), num_boost_round=rounds))
 
 
@@ -176,6 +180,8 @@ def _fit(
     pairs: TrainingPairs, train: Flags, judge: Flags, config: ScorerConfig, seed: int, threads: int
 ) -> tuple[lgb.Booster, list[float]]:
     """Return a model trained on some pairs, and its weighted log loss on others after each round."""
+    import lightgbm as lgb
+
     history: dict[str, Any] = {}
     booster = lgb.train(
         _parameters(config, seed, threads),
@@ -189,6 +195,8 @@ def _fit(
 
 
 def _dataset(pairs: TrainingPairs, rows: Any) -> lgb.Dataset:
+    import lightgbm as lgb
+
     return lgb.Dataset(pairs.features.loc[rows], pairs.match[rows], weight=pairs.weight[rows], free_raw_data=True)
 
 

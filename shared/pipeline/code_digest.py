@@ -1,7 +1,7 @@
 """A digest of the code that a stage's result depends on: some modules, and all they import of this project.
 
-What only people read is left out: comments, docstrings, the `description` of settings, and what `print` and `say` are
-given. So rewording a help text or a progress line does no stage again.
+What only people read is left out: comments, docstrings, the `description` of settings, what `print` and `say` get,
+and what functions called `in_words` do. So rewording a help text or a progress line does no stage again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from shared.artifacts import digest
 
 PROJECT = ("shared", "branches", "ensemble")
 SPEECH = ("print", "say")  # functions whose arguments are words for people
+WORDING = ("in_words", "_in_words")  # functions that put numbers into words for people
 
 
 def code_digest(modules: Iterable[str], work: Callable[..., Any] | None = None) -> str:
@@ -94,6 +95,8 @@ def _canonical(tree: ast.Module) -> str:
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_text(body[0]):
             del body[0]
+        if isinstance(node, ast.FunctionDef) and node.name in WORDING:
+            node.body = []
         if isinstance(node, ast.Call):
             node.keywords = [keyword for keyword in node.keywords if keyword.arg != "description"]
             if _name(node.func) in SPEECH:

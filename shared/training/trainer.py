@@ -268,8 +268,8 @@ class Training:
                 self.best = {"best_epoch": epoch, **asdict(scores)}
                 self._write(self.best_weights, self._weights(), {})
         if say:
-            line = f"{self.name}: epoch {epoch} of {self.config.epochs}: {_in_words(metrics)}"
-            print(line, file=sys.stderr, flush=True)
+            line = (self.name, f"epoch {epoch} of {self.config.epochs}", _in_words(metrics))
+            print(*line, sep=": ", file=sys.stderr, flush=True)
         self.sums = _EpochSums()
 
     def _step_metrics(self, epoch: int, loss: Loss, metrics: Mapping[str, Any]) -> dict[str, float]:

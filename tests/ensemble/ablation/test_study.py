@@ -12,8 +12,8 @@ import pytest
 
 from branches.registry import FolderBranch
 from ensemble import stages
+from ensemble.ablation import scoring
 from ensemble.ablation import study as study_module
-from ensemble.ablation import variants
 from ensemble.ablation.study import NAMED
 from ensemble.ablation.variants import FULL, System, judge_stage
 from ensemble.decision.tuning import tune
@@ -162,7 +162,7 @@ def test_encoder_embeds_none_of_its_training_listings(
 def test_decision_is_tuned_on_the_fold_pools(call: Call, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     tuned_on: list[list[np.ndarray]] = []
     monkeypatch.setattr(
-        variants, "tune", lambda pools, config: tuned_on.append([codes for _, codes in pools]) or tune(pools, config)
+        scoring, "tune", lambda pools, config: tuned_on.append([codes for _, codes in pools]) or tune(pools, config)
     )
     assert call(study.run, "--only", FULL)[0] == 0
     catalog = study.catalog

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ensemble.ablation.variants import FULL, any_thresholds, best_scaled, systems
+from ensemble.ablation.scoring import any_thresholds, best_scaled
+from ensemble.ablation.variants import FULL, systems
 from ensemble.config import EnsembleConfig, Family, Rule, TuneConfig
 from ensemble.features.assemble import feature_names
 from ensemble.sections import sections

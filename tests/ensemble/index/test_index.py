@@ -1,4 +1,4 @@
-"""An index that grows in any steps holds what matching all its listings at once gives, and survives what happens."""
+"""An index that changes in any steps is close to matching all its listings at once, which a rebuild does exactly."""
 
 import json
 import os
@@ -7,32 +7,34 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from branches import stages as branch
-from ensemble.index import pair_cache as kept
-from ensemble.index.commands import read_ids
-from ensemble.index.query import Questions
+from branches import registry
+from branches.base import Embedder
+from ensemble.index.embeddings import Embedders
+from ensemble.index.index import Index
+from ensemble.index.listings import read_ids
+from ensemble.index.plan import plan
+from ensemble.index.query import hits
 from ensemble.index.snapshots import CURRENT, Snapshots
 from ensemble.index.state import State
-from ensemble.index.update import grow, plan
+from ensemble.index.update import rebuilt, renamed, updated
 from ensemble.matcher import Matcher
-from ensemble.pool_views import BranchView
+from ensemble.pool_views import BranchView, Words
+from ensemble.sections import sections
 from shared.catalog.config import DataConfig
 from shared.catalog.reader import read_catalog
 from shared.catalog.source import find_source
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
-from shared.pipeline.run import Run
-from shared.pipeline.settings import Settings, merge, remembered
-from shared.schema import CATALOG_SCHEMA, Catalog, Embedder, Embeddings
+from shared.pipeline.run import RunFolder, remembered
+from shared.pipeline.settings import Settings, merge
+from shared.schema import CATALOG_SCHEMA, Catalog, Embeddings
 
 Command = Callable[..., tuple[int, str, str]]
 ONE_CORE = {"compute": {"threads": 1, "device": "cpu"}}
@@ -40,23 +42,30 @@ ONE_CORE = {"compute": {"threads": 1, "device": "cpu"}}
 
 @pytest.fixture(scope="module")
 def matcher(first: tuple[Path, str]) -> Matcher:
-    return Matcher.of_run(Run(first[0]), Settings(merge(remembered(first[0]), ONE_CORE)))
+    return Matcher.of_run(RunFolder(first[0]), Settings(merge(remembered(first[0]), ONE_CORE), sections()))
+
+
+class Blind:
+    """An embedder without evidence about anything."""
+
+    def transform(self, listings: Catalog) -> Embeddings:
+        return Embeddings(np.zeros((len(listings), 2), dtype=np.float32), np.zeros(len(listings), dtype=bool))
 
 
 @pytest.fixture(scope="module")
 def titles_alone(first: tuple[Path, str]) -> Iterator[Matcher]:
-    """A matcher whose encoders say nothing, which takes no time."""
-    made = Matcher.of_run(Run(first[0]), Settings(merge(remembered(first[0]), ONE_CORE)))
+    """A matcher whose encoders have no evidence, which takes no time."""
+    made = Matcher.of_run(RunFolder(first[0]), Settings(merge(remembered(first[0]), ONE_CORE), sections()))
     embed = made.embed
 
     def quick(catalog: Catalog, names: list[str]) -> dict[str, Embeddings]:
-        nothing = Embeddings(np.zeros((len(catalog), 2), dtype=np.float32), np.zeros(len(catalog), dtype=bool))
-        return {name: nothing if branch.learns(name) else embed(catalog, [name])[name] for name in names}
+        nothing = Blind().transform(catalog)
+        return {name: nothing if registry.get(name).learns else embed(catalog, [name])[name] for name in names}
 
     embedder = made.embedder
 
     def quick_embedder(name: str, pool: Catalog) -> Embedder:
-        return (lambda catalog: quick(catalog, [name])[name]) if branch.learns(name) else embedder(name, pool)
+        return Blind() if registry.get(name).learns else embedder(name, pool)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(made, "embed", quick)
@@ -70,28 +79,49 @@ def catalog(data: Path) -> Catalog:
     return read_catalog(find_source(data, config), config, ComputeConfig(**ONE_CORE["compute"]), labeled=False)
 
 
-def step(matcher: Matcher, state: State, given: Catalog | None, removed: list[str] | None = None) -> State:
-    return grow(matcher, state, 1, plan(state.catalog, given, removed or []))[0]
+def step(
+    matcher: Matcher, state: State, given: Catalog | None, removed: list[str] | None = None, *, locally: bool = False
+) -> State:
+    """One change of an index, all at once where it is empty; locally: as a query looks at it."""
+    planned, embedders = plan(state.catalog, given, removed or []), Embedders(matcher, state.catalog)
+    if not len(state):
+        return renamed(state, rebuilt(matcher, embedders, state, planned), 1)
+    words = Words.of(state.catalog.normalized_titles)
+    return renamed(state, updated(matcher, embedders, state, words, planned, locally=locally), 1)
 
 
-def groups(of: State) -> set[frozenset[str]]:
-    members: dict[str, set[str]] = {}
+def rebuild(matcher: Matcher, state: State) -> State:
+    planned = plan(state.catalog, None, [])
+    return renamed(state, rebuilt(matcher, Embedders(matcher, state.catalog), state, planned), 1)
+
+
+def members(of: State) -> dict[str, frozenset[str]]:
+    """Posting id → all in its group."""
+    groups: dict[str, set[str]] = {}
     for posting_id, group_id in of.group_ids.items():
-        members.setdefault(group_id, set()).add(posting_id)
-    return set(map(frozenset, members.values()))
+        groups.setdefault(group_id, set()).add(posting_id)
+    return {posting_id: frozenset(groups[group_id]) for posting_id, group_id in of.group_ids.items()}
+
+
+def agreement(one: State, other: State) -> float:
+    """Share of the listings whose groups have the same members."""
+    a, b = members(one), members(other)
+    assert a.keys() == b.keys()
+    return sum(a[posting_id] == b[posting_id] for posting_id in a) / len(a)
 
 
 def assert_same(one: State, other: State) -> None:
     """The same listings, groups and, to the bit, embeddings, candidates and scores; ids of groups may differ."""
     assert one.catalog.table.drop("image") == other.catalog.table.drop("image")
-    assert groups(one) == groups(other)
-    for name in ("left", "right", "score"):
+    assert members(one) == members(other)
+    for name in ("left", "right", "score", "first", "cosines", "conflict"):
         np.testing.assert_array_equal(getattr(one.pairs, name), getattr(other.pairs, name))
-    for name, view in one.views.items():
-        np.testing.assert_array_equal(dense(view), dense(other.views[name]))
+    for name, branch_state in one.branches.items():
+        np.testing.assert_array_equal(dense(branch_state.view), dense(other.branches[name].view))
+        np.testing.assert_array_equal(branch_state.search.reach, other.branches[name].search.reach)
         for column in ("left", "right", "similarity", "rank_left", "rank_right"):
-            there = getattr(other.views[name].candidates, column)
-            np.testing.assert_array_equal(getattr(view.candidates, column), there)
+            there = getattr(other.branches[name].search.candidates, column)
+            np.testing.assert_array_equal(getattr(branch_state.search.candidates, column), there)
 
 
 def dense(view: BranchView) -> np.ndarray:
@@ -109,44 +139,89 @@ def at_once(matcher: Matcher, catalog: Catalog) -> State:
 
 def test_an_index_holds_what_matching_its_listings_gives(matcher: Matcher, catalog: Catalog, at_once: State) -> None:
     result = matcher.match_catalog(catalog)
-    scores = zip(catalog.ids[result.pairs.left], catalog.ids[result.pairs.right], result.pairs.score, strict=True)
+    scores = zip(
+        catalog.ids[result.scored_pairs.left],
+        catalog.ids[result.scored_pairs.right],
+        result.scored_pairs.score,
+        strict=True,
+    )
     ids, pairs = at_once.catalog.ids, at_once.pairs
     kept = zip(ids[pairs.left], ids[pairs.right], pairs.score, strict=True)
     assert {frozenset(pair): score for *pair, score in kept} == {frozenset(pair): score for *pair, score in scores}
     assert at_once.group_ids == dict(zip(catalog.ids, result.group_ids(), strict=True))
 
 
-def test_ten_parts_in_any_order_give_the_same_as_all_at_once(titles_alone: Matcher, catalog: Catalog) -> None:
-    state = State()
-    for rows in np.array_split(np.random.default_rng(0).permutation(len(catalog)), 10):
-        state = step(titles_alone, state, catalog.take(rows))
-    assert_same(state, step(titles_alone, State(), catalog))
-
-
-def test_embeddings_are_kept_when_listings_are_added_updated_and_removed(
+def test_a_rebuild_forgets_how_the_index_came_to_be(
     matcher: Matcher, catalog: Catalog, at_once: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By way of listings with other titles and of some that go again; only those that are new are embedded."""
+    """By way of listings with other titles and of some that go again; an encoder sees each listing once."""
     embedded: list[int] = []
-    embed_with = branch.embed_with
+    embedder = matcher.embedder
 
-    def noted(name: str, listings: Catalog, *rest: Any) -> Embeddings:
-        if name == "image":
-            embedded.append(len(listings))
-        return embed_with(name, listings, *rest)
+    class Noted:
+        def __init__(self, name: str, pool: Catalog) -> None:
+            self.name, self.inner = name, embedder(name, pool)
 
-    monkeypatch.setattr(branch, "embed_with", noted)
+        def transform(self, listings: Catalog) -> Embeddings:
+            if self.name == "image":
+                embedded.append(len(listings))
+            return self.inner.transform(listings)
+
+    monkeypatch.setattr(matcher, "embedder", Noted)
     titles = catalog.table.column("title").to_pylist()
-    other = catalog.with_columns({"title": [*titles[1:], titles[0]]})
-    state = step(matcher, State(), other.take(np.arange(20, 100)))
+    other = catalog.with_columns({"title": [*titles[1:], titles[0]]}).table
+    state = step(matcher, State(), Catalog(other, catalog.image_folder).take(np.arange(20, 100)))
     state = step(matcher, state, catalog.take(np.r_[0:30, 100:120]))
     state = step(matcher, state, None, catalog.ids[95:].tolist())
     state = step(matcher, state, catalog.take(np.arange(30, 120)))
-    assert embedded == [80, 20 + 10 + 20, 65 + 25]
-    assert_same(state, at_once)
+    assert embedded == [20 + 10 + 20, 65 + 25]
+    assert_same(rebuild(matcher, state), at_once)
 
 
-def test_growth_needs_no_picture_of_a_listing_it_holds(
+def test_ten_parts_give_nearly_what_all_at_once_gives(matcher: Matcher, catalog: Catalog, at_once: State) -> None:
+    state = State()
+    order = np.random.default_rng(0).permutation(len(catalog))
+    for rows in np.array_split(order, [60, *range(66, 120, 6)]):
+        state = step(matcher, state, catalog.take(rows))
+    assert state.changed == 60
+    assert state.rebuild_due is not None
+    assert agreement(state, at_once) > 0.9
+
+
+def test_what_is_removed_leaves_groups_as_if_it_had_never_been_there(
+    matcher: Matcher, catalog: Catalog, at_once: State
+) -> None:
+    state = step(matcher, at_once, None, catalog.ids[::12].tolist())
+    rest = np.delete(np.arange(len(catalog)), np.s_[::12])
+    assert agreement(state, step(matcher, State(), catalog.take(rest))) > 0.9
+    assert not set(catalog.ids[::12]) & {*state.group_ids, *state.catalog.ids}
+    assert step(matcher, at_once, None, [catalog.ids[0]]).rebuild_due is None
+
+
+def test_a_listing_that_shares_nothing_changes_nothing(titles_alone: Matcher, catalog: Catalog) -> None:
+    """Asked about, it leaves all scores as they are to the bit."""
+    before = step(titles_alone, State(), catalog)
+    after = step(titles_alone, before, of_title("łłłł", "zzz"), locally=True)
+    np.testing.assert_array_equal(after.pairs.score, before.pairs.score)
+    assert members(after) == members(before) | {"zzz": frozenset({"zzz"})}
+
+
+def test_a_query_scores_only_pairs_of_listings_near_it_again(
+    titles_alone: Matcher, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = step(titles_alone, State(), catalog.take(np.arange(1, 120)))
+    described: list[int] = []
+    describe = titles_alone.describe
+    monkeypatch.setattr(
+        titles_alone, "describe", lambda pool, pairs: described.append(len(pairs)) or describe(pool, pairs)
+    )
+    after = step(titles_alone, before, catalog.take(np.array([0])), locally=True)
+    assert 0 < sum(described) < len(before.pairs) / 4
+    new = int(np.flatnonzero(after.catalog.ids == catalog.ids[0])[0])
+    assert described[0] == int(((after.pairs.left == new) | (after.pairs.right == new)).sum())
+
+
+def test_growth_needs_no_image_of_a_listing_it_holds(
     matcher: Matcher, data: Path, at_once: State, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(data, tmp_path / "data"))
@@ -157,127 +232,92 @@ def test_growth_needs_no_picture_of_a_listing_it_holds(
     for path in (folder / "train_images").iterdir():
         if path.name not in kept:
             path.unlink()
+    (tmp_path / "state").mkdir()
+    state.save(tmp_path / "state")
+    grown = step(matcher, State.load(tmp_path / "state"), catalog.take(np.arange(90, len(catalog))))
+    assert_same(rebuild(matcher, grown), at_once)
+
+
+def test_a_state_comes_back_from_its_files(titles_alone: Matcher, catalog: Catalog, tmp_path: Path) -> None:
+    state = step(titles_alone, step(titles_alone, State(), catalog.take(np.arange(110))), catalog)
     state.save(tmp_path)
-    assert_same(step(matcher, State.load(tmp_path), catalog.take(np.arange(90, len(catalog)))), at_once)
+    again = State.load(tmp_path)
+    assert_same(again, state)
+    assert (again.group_ids, again.retired, again.changes) == (state.group_ids, state.retired, state.changes)
+    assert (again.built, again.changed) == (110, 10)
 
 
-def test_a_small_addition_scores_no_pair_again_that_was_ruled_out(
-    titles_alone: Matcher, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With a bound that rules out many; the groups are those of matching all at once all the same."""
-    monkeypatch.setattr(kept, "RULED_OUT", 0.05)
-    before = step(titles_alone, State(), catalog.take(np.arange(112)))
-    described: list[int] = []
-    describe = titles_alone.describe
-    monkeypatch.setattr(
-        titles_alone, "describe", lambda pool, pairs: described.append(len(pairs)) or describe(pool, pairs)
-    )
-    grown, at_once = (step(titles_alone, state, catalog) for state in (before, State()))
-    stays = grown.pairs.features[kept.SCORED_IN] == 112
-    assert described == [int((~stays).sum()), len(at_once.pairs)]
-    assert stays.sum() > 100
-    assert (grown.pairs.features[kept.FIRST][stays] < 0.05).all()
-    assert groups(grown) == groups(at_once)
-    np.testing.assert_array_equal(grown.pairs.left, at_once.pairs.left)
-    gone = step(titles_alone, grown, None, [catalog.ids[0]]).pairs
-    assert 0 < (gone.features[kept.SCORED_IN] == 119).sum() < len(gone)
+# --- queries ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ruled_out", [None, 0.05])
-def test_a_question_is_answered_as_growth_by_it_would(
-    matcher: Matcher, catalog: Catalog, ruled_out: float | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of an index made at once, and of one that has grown while many pairs kept their scores."""
+def test_a_query_answers_what_adding_the_listing_would_give(matcher: Matcher, catalog: Catalog, tmp_path: Path) -> None:
+    index = Index.open(tmp_path / "I", matcher)
     rows = np.arange(0, len(catalog), 15)
-    rest = np.delete(np.arange(len(catalog)), rows)
-    if ruled_out is None:
-        state = step(matcher, State(), catalog.take(rest))
-    else:
-        monkeypatch.setattr(kept, "RULED_OUT", ruled_out)
-        state = step(matcher, step(matcher, State(), catalog.take(rest[4:])), catalog.take(rest[:4]))
-        assert set(state.pairs.features[kept.SCORED_IN]) == {len(rest) - 4, len(rest)}
-    questions, differences = Questions(matcher, state), []
-    for row in rows:
-        question = catalog.take(np.array([row]))
-        result = grow(matcher, state, 2, plan(state.catalog, question, []))[1]
-        ids, own = result.catalog.ids, int(np.flatnonzero(result.catalog.ids == catalog.ids[row])[0])
-        answers = questions.ask(question, most=len(catalog))
-        found = result.matches
-        assert {one.posting_id for one in answers if one.matches} == set(ids[found.match[found.listing == own]])
-        pairs = result.pairs
-        ends = [*zip(pairs.left.tolist(), pairs.right.tolist(), pairs.score.tolist(), strict=True)]  # type: ignore[union-attr]
-        scores = {ids[a if b == own else b]: score for a, b, score in ends if own in (a, b)}
-        asked = {one.posting_id: one.score for one in answers}
-        assert scores.keys() <= asked.keys()
-        differences += [abs(asked[one] - score) for one, score in scores.items()]
-    assert np.quantile(differences, 0.95) < 0.02
+    index.add(catalog.take(np.delete(np.arange(len(catalog)), np.append(rows, 1))))
+    index.add(catalog.take(np.array([1])))
+    before = (tmp_path / "I" / CURRENT).read_bytes()
+    answers = index.query(catalog.take(rows), most=len(catalog))
+    assert (tmp_path / "I" / CURRENT).read_bytes() == before
+    assert any(hit.matches for answer in answers for hit in answer)
+    alike = 0
+    for row, answer in zip(rows, answers, strict=True):
+        grown = step(matcher, index.state, catalog.take(np.array([row])), locally=True)
+        expected = hits(grown, catalog.ids[row], most=len(catalog))
+        for name in ("posting_id", "score", "matches", "reasons"):
+            assert [getattr(hit, name) for hit in answer] == [getattr(hit, name) for hit in expected]
+        written = hits(step(matcher, index.state, catalog.take(np.array([row]))), catalog.ids[row], most=len(catalog))
+        alike += {hit.posting_id for hit in written if hit.matches} == {hit.posting_id for hit in answer if hit.matches}
+        assert [hit.group_id for hit in answer] == [index.state.group_ids[hit.posting_id] for hit in answer]
+    assert alike >= len(rows) - 1
 
 
 @pytest.mark.parametrize("listings", [1, 2, 120])
-def test_a_question_without_a_neighbor_has_no_answer(titles_alone: Matcher, catalog: Catalog, listings: int) -> None:
-    questions = Questions(titles_alone, step(titles_alone, State(), catalog.take(np.arange(listings))))
-    known, strange = map(of_title, (catalog.titles[0], "łłłł"))
-    assert questions.ask(strange) == []
-    assert questions.ask(known)[0].posting_id == catalog.ids[0]
-
-
-@pytest.mark.parametrize("listings", [1, 2, 3])
-def test_an_index_of_few_listings_answers_as_growth_would(
-    titles_alone: Matcher, catalog: Catalog, listings: int
+def test_a_query_without_a_neighbor_has_no_answer(
+    titles_alone: Matcher, catalog: Catalog, listings: int, tmp_path: Path
 ) -> None:
-    titles = ["sabun mandi cair lifebuoy lemon fresh 250ml", "sabun cuci piring jeruk", "obeng"]
-    fields = {f.name: pa.nulls(3, f.type) for f in CATALOG_SCHEMA} | {"posting_id": ["a", "b", "c"], "title": titles}
-    few = Catalog(pa.table(fields, schema=CATALOG_SCHEMA)).take(np.arange(listings))
-    state, question = step(titles_alone, State(), few), of_title("sabun mandi cair lifebuoy lemon 250 ml")
-    grown, result = grow(titles_alone, state, 2, plan(state.catalog, question, []))
-    ids = grown.catalog.ids  # the question's is the first
-    answers = Questions(titles_alone, state).ask(question, most=3)
-    assert {answer.posting_id for answer in answers} == set(ids[grown.pairs.right[grown.pairs.left == 0]]) > set()
-    matched = set(ids[result.matches.match[result.matches.listing == 0]])
-    assert {answer.posting_id for answer in answers if answer.matches} == matched > set()
+    index = Index.open(tmp_path / "I", titles_alone)
+    index.add(catalog.take(np.arange(listings)))
+    strange, known = (index.query(of_title(title))[0] for title in ("łłłł", catalog.titles[0]))
+    assert strange == []
+    assert known[0].posting_id == catalog.ids[0]
 
 
-def test_a_hash_is_found_where_no_two_of_the_index_are_near(titles_alone: Matcher, catalog: Catalog) -> None:
+def test_a_hash_is_found_where_no_two_of_the_index_are_near(titles_alone: Matcher, tmp_path: Path) -> None:
     hashes = np.random.default_rng(0).integers(0, 2**64, 40, dtype=np.uint64)
     fields = {f.name: pa.nulls(41, f.type) for f in CATALOG_SCHEMA}
     ids, asked = [f"{at:02}" for at in range(40)] + [""], hashes[7] ^ np.uint64(0b1111)
     fields |= {"posting_id": pa.array(ids), "phash": pa.array(np.append(hashes, asked))}
     whole = Catalog(pa.table(fields, schema=CATALOG_SCHEMA))
-    state = step(titles_alone, State(), whole.take(np.arange(40)))
-    assert len(state.pairs) == 0
-    answers = Questions(titles_alone, state).ask(whole.take(np.array([40])))
-    assert [answer.posting_id for answer in answers] == ["07"]
+    index = Index.open(tmp_path / "I", titles_alone)
+    index.add(whole.take(np.arange(40)))
+    assert len(index.state.pairs) == 0
+    assert [hit.posting_id for hit in index.query(whole.take(np.array([40])))[0]] == ["07"]
 
 
-def test_an_index_of_an_earlier_version_is_asked_once_it_has_grown(titles_alone: Matcher, catalog: Catalog) -> None:
-    state = step(titles_alone, State(), catalog.take(np.arange(30)))
-    dense_views = {name: view for name, view in state.views.items() if name != "tfidf"}
-    earlier = replace(state, pairs=replace(state.pairs, features=pd.DataFrame()), views=dense_views)
-    scored = replace(state.pairs, features=state.pairs.features.drop(columns="tfidf_cosine"))
-    for lacking in (
-        earlier,
-        replace(earlier, views=state.views),
-        replace(earlier, pairs=state.pairs),
-        replace(state, pairs=scored),
-    ):
-        with pytest.raises(MatcherError, match="an earlier version wrote this index"):
-            Questions(titles_alone, lacking)
-        grown = step(titles_alone, lacking, catalog.take(np.array([30])))
-        answers = Questions(titles_alone, grown).ask(of_title(catalog.titles[30]))
-        assert catalog.ids[30] in {answer.posting_id for answer in answers}
-
-
-def of_title(title: str) -> Catalog:
-    """A listing of nothing but a title, with an id that no index has."""
-    fields = {f.name: pa.nulls(1, f.type) for f in CATALOG_SCHEMA} | {"posting_id": pa.array([""])}
+def of_title(title: str, posting_id: str = "") -> Catalog:
+    """A listing of nothing but a title."""
+    fields = {f.name: pa.nulls(1, f.type) for f in CATALOG_SCHEMA} | {"posting_id": pa.array([posting_id])}
     return Catalog(pa.table(fields | {"title": pa.array([title])}, schema=CATALOG_SCHEMA))
 
 
-def test_a_state_comes_back_from_its_files(at_once: State, tmp_path: Path) -> None:
-    at_once.save(tmp_path)
-    again = State.load(tmp_path)
-    assert_same(again, at_once)
-    assert (again.group_ids, again.retired, again.changes) == (at_once.group_ids, at_once.retired, at_once.changes)
+# --- from Python -----------------------------------------------------------------------------------------------------
+
+
+def test_frames_are_added_removed_and_asked_about(titles_alone: Matcher, data: Path, tmp_path: Path) -> None:
+    listings = pd.read_csv(data / "train.csv", dtype=str)[["posting_id", "title"]]
+    index = Index.open(tmp_path / "I", titles_alone)
+    assert not (tmp_path / "I").exists()
+    with pytest.raises(MatcherError, match="there is no index"):
+        index.query(listings)
+    assert index.add(listings[:100])["added"] == 100
+    assert index.add(listings[90:])["added"] == 20
+    assert index.remove([listings.posting_id[0]])["removed"] == 1
+    other = Index.open(tmp_path / "I", titles_alone)
+    assert_same(other.state, index.state)
+    assert len(other.query(listings[5:8])) == 3
+    other.rebuild()
+    assert index.remove([listings.posting_id[1]])["unchanged"] == 118
+    assert index.state.changed == 1  # what another process wrote was read
 
 
 # --- what cannot be done ---------------------------------------------------------------------------------------------
@@ -293,7 +333,7 @@ def test_every_fault_of_a_removal_is_named(catalog: Catalog) -> None:
         plan(catalog, None, ids)
 
 
-def test_a_listing_does_not_lose_its_picture_unless_it_is_said_to_have_none(catalog: Catalog) -> None:
+def test_a_listing_does_not_lose_its_image_unless_it_is_said_to_have_none(catalog: Catalog) -> None:
     assert catalog.has_image[:2].all()
     schema, nothing = catalog.table.schema, pa.nulls(len(catalog))
     bare = catalog.table
@@ -303,7 +343,7 @@ def test_a_listing_does_not_lose_its_picture_unless_it_is_said_to_have_none(cata
     at = schema.get_field_index("image_fault")
     faults = pa.array(["no image folder"] * len(catalog))
     unreadable = Catalog(bare.set_column(at, schema.field(at), faults))
-    with pytest.raises(MatcherError, match="would lose its picture: no image folder"):
+    with pytest.raises(MatcherError, match="would lose its image: no image folder"):
         plan(catalog, unreadable.take(np.array([0])), [])
     assert plan(catalog, Catalog(bare).take(np.array([0])), []).counts["updated"] == 1
     assert plan(catalog.take(np.array([1])), unreadable.take(np.array([0])), []).counts["added"] == 1
@@ -330,53 +370,56 @@ def tables(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def match(first: tuple[Path, str], command: Command, tables: Path, tmp_path: Path) -> Callable[..., tuple[int, str]]:
-    """The command on an index in the test's folder; what it says, whichever way."""
+def call(first: tuple[Path, str], command: Command, tables: Path, tmp_path: Path) -> Callable[..., tuple[int, str]]:
+    """A command on an index in the test's folder: its exit code, and what it printed."""
 
-    def call(*arguments: object) -> tuple[int, str]:
+    def run(verb: str, *arguments: object) -> tuple[int, str]:
         ours = ["--run", first[0], "--index", tmp_path / "I", "--data.image_column=", "--compute.threads=1"]
-        code, output, error = command("ensemble.match", *ours, "--compute.device=cpu", *arguments)
+        code, output, error = command("ensemble.index.__main__", verb, *ours, "--compute.device=cpu", *arguments)
         return code, output + error
 
-    return call
+    return run
 
 
-def test_the_command_adds_removes_and_says_what_became_of_the_groups(
-    match: Callable[..., tuple[int, str]], tables: Path, tmp_path: Path
-) -> None:
-    assert match("--data", tables / "old.csv", "--out", tmp_path / "one")[0] == 0
-    code, output = match("--data", tables / "new.csv", "--remove", tables / "gone.csv", "--out", tmp_path / "two")
-    assert (code, "removed 9" in output) == (0, True)
+Call = Callable[..., tuple[int, str]]
+
+
+def test_the_commands_add_remove_and_log_what_became_of_the_groups(call: Call, tables: Path, tmp_path: Path) -> None:
+    assert call("add", "--data", tables / "old.csv", "--out", tmp_path / "one")[0] == 0
+    assert call("add", "--data", tables / "new.csv")[0] == 0
+    code, output = call("remove", "--ids", tables / "gone.csv", "--out", tmp_path / "two")
+    assert (code, "removed 9" in output, "a rebuild is due" in output) == (0, True, True)
     before, after = (pd.read_parquet(tmp_path / out / "groups.parquet") for out in ("one", "two"))
     gone = set(pd.read_csv(tables / "gone.csv", dtype=str).posting_id)
     assert set(after.posting_id) == (set(before.posting_id) - gone) | set(pd.read_csv(tables / "new.csv").posting_id)
     both = before.merge(after, on="posting_id")
     moved = both[both.group_id_x != both.group_id_y]
     log = [json.loads(line) for line in (tmp_path / "two" / "changes.jsonl").read_text().splitlines()]
-    told = {(change["group_id"], change["into"]) for change in log}
-    assert set(zip(moved.group_id_x, moved.group_id_y, strict=True)) <= told
-    code, output = match("--data", tables / "new.csv", "--remove", tables / "gone.csv", "--out", tmp_path / "three")
-    assert (code, "already" in output) == (0, True)
+    logged = {(change["group_id"], change["into"]) for change in log}
+    assert set(zip(moved.group_id_x, moved.group_id_y, strict=True)) <= logged
+    code, output = call("remove", "--ids", tables / "gone.csv", "--out", tmp_path / "three")
+    assert (code, "removed 0" in output) == (0, True)
     for name in ("matches", "groups", "pairs"):
         again = pd.read_parquet(tmp_path / "three" / f"{name}.parquet")
         pd.testing.assert_frame_equal(again, pd.read_parquet(tmp_path / "two" / f"{name}.parquet"))
+    code, output = call("rebuild", "--out", tmp_path / "four")
+    assert (code, "a rebuild is due" in output) == (0, False)
+    assert (tmp_path / "four" / "submission.csv").exists()
 
 
-def test_an_index_answers_by_title_and_by_picture(
-    match: Callable[..., tuple[int, str]], tables: Path, data: Path, tmp_path: Path
-) -> None:
-    assert match("--data", tables / "old.csv", "--out", tmp_path / "out")[0] == 0
+def test_an_index_answers_by_title_and_by_image(call: Call, tables: Path, data: Path, tmp_path: Path) -> None:
+    assert call("add", "--data", tables / "old.csv", "--out", tmp_path / "out")[0] == 0
     before = (tmp_path / "I" / CURRENT).read_bytes()
     wanted = pd.read_csv(tables / "old.csv", dtype=str).iloc[5]
-    code, output = match("--title", wanted.title)
+    code, output = call("query", "--title", wanted.title)
     lines = output.splitlines()
     assert code == 0
     assert lines[0].startswith("match")
     own = next(at for at, line in enumerate(lines) if f" {wanted.posting_id} " in line)
     assert "equal titles" in lines[own + 1]
     assert "answered in" in lines[-1]
-    picture = data / "train_images" / pd.read_csv(data / "train.csv").image[5]
-    code, output = match("--image", picture)
+    image = data / "train_images" / pd.read_csv(data / "train.csv").image[5]
+    code, output = call("query", "--image", image)
     assert (code, "bits apart" in output or "bit apart" in output) == (0, True)
     assert (tmp_path / "I" / CURRENT).read_bytes() == before
 
@@ -384,58 +427,61 @@ def test_an_index_answers_by_title_and_by_picture(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--index takes --data"),
-        (["--data", "x.csv"], "--index takes --data"),
-        (["--title", "tas", "--out", "o"], "change nothing"),
-        (["--title", "tas"], "there is no index"),
-        (["--remove", "nowhere.txt", "--out", "o"], "nowhere.txt: no such file"),
-        (["--remove", "nowhere.csv", "--out", "o"], "no such file"),
-        (["--image", "nowhere.jpg"], "there is no index"),
-        (["--data", "x.csv", "--out", "o", "--evaluate"], "leave --index"),
+        (["add"], "name the listings to add with --data"),
+        (["rebuild"], "there is no index"),
+        (["query", "--title", "tas"], "there is no index"),
+        (["query", "--title", "tas", "--data", "x.csv"], "only `add` takes --data"),
+        (["query", "--title", "tas", "--ids", "x.txt"], "--ids"),
+        (["add", "--title", "tas"], "--title"),
+        (["query", "--title", " "], "an empty title says nothing"),
+        (["query"], "an empty title says nothing"),
+        (["query", "--image", "nowhere.jpg"], "nowhere.jpg: no such file"),
+        (["remove", "--ids", "nowhere.txt"], "nowhere.txt: no such file"),
+        (["remove", "--ids", "nowhere.csv"], "no such file"),
     ],
 )
-def test_what_the_command_cannot_do_is_one_message(
-    arguments: list[str], message: str, match: Callable[..., tuple[int, str]], tmp_path: Path
+def test_what_a_command_cannot_do_is_one_message(
+    arguments: list[str], message: str, call: Call, tmp_path: Path
 ) -> None:
-    code, output = match(*arguments)
+    code, output = call(*arguments)
     assert (code, message in output) == (2, True)
     assert not (tmp_path / "I").exists()
 
 
-def test_a_removal_needs_an_index(match: Callable[..., tuple[int, str]], tables: Path, tmp_path: Path) -> None:
-    code, output = match("--remove", tables / "gone.csv", "--out", tmp_path / "out")
-    assert (code, "there is no index" in output) == (2, True)
-    assert not (tmp_path / "out").exists()
+@pytest.mark.parametrize("arguments", [["remove", "--index", "I"], ["add"]])
+def test_a_command_without_what_it_needs_shows_its_usage(arguments: list[str], command: Command) -> None:
+    with pytest.raises(SystemExit) as error:
+        command("ensemble.index.__main__", *arguments)
+    assert error.value.code == 2
 
 
-def test_pictures_that_are_named_and_not_found_are_told(
-    match: Callable[..., tuple[int, str]], tables: Path, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("arguments", [["burn"], []])
+def test_without_a_name_of_a_command_usage_is_shown(arguments: list[str], command: Command) -> None:
+    code, _, errors = command("ensemble.index.__main__", *arguments)
+    assert code == 2
+    assert all(f"python -m ensemble.index {name}" in errors for name in ("add", "remove", "query", "rebuild"))
+
+
+def test_images_that_are_named_and_not_found_are_counted(call: Call, tables: Path, tmp_path: Path) -> None:
     listings = pd.read_csv(tables / "gone.csv", dtype=str).assign(image="nowhere.jpg")
     listings.to_csv(tmp_path / "named.csv", index=False)
-    code, output = match("--data", tmp_path / "named.csv", "--data.image_column=image", "--out", tmp_path / "out")
-    assert (code, "images that cannot be used 9 · no image folder 9" in output) == (0, True)
-
-
-@pytest.mark.parametrize("option", ["--remove", "--title", "--image"])
-def test_the_options_of_an_index_need_one(option: str, first: tuple[Path, str], command: Command) -> None:
-    code, _, error = command("ensemble.match", "--run", first[0], option, "x")
-    assert (code, f"{option} is for an index" in error) == (2, True)
+    code, output = call("add", "--data", tmp_path / "named.csv", "--data.image_column=image")
+    assert (code, "cannot be used 9 · no image folder 9" in output) == (0, True)
 
 
 def test_an_index_of_another_matcher_an_altered_and_a_held_one_are_refused(
-    match: Callable[..., tuple[int, str]], tables: Path, tmp_path: Path
+    call: Call, tables: Path, tmp_path: Path
 ) -> None:
-    add = ["--data", tables / "old.csv", "--out", tmp_path / "out"]
-    assert match(*add)[0] == 0
-    assert "another bundle" in match(*add, "--tfidf.words=2")[1]
+    add = ["add", "--data", tables / "old.csv"]
+    assert call(*add)[0] == 0
+    assert "another bundle" in call(*add, "--tfidf.words=2")[1]
     with Snapshots(tmp_path / "I").locked():
-        assert "in use by process" in match(*add)[1]
-    code, output = match("--remove", tables / "new.csv", "--out", tmp_path / "o")
+        assert "in use by process" in call(*add)[1]
+    code, output = call("remove", "--ids", tables / "new.csv")
     assert (code, "is not in the index" in output) == (2, True)
     path = tmp_path / "I" / "000001" / "image" / "embeddings.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"!")
-    code, output = match(*add)
+    code, output = call(*add)
     assert (code, "checksum" in output) == (3, True)
 
 

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from ensemble.index.snapshots import CURRENT, Snapshots
+from shared.artifacts import damage
 from shared.errors import ArtifactError, MatcherError
-from shared.pipeline.run import MANIFEST, ROOT, damage
+from shared.pipeline.run import MANIFEST
+from tests.support.paths import ROOT
 
 # A writer that goes on for ever; each snapshot holds its own number in two files.
 WRITER = """

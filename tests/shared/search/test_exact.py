@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from shared.schema import Candidates, Embeddings
-from shared.search import exact
-from shared.search.dot_products import products
-from shared.search.exact import Known, nearest
+from shared.search.exact import nearest
+from shared.search.incremental import PreviousSearch, nearest_since
 from tests.support.device_array import DeviceArray, device_module, on_host
 
 EVERYTHING = 10**6  # max_ties that never bites
@@ -129,10 +128,10 @@ def test_another_array_library_finds_the_same(device: ModuleType, as_sparse: boo
     pool = unit(vectors, rng.random(150) < 0.9, as_sparse)
     expected = nearest(pool, 4, np, max_ties=10)
     assert as_dict(nearest(pool, 4, device, max_ties=10, block=40)) == as_dict(expected)
-    some = Embeddings(pool.vectors[:140], pool.present[:140])
-    for moved in (False, True):
-        known = Known(nearest(some, 4, np, max_ties=10), np.r_[0:140, [-1] * 10], moved)
-        assert as_dict(nearest(pool, 4, device, max_ties=10, block=40, known=known)) == as_dict(expected)
+    some = PreviousSearch.of(nearest(Embeddings(pool.vectors[:140], pool.present[:140]), 4, np, max_ties=10), 4)
+    origin = np.r_[0:140, [-1] * 10]
+    since = nearest_since(some, origin, pool, 4, device, max_ties=10, block=4)
+    assert as_dict(since.candidates) == as_dict(expected)
 
 
 @pytest.mark.gpu
@@ -233,93 +232,3 @@ def test_memory_stays_far_below_all_similarities(pool: Embeddings) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 0.25 * 4 * n * n
-
-
-# --- what was searched before ----------------------------------------------------------------------------------------
-
-
-@st.composite
-def growing(draw: st.DrawFn) -> tuple[Embeddings, list[int], list[int]]:
-    """Listings of few different vectors, some absent; the rows there were before, and those there are after."""
-    n = draw(st.integers(0, 24))
-    vectors = draw(st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=n, max_size=n))
-    rows = st.lists(st.booleans(), min_size=n, max_size=n).map(lambda kept: [at for at, k in enumerate(kept) if k])
-    return unit(np.array(vectors).reshape(n, 3), as_sparse=draw(st.booleans())), draw(rows), draw(rows)
-
-
-@given(growing(), st.integers(1, 5), st.sampled_from([0.0, 0.8]), st.sampled_from([None, 3, EVERYTHING]))
-@settings(max_examples=300, deadline=None)
-def test_what_is_known_of_earlier_listings_changes_nothing(
-    world: tuple[Embeddings, list[int], list[int]], k: int, minimum: float, max_ties: int | None
-) -> None:
-    whole, before, after = world
-
-    def search(rows: list[int], known: Known | None = None) -> Candidates:
-        pool = Embeddings(whole.vectors[rows], whole.present[rows])
-        return nearest(pool, k, np, minimum=minimum, max_ties=max_ties, known=known)
-
-    origin = np.array([before.index(row) if row in before else -1 for row in after], dtype=np.int64)
-    grown, anew = search(after, Known(search(before), origin)), search(after)
-    assert as_dict(grown) == as_dict(anew)
-
-
-@given(growing(), st.integers(1, 5), st.sampled_from([0.0, 0.8]), st.sampled_from([None, 3, EVERYTHING]))
-@settings(max_examples=300, deadline=None)
-def test_what_was_near_before_the_vectors_moved_changes_nothing(
-    world: tuple[Embeddings, list[int], list[int]], k: int, minimum: float, max_ties: int | None
-) -> None:
-    whole, before, after = world
-
-    def search(rows: list[int], vectors: Any, known: Known | None = None) -> Candidates:
-        pool = Embeddings(vectors[rows], np.asarray(vectors[rows].sum(axis=1)).ravel() != 0)
-        return nearest(pool, k, np, minimum=minimum, max_ties=max_ties, block=2, known=known)
-
-    origin = np.array([before.index(row) if row in before else -1 for row in after], dtype=np.int64)
-    known = Known(search(before, whole.vectors), origin, moved=True)
-    others = whole.vectors[::-1]  # nothing is where it was
-    assert as_dict(search(after, others, known)) == as_dict(search(after, others))
-
-
-@pytest.fixture
-def cells(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many similarities were worked out in float32, a number a product."""
-    counts = []
-
-    def counted(vectors: Any, xp: Any) -> Any:
-        of = products(vectors, xp)
-
-        def with_others(others: Any) -> Any:
-            product = of(others)
-
-            def multiplied(rows: Any) -> Any:
-                counts.append(len(rows) * len(others))
-                return product(rows)
-
-            return multiplied
-
-        return with_others
-
-    monkeypatch.setattr(exact, "products", counted)
-    return counts
-
-
-def test_listings_whose_vectors_moved_a_little_are_compared_once_for_both(cells: list[int]) -> None:
-    rng = np.random.default_rng(3)
-    whole = random_unit(600, 8)
-    moved = whole.vectors + rng.normal(0, 0.02, whole.vectors.shape).astype(np.float32)
-    moved /= np.linalg.norm(moved, axis=1, keepdims=True)
-    known = Known(nearest(Embeddings(whole.vectors[:580], whole.present[:580]), 5, np), np.r_[0:580, [-1] * 20], True)
-    pool = Embeddings(moved, whole.present)
-    cells.clear()
-    found = nearest(pool, 5, np, known=known)
-    assert sum(cells) < 0.65 * 600 * 600
-    assert as_dict(found) == as_dict(nearest(pool, 5, np))
-
-
-def test_only_what_is_new_is_multiplied(cells: list[int]) -> None:
-    whole = random_unit(600, 8)
-    known = Known(nearest(Embeddings(whole.vectors[:580], whole.present[:580]), 5, np), np.r_[0:580, [-1] * 20])
-    cells.clear()
-    grown = nearest(whole, 5, np, known=known)
-    assert sum(cells) == 20 * 600 + 580 * 20
-    assert as_dict(grown) == as_dict(nearest(whole, 5, np))

@@ -1,0 +1,168 @@
+"""How the systems of an ablation score pairs, and how they are judged.
+
+A baseline scores by the branches' similarities. Whatever the scores are, the decision is tuned on the fold pools and
+applied to the pool to be judged as in a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble.candidate_pairs import union
+from ensemble.config import TuneConfig
+from ensemble.decision.decision import Decision
+from ensemble.decision.tuning import best_threshold, tune
+from ensemble.evaluation.holdout import evaluate_matches, similarity_as_score
+from shared.metrics.matching import label_codes, row_scores
+from shared.schema import CandidatePairs, Candidates, Catalog, Floats, PairFeatures, ScoredPairs, locate
+
+SWEEPS = 5  # times that the threshold of every branch is tuned with those of the others fixed
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a system may score by: a pool per entry, the fold pools first, then the half to be judged.
+
+    Args:
+        scores: The scorer's scores, out of fold in the fold pools.
+        features: The described pairs.
+        candidates: Branch → its candidates of each pool.
+        codes: Label codes of the fold pools' listings.
+        tuning: Section `tune`.
+    """
+
+    scores: list[ScoredPairs]
+    features: list[PairFeatures]
+    candidates: Mapping[str, list[Candidates]]
+    codes: list[NDArray[np.integer]]
+    tuning: TuneConfig
+
+
+By = Literal["scorer", "similarity", "mean", "any"]  # how pairs are scored; see `SCORES`
+
+
+def by_scorer(material: Material, branches: Sequence[str]) -> list[ScoredPairs]:
+    """Score by the scorer, out of fold in the fold pools."""
+    return material.scores
+
+
+def by_similarity(material: Material, branches: Sequence[str]) -> list[ScoredPairs]:
+    """Score the candidates of the one branch by their similarity."""
+    return [similarity_as_score(candidates) for candidates in material.candidates[branches[0]]]
+
+
+def by_mean(material: Material, branches: Sequence[str]) -> list[ScoredPairs]:
+    """Score all candidates by the mean cosine of the branches that know both listings."""
+    return [_scored(p, np.nan_to_num(p.features["all_cosine"].to_numpy())) for p in material.features]
+
+
+def by_any(material: Material, branches: Sequence[str]) -> list[ScoredPairs]:
+    """Score pairs that any of some branches proposes, each at a threshold of its own.
+
+    The thresholds are tuned on the fold pools: one at a time with the others fixed, until no row F1 is gained. Scores
+    are such that .5 stands for a branch's threshold; a pair has the best one of any branch.
+    """
+    views = list(zip(*(material.candidates[name] for name in branches), strict=True))
+    pairs = [union(candidates, candidates[0].n) for candidates in views]
+    similarity = [np.stack([_spread(p, c) for c in candidates]) for p, candidates in zip(pairs, views, strict=True)]
+    thresholds = any_thresholds([*zip(pairs, similarity, material.codes, strict=False)], material.tuning)
+    return [_scored(p, best_scaled(s, thresholds)) for p, s in zip(pairs, similarity, strict=True)]
+
+
+SCORES: Mapping[By, Callable[[Material, Sequence[str]], list[ScoredPairs]]] = {
+    "scorer": by_scorer,
+    "similarity": by_similarity,
+    "mean": by_mean,
+    "any": by_any,
+}
+
+
+def any_thresholds(
+    pools: Sequence[tuple[CandidatePairs, Floats, NDArray[np.integer]]], tuning: TuneConfig
+) -> NDArray[np.float64]:
+    """The thresholds of branches that are united, float64 [branches].
+
+    Args:
+        pools: Of each fold pool the pairs, their similarities [branches, p] in [0, 1], and label codes.
+        tuning: Section `tune`.
+    """
+    thresholds = np.full(len(pools[0][1]), 2.0)  # no similarity reaches it: every branch begins without a match
+    best = -1.0
+    for _ in range(SWEEPS):
+        before = best
+        for at in range(len(thresholds)):
+            others = np.delete(np.arange(len(thresholds)), at)
+            found = [(s[others] >= thresholds[others, None]).any(axis=0) for _, s, _ in pools]
+            scored = [_scored(p, np.where(f, 1, s[at])) for (p, s, _), f in zip(pools, found, strict=True)]
+            labeled = [(p, codes) for p, (_, _, codes) in zip(scored, pools, strict=True)]
+            tuned = best_threshold(labeled, "threshold", count=tuning.thresholds, max_matches=tuning.max_matches)
+            if tuned.row_f1 > best:
+                best, thresholds[at] = tuned.row_f1, tuned.threshold
+        if best <= before:
+            break
+    return thresholds
+
+
+def best_scaled(similarity: Floats, thresholds: NDArray[np.float64]) -> Floats:
+    """The best of any branch, .5 where it is at its threshold, float32 [p] in [0, 1].
+
+    Args:
+        similarity: float32 [branches, p] in [0, 1].
+        thresholds: float64 [branches], none of them 0 or 1.
+    """
+    t = thresholds[:, None]
+    above = 0.5 + 0.5 * (similarity - t) / (1 - t)
+    scaled: Floats = np.where(similarity >= t, above, 0.5 * similarity / t).max(axis=0).astype(np.float32)
+    return scaled
+
+
+def _spread(pairs: CandidatePairs, found: Candidates) -> Floats:
+    """A branch's similarity of each pair, float32 [p]; 0 where it did not propose it."""
+    at, known = locate(pairs.key, found.key)
+    out = np.zeros(len(pairs), dtype=np.float32)
+    out[known] = np.clip(found.similarity, 0, 1)[at[known]]
+    return out
+
+
+def _scored(pairs: CandidatePairs, score: NDArray[Any]) -> ScoredPairs:
+    return ScoredPairs.of(pairs, np.clip(score, 0, 1).astype(np.float32))
+
+
+def judge(
+    by: By, branches: Sequence[str], material: Material, catalog: Catalog
+) -> tuple[dict[str, Any], NDArray[np.float64]]:
+    """Tune the decision of a system, decide by it, and measure what came of it.
+
+    Args:
+        by: How its pairs are scored.
+        branches: The branches that it scores by, where it scores by their similarities.
+        material: What it may score by.
+        catalog: The n labeled listings to be judged.
+
+    Returns:
+        The metrics, with rule, threshold and `at_best`: row F1 at the best threshold on the very pairs that are judged;
+        and the row F1 of each listing, float64 [n].
+    """
+    tuning = material.tuning
+    *of_folds, pairs = SCORES[by](material, branches)
+    decision = tune([*zip(of_folds, material.codes, strict=True)], tuning).decision
+    codes = label_codes(catalog.labels)
+    matches = decision.apply(pairs, catalog.ids)
+    metrics = evaluate_matches(matches, pairs, codes)
+    metrics |= {"rule": decision.rule, "threshold": decision.threshold_for(pairs.n)}
+    metrics["at_best"] = max(metrics["row_f1"], _best(decision, pairs, codes, tuning))
+    return metrics, row_scores(matches, codes)[:, 2]
+
+
+def _best(decision: Decision, pairs: ScoredPairs, codes: NDArray[np.integer], tuning: TuneConfig) -> float:
+    """Return the row F1 of the decision's rule at the best threshold on the very pairs that are judged."""
+    most, veto = decision.max_matches, decision.quantity_veto
+    best = best_threshold(
+        [(pairs, codes)], decision.rule, count=tuning.thresholds, max_matches=most, quantity_veto=veto
+    )
+    return best.row_f1

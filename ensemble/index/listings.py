@@ -1,0 +1,56 @@
+"""The listings that a command about an index names: ids in a file, or a title and an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shared.catalog.config import DataConfig
+from shared.catalog.reader import catalog_of
+from shared.catalog.source import Source
+from shared.catalog.tables import Table, check_file, printable, read_table
+from shared.compute import ComputeConfig
+from shared.errors import MatcherError, raise_faults
+from shared.pipeline.settings import Settings
+from shared.schema import Catalog
+
+
+def question(settings: Settings, title: str | None, image: Path | None) -> Catalog:
+    """Return the listing that an index is asked about, its posting id empty.
+
+    Raises:
+        MatcherError: It has no title and no image, or the image cannot be used.
+    """
+    config = DataConfig(max_pixels=settings[DataConfig].max_pixels)
+    if image is not None:
+        check_file(image)
+    name = "" if image is None else image.name
+    table = Table({"posting_id": [""], "title": [title or ""], "image": [name]})
+    folder = None if image is None else image.absolute().parent
+    source = Source(Path("--image"), folder)
+    catalog = catalog_of(table, source, config, settings[ComputeConfig], labeled=False, progress=False)
+    if fault := catalog.column("image_fault")[0]:
+        raise MatcherError(f"{image}: {fault}")
+    if not catalog.normalized_titles[0] and not image:
+        raise MatcherError("an empty title says nothing; name a --title or an --image")
+    return catalog
+
+
+def read_ids(path: Path, column: str) -> list[str]:
+    """Return the posting ids of a table's column, or of the lines of a .txt file; as written, each once.
+
+    Raises:
+        MatcherError: The file cannot be read or has faults; all are named.
+    """
+    if path.suffix == ".txt":
+        check_file(path)
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise MatcherError(f"{path}: cannot be read: {error}") from None
+        return list(dict.fromkeys(filter(None, lines)))
+    table = read_table(path)
+    faults = [f"row {row}: {what}" for row, what in table.faults]
+    if column not in table.columns:
+        faults.append(f"no column {column!r} (columns: {', '.join(map(printable, table.columns)) or 'none'})")
+    raise_faults(str(path), faults)
+    return list(dict.fromkeys(filter(None, table.columns[column])))

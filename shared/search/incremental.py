@@ -1,0 +1,224 @@
+"""Nearest neighbors of a pool in which a few listings changed since it was searched.
+
+New listings are searched among all, in one product with the pool: it says who is near them, and whom they are nearer to
+than the last of the neighbors it has. All other lists of neighbors stay as they are, or are ranked again where vectors
+moved a little. Where no listing was removed, the
+result is that of `nearest`. A list that lost a neighbor is not filled up: nobody knows who comes next without another
+search. How near a newcomer must be to enter it stays as it was, so it holds who is that near and nobody else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.schema import Candidates, Embeddings, Flags, Floats, pair_key
+from shared.search.exact import (
+    Index,
+    Search,
+    block_hits,
+    exact_similarity,
+    host,
+    near_enough,
+    rank_and_place,
+    without_itself,
+)
+from shared.search.sorting import best_first, distinct
+
+ANYBODY = -1.0  # the reach of a list with room: every similarity that makes a neighbor enters it
+NOBODY = 2.0  # above every similarity
+
+
+@dataclass(frozen=True)
+class PreviousSearch:
+    """The neighbors of a pool's listings, and how near another listing must be to become one.
+
+    Args:
+        candidates: The neighbors, of n listings.
+        reach: The least similarity that enters a listing's list, float32 [n].
+    """
+
+    candidates: Candidates
+    reach: Floats
+
+    @classmethod
+    def of(cls, candidates: Candidates, k: int) -> Self:
+        """Return a search by `nearest` with this k, ready to be brought up to date."""
+        found = candidates
+        ranks = found.rank_left, found.rank_right
+        listing = np.concatenate([ends[rank > 0] for ends, rank in zip((found.left, found.right), ranks, strict=True)])
+        similarity = np.concatenate([found.similarity[rank > 0] for rank in ranks])
+        return cls(found, _reach(listing, similarity, np.full(found.n, ANYBODY, dtype=np.float32), k))
+
+
+def nearest_since(
+    previous: PreviousSearch,
+    origin: Index,
+    embeddings: Embeddings,
+    k: int,
+    xp: ModuleType,
+    *,
+    minimum: float = 0.0,
+    max_ties: int | None = None,
+    block: int | None = None,
+    moved: bool = False,
+) -> PreviousSearch:
+    """Bring a search up to date.
+
+    Args:
+        previous: A search with the same arguments.
+        origin: The row that each listing had in it, int64 [n], rising; -1 for one that is new or has become another.
+        embeddings: Vectors of the n listings. Those of listings that are not new are taken to be what they were.
+        k: Neighbors per listing, as of `nearest`.
+        xp: numpy or CuPy.
+        minimum: Least similarity, as of `nearest`.
+        max_ties: As of `nearest`.
+        block: New listings searched at a time, as of `nearest`.
+        moved: Whether all vectors may differ a little from what they were. Who is in a list stays; similarities and
+            ranks are those of the vectors as they are now.
+    """
+    lists = _Lists.of(previous, origin)
+    if moved:
+        lists = lists.moved(embeddings, k, minimum)
+    search = Search.of(embeddings.vectors, k, xp, minimum=minimum, max_ties=max_ties, block=block)
+    listing, neighbor = _hits(np.flatnonzero(embeddings.present), lists, search)
+    return _merged(lists, listing, neighbor, embeddings, search)
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """What is left of earlier lists of neighbors, in today's rows.
+
+    Args:
+        pairs: Both listings are still there.
+        reach: float32 [n].
+        new: Listings that were not there, bool [n].
+        lost: Listings that lost a neighbor or must be ranked again for another reason, bool [n].
+    """
+
+    pairs: Candidates
+    reach: Floats
+    new: Flags
+    lost: Flags
+
+    @classmethod
+    def of(cls, previous: PreviousSearch, origin: Index) -> Self:
+        found, n = previous.candidates, len(origin)
+        still = np.flatnonzero(origin >= 0)
+        place = np.full(found.n, -1, dtype=np.int32)
+        place[origin[still]] = still
+        left, right = place[found.left], place[found.right]
+        both, lost = (left >= 0) & (right >= 0), np.zeros(n, dtype=np.bool_)
+        for end, other, rank in ((left, right, found.rank_left), (right, left, found.rank_right)):
+            lost[end[(rank > 0) & (end >= 0) & (other < 0)]] = True
+        kept = found if both.all() else found.only(both)
+        reach = np.full(n, ANYBODY, dtype=np.float32)
+        reach[still] = previous.reach[origin[still]]
+        ends = left[both], right[both]
+        pairs = Candidates(n, *ends, kept.similarity, kept.rank_left, kept.rank_right)
+        return cls(pairs, reach, origin < 0, lost)
+
+    def moved(self, embeddings: Embeddings, k: int, minimum: float) -> Self:
+        """Return the same lists with similarities as they are now, all of them to be ranked again."""
+        known = self.pairs
+        similarity = exact_similarity(embeddings, known.left, known.right)
+        near = near_enough(similarity, minimum)
+        pairs = replace(known, similarity=np.where(near, similarity, np.float32(0))).only(near)
+        search = PreviousSearch.of(pairs, k)
+        reach = np.where(search.reach > ANYBODY, search.reach, self.reach)
+        return replace(self, pairs=pairs, reach=reach, lost=np.ones_like(self.lost))
+
+
+def _hits(pool: Index, lists: _Lists, search: Search) -> tuple[Index, Index]:
+    """Listings with those that may enter their lists; each new listing with a superset of its neighbors."""
+    xp, m = search.xp, len(pool)
+    new, old = pool[lists.new[pool]], pool[~lists.new[pool]]
+    product, reach = search.products(pool), xp.asarray(lists.reach[old])
+    old_columns = xp.asarray(np.flatnonzero(~lists.new[pool]))
+    listings, neighbors = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    block = search.block_size(m)
+    for start in range(0, len(new), block):
+        rows = new[start : start + block]
+        similarity = without_itself(product(rows), rows, pool, xp)
+        positions = host(block_hits(similarity, search))
+        listings.append(rows[positions // m])
+        neighbors.append(pool[positions % m])
+        if len(old):
+            positions = host(block_hits(similarity[:, old_columns].T, search, reach))
+            listings.append(old[positions // len(rows)])
+            neighbors.append(rows[positions % len(rows)])
+    return np.concatenate(listings), np.concatenate(neighbors)
+
+
+def _merged(lists: _Lists, listing: Index, neighbor: Index, embeddings: Embeddings, search: Search) -> PreviousSearch:
+    """The lists with those that enter them; every list that changes is ranked anew."""
+    known, n = lists.pairs, len(embeddings)
+    wanted = pair_key(np.minimum(listing, neighbor), np.maximum(listing, neighbor), n)
+    added = distinct(wanted)
+    similarity = exact_similarity(embeddings, *_ends(added, n))
+    near = near_enough(similarity, search.minimum)
+    key = np.concatenate([pair_key(known.left, known.right, n), added])
+    similarity = np.concatenate([known.similarity, similarity])
+    ranks = np.zeros((2, len(key)), dtype=np.int32)
+    ranks[:, : len(known)] = known.rank_left, known.rank_right
+    pair = len(known) + np.searchsorted(added, wanted)
+    enters = near[pair - len(known)] & (similarity[pair] >= lists.reach[listing])
+    side, pair, listing = (listing > neighbor)[enters], pair[enters], listing[enters]
+    changed = lists.new | lists.lost
+    changed[listing] = True
+    for of_right, ends in enumerate((known.left, known.right)):
+        again = np.flatnonzero(changed[ends] & (ranks[of_right, : len(known)] > 0))
+        ranks[of_right, again] = 0
+        side, pair = np.append(side, np.full(len(again), bool(of_right))), np.append(pair, again)
+        listing = np.append(listing, ends[again])
+    order = np.argsort(key[pair], kind="stable")  # ties stand by pair, so a listing's by neighbor
+    entries = _Entries(listing[order], pair[order], side[order], similarity[pair[order]])
+    reach = entries.ranked(ranks, lists.reach, search)
+    stays = ranks.any(axis=0)
+    order = np.argsort(key[stays], kind="stable")
+    left, right = _ends(key[stays][order], n)
+    rank_left, rank_right = ranks[:, stays][:, order]
+    return PreviousSearch(Candidates(n, left, right, similarity[stays][order], rank_left, rank_right), reach)
+
+
+@dataclass(frozen=True)
+class _Entries:
+    """Entries of lists of neighbors.
+
+    Args:
+        listing: Whose list, int64 [e].
+        pair: Position of the pair, int64 [e].
+        side: Whether the listing is the pair's right one, bool [e].
+        similarity: float32 [e].
+    """
+
+    listing: Index
+    pair: Index
+    side: Flags
+    similarity: Floats
+
+    def ranked(self, ranks: NDArray[np.int32], reach: Floats, search: Search) -> Floats:
+        """Write the ranks of whole lists into `ranks`, int32 [2, pairs]; returns the reach of every list after that."""
+        order = best_first(self.listing, self.similarity)
+        listing, similarity = self.listing[order], self.similarity[order]
+        rank, place = rank_and_place(listing, similarity)
+        some = (rank <= search.k) & (place < search.limit)
+        ranks[self.side[order][some].astype(np.int64), self.pair[order][some]] = rank[some]
+        return _reach(listing[some], similarity[some], reach, search.k)
+
+
+def _reach(listing: Index, similarity: Floats, before: Floats, k: int) -> Floats:
+    """The reach of each list: of those given that are full the least similarity, of others what it was before."""
+    reach = np.full(len(before), NOBODY, dtype=np.float32)
+    np.minimum.at(reach, listing, similarity)
+    full = np.bincount(listing, minlength=len(before)) >= k
+    return np.where(full, reach, before)
+
+
+def _ends(key: Index, n: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    left, right = np.divmod(key, max(n, 1))
+    return left.astype(np.int32), right.astype(np.int32)
