@@ -149,6 +149,8 @@ def block_hits(similarity: Any, search: Search, reach: Any = None) -> Any:
     bound = xp.maximum(bound - search.slack, search.least)
     hit = similarity >= bound[:, None]
     at = xp.flatnonzero(hit)
+    if len(at) <= search.limit:  # no row is crowded; and CuPy's bincount refuses an empty array
+        return at
     crowded = xp.flatnonzero(xp.bincount(at // m, minlength=len(hit)) > search.limit)
     if len(crowded) == 0:
         return at

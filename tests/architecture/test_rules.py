@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60  # lines
 SHORTEST_TWIN = 4  # lines; shorter functions may be alike by chance
 STRING_IMPORTS = {"branches/registry.py": "module_of(", "shared/search/dot_products.py": "cupyx."}

@@ -64,6 +64,7 @@ def command(demo_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(FolderBranch, "train", train)
     monkeypatch.setattr(FolderBranch, "fit", lambda branch, pool, encoder, config, compute: Embedder(encoder))
     monkeypatch.setattr(ablation, "COMMON", VARIANTS)
+    monkeypatch.setattr(registry.get("distilbert").Config, "variants", {})
     run = tmp_path / "run"
 
     def call(*arguments):

@@ -16,6 +16,7 @@ from shared.pipeline.pools import load_split
 from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Settings
 from shared.schema import ScoredPairs
+from tests.support.run_files import content
 
 pytestmark = pytest.mark.slow
 BRANCHES = ["image", "distilbert", "tfidf", "phash"]
@@ -24,12 +25,6 @@ METRICS = {"pool_size", "row_f1", "row_precision", "row_recall", "pair_f1", "b3_
 
 Command = Callable[..., tuple[int, str, str]]
 StageLines = Callable[[str], dict[str, str]]
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Return the bytes of every file but the one that says which process holds the run."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 # --- what a run leaves -----------------------------------------------------------------------------------------------

@@ -152,7 +152,7 @@ def test_titles_are_normalized_when_a_catalog_is_made(
 ) -> None:
     titles = ["Red MUG!", None, "", "...", "Fan 5 V", " a"]
     made = catalog_of(6, title=titles)
-    monkeypatch.setattr("shared.schema.normalize_all", lambda titles: pytest.fail("normalized again"))
+    monkeypatch.setattr("shared.schema.catalog.normalize_all", lambda titles: pytest.fail("normalized again"))
     normalized = ["red mug", "", "", "", "fan 5v", "a"]
     assert made.normalized_titles.tolist() == normalized
     assert reloaded(made, tmp_path).normalized_titles.tolist() == normalized
