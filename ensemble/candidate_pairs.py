@@ -12,7 +12,7 @@ from shared.metrics.matching import count_true_pairs, same_product
 from shared.schema import CandidatePairs, Candidates
 from shared.search.sorting import distinct
 
-RANKS = (1, 2, 5, 10, 20, 50)  # neighbors a listing for which recall is told
+RANKS = (1, 2, 5, 10, 20, 50)  # neighbors per listing for which recall is reported
 
 
 def union(proposals: Iterable[Candidates], n: int) -> CandidatePairs:
@@ -20,14 +20,31 @@ def union(proposals: Iterable[Candidates], n: int) -> CandidatePairs:
 
     Args:
         proposals: The branches' candidates of one pool of `n` listings.
-        n: Listings in the pool.
+        n: Number of listings in the pool.
+
+    Examples:
+        >>> rows, rank, score = np.array([[0, 1], [2, 2]], np.int32), np.ones(2, np.int32), np.ones(2, np.float32)
+        >>> candidates = Candidates(3, *rows, score, rank, rank)
+        >>> pairs = union([candidates, candidates.only(np.array([True, False]))], 3)
+        >>> pairs.left.tolist(), pairs.right.tolist()
+        ([0, 1], [2, 2])
     """
     key = distinct(np.concatenate([np.zeros(0, dtype=np.int64), *(proposal.key for proposal in proposals)]))
     return CandidatePairs(n, (key // max(n, 1)).astype(np.int32), (key % max(n, 1)).astype(np.int32))
 
 
 def recall(left: NDArray[np.int32], right: NDArray[np.int32], codes: NDArray[np.integer]) -> float:
-    """Return the share of the true pairs that are among some pairs; 1 where there is none to find."""
+    """Return the share of the true pairs that are among some pairs; 1 if there is no true pair.
+
+    Args:
+        left: Left row of each pair, int32 [p].
+        right: Right row of each pair, int32 [p].
+        codes: Label codes of the pool's listings, int [n].
+
+    Examples:
+        >>> recall(np.array([0], np.int32), np.array([1], np.int32), np.array([4, 4, 7, 7]))
+        0.5
+    """
     true = count_true_pairs(codes)
     return int(same_product(left, right, codes).sum()) / true if true else 1.0
 
@@ -58,24 +75,34 @@ def recall_by_rank(proposals: Mapping[str, Candidates], codes: NDArray[np.intege
     """
     table: dict[str, list[Any]] = {"k": list(RANKS)} | {name: [] for name in [*proposals, "union"]}
     for k in RANKS:
-        near = {name: nearest_of(candidates, k) for name, candidates in proposals.items()}
-        for name, pairs in (near | {"union": union(near.values(), len(codes))}).items():
+        nearest = {name: nearest_of(candidates, k) for name, candidates in proposals.items()}
+        for name, pairs in (nearest | {"union": union(nearest.values(), len(codes))}).items():
             table[name].append(recall(pairs.left, pairs.right, codes))
     return table
 
 
 def nearest_of(candidates: Candidates, k: int) -> Candidates:
-    """Return the candidates of which one listing is among the k nearest of the other, or tied with the k-th."""
+    """Return the candidates of which one listing is among the k nearest of the other, or tied with the k-th.
+
+    Examples:
+        >>> rows, ranks = np.array([[0, 1], [2, 2]], np.int32), np.array([[1, 2], [3, 2]], np.int32)
+        >>> len(nearest_of(Candidates(3, *rows, np.ones(2, np.float32), *ranks), 1))
+        1
+    """
     sides = (candidates.rank_left, candidates.rank_right)
     return candidates.only(np.any([(rank > 0) & (rank <= k) for rank in sides], axis=0))
 
 
-def missed(proposed: float, found: float) -> dict[str, float]:
-    """Return the shares of the true pairs that were missed, apart by whether they were ever proposed.
+def missed(candidate_recall: float, match_recall: float) -> dict[str, float]:
+    """Return the shares of the true pairs that were missed because they were never proposed, or were scored wrong.
 
     Args:
-        proposed: Share of the true pairs among the candidates. A rule may find pairs beyond them.
-        found: Share of the true pairs among the matches.
+        candidate_recall: Share of the true pairs among the candidates. A rule may match pairs beyond them.
+        match_recall: Share of the true pairs among the matches.
+
+    Examples:
+        >>> missed(candidate_recall=0.875, match_recall=0.5)
+        {'missed_never_proposed': 0.125, 'missed_scored_wrong': 0.375}
     """
-    never = min(1 - proposed, 1 - found)
-    return {"missed_never_proposed": never, "missed_scored_wrong": 1 - found - never}
+    never = min(1 - candidate_recall, 1 - match_recall)
+    return {"missed_never_proposed": never, "missed_scored_wrong": 1 - match_recall - never}

@@ -35,12 +35,12 @@ def open_store(arguments: Arguments) -> ArtifactStore:
 
     Raises:
         MatcherError: Both are named.
-        ArtifactError: The bundle is none, or not as it was made.
+        ArtifactError: The folder is no bundle, or a file in it was altered.
     """
     if arguments.bundle is None:
         return RunFolder(arguments.run)
     if arguments.run != DEFAULT_RUN:
-        raise MatcherError("--run and --bundle both say what to match with; name one of them")
+        raise MatcherError("--run and --bundle cannot be used together; name one of them")
     return Bundle(arguments.bundle)
 
 
@@ -56,14 +56,16 @@ def open_matcher(store: Any, settings: Settings, arguments: Arguments) -> Matche
 def match_new(matcher: Matcher, settings: Settings, out: Path, *, evaluate: bool) -> None:
     """Match the catalog that `--data` names, and write the matches.
 
+        match_new(Matcher.load("bundle"), settings, Path("matches"), evaluate=False)
+
     Args:
         matcher: Of a bundle or a finished run.
         settings: Its settings, with the data to match.
         out: Folder to write into.
-        evaluate: Whether to judge the matches by the catalog's labels; the matcher never sees them.
+        evaluate: Whether to measure the matches by the catalog's labels; the matcher never sees them.
 
     Raises:
-        MatcherError: The catalog cannot be read, or it is to be judged and has no labels.
+        MatcherError: The catalog cannot be read, or it is to be evaluated and has no labels.
     """
     data, source = settings[DataConfig], new_source(settings[DataConfig])
     labels = read_labels(source, data) if evaluate else None
@@ -77,12 +79,12 @@ def match_new(matcher: Matcher, settings: Settings, out: Path, *, evaluate: bool
         metrics = evaluate_matches(result.match_rows, result.scored_pairs, codes) | {"labeled": int(np.sum(codes >= 0))}
         print(summarize_labeled(metrics) + "\n")
     write(result, metrics, out)
-    shown = " · ".join(f"{label.replace('_', ' ')} {count:,}" for label, count in result.summary().items())
-    print(f"{shown}\nwritten to {out}")
+    counts = " · ".join(f"{label.replace('_', ' ')} {count:,}" for label, count in result.summary().items())
+    print(f"{counts}\nwritten to {out}")
 
 
 def write(result: MatchResult, metrics: Mapping[str, Any] | None, out: Path) -> None:
-    """Write matches into a folder, and their metrics; without any, those of earlier matches there are removed."""
+    """Write matches and their metrics into a folder; if there are none, metrics of earlier matches are removed."""
     earlier = (out / "matches.parquet").exists()
     with updated_folder(out) as folder:
         result.save(folder)
@@ -96,9 +98,9 @@ def main() -> int:
     """Match a new catalog, or the run's own."""
 
     def options(parser: Parser) -> None:
-        parser.add_argument("--bundle", type=Path, help="with --data: match with this bundle, and not with a run")
+        parser.add_argument("--bundle", type=Path, help="with --data: match with this bundle instead of a run")
         parser.add_argument("--out", type=Path, help="with --data: folder to write the matches into")
-        what = f"with --data: judge the matches by the catalog's labels, too ({METRICS})"
+        what = f"with --data: also measure the matches by the catalog's labels ({METRICS})"
         parser.add_argument("--evaluate", action="store_true", help=what)
 
     def body(store: Any, settings: Settings, arguments: Arguments) -> None:

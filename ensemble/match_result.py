@@ -25,7 +25,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that beg
 class MatchResult:
     """A matched catalog.
 
-    The frames `matches`, `groups` and `pairs` name listings by posting id; all else names them by row.
+    The frames `matches`, `groups` and `pairs` name listings by posting id; all other attributes name them by row.
 
     Args:
         catalog: The n listings.
@@ -50,13 +50,13 @@ class MatchResult:
 
     @classmethod
     def from_scores(cls, decision: Decision, catalog: Catalog, pairs: ScoredPairs) -> Self:
-        """Apply a decision to a pool's scored pairs; pairs with equal scores are ordered by posting id."""
+        """Return the result of a decision on a pool's scored pairs; equal scores are ordered by posting id."""
         matches = decision.apply(pairs, catalog.ids)
         return cls(catalog, pairs, matches, groups_of(matches))
 
     @cached_property
     def matches(self) -> pd.DataFrame:
-        """The matches of each listing, the best first: columns `posting_id`, `match`, `score`.
+        """Return the matches of each listing, the best first: columns `posting_id`, `match`, `score`.
 
         The score is NaN where two listings match through their group and are no candidate pair.
         """
@@ -64,7 +64,7 @@ class MatchResult:
 
     @cached_property
     def groups(self) -> pd.DataFrame:
-        """The group of each listing, in the order of the catalog: columns `posting_id`, `group_id`.
+        """Return the group of each listing, in the order of the catalog: columns `posting_id`, `group_id`.
 
         A group is named by its smallest posting id.
         """
@@ -72,7 +72,7 @@ class MatchResult:
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
-        """All candidate pairs: columns `left`, `right`, `score`."""
+        """Return all candidate pairs: columns `left`, `right`, `score`."""
         return _frame(self._pairs_table())
 
     def group_ids(self) -> NDArray[Any]:
@@ -118,6 +118,20 @@ def write_submission(path: Path, ids: NDArray[Any], matches: Matches) -> None:
     """Write `posting_id,matches`: each listing with its matches, itself first, separated by blanks.
 
     A cell that a spreadsheet would run as a formula gets a leading apostrophe; the Parquet files hold raw values.
+
+    Args:
+        path: The file.
+        ids: Posting ids, str [n].
+        matches: Of the n listings.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> rows, ids = np.array([0, 1], np.int32), np.array(["a", "b"], dtype=object)
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "submission.csv"
+        ...     write_submission(path, ids, Matches(2, rows, rows[::-1].copy(), np.ones(2, np.float32)))
+        ...     path.read_text().splitlines()
+        ['posting_id,matches', 'a,a b', 'b,b a']
     """
     rows = [" ".join([ids[row], *ids[match]]) for row, match in enumerate(matches.lists())]
     with path.open("w", encoding="utf-8", newline="") as file:

@@ -1,4 +1,4 @@
-"""What matches a catalog: the encoders, the scorer and the decision of a bundle or of a finished run."""
+"""Matches a catalog with the encoders, the scorer and the decision of a bundle or of a finished run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ READ = {SCORER: ("first.txt", "second.txt"), DECISION: ("decision.json",)}  # st
 
 
 class Matcher:
-    """Matches catalogs; keeps nothing of what it matched.
+    """Matches catalogs; it holds nothing of a catalog once that is matched.
 
         from ensemble import Matcher
 
@@ -54,16 +54,16 @@ class Matcher:
 
     @classmethod
     def load(cls, bundle: str | Path, *, device: Literal["auto", "cpu", "cuda"] = "auto", threads: int = 0) -> Self:
-        """Open a bundle.
+        """Return the matcher of a bundle.
 
         Args:
             bundle: Its folder.
-            device: Where the work runs; auto takes an NVIDIA GPU when there is one.
-            threads: CPU threads; 0: one for each core.
+            device: Where the work runs; `auto` takes an NVIDIA GPU if there is one.
+            threads: Number of CPU threads; 0: one for each core.
 
         Raises:
-            ArtifactError: It is no bundle, or not as it was made.
-            MatcherError: `device` or `threads` is no such value.
+            ArtifactError: The folder is no bundle, or a file in it was altered.
+            MatcherError: `device` or `threads` is not an allowed value.
         """
         store = Bundle(Path(bundle))
         compute = {"compute": {"device": device, "threads": threads}}
@@ -71,29 +71,29 @@ class Matcher:
 
     @classmethod
     def of_run(cls, run: RunFolder, settings: Settings) -> Self:
-        """Open a finished run.
+        """Return the matcher of a finished run.
 
         Raises:
-            ArtifactError: A part of it is missing, damaged, or was made again since the decision was tuned.
+            ArtifactError: A part of the run is missing, damaged, or was made again since the decision was tuned.
         """
         check_current(run, settings[EnsembleConfig].branches)
         return cls(run, settings)
 
     @property
     def digest(self) -> str:
-        """Digest of all that its scores and matches depend on; the same for a run and for the bundle made of it."""
+        """Return the digest of all that scores and matches depend on; it is the same for a run and its bundle."""
         return matcher_digest(self._store, self.settings)
 
     def match(self, listings: pd.DataFrame, images: str | Path | None = None) -> MatchResult:
         """Match the listings of a frame.
 
         Args:
-            listings: With the columns `posting_id` and `title`, `image` or both; `image_phash` where hashes are known.
+            listings: With the columns `posting_id` and `title`, `image` or both; `image_phash` if there are hashes.
                 A cell may be empty; other columns are not read.
             images: Folder with the files that `image` names; None: do without images.
 
         Returns:
-            Its `groups`, `matches` and `pairs` are frames.
+            The result, whose `groups`, `matches` and `pairs` are frames.
 
         Raises:
             MatcherError: The frame has faults (one error names all of them), or there is no such folder.
@@ -107,21 +107,21 @@ class Matcher:
         return frame_catalog(listings, None if images is None else Path(images), config, self._compute)
 
     def match_catalog(self, catalog: Catalog) -> MatchResult:
-        """Match listings, as a pool of their own; their labels are not used."""
+        """Return the matches of listings as a pool of their own; their labels are not used."""
         return self.match_embedded(catalog, self.embed(catalog))
 
     def embed(self, catalog: Catalog, names: Sequence[str] | None = None) -> dict[str, Embeddings]:
-        """Embed listings as a pool of their own, by branch.
+        """Embed listings as a pool of their own, by each branch.
 
         Args:
             catalog: n listings.
             names: Branches; all that take part if None.
 
         Returns:
-            Branch → embeddings, n rows each. An encoder's depend on each listing alone, those of a branch that does not
-            learn on the whole catalog.
+            Branch → embeddings, n rows each. Those by an encoder depend on each listing alone, those of a branch that
+            does not learn on the whole catalog.
         """
-        chosen = self.branches if names is None else names
+        branches = self.branches if names is None else names
         return {
             name: embed_catalog(
                 registry.get(name),
@@ -130,11 +130,11 @@ class Matcher:
                 self.settings[registry.get(name).Config],
                 self._compute,
             )
-            for name in chosen
+            for name in branches
         }
 
     def embedder(self, name: str, pool: Catalog) -> Embedder:
-        """Return what embeds listings by one branch, to be compared with those of a pool."""
+        """Return the embedder of a branch for listings that are to be compared with those of a pool."""
         branch = registry.get(name)
         return branch.fit(pool, self._encoder(name), self.settings[branch.Config], self._compute)
 
@@ -142,7 +142,7 @@ class Matcher:
         return self._store.open(encoder_stage_name(name, ALL)) if registry.get(name).learns else None
 
     def match_embedded(self, catalog: Catalog, embeddings: Mapping[str, Embeddings]) -> MatchResult:
-        """Match listings that are embedded already.
+        """Return the matches of listings that are embedded already.
 
         Args:
             catalog: n listings.
@@ -162,9 +162,9 @@ class Matcher:
         return PoolViews(catalog, views, self._compute.xp(), self._compute.cpu_threads, surroundings)
 
     def match_pool(self, pool: PoolViews) -> MatchResult:
-        """Match listings of which every branch's embeddings and candidates are known."""
-        described = self.describe(pool, self.proposed(pool))
-        return MatchResult.from_scores(self.decision, pool.catalog, self.scorer.score(described, pool.xp, pool.threads))
+        """Return the matches of listings with every branch's embeddings and candidates."""
+        pairs = self.describe(pool, self.proposed(pool))
+        return MatchResult.from_scores(self.decision, pool.catalog, self.scorer.score(pairs, pool.xp, pool.threads))
 
     def proposed(self, pool: PoolViews) -> CandidatePairs:
         """Return the pairs that the branches propose."""
@@ -176,7 +176,9 @@ class Matcher:
 
 
 def matcher_digest(store: ArtifactStore, settings: Settings) -> str:
-    """Return `Matcher.digest` of a run or a bundle that is not opened yet.
+    """Return `Matcher.digest` of a run or a bundle without loading its models.
+
+        matcher_digest(Bundle(Path("bundle")), settings)
 
     Raises:
         ArtifactError: A part of it is missing or altered.
@@ -200,15 +202,15 @@ def matching_files(store: ArtifactStore, names: Sequence[str]) -> dict[str, dict
 
 
 def check_current(run: RunFolder, names: Sequence[str]) -> None:
-    """Make sure that a run's encoders and scorer are those its decision was tuned with.
+    """Raise an error unless a run's encoders and scorer are those that its decision was tuned with.
 
     Raises:
         ArtifactError: One of them is missing, damaged, or was made again since.
     """
     run.open(DECISION)
     tuned_with = (run.manifest(DECISION) or {})["key"]["inputs"]
-    now = {stage: run.digest_of(stage) for stage in (SCORER, *new_catalog_encoders(names))}
-    newer = [stage for stage, stage_digest in now.items() if tuned_with.get(stage) != stage_digest]
+    current = {stage: run.digest_of(stage) for stage in (SCORER, *new_catalog_encoders(names))}
+    newer = [stage for stage, stage_digest in current.items() if tuned_with.get(stage) != stage_digest]
     if newer:
         what = f"{', '.join(newer)} changed after the decision was tuned"
         raise ArtifactError(f"{run.folder}: {what}; ./run_all.sh --run {run.folder} brings the rest up to date")

@@ -1,4 +1,4 @@
-"""What is known about a pool once all branches have spoken: the material of candidates and features."""
+"""The listings of a pool with every branch's embeddings and candidates, from which features are computed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,18 @@ from shared.schema import CandidatePairs, Candidates, Catalog, Embeddings, Float
 
 @dataclass(frozen=True)
 class BranchView:
-    """One branch's view of a pool."""
+    """One branch's view of a pool.
+
+    Args:
+        embeddings: Of the n listings.
+        candidates: The pairs of them that the branch proposes.
+
+    Examples:
+        >>> rows, score = np.zeros(0, np.int32), np.zeros(0, np.float32)
+        >>> embeddings = Embeddings(np.ones((2, 1), np.float32), np.ones(2, dtype=bool))
+        >>> len(BranchView(embeddings, Candidates(2, rows, rows, score, rows, rows)).candidates)
+        0
+    """
 
     embeddings: Embeddings
     candidates: Candidates
@@ -25,11 +36,18 @@ class BranchView:
 
 @dataclass(frozen=True)
 class Words:
-    """How many of a pool's listings hold each word of its titles.
+    """The number of a pool's listings that hold each word of its titles.
 
     Args:
-        listings: Of the pool, with and without a title.
-        holding: Word → listings.
+        listings: Number of listings in the pool, with and without a title.
+        holding: Word → number of listings that hold it.
+
+    Examples:
+        >>> words = Words.of(["red mug", "red fan", ""])
+        >>> words.listings, words.holding["red"]
+        (3, 2)
+        >>> words.changed(added=["red cup"], removed=["red fan"]).holding["red"]
+        2
     """
 
     listings: int
@@ -37,12 +55,12 @@ class Words:
 
     @classmethod
     def of(cls, titles: Iterable[str]) -> Self:
-        """Count the words of normalized titles, one title per listing."""
+        """Return the counts of the words of normalized titles, one title per listing."""
         words = [set(title.split()) for title in titles]
         return cls(len(words), Counter(word for of_title in words for word in of_title))
 
     def changed(self, added: Iterable[str], removed: Iterable[str]) -> Words:
-        """Return the counts once listings with some titles are added and others, of those counted, are removed."""
+        """Return the counts after the titles of some listings are added and those of others are removed."""
         more, fewer = Words.of(added), Words.of(removed)
         holding = Counter(self.holding)
         holding.update(more.holding)
@@ -57,13 +75,15 @@ class Words:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What features of a few pairs need to know of the large pool that their listings are a part of.
+    """The part of a large pool that the features of a few of its pairs depend on.
+
+        Surroundings(Words.of(titles), pairs, mean_cosine)
 
     Args:
         words: Of the large pool.
         pairs: All its pairs that share a listing with those to describe, these among them, in rows of the small pool.
-        cosine: Mean cosine of each over the branches, float32 [p]; NaN where it is unknown. That of the pairs to
-            describe is computed, whatever stands here.
+        cosine: Mean cosine of each over the branches, float32 [p]; NaN if it is unknown. For the pairs to describe it
+            is computed and not read here.
     """
 
     words: Words
@@ -78,9 +98,14 @@ class PoolViews:
     Args:
         catalog: The listings.
         branches: Branch name → its view.
-        xp: numpy or CuPy: where array work runs.
-        threads: CPU threads for work that is not array work.
-        surroundings: What is known of the larger pool that this one is a part of; None: it is whole.
+        xp: numpy or CuPy, by which array work is done.
+        threads: CPU threads for all other work.
+        surroundings: The larger pool that this one is a part of; None: this pool is whole.
+
+    Examples:
+        >>> catalog = Catalog.from_columns({"posting_id": ["a", "b"], "title": ["Red Mug!", None]})
+        >>> PoolViews(catalog, {}).titles.tolist()
+        ['red mug', '']
     """
 
     catalog: Catalog
@@ -94,5 +119,5 @@ class PoolViews:
 
     @cached_property
     def titles(self) -> NDArray[Any]:
-        """Normalized titles, str [n]; "" where there is none."""
+        """Return the normalized titles, str [n]; "" for a listing without a title."""
         return self.catalog.normalized_titles

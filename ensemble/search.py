@@ -1,10 +1,10 @@
 """Searches the settings of the scorer for those whose out-of-fold scores are the best probabilities.
 
-What is made small is the log loss of the out-of-fold scores, not row F1: it moves with every pair, while row F1 moves
-with the few that cross the threshold and is mostly noise between settings that are alike. Settings are proposed by
-tree-structured Parzen estimators (Bergstra, Bardenet, Bengio and Kégl 2011, Algorithms for Hyper-Parameter
-Optimization, section 4), those of the run first. The proposal of a trial depends on the seed, its number and the trials
-before it alone, so a search that was killed goes on as if nothing had happened.
+It minimizes the log loss of the out-of-fold scores, not row F1: the log loss depends on every pair, while row F1
+depends on the few pairs near the threshold and is mostly noise between settings that are alike. Settings are proposed
+by tree-structured Parzen estimators (Bergstra, Bardenet, Bengio and Kégl 2011, Algorithms for Hyper-Parameter
+Optimization, section 4); the first trial has the settings of the run. The proposal of a trial depends only on the
+seed, its number and the earlier trials, so a killed search continues with the same proposals.
 """
 
 from __future__ import annotations
@@ -53,12 +53,16 @@ Trial = dict[str, Any]  # settings, log_loss
 
 
 def proposed(trials: Sequence[Trial], start: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """The settings to try next.
+    """Return the settings to try next.
 
     Args:
-        trials: Those that were tried, in order.
-        start: What is tried first; a value outside of `SPACE` is brought to its nearest end.
+        trials: The earlier trials, in order.
+        start: The settings of the first trial; a value outside of `SPACE` is moved to the nearest end of its range.
         seed: Of the search.
+
+    Examples:
+        >>> proposed([], ScorerConfig(leaves=500).model_dump(), seed=0)["leaves"]
+        128
     """
     if not trials:
         return {name: min(max(start[name], space.low), space.high) for name, space in SPACE.items()}
@@ -70,7 +74,14 @@ def proposed(trials: Sequence[Trial], start: Mapping[str, Any], seed: int) -> di
 
 
 def log_loss_of(scored: Sequence[ScoredPairs], pools: Sequence[LabeledPool]) -> float:
-    """Return the mean log loss in nats over all pairs of all pools, whatever they weigh in training."""
+    """Return the mean log loss in nats over all pairs of all pools, whatever their weight in training.
+
+    Examples:
+        >>> row = np.array([0], np.int32)
+        >>> pairs = ScoredPairs(2, row, row + 1, np.array([0.5], np.float32))
+        >>> round(log_loss_of([pairs], [(pairs, np.array([5, 5]))]), 3)
+        0.693
+    """
     match = np.concatenate([same_product(pairs.left, pairs.right, codes) for pairs, codes in pools])
     score = np.concatenate([pairs.score for pairs in scored]).astype(np.float64)
     return float(log_loss(match, np.clip(score, 1e-7, 1 - 1e-7), labels=[False, True]))  # float32 rounds to 0 or 1
@@ -79,10 +90,14 @@ def log_loss_of(scored: Sequence[ScoredPairs], pools: Sequence[LabeledPool]) -> 
 class Search:
     """A search below a run's folder; every finished trial is kept.
 
+        search = Search(run, settings)
+        search.go_on(30)
+        search.best["settings"]
+
     Args:
         run: The run, with the features of its fold pools.
         settings: Its settings; what `SPACE` does not name stays as it is there.
-        anew: Whether to begin a new search whatever trials are kept.
+        anew: Whether to begin a new search even if there are trials of an earlier one.
     """
 
     def __init__(self, run: RunFolder, settings: Settings, *, anew: bool = False) -> None:
@@ -104,45 +119,45 @@ class Search:
     def _kept(self) -> list[Trial]:
         if not self.path.exists():
             return []
-        kept = read_json(self.path, "--force begins a new search")
-        if not isinstance(kept.get("trials"), list):
+        content = read_json(self.path, "--force begins a new search")
+        if not isinstance(content.get("trials"), list):
             raise ArtifactError(f"{self.path} is damaged; --force begins a new search")
-        return kept["trials"] if kept.get("key") == self.key else []
+        return content["trials"] if content.get("key") == self.key else []
 
     def go_on(self, count: int) -> None:
-        """Try settings until `count` trials are there."""
+        """Try settings until there are `count` trials."""
         while len(self.trials) < count:
             settings = proposed(self.trials, self.config.model_dump(), self.compute.seed)
-            scored = self.scored(settings)
-            self.trials.append({"settings": settings, "log_loss": log_loss_of(scored, self.pools)})
+            pairs = self.scored(settings)
+            self.trials.append({"settings": settings, "log_loss": log_loss_of(pairs, self.pools)})
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_json(self.path, {"key": self.key, "trials": self.trials})
-            shown = " ".join(f"{name}={value:.3g}" for name, value in settings.items())
-            self.run.say(f"  trial {len(self.trials):>3}  log loss {self.trials[-1]['log_loss']:.5f}  {shown}")
+            values = " ".join(f"{name}={value:.3g}" for name, value in settings.items())
+            self.run.say(f"  trial {len(self.trials):>3}  log loss {self.trials[-1]['log_loss']:.5f}  {values}")
 
     def scored(self, settings: Mapping[str, Any]) -> list[ScoredPairs]:
-        """The out-of-fold scores of all pools by a scorer with these settings."""
+        """Return the out-of-fold scores of all pools by a scorer with these settings."""
         config = self.config.model_copy(update=dict(settings))
         return train_scorer(self.pools, config, self.compute, self.left_out)[1]
 
     @property
     def best(self) -> Trial:
-        """The trial with the least log loss; of equals the first."""
+        """Return the trial with the least log loss; of equals the first."""
         return min(self.trials, key=lambda trial: trial["log_loss"])
 
     def row_f1(self, settings: Mapping[str, Any]) -> float:
-        """Out-of-fold row F1 with these settings, by the decision that is then tuned."""
+        """Return the out-of-fold row F1 with these settings, after the decision is tuned for them."""
         pools = [(pairs, codes) for pairs, (_, codes) in zip(self.scored(settings), self.pools, strict=True)]
         return tune(pools, self.settings[TuneConfig], self.compute.seed).chosen.row_f1
 
 
 def conclude(search: Search) -> Path:
-    """Say what was found, and write the best settings as a file for `--config`."""
+    """Print the result of a search, and write the best settings into a file for `--config`, whose path it returns."""
     first, best = search.trials[0], search.best
     path = search.run.folder / FOLDER / "best.yaml"
     path.write_text(yaml.safe_dump({"scorer": best["settings"]}, sort_keys=False), encoding="utf-8")
     pools = f"out of fold in pools of {' + '.join(f'{pairs.n:,}' for pairs, _ in search.pools)}"
-    for name, trial in (("as set", first), ("best", best)):
+    for name, trial in (("run", first), ("best", best)):
         f1 = search.row_f1(trial["settings"])
         search.run.say(f"  {name:<7} log loss {trial['log_loss']:.5f}, row F1 {f1:.3f}, {pools}")
     return path
@@ -152,19 +167,21 @@ def main() -> int:
     """Search the settings of a run's scorer."""
 
     def options(parser: Parser) -> None:
-        parser.add_argument("--trials", type=int, default=30, metavar="N", help="settings to try in all (default: 30)")
+        parser.add_argument("--trials", type=int, default=30, metavar="N", help="number of trials in all (default: 30)")
 
     def body(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
         if arguments.trials < 1:
-            raise MatcherError(f"--trials={arguments.trials}: at least one is needed, the settings as they are")
+            raise MatcherError(
+                f"--trials={arguments.trials}: at least one trial is needed, with the settings of the run"
+            )
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         update_run(run, settings, [features_name(pool.name) for pool in fold_pools(settings[SplitConfig].folds)])
         search = Search(run, settings, anew=arguments.force)
         search.go_on(arguments.trials)
         path = conclude(search)
-        run.say(f"\nto use the best: ./run_all.sh --run {run.folder} --config {path}")
+        run.say(f"\nto use the best settings: ./run_all.sh --run {run.folder} --config {path}")
 
-    about = "Search the scorer's settings for the best out-of-fold probabilities; goes on where it was stopped."
+    about = "Search the scorer's settings for the best out-of-fold probabilities; a stopped search continues."
     shown = ["scorer", "ensemble", "compute"]
     return Command("python -m ensemble.search", about, sections(), shown, body, options=options).run()
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: digests, checksums, one atomic writer of files and folders, one reader of JSON."""
+"""Digests, checksums, atomic writers of files and folders, and a reader of JSON."""
 
 from __future__ import annotations
 
@@ -18,13 +18,27 @@ MAX_JSON_BYTES = 2**28
 
 
 def digest(value: Any) -> str:
-    """Return the SHA-256 of a JSON-able value in canonical form, 64 hex digits."""
+    """Return the SHA-256 of a JSON-able value in canonical form, 64 hex digits.
+
+    Examples:
+        >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
+        True
+    """
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, 64 hex digits."""
+    """Return the SHA-256 of a file's bytes, 64 hex digits.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "title.txt"
+        ...     _ = path.write_bytes(b"red mug")
+        ...     file_digest(path) == hashlib.sha256(b"red mug").hexdigest()
+        True
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -35,6 +49,10 @@ def damage(folder: Path, files: Mapping[str, str]) -> str | None:
     Args:
         folder: Where the files lie.
         files: Name below the folder → SHA-256.
+
+    Examples:
+        >>> damage(Path("no/such/folder"), {"titles.txt": "00"})
+        'titles.txt is missing'
     """
     for name, expected in files.items():
         path = folder / name
@@ -47,7 +65,17 @@ def damage(folder: Path, files: Mapping[str, str]) -> str | None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Give a path to write to, whose file takes the place of `path` once the block has ended well."""
+    """Yield a path to write to; its file replaces `path` when the block ends without an error.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "title.txt"
+        ...     with atomic_file(path) as partial:
+        ...         _ = partial.write_text("red mug")
+        ...     path.read_text()
+        'red mug'
+    """
     partial = path.with_name(path.name + PARTIAL)
     try:
         yield partial
@@ -58,18 +86,27 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically: the file is the old one or the new one, never a part."""
+    """Write JSON atomically: the file is the old one or the new one, never a part.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "metrics.json"
+        ...     write_json(path, {"row_f1": 0.5})
+        ...     read_json(path)
+        {'row_f1': 0.5}
+    """
     text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
     with atomic_file(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path, what: str = "") -> dict[str, Any]:
-    """Read a JSON object.
+def read_json(path: Path, advice: str = "") -> dict[str, Any]:
+    """Return the object in a JSON file.
 
     Args:
         path: The file.
-        what: What to do about a damaged file, for the message.
+        advice: Says in the error message what to do about a damaged file.
 
     Raises:
         ArtifactError: The file is missing, too large, no JSON, or holds something else than an object.
@@ -81,19 +118,27 @@ def read_json(path: Path, what: str = "") -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValueError(f"it holds a {type(value).__name__}, and an object is needed")
     except (OSError, ValueError, RecursionError) as error:
-        advice = f"; {what}" if what else ""
-        raise ArtifactError(f"{path} is damaged ({error}){advice}") from error
+        ending = f"; {advice}" if advice else ""
+        raise ArtifactError(f"{path} is damaged ({error}){ending}") from error
     return value
 
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder to write into, which takes the place of `folder` as a whole once the block has ended well.
+    """Yield a folder to write into; it replaces `folder` as a whole when the block ends without an error.
 
-    Until then it lies beside it as `.<name>.partial`, and the former one for a moment as `.<name>.old`.
+    Until then it lies beside `folder` as `.<name>.partial`; the old folder is `.<name>.old` while it is replaced.
 
     Raises:
-        MatcherError: The place is a file or cannot be written.
+        MatcherError: `folder` is a file or cannot be written.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as parent:
+        ...     with atomic_folder(Path(parent) / "matches") as folder:
+        ...         _ = (folder / "pairs.txt").write_text("a b")
+        ...     [path.name for path in Path(parent).rglob("*")]
+        ['matches', 'pairs.txt']
     """
     folder = folder.absolute()
     partial, old = (folder.with_name(f".{folder.name}{ending}") for ending in (PARTIAL, OLD))
@@ -113,12 +158,21 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def updated_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder to write into, whose files take the place of those of the same name in `folder` in the end.
+    """Yield a folder to write into; its files replace those of the same names in `folder` when the block ends.
 
-    It lies in `folder`, which may be a mount point. Files of other names stay as they are.
+    It lies in `folder`, which may be a mount point. Files with other names stay as they are.
 
     Raises:
-        MatcherError: The place is a file or cannot be written.
+        MatcherError: `folder` is a file or cannot be written.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as parent:
+        ...     _ = (Path(parent) / "notes.txt").write_text("mine")
+        ...     with updated_folder(Path(parent)) as folder:
+        ...         _ = (folder / "pairs.txt").write_text("a b")
+        ...     sorted(path.name for path in Path(parent).iterdir())
+        ['notes.txt', 'pairs.txt']
     """
     folder = folder.absolute()
     new = not folder.exists()
@@ -149,7 +203,7 @@ def _new_folder(folder: Path, partial: Path) -> Iterator[None]:
 
 
 def to_disk(path: Path) -> None:
-    """Make sure that a file, or the names in a folder, outlive a power cut (a folder: where the system can)."""
+    """Write a file, or the names in a folder, from memory to the disk, so that it outlasts a power failure."""
     if path.is_dir() and os.name == "nt":  # Windows cannot open a folder
         return
     descriptor = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)

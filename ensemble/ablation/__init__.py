@@ -1,1 +1,1 @@
-"""What each part of the system is worth."""
+"""Measures what each part of the system is worth."""

@@ -1,7 +1,7 @@
-"""How the systems of an ablation score pairs, and how they are judged.
+"""The ways in which the systems of an ablation score pairs, and the measurement of a system.
 
 A baseline scores by the branches' similarities. Whatever the scores are, the decision is tuned on the fold pools and
-applied to the pool to be judged as in a run.
+applied to the pool to be measured on as in a run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ SWEEPS = 5  # times that the threshold of every branch is tuned with those of th
 
 @dataclass(frozen=True)
 class Material:
-    """What a system may score by: a pool per entry, the fold pools first, then the half to be judged.
+    """The data that a system may score pairs by; lists have one entry per pool, the fold pools first, the holdout last.
+
+        Material(scores, features, {"tfidf": candidates}, codes, TuneConfig())
 
     Args:
         scores: The scorer's scores, out of fold in the fold pools.
@@ -47,25 +49,25 @@ By = Literal["scorer", "similarity", "mean", "any"]  # how pairs are scored; see
 
 
 def by_scorer(material: Material, branches: Sequence[str]) -> list[ScoredPairs]:
-    """Score by the scorer, out of fold in the fold pools."""
+    """Return all pairs with the scores of the scorer, which are out of fold in the fold pools."""
     return material.scores
 
 
 def by_similarity(material: Material, branches: Sequence[str]) -> list[ScoredPairs]:
-    """Score the candidates of the one branch by their similarity."""
+    """Return the candidates of the one branch with their similarity as score."""
     return [similarity_as_score(candidates) for candidates in material.candidates[branches[0]]]
 
 
 def by_mean(material: Material, branches: Sequence[str]) -> list[ScoredPairs]:
-    """Score all candidates by the mean cosine of the branches that know both listings."""
+    """Return all pairs with the mean cosine of the branches that have evidence of both listings as score."""
     return [_scored(p, np.nan_to_num(p.features["all_cosine"].to_numpy())) for p in material.features]
 
 
 def by_any(material: Material, branches: Sequence[str]) -> list[ScoredPairs]:
-    """Score pairs that any of some branches proposes, each at a threshold of its own.
+    """Return the pairs that any of some branches proposes, scored by the branch that is farthest above its threshold.
 
-    The thresholds are tuned on the fold pools: one at a time with the others fixed, until no row F1 is gained. Scores
-    are such that .5 stands for a branch's threshold; a pair has the best one of any branch.
+    The thresholds are tuned on the fold pools: one at a time with the others fixed, until row F1 no longer rises. A
+    score of .5 stands for a branch's threshold; a pair has the best score of any branch.
     """
     views = list(zip(*(material.candidates[name] for name in branches), strict=True))
     pairs = [union(candidates, candidates[0].n) for candidates in views]
@@ -85,7 +87,7 @@ SCORES: Mapping[By, Callable[[Material, Sequence[str]], list[ScoredPairs]]] = {
 def any_thresholds(
     pools: Sequence[tuple[CandidatePairs, Floats, NDArray[np.integer]]], tuning: TuneConfig
 ) -> NDArray[np.float64]:
-    """The thresholds of branches that are united, float64 [branches].
+    """Return the thresholds at which the union of branches has the best row F1, float64 [branches].
 
     Args:
         pools: Of each fold pool the pairs, their similarities [branches, p] in [0, 1], and label codes.
@@ -94,26 +96,30 @@ def any_thresholds(
     thresholds = np.full(len(pools[0][1]), 2.0)  # no similarity reaches it: every branch begins without a match
     best = -1.0
     for _ in range(SWEEPS):
-        before = best
-        for at in range(len(thresholds)):
-            others = np.delete(np.arange(len(thresholds)), at)
-            found = [(s[others] >= thresholds[others, None]).any(axis=0) for _, s, _ in pools]
-            scored = [_scored(p, np.where(f, 1, s[at])) for (p, s, _), f in zip(pools, found, strict=True)]
-            labeled = [(p, codes) for p, (_, _, codes) in zip(scored, pools, strict=True)]
-            tuned = best_threshold(labeled, "threshold", count=tuning.thresholds, max_matches=tuning.max_matches)
+        previous_best = best
+        for branch in range(len(thresholds)):
+            others = np.delete(np.arange(len(thresholds)), branch)
+            linked = [(s[others] >= thresholds[others, None]).any(axis=0) for _, s, _ in pools]
+            scores = [_scored(p, np.where(f, 1, s[branch])) for (p, s, _), f in zip(pools, linked, strict=True)]
+            scored_pools = [(p, codes) for p, (_, _, codes) in zip(scores, pools, strict=True)]
+            tuned = best_threshold(scored_pools, "threshold", count=tuning.thresholds, max_matches=tuning.max_matches)
             if tuned.row_f1 > best:
-                best, thresholds[at] = tuned.row_f1, tuned.threshold
-        if best <= before:
+                best, thresholds[branch] = tuned.row_f1, tuned.threshold
+        if best <= previous_best:
             break
     return thresholds
 
 
 def best_scaled(similarity: Floats, thresholds: NDArray[np.float64]) -> Floats:
-    """The best of any branch, .5 where it is at its threshold, float32 [p] in [0, 1].
+    """Return the best score of any branch, .5 at its threshold, float32 [p] in [0, 1].
 
     Args:
         similarity: float32 [branches, p] in [0, 1].
         thresholds: float64 [branches], none of them 0 or 1.
+
+    Examples:
+        >>> best_scaled(np.array([[0.5, 0.25], [0.5, 1.0]], np.float32), np.array([0.5, 0.8])).tolist()
+        [0.5, 1.0]
     """
     t = thresholds[:, None]
     above = 0.5 + 0.5 * (similarity - t) / (1 - t)
@@ -121,11 +127,11 @@ def best_scaled(similarity: Floats, thresholds: NDArray[np.float64]) -> Floats:
     return scaled
 
 
-def _spread(pairs: CandidatePairs, found: Candidates) -> Floats:
-    """A branch's similarity of each pair, float32 [p]; 0 where it did not propose it."""
-    at, known = locate(pairs.key, found.key)
+def _spread(pairs: CandidatePairs, candidates: Candidates) -> Floats:
+    """Return a branch's similarity of each pair, float32 [p]; 0 for a pair that it did not propose."""
+    positions, is_candidate = locate(pairs.key, candidates.key)
     out = np.zeros(len(pairs), dtype=np.float32)
-    out[known] = np.clip(found.similarity, 0, 1)[at[known]]
+    out[is_candidate] = np.clip(candidates.similarity, 0, 1)[positions[is_candidate]]
     return out
 
 
@@ -136,17 +142,19 @@ def _scored(pairs: CandidatePairs, score: NDArray[Any]) -> ScoredPairs:
 def judge(
     by: By, branches: Sequence[str], material: Material, catalog: Catalog
 ) -> tuple[dict[str, Any], NDArray[np.float64]]:
-    """Tune the decision of a system, decide by it, and measure what came of it.
+    """Tune the decision of a system, match by it, and return its metrics.
+
+        metrics, row_f1 = judge("similarity", ["tfidf"], material, catalog)
 
     Args:
-        by: How its pairs are scored.
-        branches: The branches that it scores by, where it scores by their similarities.
-        material: What it may score by.
-        catalog: The n labeled listings to be judged.
+        by: The way in which its pairs are scored.
+        branches: The branches that it scores by, if it scores by their similarities.
+        material: The data that it may score by.
+        catalog: The n labeled listings to measure it on.
 
     Returns:
-        The metrics, with rule, threshold and `at_best`: row F1 at the best threshold on the very pairs that are judged;
-        and the row F1 of each listing, float64 [n].
+        The metrics, with rule, threshold and `at_best`: row F1 at the best threshold on the same pairs; and
+        the row F1 of each listing, float64 [n].
     """
     tuning = material.tuning
     *of_folds, pairs = SCORES[by](material, branches)
@@ -160,7 +168,7 @@ def judge(
 
 
 def _best(decision: Decision, pairs: ScoredPairs, codes: NDArray[np.integer], tuning: TuneConfig) -> float:
-    """Return the row F1 of the decision's rule at the best threshold on the very pairs that are judged."""
+    """Return the row F1 of the decision's rule at the best threshold on the same pairs."""
     most, veto = decision.max_matches, decision.quantity_veto
     best = best_threshold(
         [(pairs, codes)], decision.rule, count=tuning.thresholds, max_matches=most, quantity_veto=veto

@@ -1,15 +1,15 @@
-"""What each part of the ensemble is worth: baselines, decision rules and the scorer with one part left out.
+"""Measures what each part of the ensemble is worth: baselines, decision rules, the scorer with one part left out.
 
-The labeled listings are dealt out to two halves of whole components. On one half all is done that a run does: it is
-split into two fold pools, encoders are trained on one fold for the other and on the whole half for the half to be
-judged, the scorer is cross-fitted between the fold pools, and the decision is tuned on their out-of-fold scores. Then
-the other half is matched and judged, and the whole the other way round. So every metric comes from a pool on which
-nothing was trained or tuned. Another seed is another split.
+The labeled listings are split into two halves of whole components. One half goes through all stages of a run: it is
+split into two fold pools, encoders are trained on each fold for the other and on the whole half for the other half,
+the scorer is cross-fitted between the fold pools, and the decision is tuned on their out-of-fold scores. Then the
+other half is matched and measured, and all is done again with the halves exchanged. So every metric comes from a pool
+on which nothing was trained or tuned. Another seed is another split.
 
-With more parts than two, each in turn is trained on and all others together are judged: a pool 2 · (parts - 1) times as
-large as those that the decision was tuned on. This is how the transfer of a threshold to larger pools is measured.
+With more than two parts, each in turn is trained on and all others together are measured: a pool 2 · (parts - 1) times
+as large as those that the decision was tuned on. This measures the transfer of a threshold to larger pools.
 
-The stages are those of a run, in a folder a fit; a system that differs in some of them has these of its own.
+The stages are those of a run, with one folder per fit; a system that differs in some stages has its own for these.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from branches.stages import branch_stages, extra_stages
-from ensemble.ablation.paired_bootstrap import Judged, compare, table
+from ensemble.ablation.paired_bootstrap import SystemResult, compare, table
 from ensemble.ablation.variants import FULL, System, judge_stage, systems
 from ensemble.config import EnsembleConfig
 from ensemble.scorer.training import NothingToLearnError
@@ -52,21 +52,24 @@ from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
 NAMED = "ensemble/" + ABLATION  # folder of the run that holds it all
 FOLDS = {"split": {"folds": 2}}
 LEGEND = f"""Row F1: mean over listings;
-±: standard deviation of that over the fits. At its best: with the rule's best threshold on the very listings that are
-judged, as a measure of the threshold. Never proposed, decided wrong: shares of the true pairs that were missed.
-Difference: from {FULL}, its interval by bootstrap over label groups."""
+±: standard deviation of row F1 over the fits. At its best: row F1 at the threshold that is best on the same listings,
+which shows what a better threshold could gain. Never proposed, decided wrong: shares of the true pairs that were
+missed. Difference: from {FULL}, its interval by bootstrap over label groups."""
 
 
 class Fit:
-    """What one part of a split teaches, judged on the others.
+    """A fit: all is trained and tuned on one part of a split, and measured on the other parts.
+
+        fit = Fit(run, settings, seed=0, part=0, count=2)
+        result = fit.judge(systems(settings)["mean cosine"])
 
     Args:
         run: The run; all stages are kept below its folder `NAMED`.
         settings: Its settings.
         seed: Of the split and of all that is trained.
-        part: Which part is trained and tuned on, from 0.
+        part: Number of the part to train and tune on, from 0.
         count: Number of parts of the split.
-        force: Whether to do again what is done.
+        force: Whether to run finished stages again.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class Fit:
         bring_up_to_date(self.run, self.settings, graph, list(graph), redo=list(graph) if force else ())
 
     def _own_stages(self, part: int, count: int) -> list[Stage]:
-        """The stages up to the branches' candidates; the catalog to be matched plays no part."""
+        """Return the stages up to the branches' candidates, without those of the catalog that the run matches."""
         names = self.settings[EnsembleConfig].branches
         split = Stage(
             SPLIT,
@@ -97,7 +100,7 @@ class Fit:
         return [stage for stage in stages if not stage.name.endswith(f"/{CATALOG_POOL.name}")]
 
     def _scoring(self, settings: Settings) -> list[Stage]:
-        """The stages from the branches' candidates to the scores of the listings to be judged."""
+        """Return the stages from the branches' candidates to the scores of the listings to measure on."""
         names, folds = settings[EnsembleConfig].branches, fold_pools(settings[SplitConfig].folds)
         pools = [*folds, HOLDOUT_POOL]
         return [
@@ -107,24 +110,24 @@ class Fit:
             scores_stage(HOLDOUT_POOL),
         ]
 
-    def judge(self, system: System) -> Judged:
-        """Judge a system; what it does otherwise than the whole system is done first."""
+    def judge(self, system: System) -> SystemResult:
+        """Return the result of a system, after running the stages in which it differs from the whole system."""
         settings = self.settings.changed(system.changes)
-        judged = judge_stage(settings, system)
-        graph = Graph([*(stage for stage in self._scoring(settings) if _is_changed(stage, system)), judged])
+        last = judge_stage(settings, system)
+        graph = Graph([*(stage for stage in self._scoring(settings) if _is_changed(stage, system)), last])
         self.run.say(f"  {system.name}")
         say = self.run.say
         folder = self.run.folder / "systems" / system.folder
         run = OverlayRun(folder, self.run, list(graph), say=lambda line: say(f"  {line}"))
         bring_up_to_date(run, settings, graph, list(graph), redo=list(graph) if self.force else ())
-        outputs = run.open(judged.name)
+        outputs = run.open(last.name)
         rows = pq.read_table(outputs / "row_f1.parquet")
         metrics = read_json(outputs / "metrics.json")
-        return Judged(metrics, rows["posting_id"].to_numpy(), rows["row_f1"].to_numpy())
+        return SystemResult(metrics, rows["posting_id"].to_numpy(), rows["row_f1"].to_numpy())
 
 
 def _is_changed(stage: Stage, system: System) -> bool:
-    """Whether a system does a stage otherwise than the whole system."""
+    """Return whether a stage of a system differs from that of the whole system."""
     if "ensemble" in system.changes:
         return True
     return "scorer" in system.changes and stage.name in (SCORER, scores_name(HOLDOUT_POOL.name))
@@ -139,44 +142,48 @@ def split_by_part(inputs: Inputs, config: StageConfig, out: Path, part: int, cou
 
 
 def ablate(
-    run: RunFolder, settings: Settings, chosen: Sequence[System], splits: int, parts: int = 2, *, force: bool = False
+    run: RunFolder, settings: Settings, variants: Sequence[System], splits: int, parts: int = 2, *, force: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """Judge systems by every part of several splits, and compare them with the first.
+    """Measure systems with every part of several splits, and return their comparison with the first one.
 
-    One that learns nothing from some part, for its candidate pairs are all true or all false, is left out.
+        ablate(run, settings, list(systems(settings).values()), splits=1)
+
+    A system that cannot learn from some part, since its candidate pairs are all true or all false, is left out.
     """
     seed = settings[ComputeConfig].seed
-    judged: dict[str, list[Judged]] = {system.name: [] for system in chosen}
-    for at, part in itertools.product(range(splits), range(parts)):
-        fit = Fit(run, settings, seed + at, part, parts, force=force)
-        for system in [system for system in chosen if system.name in judged]:
+    results: dict[str, list[SystemResult]] = {system.name: [] for system in variants}
+    for split, part in itertools.product(range(splits), range(parts)):
+        fit = Fit(run, settings, seed + split, part, parts, force=force)
+        for system in [system for system in variants if system.name in results]:
             try:
-                judged[system.name].append(fit.judge(system))
+                results[system.name].append(fit.judge(system))
             except NothingToLearnError as error:
                 run.say(f"  {system.name} is left out of the table: {error}")
-                del judged[system.name]
+                del results[system.name]
     catalog = load_catalog(run.open(TRAIN))
     label = dict(zip(catalog.ids, label_codes(catalog.labels).tolist(), strict=True))
-    compared = compare(judged, label, seed)
+    comparison = compare(results, label, seed)
     about = {"splits": splits, "parts": parts, "seed": seed}
-    write_json(run.folder / NAMED / "ablation.json", about | {"systems": compared})
-    return compared
+    write_json(run.folder / NAMED / "ablation.json", about | {"systems": comparison})
+    return comparison
 
 
-def _chosen(known: Mapping[str, System], arguments: Arguments) -> list[System]:
-    """The whole system and those that were asked for.
+def _chosen(variants: Mapping[str, System], arguments: Arguments) -> list[System]:
+    """Return the whole system and those that the arguments name.
 
     Raises:
-        MatcherError: There is none of that name, or nothing to do.
+        MatcherError: There is no system of a name, or the numbers of splits and parts are too small.
     """
-    unknown = [name for name in arguments.only or () if name not in known]
+    unknown = [name for name in arguments.only or () if name not in variants]
     if unknown:
-        raise MatcherError(f"there is no system {unknown[0]!r}; there are: {'; '.join(known)}")
+        raise MatcherError(f"there is no system {unknown[0]!r}; there are: {'; '.join(variants)}")
     if arguments.splits < 1:
-        raise MatcherError(f"--splits={arguments.splits}: there must be at least one split")
+        raise MatcherError(f"--splits={arguments.splits}: at least one split is needed")
     if arguments.parts < 2:
-        raise MatcherError(f"--parts={arguments.parts}: one part to train on and another to judge are needed")
-    return [known[name] for name in dict.fromkeys([FULL, *(arguments.only or known)])]
+        raise MatcherError(
+            f"--parts={arguments.parts}: at least two parts are needed, one to train on and one to measure on"
+        )
+    return [variants[name] for name in dict.fromkeys([FULL, *(arguments.only or variants)])]
 
 
 def main() -> int:
@@ -184,19 +191,21 @@ def main() -> int:
 
     def options(parser: Parser) -> None:
         parser.add_argument("--splits", type=int, default=1, metavar="N", help="random splits (default: 1)")
-        what = "parts of a split; each in turn is trained on, and the others together are judged (default: 2)"
+        what = "parts of a split; each in turn is trained on and the others are measured (default: 2)"
         parser.add_argument("--parts", type=int, default=2, metavar="N", help=what)
-        parser.add_argument("--only", nargs="+", action="extend", metavar="NAME", help="of these rows alone")
+        parser.add_argument(
+            "--only", nargs="+", action="extend", metavar="NAME", help="rows of the table to compute (default: all)"
+        )
 
     def body(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
         graph = run_graph(run, settings)
-        chosen = _chosen(systems(settings), arguments)
+        variants = _chosen(systems(settings), arguments)
         extras = [stage.name for stage in extra_stages(settings[EnsembleConfig].branches, settings)]
         update_stages(run, settings, graph, extras)
-        compared = ablate(run, settings, chosen, arguments.splits, arguments.parts, force=arguments.force)
+        comparison = ablate(run, settings, variants, arguments.splits, arguments.parts, force=arguments.force)
         count = f"{arguments.splits} split{'s' * (arguments.splits > 1)} into {arguments.parts} parts"
-        run.say(f"\n{table(compared)}\n\n{count}, each of which was trained on and judged by the rest. {LEGEND}")
+        run.say(f"\n{table(comparison)}\n\n{count}; each part was trained on and the others measured. {LEGEND}")
 
     about = "Measure what each part of the ensemble is worth: trained again without it, on two halves of the catalog."
-    shown = ["data", "ensemble", "scorer", "tune", "compute"]
-    return Command("python -m ensemble.ablation", about, sections(), shown, body, options=options).run()
+    sections_in_help = ["data", "ensemble", "scorer", "tune", "compute"]
+    return Command("python -m ensemble.ablation", about, sections(), sections_in_help, body, options=options).run()

@@ -28,7 +28,7 @@ from shared.pipeline.settings import Settings, Values
 from shared.pipeline.stage import Inputs, Stage, StageConfig
 
 FULL = "the whole system"
-# A baseline is tuned in the plainest way, whatever the run's decision is tuned for.
+# A baseline is tuned in the simplest way, whatever objective the run has.
 SIMPLY = {"resamples": 2, "prior_shift": 0, "smoothing": 0}
 PLAIN = TuneConfig().model_dump(mode="json", exclude={"thresholds", "max_matches"}) | SIMPLY
 ONE_THRESHOLD = {"tune": PLAIN | {"rules": ["threshold"]}}
@@ -36,13 +36,17 @@ ONE_THRESHOLD = {"tune": PLAIN | {"rules": ["threshold"]}}
 
 @dataclass(frozen=True)
 class System:
-    """One row of the table.
+    """A system to compare: one row of the table.
 
     Args:
-        name: What it is called.
-        by: How its pairs are scored.
+        name: The name of its row.
+        by: The way in which its pairs are scored.
         changes: The settings in which it differs from the run's.
-        branches: The branches that it scores by, where it scores by their similarities.
+        branches: The branches that it scores by, if it scores by their similarities.
+
+    Examples:
+        >>> System("tfidf or phash", by="any", branches=("tfidf", "phash")).folder
+        'tfidf-or-phash'
     """
 
     name: str
@@ -52,12 +56,18 @@ class System:
 
     @property
     def folder(self) -> str:
-        """Where its stages are."""
+        """Return the name of the folder of its stages."""
         return re.sub(r"\W+", "-", self.name)
 
 
 def systems(settings: Settings) -> dict[str, System]:
-    """Return every row of the table by name, the whole system first."""
+    """Return every row of the table by name, the whole system first.
+
+    Examples:
+        >>> from ensemble.sections import sections
+        >>> next(iter(systems(Settings({}, sections()))))
+        'the whole system'
+    """
     names, scorer = settings[EnsembleConfig].branches, settings[ScorerConfig]
     rows = [System(FULL)]
     rows += [System(f"{name} alone", "similarity", ONE_THRESHOLD, (name,)) for name in names]
@@ -92,7 +102,7 @@ def systems(settings: Settings) -> dict[str, System]:
 
 
 def judge_stage(settings: Settings, system: System) -> Stage:
-    """Return the stage that tunes a system's decision on the fold pools, and decides on the half to be judged."""
+    """Return the stage that tunes a system's decision on the fold pools and measures it on the holdout."""
     names, folds = settings[EnsembleConfig].branches, fold_pools(settings[SplitConfig].folds)
     pools = [*folds, HOLDOUT_POOL]
     views = [candidates_stage_name(name, pool) for name in names for pool in pools]
@@ -110,17 +120,17 @@ def judge_stage(settings: Settings, system: System) -> Stage:
 def judge_system(
     inputs: Inputs, config: StageConfig, out: Path, by: By, branches: Sequence[str], folds: Sequence[str]
 ) -> Mapping[str, Any]:
-    """Judge a system; keep its metrics and the row F1 of every listing."""
+    """Measure a system, and write its metrics and the row F1 of every listing."""
     pools, catalog = [*folds, "holdout"], load_catalog(inputs["pools/holdout"])
-    scored = load_scored_folds(inputs["ensemble/scorer"], [inputs[f"pools/{fold}"] for fold in folds])
+    folds_with_scores = load_scored_folds(inputs["ensemble/scorer"], [inputs[f"pools/{fold}"] for fold in folds])
     material = Material(
-        [*(pairs for pairs, _ in scored), load_scores(inputs["ensemble/scores/holdout"])],
+        [*(pairs for pairs, _ in folds_with_scores), load_scores(inputs["ensemble/scores/holdout"])],
         [load_features(inputs[f"ensemble/features/{pool}"]) for pool in pools],
         {
             name: [load_candidates(inputs[f"{name}/candidates/{pool}"]) for pool in pools]
             for name in config[EnsembleConfig].branches
         },
-        [codes for _, codes in scored],
+        [codes for _, codes in folds_with_scores],
         config[TuneConfig],
     )
     metrics, row_f1 = judge(by, branches, material, catalog)

@@ -1,1 +1,1 @@
-"""A bundle: what matching needs of a run, in one folder."""
+"""A bundle: the parts of a run that matching needs, in one folder."""

@@ -14,7 +14,7 @@ def main() -> int:
 
     def options(parser: Parser) -> None:
         parser.add_argument("--out", type=Path, required=True, help="folder to write the bundle to")
-        what = "train encoders and scorer on all labeled listings first, the holdout too; its metrics are kept"
+        what = "train encoders and scorer on all labeled listings first, with the holdout; metrics stay the run's"
         parser.add_argument("--refit", action="store_true", help=what)
 
     def body(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
@@ -23,7 +23,9 @@ def main() -> int:
         size = sum(path.stat().st_size for path in arguments.out.rglob("*") if path.is_file())
         run.say(f"\nbundle written to {arguments.out} ({size / 2**20:,.0f} MB); its README.md says how to use it")
 
-    about = "Pack what matching needs of a finished run into one folder that works anywhere, without a network."
+    about = (
+        "Pack the parts of a finished run that matching needs into one folder that works anywhere, without a network."
+    )
     return Command("python -m ensemble.bundle", about, sections(), ["compute"], body, options=options).run()
 
 

@@ -1,7 +1,7 @@
-"""A bundle: what matching needs of a run, in one folder that is checked as a whole and only read.
+"""A bundle: the parts of a run that matching needs, in one folder that is checked as a whole and only read.
 
-Its folders are named as a run's, so that the same code reads both. `bundle.json` names every file with its SHA-256;
-nothing in the folder is parsed before all of that has been found to hold.
+Its folders have the names of a run's, so that the same code reads both. `bundle.json` lists every file with its
+SHA-256; no file is parsed before all files are checked.
 """
 
 from __future__ import annotations
@@ -19,16 +19,24 @@ CONTENTS = "bundle.json"
 
 
 class Bundle:
-    """A bundle, opened: an `ArtifactStore`, as a run folder is.
+    """An open bundle, which is an `ArtifactStore` like a run folder.
 
     Args:
         folder: Where it is.
 
     Attributes:
-        contents: What `bundle.json` says.
+        contents: The content of `bundle.json`.
 
     Raises:
-        ArtifactError: It is no bundle, or a file in it is missing, altered, a link, or not one of its own.
+        ArtifactError: It is no bundle, or a file in it is missing, altered, a link, or not part of the bundle.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / "settings.json").write_text("{}")
+        ...     seal(Path(folder), {"branches": ["tfidf"]})
+        ...     Bundle(Path(folder)).contents["branches"]
+        ['tfidf']
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,11 +66,11 @@ class Bundle:
 
 
 def seal(folder: Path, about: Mapping[str, Any]) -> None:
-    """Make a bundle of a folder: write its `bundle.json`.
+    """Write the `bundle.json` of a folder, which makes it a bundle.
 
     Args:
-        folder: Holds everything else already.
-        about: What else to say there, JSON-able.
+        folder: Holds all other files already.
+        about: Further entries for `bundle.json`, JSON-able.
     """
     files = {name: file_digest(folder / name) for name in sorted(regular_files(folder)) if name != CONTENTS}
     contents = {"format": FORMAT, **about, "files": files}
@@ -70,26 +78,26 @@ def seal(folder: Path, about: Mapping[str, Any]) -> None:
 
 
 def checked(folder: Path) -> dict[str, Any]:
-    """What `bundle.json` says, once every file is known to be as it was written.
+    """Return the content of `bundle.json` after checking every file against it.
 
     Raises:
         ArtifactError: As for `Bundle`.
     """
     contents = _contents(folder)
-    there = regular_files(folder) - {CONTENTS}
-    named = contents["files"]
-    if missing := sorted(named.keys() - there):
+    present = regular_files(folder) - {CONTENTS}
+    listed = contents["files"]
+    if missing := sorted(listed.keys() - present):
         raise ArtifactError(f"the bundle {folder} is damaged: {missing[0]} is missing")
-    if foreign := sorted(there - named.keys()):
+    if foreign := sorted(present - listed.keys()):
         raise ArtifactError(f"the bundle {folder} holds {foreign[0]}, which is no part of it; remove that file")
-    for name, sha in named.items():
+    for name, sha in listed.items():
         if file_digest(folder / name) != sha:
             raise ArtifactError(f"the bundle {folder} is damaged: {name} does not have the checksum it was made with")
     return contents
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether a folder holds nothing but the files that a `bundle.json` in it names, though perhaps damaged ones."""
+    """Return whether a folder holds no other files than its `bundle.json` lists; the files may be damaged."""
     try:
         contents = _contents(folder)
         return regular_files(folder) <= {CONTENTS, *contents["files"]}
@@ -117,16 +125,23 @@ def _contents(folder: Path) -> dict[str, Any]:
 
 
 def regular_files(folder: Path) -> set[str]:
-    """The files in a folder and below it, by their path from there.
+    """Return the files in a folder and below it, by their paths relative to it.
 
     Raises:
         ArtifactError: There is a link, or something else that is neither a file nor a folder.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / "ids.txt").write_text("p1")
+        ...     regular_files(Path(folder))
+        {'ids.txt'}
     """
-    found = set()
-    for where, folders, files in os.walk(folder):
+    paths = set()
+    for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            path = Path(where) / name
+            path = Path(parent) / name
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 raise ArtifactError(f"{path} is a {'link' if path.is_symlink() else 'special file'}; remove it")
-        found |= {str((Path(where) / name).relative_to(folder)) for name in files}
-    return found
+        paths |= {str((Path(parent) / name).relative_to(folder)) for name in files}
+    return paths

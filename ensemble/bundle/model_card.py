@@ -1,4 +1,4 @@
-"""The model card of a bundle: what it was trained on, how good it is, and how to use it."""
+"""Writes the model card of a bundle: its training data, its metrics and its use."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from shared.pipeline.settings import Settings
 
 
 def model_card(run: RunFolder, source: RunFolder, settings: Settings, metrics: Mapping[str, Any]) -> str:
-    """The card as Markdown; it names no place on the machine it was written on.
+    """Return the card as Markdown; it names no path on the machine on which it is written.
+
+        model_card(run, run, settings, metrics_of(run))
 
     Args:
         run: The run with the metrics.
-        source: What is packed: the run itself, or what came of refitting it.
+        source: The run that is packed: the same one, or the result of refitting it.
         settings: Settings of the run.
         metrics: The run's metrics, as in its `metrics.json`.
     """
@@ -55,16 +57,16 @@ in which anything was altered, added or removed is refused."""
 
 def _trained_on(run: RunFolder, settings: Settings, *, refitted: bool) -> str:
     metrics = (run.manifest(SPLIT) or {})["metrics"]
-    taught, held_out = metrics["listings_to_train_on"], metrics["held_out"]
+    trained, held_out = metrics["listings_to_train_on"], metrics["held_out"]
     read = (run.manifest(TRAIN) or {})["metrics"]
     products = len(set(load_catalog(run.open(TRAIN)).labels))
-    what = f"{read['listings']:,} labeled listings of {products:,} products"
-    lines = [f"{what}; {read['with_image']:,} have an image, {read['with_title']:,} a title."]
+    listings = f"{read['listings']:,} labeled listings of {products:,} products"
+    lines = [f"{listings}; {read['with_image']:,} have an image, {read['with_title']:,} a title."]
     if refitted:
         lines.append("Encoders and scorer learned from all of them.")
     else:
         lines.append(
-            f"Encoders and scorer learned from {taught:,} of them; {held_out:,} were held out for the metrics."
+            f"Encoders and scorer learned from {trained:,} of them; {held_out:,} were held out for the metrics."
         )
     names = settings[EnsembleConfig].branches
     lines.append(f"Branches: {', '.join(names)}.")
@@ -81,7 +83,9 @@ def _metrics_table(metrics: Mapping[str, Any], *, refitted: bool) -> str:
     table = [f"| | {' | '.join(HEADS)} |", "|---" * (len(HEADS) + 1) + "|"]
     table += [f"| {name} | {' | '.join(f'{of[column]:.3f}' for column in COLUMNS)} |" for name, of in rows.items()]
     lines = [f"Measured in a pool of {size:,} listings whose products took no part in training.", "", *table, ""]
-    lines.append("Row F1 is the mean over listings of F1 between found and true matches; it falls as the pool grows.")
+    lines.append(
+        "Row F1 is the mean over listings of F1 between predicted and true matches; it falls as the pool grows."
+    )
     if refitted:
         lines.append(
             "**These are metrics of the system before it was refitted.** It was then trained on all labeled listings, "

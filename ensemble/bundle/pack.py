@@ -1,4 +1,4 @@
-"""Packs a finished run into a bundle: one folder with what matching needs, to be taken anywhere."""
+"""Packs the parts of a finished run that matching needs into a bundle: one folder that can be copied anywhere."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ from shared.pipeline.settings import Settings, Values, portable
 def pack(run: RunFolder, settings: Settings, out: Path, *, refit: bool = False, force: bool = False) -> None:
     """Write the bundle of a run.
 
+        pack(RunFolder(Path("runs/default")), settings, Path("bundle"))
+
     Args:
         run: A finished run.
         settings: Its settings.
-        out: Where to. It must not exist, or be an empty folder or a bundle, whose place the new one takes.
+        out: Folder to write. If it exists, it must be empty or a bundle, which the new one replaces.
         refit: Whether to train encoders and scorer on all labeled listings first, those of the holdout too.
         force: Whether to refit again even if nothing changed.
 
@@ -67,21 +69,24 @@ def measured(run: RunFolder) -> dict[str, Any]:
 
 
 def require_place(out: Path) -> None:
-    """Make sure that a bundle may be written to `out`.
+    """Raise an error unless a bundle may be written to `out`.
 
     Raises:
         MatcherError: Something else is there.
+
+    Examples:
+        >>> require_place(Path("no/such/folder"))
     """
-    taken = out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir())))
-    if taken and not is_bundle(out):
+    occupied = out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir())))
+    if occupied and not is_bundle(out):
         raise MatcherError(f"cannot write a bundle to {out}: something else is there; name a new folder")
 
 
 def require_own(run: RunFolder, settings: Settings) -> None:
-    """Refuse settings that the run was not made with.
+    """Raise an error if settings differ from those that the run was made with.
 
     Raises:
-        MatcherError: One differs that is not about the machine.
+        MatcherError: A setting differs that is not about the machine.
     """
 
     def flat(values: Values) -> dict[tuple[str, str], Any]:
@@ -93,5 +98,5 @@ def require_own(run: RunFolder, settings: Settings) -> None:
         }
 
     if flat(settings.values) != flat(remembered(run.folder)):
-        what = "a bundle is of a run as it is; give its settings to ./run_all.sh first"
+        what = "a bundle has the settings of its run; pass other settings to ./run_all.sh first"
         raise MatcherError(f"{what} (only --compute.device and --compute.threads may differ)")

@@ -1,9 +1,9 @@
-"""Trains once more what matches, on all labeled listings: what was held out for the metrics teaches, too.
+"""Trains encoders, scorer and decision again on all labeled listings, including those held out for the metrics.
 
 The holdout becomes one more fold and nothing is held out. Then every step is one of a run: the encoders are trained on
 all folds, the scorer on the pools of all folds, and the decision is tuned on their out-of-fold scores. The new fold's
-pool is the holdout as it was embedded for the metrics, by encoders that never saw it, so its features are as honest as
-those of the others. How good the outcome is nobody can say: no labeled listing is left to measure it on.
+pool is the holdout as it was embedded for the metrics, by encoders that never saw it, so its features are as unbiased
+as those of the other folds. The result has no metrics of its own: no labeled listing is left to measure it on.
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
 def refitted(run: RunFolder, settings: Settings, *, force: bool = False) -> RunFolder:
     """Return the run with encoders, scorer and decision of all its labeled listings; kept below its folder `refit`.
 
+        refitted(run, settings).open("ensemble/scorer")
+
     Args:
         run: A finished run.
         settings: Its settings.
-        force: Whether to do again what is done.
+        force: Whether to run finished stages again.
     """
     settings = settings.changed({"split": {"folds": settings[SplitConfig].folds + 1}})
     folds, names = fold_pools(settings[SplitConfig].folds), settings[EnsembleConfig].branches
@@ -80,7 +82,7 @@ def _one_more_fold(fold: Pool) -> list[Stage]:
 
 
 def hold_nothing_out(inputs: Inputs, config: StageConfig, out: Path, fold: int) -> Mapping[str, Any]:
-    """Make one more fold of what the run held out."""
+    """Write a split in which the holdout of the run is one more fold."""
     split = load_split(inputs["base/split"])
     folds = np.where(split.fold == HOLDOUT, fold, split.fold).astype(np.int8)
     replace(split, fold=folds).save(out / "split.parquet")
@@ -88,7 +90,7 @@ def hold_nothing_out(inputs: Inputs, config: StageConfig, out: Path, fold: int) 
 
 
 def take_over(inputs: Inputs, config: StageConfig, out: Path, stage: str) -> Mapping[str, Any]:
-    """Take over the files of another stage as they are."""
+    """Copy the files of another stage."""
     for path in inputs[stage].glob("*.parquet"):
         shutil.copyfile(path, out / path.name)
     return {}

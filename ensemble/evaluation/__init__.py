@@ -1,1 +1,1 @@
-"""What a run is measured by, and its summary."""
+"""The metrics of a run, and its summary."""

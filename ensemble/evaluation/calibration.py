@@ -19,7 +19,7 @@ OPEN = (0.05, 0.95)  # a pair with a score in this range is open
 
 
 def calibration(score: Floats, match: Flags) -> dict[str, Any]:
-    """Return how well scores do as probabilities; every candidate pair counts once, whatever it weighs in training.
+    """Return the calibration of scores as probabilities; every pair counts once, whatever its weight in training.
 
     Args:
         score: Out-of-fold scores of candidate pairs, float32 [p] in [0, 1].
@@ -57,6 +57,10 @@ def reliability(score: Floats, match: Flags, bins: int = BINS) -> list[dict[str,
 
     Returns:
         For each bin, by rising score: the number of `pairs`, their mean `score`, their share of `matches`.
+
+    Examples:
+        >>> reliability(np.array([0.25, 0.75], np.float32), np.array([False, True]), bins=2)
+        [{'pairs': 1, 'score': 0.25, 'matches': 0.0}, {'pairs': 1, 'score': 0.75, 'matches': 1.0}]
     """
     edges = np.arange(1, bins) / bins
     index = np.searchsorted(edges, score.astype(np.float64), side="left")
@@ -70,6 +74,11 @@ def reliability(score: Floats, match: Flags, bins: int = BINS) -> list[dict[str,
 
 
 def expected_error(curve: list[dict[str, float]]) -> float | None:
-    """Return the mean over pairs of |mean score - share of matches| of their bin; None if there is no pair."""
+    """Return the mean over pairs of |mean score - share of matches| of their bin; None if there is no pair.
+
+    Examples:
+        >>> expected_error([{"pairs": 3, "score": 0.5, "matches": 0.75}, {"pairs": 1, "score": 1.0, "matches": 1.0}])
+        0.1875
+    """
     pairs = sum(b["pairs"] for b in curve)
     return sum(b["pairs"] * abs(b["score"] - b["matches"]) for b in curve) / pairs if pairs else None

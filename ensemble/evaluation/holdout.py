@@ -1,4 +1,4 @@
-"""How good matches are: the ensemble, each branch alone, and the scores as probabilities."""
+"""Metrics of matches: by the ensemble, by each branch alone, and of the scores as probabilities."""
 
 from __future__ import annotations
 
@@ -18,20 +18,28 @@ from shared.schema import CandidatePairs, Candidates, Matches, ScoredPairs
 
 
 def evaluate_matches(matches: Matches, pairs: CandidatePairs, codes: NDArray[np.integer]) -> dict[str, Any]:
-    """Return the metrics of what was decided; true pairs that were missed are told apart by whether they were proposed.
+    """Return the metrics of matches, with missed true pairs counted by whether they were candidates.
 
     Args:
         matches: Of a pool of n listings.
         pairs: All candidate pairs of the pool.
         codes: Label codes of the listings, int [n].
+
+    Examples:
+        >>> pairs = CandidatePairs(3, np.array([0], np.int32), np.array([1], np.int32))
+        >>> rows = np.array([0, 1], np.int32)
+        >>> matches = Matches(3, rows, rows[::-1].copy(), np.ones(2, np.float32))
+        >>> metrics = evaluate_matches(matches, pairs, np.array([5, 5, 5]))
+        >>> round(metrics["recall_of_candidates"], 3), round(metrics["missed_never_proposed"], 3)
+        (0.333, 0.667)
     """
     metrics = measure(matches, groups_of(matches), codes).to_json()
-    proposed = recall(pairs.left, pairs.right, codes)
-    return metrics | {"recall_of_candidates": proposed} | missed(proposed, metrics["pair_recall"])
+    candidate_recall = recall(pairs.left, pairs.right, codes)
+    return metrics | {"recall_of_candidates": candidate_recall} | missed(candidate_recall, metrics["pair_recall"])
 
 
 def evaluate_calibration(pools: Sequence[ScoredPool]) -> dict[str, Any]:
-    """Return how well the out-of-fold scores of fold pools do as probabilities, over all their candidate pairs."""
+    """Return the calibration of the out-of-fold scores of fold pools, over all their candidate pairs."""
     match = [same_product(pairs.left, pairs.right, codes) for pairs, codes in pools]
     return calibration(np.concatenate([pairs.score for pairs, _ in pools]), np.concatenate(match))
 
@@ -43,7 +51,7 @@ def evaluate_branch(
     codes: NDArray[np.integer],
     config: TuneConfig,
 ) -> dict[str, Any]:
-    """Return the metrics of one branch alone on the holdout, at the threshold of its similarity that is best elsewhere.
+    """Return the metrics of one branch alone on the holdout, at the threshold that is best on the fold pools.
 
     Args:
         folds: Its candidates in every fold pool.
@@ -60,5 +68,11 @@ def evaluate_branch(
 
 
 def similarity_as_score(candidates: Candidates) -> ScoredPairs:
-    """Return a branch's candidates with their cosine, clipped to [0, 1], as score."""
+    """Return a branch's candidates with their cosine, clipped to [0, 1], as score.
+
+    Examples:
+        >>> row, rank = np.array([0], np.int32), np.array([1], np.int32)
+        >>> similarity_as_score(Candidates(2, row, row + 1, np.array([0.5], np.float32), rank, rank)).score.tolist()
+        [0.5]
+    """
     return ScoredPairs.of(candidates, np.clip(candidates.similarity, 0, 1))

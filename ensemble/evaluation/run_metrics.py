@@ -13,6 +13,8 @@ from shared.pipeline.run import RunFolder
 def metrics_of(run: RunFolder) -> dict[str, Any]:
     """Return the metrics of a run's holdout and branches, its decision, and the cost of each stage.
 
+        metrics_of(RunFolder(Path("runs/default")))["holdout"]["row_f1"]
+
     Raises:
         ArtifactError: The run has not been measured.
     """
@@ -35,7 +37,7 @@ def metrics_of(run: RunFolder) -> dict[str, Any]:
 
 
 def write_metrics(run: RunFolder) -> dict[str, Any]:
-    """Write `metrics.json` into a run, and return what it holds."""
+    """Write `metrics.json` into a run and return its content."""
     metrics = metrics_of(run)
     write_json(run.folder / "metrics.json", metrics)
     return metrics

@@ -13,7 +13,9 @@ _HEAD = f"  {'':<22}" + "".join(f"{head:>11}" for head in HEADS)
 
 
 def summary(run: RunFolder, metrics: Mapping[str, Any]) -> str:
-    """Return the metrics of a run and where its files are.
+    """Return the summary of a run: its metrics and the places of its files.
+
+        print(summary(run, write_metrics(run)))
 
     Args:
         run: The run.
@@ -39,10 +41,10 @@ def summary(run: RunFolder, metrics: Mapping[str, Any]) -> str:
 
 
 def summarize_labeled(metrics: Mapping[str, Any]) -> str:
-    """Return the metrics of the matches of a labeled catalog.
+    """Return the summary of the metrics of a labeled catalog that was matched.
 
     Args:
-        metrics: As returned by `metrics_of_matches`, and the number of listings that are `labeled`.
+        metrics: As returned by `evaluate_matches`, and the number of listings that are `labeled`.
     """
     listings = f"{metrics['labeled']:,} labeled listings in a pool of {metrics['pool_size']:,}"
     return "\n".join([f"Evaluated on {listings}:", "", _HEAD, _row("ensemble", metrics), "", _missed(metrics)])

@@ -48,14 +48,24 @@ def pair_features(pool: PoolViews, pairs: CandidatePairs, families: Iterable[Fam
 
 
 def feature_names(branches: Iterable[str]) -> dict[Family, list[str]]:
-    """Return the names of the features of each family: family → columns of `pair_features` with these branches."""
+    """Return the names of the features of each family: family → columns of `pair_features` with these branches.
+
+    Examples:
+        >>> feature_names(["tfidf"])["images"][:2]
+        ['image_equal', 'image_aspect_gap']
+    """
     empty_pool = PoolViews(Catalog(CATALOG_SCHEMA.empty_table()), dict.fromkeys(branches, empty_view()))
     rows = np.zeros(0, dtype=np.int32)
     return {name: list(family(empty_pool, CandidatePairs(0, rows, rows))) for name, family in FAMILIES.items()}
 
 
 def empty_view() -> BranchView:
-    """Return a branch's view of a pool without listings."""
+    """Return a branch's view of a pool without listings.
+
+    Examples:
+        >>> len(empty_view().embeddings), len(empty_view().candidates)
+        (0, 0)
+    """
     embeddings = Embeddings(np.zeros((0, 1), dtype=np.float32), np.zeros(0, dtype=np.bool_))
     return BranchView(embeddings, nearest(embeddings, 1, np))
 
@@ -65,6 +75,10 @@ def excluded_features(ensemble: EnsembleConfig, scorer: ScorerConfig) -> list[st
 
     Raises:
         MatcherError: No feature would be left.
+
+    Examples:
+        >>> excluded_features(EnsembleConfig(), ScorerConfig(exclude_features=["images"]))[:2]
+        ['image_equal', 'image_aspect_gap']
     """
     if set(ensemble.features) <= set(scorer.exclude_features):
         raise MatcherError("scorer.exclude_features names every family of ensemble.features: no feature is left")

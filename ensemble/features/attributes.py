@@ -89,22 +89,42 @@ def quantities(title: str) -> Values:
 
 
 def models(title: str) -> Values:
-    """Return the words of letters and digits that are no quantity, such as `sm-g950` or `a5s`."""
+    """Return the words of letters and digits that are no quantity, such as model numbers.
+
+    Examples:
+        >>> sorted(models("samsung sm-g950 case a5s 500 ml"))
+        ['a5s', 'g950']
+    """
     return frozenset(_MODEL.findall(_QUANTITY.sub(" ", title)))
 
 
 def numbers(title: str) -> Values:
-    """Return all numbers in a title, as written."""
+    """Return all numbers in a title, as written.
+
+    Examples:
+        >>> sorted(numbers("lamp 5 watt 0.5 m"))
+        ['0.5', '5']
+    """
     return frozenset(_DIGITS.findall(title))
 
 
 def colors(title: str) -> Values:
-    """Return the colors in a title, Indonesian or English, by their English names."""
+    """Return the colors in a title, Indonesian or English, by their English names.
+
+    Examples:
+        >>> sorted(colors("tas merah hitam"))
+        ['black', 'red']
+    """
     return frozenset(COLORS[word] for word in title.split() if word in COLORS)
 
 
 def sizes(title: str) -> Values:
-    """Return the sizes of garments and packs in a title."""
+    """Return the sizes of garments and packs in a title.
+
+    Examples:
+        >>> sorted(sizes("kaos xl besar"))
+        ['besar', 'xl']
+    """
     return SIZES.intersection(title.split())
 
 
@@ -127,16 +147,24 @@ def attribute_features(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Floa
     Args:
         pool: n listings.
         pairs: p pairs of them.
+
+    Examples:
+        >>> from shared.schema import Catalog
+        >>> catalog = Catalog.from_columns({"posting_id": ["a", "b"], "title": ["red mug xl", "red mug xxl"]})
+        >>> pairs = CandidatePairs(2, np.array([0], np.int32), np.array([1], np.int32))
+        >>> features = attribute_features(PoolViews(catalog, {}), pairs)
+        >>> features["color_shared"].tolist(), features["size_shared"].tolist(), features["size_odd_low"].tolist()
+        ([1.0], [0.0], [1.0])
     """
     features: dict[str, Floats] = {}
     for kind, parse in PARSERS.items():
         has = incidence([parse(title) if title else frozenset() for title in pool.titles])
         count = np.asarray(has.sum(axis=1)).ravel()
-        shared = shared_weight(has, has, pairs)
-        left_odd, right_odd = count[pairs.left] - shared, count[pairs.right] - shared
-        absent = shared + left_odd + right_odd == 0
+        common = shared_weight(has, has, pairs)
+        left_odd, right_odd = count[pairs.left] - common, count[pairs.right] - common
+        absent = common + left_odd + right_odd == 0
         for name, column in (
-            ("shared", shared),
+            ("shared", common),
             ("odd_low", np.minimum(left_odd, right_odd)),
             ("odd_high", np.maximum(left_odd, right_odd)),
         ):
@@ -149,12 +177,19 @@ def quantity_conflict(pool: PoolViews, pairs: CandidatePairs) -> Floats:
 
     1 where both state quantities of some dimension and none of them agrees, 0 where they agree in every dimension that
     both state, NaN where they state no dimension in common.
+
+    Examples:
+        >>> from shared.schema import Catalog
+        >>> catalog = Catalog.from_columns({"posting_id": ["a", "b"], "title": ["tea 100 g", "tea 250 g"]})
+        >>> pairs = CandidatePairs(2, np.array([0], np.int32), np.array([1], np.int32))
+        >>> quantity_conflict(PoolViews(catalog, {}), pairs).tolist()
+        [1.0]
     """
     values = [quantities(title) for title in pool.titles]
     comparable = np.zeros(len(pairs), dtype=bool)
     conflict = np.zeros(len(pairs), dtype=bool)
     for dimension in sorted({dimension for dimension, _ in UNITS.values()}):
-        has = incidence([[q for q in some if q.startswith(dimension)] if some else () for some in values])
+        has = incidence([[q for q in of_title if q.startswith(dimension)] if of_title else () for of_title in values])
         states = np.asarray(has.sum(axis=1)).ravel() > 0
         both = states[pairs.left] & states[pairs.right]
         comparable |= both

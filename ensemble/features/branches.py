@@ -20,7 +20,7 @@ FEW = 1e-3  # least standard deviation in a z-score
 
 
 def of_branches(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Any]:
-    """Return the features of every branch, named `<branch>_<feature>`, float32 [p]; NaN where a branch says nothing."""
+    """Return the features of every branch, named `<branch>_<feature>`, float32 [p]; NaN where a branch has none."""
     features: dict[str, Any] = {}
     cosines = [view.embeddings.similarity(pairs.left, pairs.right) for view in pool.branches.values()]
     for (name, view), cosine in zip(pool.branches.items(), cosines, strict=True):
@@ -32,45 +32,60 @@ def of_branches(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Any]:
 
 def _united(pool: PoolViews, pairs: CandidatePairs, mean: Floats) -> tuple[EdgeGraph, tuple[Any, Any]]:
     """Return the graph of all pairs by their mean cosine, and the ranks in it of those to describe."""
-    surroundings, linked, cosine = pool.surroundings, pairs, mean
+    surroundings, links, cosine = pool.surroundings, pairs, mean
     rows: Any = slice(None)
     if surroundings is not None:
-        linked, cosine = surroundings.pairs, surroundings.cosine.copy()
-        rows = locate(pairs.key, linked.key)[0]
+        links, cosine = surroundings.pairs, surroundings.cosine.copy()
+        rows = locate(pairs.key, links.key)[0]
         cosine[rows] = mean
-    graph = EdgeGraph(len(pool), linked.left, linked.right, np.nan_to_num(cosine, nan=-1.0), pool.xp)
+    graph = EdgeGraph(len(pool), links.left, links.right, np.nan_to_num(cosine, nan=-1.0), pool.xp)
     left, right = (pool.xp.asarray(to_host(rank)[rows]) for rank in graph.ranks())
     return graph, (left, right)
 
 
 def mean_of_known(columns: list[Floats], xp: ModuleType) -> Floats:
-    """Mean of the columns, float32 [p], over those that are not NaN; NaN where all are."""
+    """Return the mean over the columns whose value is not NaN, float32 [p]; NaN where all are.
+
+    Examples:
+        >>> mean_of_known([np.array([1, np.nan], np.float32), np.array([0, 0.5], np.float32)], np).tolist()
+        [0.5, 0.5]
+    """
     stacked = xp.asarray(np.stack(columns), dtype=np.float32)
-    known = ~xp.isnan(stacked)
-    count = known.sum(axis=0)
-    mean = xp.where(count > 0, xp.where(known, stacked, 0).sum(axis=0) / xp.maximum(count, 1), np.nan)
+    mask = ~xp.isnan(stacked)
+    count = mask.sum(axis=0)
+    mean = xp.where(count > 0, xp.where(mask, stacked, 0).sum(axis=0) / xp.maximum(count, 1), np.nan)
     on_host: Floats = to_host(mean).astype(np.float32)
     return on_host
 
 
 def _of_branch(view: BranchView, pairs: CandidatePairs, cosine: Floats, xp: ModuleType) -> dict[str, Any]:
-    found = view.candidates
-    graph = EdgeGraph(pairs.n, found.left, found.right, found.similarity, xp)
-    at, known = locate(pairs.key, found.key, xp)
-    if len(found) == 0:
+    candidates = view.candidates
+    graph = EdgeGraph(pairs.n, candidates.left, candidates.right, candidates.similarity, xp)
+    positions, is_candidate = locate(pairs.key, candidates.key, xp)
+    if len(candidates) == 0:
         return graph_features(graph, pairs, cosine, (xp.zeros(len(pairs)), xp.zeros(len(pairs))))
-    left, right = (xp.where(known, xp.asarray(rank)[at], 0) for rank in (found.rank_left, found.rank_right))
+    left, right = (
+        xp.where(is_candidate, xp.asarray(rank)[positions], 0) for rank in (candidates.rank_left, candidates.rank_right)
+    )
     return graph_features(graph, pairs, cosine, (left, right))
 
 
 def graph_features(graph: EdgeGraph, pairs: CandidatePairs, score: Floats, ranks: tuple[Any, Any]) -> dict[str, Any]:
-    """Ranks and densities of pairs in a graph; the lower and the higher of what the two endpoints say.
+    """Return ranks and densities of pairs in a graph, float32 [p] by name: the lower and the higher of both endpoints.
 
     Args:
         graph: Listings linked by a similarity.
         pairs: The pairs to describe.
         score: Their similarity, float32 [p].
         ranks: Rank of right for left and of left for right, [p]; 0 where there is none.
+
+    Examples:
+        >>> pairs = CandidatePairs(3, np.array([0, 0], np.int32), np.array([1, 2], np.int32))
+        >>> cosine = np.array([0.75, 0.5], np.float32)
+        >>> graph = EdgeGraph(3, pairs.left, pairs.right, cosine, np)
+        >>> features = graph_features(graph, pairs, cosine, graph.ranks())
+        >>> features["rank_high"].tolist(), features["top1_low"].tolist(), features["gap_low"].tolist()
+        ([1.0, 2.0], [0.75, 0.5], [0.0, -0.25])
     """
     xp = graph.xp
     value = xp.asarray(score)
@@ -98,6 +113,12 @@ class EdgeGraph:
         left, right: Linked rows, int32 [e].
         similarity: float32 [e].
         xp: numpy or CuPy.
+
+    Examples:
+        >>> similarity = np.array([0.75, 0.5], np.float32)
+        >>> graph = EdgeGraph(3, np.array([0, 0]), np.array([1, 2]), similarity, np)
+        >>> [ranks.tolist() for ranks in graph.ranks()]
+        [[1, 2], [1, 1]]
     """
 
     def __init__(self, n: int, left: Any, right: Any, similarity: Any, xp: ModuleType) -> None:
@@ -111,7 +132,7 @@ class EdgeGraph:
         self._place = xp.arange(len(self.end)) - self._start[self.end]  # place in its listing's row, from 0
 
     def ranks(self) -> tuple[Any, Any]:
-        """Competition rank of each link among its left and among its right listing's, int [e]."""
+        """Return the competition rank of each link among its left and among its right listing's, int [e]."""
         xp, e = self.xp, len(self._order) // 2
         new = xp.ones(len(self.end), dtype=bool)
         new[1:] = (self.end[1:] != self.end[:-1]) | (self.similarity[1:] != self.similarity[:-1])
@@ -121,11 +142,11 @@ class EdgeGraph:
         return rank[:e], rank[e:]
 
     def densities(self) -> dict[str, Any]:
-        """Per listing: its best similarity and the mean of its best few, float64 [n]; NaN without a neighbor."""
+        """Return of each listing its best similarity and means of its best few, float64 [n]; NaN without a neighbor."""
         return {"top1": self._mean(1)} | {f"top{depth}": self._mean(depth) for depth in DEPTHS}
 
     def standards(self) -> list[tuple[str, Any, Any]]:
-        """What a link is measured against: (name, center [n], spread [n]); gap to the best, z-score in the best few."""
+        """Return by name the center and spread, [n], of the gap to the best link and of the z-score in the best few."""
         deep = DEPTHS[-1]
         center = self._mean(deep)
         squares = self._mean(deep, power=2)
@@ -136,14 +157,14 @@ class EdgeGraph:
         xp = self.xp
         if len(self.end) == 0:  # CuPy counts nothing in an empty array
             return xp.full(self.n, np.nan)
-        near = self._place < depth
-        total = xp.bincount(self.end[near], weights=self.similarity[near].astype(np.float64) ** power, minlength=self.n)
-        count = xp.bincount(self.end[near], minlength=self.n)
+        mask = self._place < depth
+        total = xp.bincount(self.end[mask], weights=self.similarity[mask].astype(np.float64) ** power, minlength=self.n)
+        count = xp.bincount(self.end[mask], minlength=self.n)
         return xp.where(count > 0, total / xp.maximum(count, 1), np.nan)
 
 
 def to_host(array: Any) -> Any:
-    """A numpy array, wherever the array lives."""
+    """Return an array as a numpy array, whether it is in memory of the CPU or of a GPU."""
     return array.get() if hasattr(array, "get") else np.asarray(array)
 
 

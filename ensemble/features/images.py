@@ -9,7 +9,17 @@ from shared.schema import CandidatePairs, Floats
 
 
 def of_images(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Floats]:
-    """Return the features of the files, float32 [p] by name `image_<feature>`; NaN where an image is missing."""
+    """Return the features of the files, float32 [p] by name `image_<feature>`; NaN where an image is missing.
+
+    Examples:
+        >>> from shared.schema import Catalog
+        >>> files = {"image_sha": ["x", "y"], "width": [10, 10], "height": [5, 10], "bytes": [99, 99]}
+        >>> catalog = Catalog.from_columns({"posting_id": ["a", "b"], "image": ["a.jpg", "b.jpg"], **files})
+        >>> pairs = CandidatePairs(2, np.array([0], np.int32), np.array([1], np.int32))
+        >>> features = of_images(PoolViews(catalog, {}), pairs)
+        >>> features["image_equal"].tolist(), features["image_bytes_gap"].tolist()
+        ([0.0], [0.0])
+    """
     facts = pool.catalog.table.select(["width", "height", "bytes"]).to_pandas().to_numpy(dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         width, height, size = np.log(facts.T)

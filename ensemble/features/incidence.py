@@ -1,4 +1,4 @@
-"""What two listings have in common, from sparse matrices with one row per listing and one column per item."""
+"""The items that two listings have in common, from sparse matrices with one row per listing and one column per item."""
 
 from __future__ import annotations
 
@@ -29,7 +29,12 @@ def incidence(items: Sequence[Collection[str]]) -> Any:
 
 
 def distinct_items(items: Sequence[Collection[str]]) -> list[str]:
-    """Return all items of all listings in alphabetical order; the empty string alone where there are none."""
+    """Return all items of all listings in alphabetical order; the empty string alone where there are none.
+
+    Examples:
+        >>> distinct_items([{"mug", "red"}, {"fan"}])
+        ['fan', 'mug', 'red']
+    """
     return sorted(set().union(*items)) or [""]
 
 
@@ -41,6 +46,12 @@ def shared_weight(left: Any, right: Any, pairs: CandidatePairs, block_size: int 
         right: CSR [n, items]; of each pair the row of its right listing is used.
         pairs: p pairs of n listings.
         block_size: Number of pairs in memory at a time.
+
+    Examples:
+        >>> has = incidence([{"red", "mug"}, {"red", "fan"}, {"red", "mug"}])
+        >>> pairs = CandidatePairs(3, np.array([0, 0], np.int32), np.array([1, 2], np.int32))
+        >>> shared_weight(has, has, pairs).tolist()
+        [1.0, 2.0]
     """
     parts = [np.zeros(0, dtype=np.float32)]
     for start in range(0, len(pairs), block_size):

@@ -26,11 +26,19 @@ LONGEST = 500  # characters of a title that are compared; the time of some score
 
 
 def of_titles(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Floats]:
-    """The features of the titles, named `title_<feature>`, float32 [p]; NaN where a title is missing."""
+    """Return the features of the titles, named `title_<feature>`, float32 [p]; NaN where a title is missing.
+
+    Examples:
+        >>> from shared.schema import Catalog
+        >>> catalog = Catalog.from_columns({"posting_id": ["a", "b"], "title": ["red mug", "mug red"]})
+        >>> pairs = CandidatePairs(2, np.array([0], np.int32), np.array([1], np.int32))
+        >>> of_titles(PoolViews(catalog, {}), pairs)["title_token_sort_ratio"].tolist()
+        [100.0]
+    """
     titles = pool.titles
-    known = (titles[pairs.left] != "") & (titles[pairs.right] != "")
+    both = (titles[pairs.left] != "") & (titles[pairs.right] != "")
     features = _fuzzy(titles, pairs, pool.threads) | _lengths(titles, pairs) | _words(pool, pairs)
-    return {name: np.where(known, column, np.nan).astype(np.float32) for name, column in features.items()}
+    return {name: np.where(both, column, np.nan).astype(np.float32) for name, column in features.items()}
 
 
 def _fuzzy(titles: NDArray[Any], pairs: CandidatePairs, threads: int) -> dict[str, Floats]:
@@ -42,7 +50,7 @@ def _fuzzy(titles: NDArray[Any], pairs: CandidatePairs, threads: int) -> dict[st
 
 
 def _by_text(titles: NDArray[Any], pairs: CandidatePairs) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Each pair's titles, the first in alphabet first: some scorers depend on which comes first."""
+    """Return each pair's titles in alphabetical order, since some scorers depend on the order."""
     a, b = titles[pairs.left], titles[pairs.right]
     swap: Flags = np.array([x > y for x, y in zip(a, b, strict=True)], dtype=bool)
     return np.where(swap, b, a), np.where(swap, a, b)
@@ -60,35 +68,35 @@ def _lengths(titles: NDArray[Any], pairs: CandidatePairs) -> dict[str, Any]:
 
 
 def _words(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Any]:
-    """How much of the titles' words is shared, each word weighing its idf; and the rarest word only one title has."""
+    """Return the share of common words, weighed by idf, and the idf of the rarest word that only one title has."""
     words = [set(title.split()) for title in pool.titles]
     counts = pool.surroundings.words if pool.surroundings else Words.of(pool.titles)
     has, idf = incidence(words), counts.idf(distinct_items(words))
     weighted = sparse.csr_array(has.multiply(idf[None, :]).astype(np.float32))
     total = np.asarray(weighted.sum(axis=1)).ravel()
     a, b = total[pairs.left], total[pairs.right]
-    shared, odd_left, odd_right = _overlap(has, weighted, pairs)
+    common, odd_left, odd_right = _overlap(has, weighted, pairs)
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
-            "title_idf_jaccard": shared / (a + b - shared),
-            "title_idf_low_share": shared / np.maximum(a, b),
-            "title_idf_high_share": shared / np.minimum(a, b),
-            "title_idf_shared": shared,
+            "title_idf_jaccard": common / (a + b - common),
+            "title_idf_low_share": common / np.maximum(a, b),
+            "title_idf_high_share": common / np.minimum(a, b),
+            "title_idf_shared": common,
             "title_idf_odd_low": np.minimum(odd_left, odd_right),
             "title_idf_odd_high": np.maximum(odd_left, odd_right),
         }
 
 
 def _overlap(has: Any, weighted: Any, pairs: CandidatePairs, block: int = 1 << 16) -> tuple[Floats, Floats, Floats]:
-    """For each pair: idf shared, and the largest idf of a word that only the left, only the right title has."""
+    """Return for each pair the common idf, and the largest idf of a word that only the left or only the right has."""
     parts = []
     for start in range(0, len(pairs), block):
         left, right = pairs.left[start : start + block], pairs.right[start : start + block]
-        shared = weighted[left].multiply(has[right])
-        only_left, only_right = weighted[left] - shared, weighted[right] - shared
-        columns = [np.asarray(shared.sum(axis=1)).ravel()]
+        common = weighted[left].multiply(has[right])
+        only_left, only_right = weighted[left] - common, weighted[right] - common
+        columns = [np.asarray(common.sum(axis=1)).ravel()]
         columns += [only.max(axis=1).toarray().ravel() for only in (only_left, only_right)]
         parts.append(np.stack(columns))
     joined = np.concatenate(parts, axis=1) if parts else np.zeros((3, 0))
-    shared, left_odd, right_odd = joined.astype(np.float32)
-    return shared, left_odd, right_odd
+    common, left_odd, right_odd = joined.astype(np.float32)
+    return common, left_odd, right_odd

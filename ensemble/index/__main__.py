@@ -28,7 +28,7 @@ Work = Callable[[Any, Settings, Arguments], None]
 
 
 def add(store: Any, settings: Settings, arguments: Arguments) -> None:
-    """Add or update the listings that `--data` names."""
+    """Add the listings that `--data` names; each replaces the one in the index that has its id."""
     index, data = _open(store, settings, arguments), settings[DataConfig]
     catalog = read_catalog(new_source(data), data, settings[ComputeConfig], labeled=False)
     if line := unusable_images(catalog):
@@ -49,14 +49,14 @@ def rebuild(store: Any, settings: Settings, arguments: Arguments) -> None:
 
 
 def query(store: Any, settings: Settings, arguments: Arguments) -> None:
-    """Say which listings of an index sell the product of one title, one image or both."""
+    """Print the listings of an index that sell the product of a title, an image or both."""
     listing, start = question(settings, arguments.title, arguments.image), perf_counter()
     learning = [name for name in settings[EnsembleConfig].branches if registry.get(name).learns]
     one_by_one = settings.changed({name: {"embed_batch": 1} for name in learning})
     matcher = open_matcher(store, one_by_one, arguments)
     index = Index.open(arguments.index, matcher, made_with=matcher_digest(store, settings))
     index.load()
-    loaded = perf_counter()
+    load_end = perf_counter()
     hits = index.query(listing)[0]
     for hit in hits:
         verdict = "match" if hit.matches else "no match"
@@ -64,7 +64,7 @@ def query(store: Any, settings: Settings, arguments: Arguments) -> None:
         print(f"{'':<16} group {hit.group_id} · {hit.reasons}")
     if not hits:
         print("no similar listing")
-    print(f"loaded in {loaded - start:.1f} s, answered in {perf_counter() - loaded:.1f} s")
+    print(f"loaded in {load_end - start:.1f} s, answered in {perf_counter() - load_end:.1f} s")
 
 
 def _open(store: Any, settings: Settings, arguments: Arguments) -> Index:
@@ -72,7 +72,7 @@ def _open(store: Any, settings: Settings, arguments: Arguments) -> Index:
 
 
 def _checked(name: str, work: Work) -> Work:
-    """Return the work of a command, refused where `--data` is missing or makes no sense."""
+    """Return the work of a command after a check that `--data` is there for `add` and for no other command."""
 
     def body(store: Any, settings: Settings, arguments: Arguments) -> None:
         if name == "add" and arguments.data is None:
@@ -98,7 +98,7 @@ def _conclude(index: Index, counts: dict[str, int], out: Path | None) -> None:
 
 
 def _of_index(parser: Parser) -> None:
-    parser.add_argument("--bundle", type=Path, help="work with this bundle, and not with a run")
+    parser.add_argument("--bundle", type=Path, help="use this bundle instead of a run")
     parser.add_argument("--index", type=Path, required=True, help="folder of the index")
 
 
@@ -119,12 +119,25 @@ def _of_query(parser: Parser) -> None:
 
 
 def commands() -> dict[str, Command]:
-    """Return the commands by name."""
+    """Return the commands by name.
+
+    Examples:
+        >>> sorted(commands())
+        ['add', 'query', 'rebuild', 'remove']
+    """
     parts = {
-        "add": (add, "Add listings to an index, or put them in the place of those with their ids.", _with_out),
+        "add": (add, "Add listings to an index; each replaces the one in the index that has its id.", _with_out),
         "remove": (remove, "Remove listings from an index.", _of_remove),
-        "query": (query, "Say which listings of an index sell the product of a title, an image or both.", _of_query),
-        "rebuild": (rebuild, "Match all listings of an index at once, which is exact.", _with_out),
+        "query": (
+            query,
+            "Show the listings of an index that sell the product of a title, an image or both.",
+            _of_query,
+        ),
+        "rebuild": (
+            rebuild,
+            "Match all listings of an index at once; the result is exactly that of a match.",
+            _with_out,
+        ),
     }
     return {
         name: Command(

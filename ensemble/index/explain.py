@@ -1,4 +1,4 @@
-"""What speaks for and against two listings selling the same product, in words."""
+"""Explains in words why two listings may or may not sell the same product."""
 
 from __future__ import annotations
 
@@ -10,12 +10,24 @@ from rapidfuzz import fuzz
 from ensemble.features.attributes import PARSERS
 from ensemble.pool_views import PoolViews
 
-TOLD = {"quantity": "quantity", "model": "model number", "color": "color", "size": "size"}  # kind → in words
+IN_WORDS = {"quantity": "quantity", "model": "model number", "color": "color", "size": "size"}  # kind → in words
 UNITS = {"volume": "ml", "mass": "g", "length": "cm", "memory": "GB", "power": "W", "charge": "mAh", "count": "pieces"}
 
 
 def reasons(pool: PoolViews, one: int, other: int) -> str:
-    """What speaks for and against a pair: how alike its titles and pictures are, what both state or state otherwise."""
+    """Return in words how alike the titles and images of a pair are, and which attributes agree or differ.
+
+    Args:
+        pool: Listings with every branch's view of them.
+        one: Row of a listing.
+        other: Row of another listing.
+
+    Examples:
+        >>> from shared.schema import Catalog
+        >>> catalog = Catalog.from_columns({"posting_id": ["a", "b"], "title": ["tea 100 g", "tea 250 g"]})
+        >>> reasons(PoolViews(catalog, {}), 0, 1)
+        'titles 75 % alike · quantity differs'
+    """
     return " · ".join([*_titles(pool, one, other), *_branches(pool, one, other), *_hashes(pool, one, other)])
 
 
@@ -24,7 +36,7 @@ def _titles(pool: PoolViews, one: int, other: int) -> Iterator[str]:
     if not a or not b:
         return
     yield "equal titles" if a == b else f"titles {fuzz.ratio(a, b):.0f} % alike"
-    for kind, name in TOLD.items():
+    for kind, name in IN_WORDS.items():
         of_a, of_b = PARSERS[kind](a), PARSERS[kind](b)
         if of_a & of_b:
             yield f"both say {', '.join(sorted(map(_plain, of_a & of_b)))}"
@@ -32,10 +44,10 @@ def _titles(pool: PoolViews, one: int, other: int) -> Iterator[str]:
             yield f"{name} differs"
 
 
-def _plain(stated: str) -> str:
-    """`volume:500` as `500 ml`; all but quantities as it is."""
-    dimension, colon, amount = stated.partition(":")
-    return f"{amount} {UNITS[dimension]}" if colon else stated
+def _plain(attribute: str) -> str:
+    """Return a quantity such as `volume:500` as `500 ml`, and any other attribute as it is."""
+    dimension, colon, amount = attribute.partition(":")
+    return f"{amount} {UNITS[dimension]}" if colon else attribute
 
 
 def _branches(pool: PoolViews, one: int, other: int) -> Iterator[str]:
@@ -47,9 +59,9 @@ def _branches(pool: PoolViews, one: int, other: int) -> Iterator[str]:
 
 
 def _hashes(pool: PoolViews, one: int, other: int) -> Iterator[str]:
-    sha, known, hashes = pool.catalog.column("image_sha"), pool.catalog.has_phash, pool.catalog.phashes
+    sha, has_hash, hashes = pool.catalog.column("image_sha"), pool.catalog.has_phash, pool.catalog.phashes
     if sha[one] and sha[one] == sha[other]:
-        yield "the same picture"
-    elif known[one] and known[other]:
+        yield "the same image"
+    elif has_hash[one] and has_hash[other]:
         bits = int(np.bitwise_count(hashes[one] ^ hashes[other]))
         yield f"hashes {bits} bit{'s' * (bits != 1)} apart"

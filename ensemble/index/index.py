@@ -23,7 +23,7 @@ from shared.errors import MatcherError
 from shared.schema import Catalog
 
 Listings = pd.DataFrame | Catalog
-NAMELESS = ""  # the id of a listing that is asked about; none that is read is empty
+NAMELESS = ""  # the id of the listing in a query; no listing of a catalog has an empty id
 
 
 class Index:
@@ -33,7 +33,7 @@ class Index:
         index.add(listings, images="photos")
         index.query(listing, images="photos")
 
-    What is read of the folder is kept until it changes. Made by `open`.
+    It is made by `open`, and holds in memory what it read from the folder until the folder changes.
 
     Args:
         snapshots: The folder.
@@ -47,7 +47,7 @@ class Index:
 
     @classmethod
     def open(cls, path: str | Path, matcher: Matcher, *, made_with: str | None = None) -> Self:
-        """Open an index. The first listings that are added make its folder.
+        """Return the index in a folder. The first call of `add` makes the folder.
 
         Args:
             path: The folder.
@@ -56,8 +56,8 @@ class Index:
                 listings it embeds at a time.
 
         Raises:
-            MatcherError: It was made with another matcher, or the folder holds something else.
-            ArtifactError: It is damaged.
+            MatcherError: The index was made with another matcher, or the folder holds something else.
+            ArtifactError: The index is damaged.
         """
         index = cls(Snapshots(Path(path)), matcher, made_with or matcher.digest)
         index._read()
@@ -72,11 +72,11 @@ class Index:
         return self._state
 
     def add(self, listings: Listings, images: str | Path | None = None) -> dict[str, int]:
-        """Add listings, or put them in the place of those with their ids.
+        """Add listings; a listing replaces the one in the index that has its id.
 
         Args:
             listings: A catalog, or a frame as `Matcher.match` takes it.
-            images: Of a frame, the folder with the files that its `image` names; None: do without images.
+            images: Folder with the files that the column `image` of a frame names; None: do without images.
 
         Returns:
             How many listings were added, updated, removed and left as they were.
@@ -87,7 +87,7 @@ class Index:
         return self._change(self._catalog(listings, images), [])
 
     def remove(self, ids: Collection[str]) -> dict[str, int]:
-        """Remove listings by their posting ids; returns counts as `add`.
+        """Remove listings by their posting ids and return counts as `add` does.
 
         Raises:
             MatcherError: An id is not in the index, or no listing would be left; nothing has changed then.
@@ -95,7 +95,14 @@ class Index:
         return self._change(None, list(dict.fromkeys(ids)))
 
     def rebuild(self) -> dict[str, int]:
-        """Match all listings at once, exactly as a matcher would; embeddings of encoders are kept."""
+        """Match all listings at once, exactly as a matcher would; embeddings by trained encoders are kept.
+
+        Returns:
+            Counts as of `add`, with all listings left as they were.
+
+        Raises:
+            MatcherError: There is no index yet.
+        """
         with self.snapshots.locked():
             self._read()
             self._check_there()
@@ -104,48 +111,48 @@ class Index:
         return planned.counts
 
     def query(self, listings: Listings, images: str | Path | None = None, most: int = 5) -> list[list[Hit]]:
-        """Return which listings sell the product of each of some others, as if that one alone were added.
+        """Return which listings of the index sell the same product as each of some others, which are not added.
 
         Args:
-            listings: A catalog or a frame, as for `add`; of their ids nothing is made.
+            listings: A catalog or a frame, as for `add`; their ids are not used.
             images: As for `add`.
-            most: Of listings that do not match, only so many of the best are returned; all that match are.
+            most: Number of listings that do not match to return at most, the best first; all matches are returned.
 
         Returns:
-            Of each listing those that match first, the best first.
+            For each listing a list of hits: those that match, then the others, each part with the best first.
         """
         self._check_there()
-        asked = self._catalog(listings, images)
-        return [hits(self._asked_about(asked.take(np.array([row]))), NAMELESS, most) for row in range(len(asked))]
+        catalog = self._catalog(listings, images)
+        return [hits(self._with_query(catalog.take(np.array([row]))), NAMELESS, most) for row in range(len(catalog))]
 
     def load(self) -> None:
-        """Load all that the first query would."""
+        """Load all models now, which otherwise happens at the first query."""
         self._embedders.load()
 
     def save(self, out: Path) -> None:
-        """Write the matches of all listings, the splits and merges there ever were, and a submission into a folder."""
+        """Write the matches of all listings, all splits and merges so far, and a submission into a folder."""
         with updated_folder(out) as folder:
             self._state.result().save(folder)
             pq.write_table(self._state.groups(), folder / "groups.parquet")
             write_changes(folder / CHANGES, self._state.changes)
 
-    def _asked_about(self, listing: Catalog) -> State:
-        """What the index would hold with one more listing, which has no id."""
+    def _with_query(self, listing: Catalog) -> State:
+        """Return what the index would hold with one more listing, which has no id."""
         nameless = listing.with_columns({"posting_id": [NAMELESS]})
         planned = plan(self._state.catalog, nameless, [])
         return updated(self.matcher, self._embedders, self._state, self._words, planned, locally=True)
 
-    def _change(self, given: Catalog | None, removed: list[str]) -> dict[str, int]:
-        wanted = digest([given.table.to_pydict() if given else None, sorted(removed)])
+    def _change(self, listings: Catalog | None, removed: list[str]) -> dict[str, int]:
+        request = digest([listings.table.to_pydict() if listings else None, sorted(removed)])
         with self.snapshots.locked():
             self._read()
-            if given is None:
+            if listings is None:
                 self._check_there()
-            if self._number and self._wanted == wanted:  # by a command that was killed once all was written
+            if self._number and self._request == request:  # a command was killed after it had written all of this
                 return plan(self._state.catalog, None, []).counts
-            planned = plan(self._state.catalog, given, removed)
+            planned = plan(self._state.catalog, listings, removed)
             if removed or len(planned.added):
-                self._write(self._changed(planned), wanted)
+                self._write(self._changed(planned), request)
         return planned.counts
 
     def _changed(self, planned: Plan) -> State:
@@ -153,14 +160,14 @@ class Index:
             return rebuilt(self.matcher, self._embedders, self._state, planned)
         return updated(self.matcher, self._embedders, self._state, self._words, planned)
 
-    def _write(self, state: State, wanted: str) -> None:
-        """Make a state the present one, its groups named."""
+    def _write(self, state: State, request: str) -> None:
+        """Make a state the present one, with ids for its groups."""
         state = renamed(self._state, state, self._number + 1)
-        self.snapshots.write(self._number, {"matcher": self.made_with, "asked": wanted}, state.save)
-        self._hold(state, self._number + 1, wanted)
+        self.snapshots.write(self._number, {"matcher": self.made_with, "asked": request}, state.save)
+        self._hold(state, self._number + 1, request)
 
     def _read(self) -> None:
-        """Read what the folder holds, unless it is held already."""
+        """Read the folder, unless it has not changed since it was read."""
         present = self.snapshots.current()
         if present is None or present.number == self._number:
             return
@@ -171,14 +178,14 @@ class Index:
             )
         self._hold(State.load(present.folder), present.number, present.about["asked"])
 
-    def _hold(self, state: State, number: int = 0, wanted: str = "") -> None:
-        self._state, self._number, self._wanted = state, number, wanted
+    def _hold(self, state: State, number: int = 0, request: str = "") -> None:
+        self._state, self._number, self._request = state, number, request
         self._words = Words.of(state.catalog.normalized_titles)
         self._embedders = Embedders(self.matcher, state.catalog)
 
     def _check_there(self) -> None:
         if not self._number:
-            raise MatcherError(f"there is no index {self.snapshots.folder}; adding listings makes one")
+            raise MatcherError(f"there is no index at {self.snapshots.folder}; add listings to make one")
 
     def _catalog(self, listings: Listings, images: str | Path | None) -> Catalog:
         if isinstance(listings, Catalog):

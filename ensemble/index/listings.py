@@ -15,7 +15,7 @@ from shared.schema import Catalog
 
 
 def question(settings: Settings, title: str | None, image: Path | None) -> Catalog:
-    """Return the listing that an index is asked about, its posting id empty.
+    """Return the listing of a query, with an empty posting id.
 
     Raises:
         MatcherError: It has no title and no image, or the image cannot be used.
@@ -31,15 +31,23 @@ def question(settings: Settings, title: str | None, image: Path | None) -> Catal
     if fault := catalog.column("image_fault")[0]:
         raise MatcherError(f"{image}: {fault}")
     if not catalog.normalized_titles[0] and not image:
-        raise MatcherError("an empty title says nothing; name a --title or an --image")
+        raise MatcherError("there is nothing to look for: give a --title, an --image or both")
     return catalog
 
 
 def read_ids(path: Path, column: str) -> list[str]:
-    """Return the posting ids of a table's column, or of the lines of a .txt file; as written, each once.
+    r"""Return the posting ids of a table's column, or of the lines of a .txt file; as written, each once.
 
     Raises:
         MatcherError: The file cannot be read or has faults; all are named.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "ids.txt"
+        ...     _ = path.write_text("p1\np2\np1\n")
+        ...     read_ids(path, "posting_id")
+        ['p1', 'p2']
     """
     if path.suffix == ".txt":
         check_file(path)

@@ -1,4 +1,4 @@
-"""The pairs of an index with what is remembered of each, so that few of them are described again when it changes."""
+"""The pairs of an index with their scores, so that few of them are described again when the index changes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ class CachedPairs(CandidatePairs):
         first: The same by the first model alone, which looks at the two listings and the density around them.
         cosines: By each of b branches, float32 [p, b]; NaN where it has no evidence about both listings.
         conflict: Whether the two titles state different quantities, bool [p].
+
+    Examples:
+        >>> rows = np.array([0, 0], np.int32), np.array([1, 2], np.int32)
+        >>> pairs = CachedPairs.unknown(CandidatePairs(3, *rows), branches=1)
+        >>> pairs.placed(np.array([0, -1, 1], np.int32), n=2).right.tolist()
+        [1]
     """
 
     score: Floats = field(kw_only=True)
@@ -31,13 +37,13 @@ class CachedPairs(CandidatePairs):
 
     @classmethod
     def unknown(cls, pairs: CandidatePairs, branches: int) -> Self:
-        """Return pairs of which nothing is known yet."""
+        """Return pairs without scores: each is 0, each cosine NaN, and no pair has a conflict."""
         score, no = np.zeros(len(pairs), dtype=np.float32), np.zeros(len(pairs), dtype=np.bool_)
         cosines = np.full((len(pairs), branches), np.nan, dtype=np.float32)
         return cls(pairs.n, pairs.left, pairs.right, score=score, first=score, cosines=cosines, conflict=no)
 
     def only(self, keep: Flags) -> Self:
-        """Return some of the pairs with all that is remembered of them; `keep` is bool [p]."""
+        """Return some of the pairs with their values; `keep` is bool [p]."""
         columns = {name: getattr(self, name)[keep] for name in COLUMNS}
         return replace(self, left=self.left[keep], right=self.right[keep], **columns)
 
@@ -50,8 +56,8 @@ class CachedPairs(CandidatePairs):
         """
         left, right = place[self.left], place[self.right]
         both = (left >= 0) & (right >= 0)
-        kept = self if both.all() else self.only(both)
-        return replace(kept, n=n, left=left[both], right=right[both])
+        remaining = self if both.all() else self.only(both)
+        return replace(remaining, n=n, left=left[both], right=right[both])
 
     def joined(self, others: CachedPairs) -> Self:
         """Return these pairs and others of the same pool, none of which is among these, sorted."""
@@ -71,7 +77,7 @@ class CachedPairs(CandidatePairs):
         return ScoredPairs(self.n, self.left, self.right, self.first)
 
     def _columns(self) -> dict[str, Any]:
-        cosines = {f"cosine{at}": column for at, column in enumerate(self.cosines.T)}
+        cosines = {f"cosine{index}": column for index, column in enumerate(self.cosines.T)}
         return super()._columns() | {name: getattr(self, name) for name in COLUMNS if name != "cosines"} | cosines
 
     @classmethod
@@ -81,7 +87,7 @@ class CachedPairs(CandidatePairs):
         return cls(n, cosines=stacked, **columns)
 
 
-def conflicts(described: PairFeatures) -> Flags:
-    """Return whether the titles of described pairs state different quantities, bool [p]; False where nobody looked."""
-    conflict = has_conflict(described)
-    return np.zeros(len(described), dtype=np.bool_) if conflict is None else conflict
+def conflicts(pairs: PairFeatures) -> Flags:
+    """Return whether the titles of pairs state different quantities, bool [p]; False if that was not checked."""
+    conflict = has_conflict(pairs)
+    return np.zeros(len(pairs), dtype=np.bool_) if conflict is None else conflict

@@ -1,4 +1,4 @@
-"""Which listings of an index sell the product of one listing that is not in it."""
+"""Finds the listings of an index that sell the same product as one listing that is not in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from ensemble.index.explain import reasons
 from ensemble.index.state import State
-from ensemble.index.subgraph import taken
+from ensemble.index.subgraph import rows_of
 from ensemble.pool_views import BranchView, PoolViews
 from shared.schema import Candidates
 
@@ -17,7 +17,7 @@ _ROWS, _VALUES = np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32)
 
 @dataclass(frozen=True)
 class Hit:
-    """A listing of the index that may sell the product asked about.
+    """A listing of the index that may sell the product of a query.
 
     Attributes:
         posting_id: Its id.
@@ -25,7 +25,12 @@ class Hit:
         title: As written; "" where there is none.
         score: Probability that both sell the same product, in [0, 1]; NaN where it matches by its group alone.
         matches: Whether the decision takes them for the same product.
-        reasons: What speaks for and against, in words.
+        reasons: What the two listings have in common and where they differ, in words.
+
+    Examples:
+        >>> hit = Hit("p1", "p1", "Red Mug", score=0.93, matches=True, reasons="titles 90 % alike")
+        >>> f"{hit.group_id} {hit.score:.0%}"
+        'p1 93%'
     """
 
     posting_id: str
@@ -37,27 +42,27 @@ class Hit:
 
 
 def hits(state: State, posting_id: str, most: int) -> list[Hit]:
-    """Return what an index says about one of its listings.
+    """Return the matches of one listing of an index, and the best of its other candidates.
 
     Args:
-        state: The index, its group ids being those it had before this listing.
+        state: The index with this listing, its group ids being those without it.
         posting_id: The listing.
-        most: Of those that do not match, only so many of the best are returned; all that match are.
+        most: Number of listings that do not match to return at most, the best first; all matches are returned.
 
     Returns:
-        Those that match first, the best first.
+        Those that match, then the others, each part with the best first.
     """
     ids, titles = state.catalog.ids, state.catalog.titles
-    own = int(np.flatnonzero(ids == posting_id)[0])
-    found, pairs = state.matches, state.pairs
-    matched = found.match[found.listing == own].tolist()
+    own_row = int(np.flatnonzero(ids == posting_id)[0])
+    matches, pairs = state.matches, state.pairs
+    matched = matches.match[matches.listing == own_row].tolist()
     score = dict.fromkeys(matched, float("nan"))
     for end, other in ((pairs.left, pairs.right), (pairs.right, pairs.left)):
-        of_own = end == own
-        score |= dict(zip(other[of_own].tolist(), pairs.score[of_own].tolist(), strict=True))
+        mask = end == own_row
+        score |= dict(zip(other[mask].tolist(), pairs.score[mask].tolist(), strict=True))
     order = sorted(score, key=lambda row: (row not in matched, -np.nan_to_num(score[row], nan=-1.0), row))
     rows = order[: len(matched) + most]
-    pool = _pool(state, [*rows, own])
+    pool = _pool(state, [*rows, own_row])
     return [
         Hit(
             ids[row],
@@ -65,15 +70,17 @@ def hits(state: State, posting_id: str, most: int) -> list[Hit]:
             titles[row],
             score[row],
             row in matched,
-            reasons(pool, at, len(rows)),
+            reasons(pool, position, len(rows)),
         )
-        for at, row in enumerate(rows)
+        for position, row in enumerate(rows)
     ]
 
 
 def _pool(state: State, rows: list[int]) -> PoolViews:
-    """Some listings with their embeddings."""
+    """Return some listings of an index with their embeddings."""
     nothing = Candidates(len(rows), _ROWS, _ROWS, _VALUES, _ROWS, _ROWS)
-    at = np.array(rows, dtype=np.int64)
-    views = {name: BranchView(taken(branch.embeddings, at), nothing) for name, branch in state.branches.items()}
-    return PoolViews(state.catalog.take(at), views)
+    positions = np.array(rows, dtype=np.int64)
+    views = {
+        name: BranchView(rows_of(branch.embeddings, positions), nothing) for name, branch in state.branches.items()
+    }
+    return PoolViews(state.catalog.take(positions), views)

@@ -1,8 +1,8 @@
 """Decides the groups that changed pairs link, and leaves all others as they are.
 
-What a rule makes of a listing depends on nobody that no chain of links or matches leads to. So the listings that a
-chain links to a changed one are decided again, as a pool by themselves at the threshold for the whole, and only they.
-Most of them are in groups of which every pair is a link: every rule takes those as they are.
+What a rule decides about a listing depends only on listings that a chain of links or matches leads to. So only the
+listings that a chain leads to from a changed one are decided again, as a pool by themselves at the threshold for the
+whole. Most of them are in groups in which every pair is a link: every rule leaves those as they are.
 """
 
 from __future__ import annotations
@@ -32,61 +32,71 @@ def decided(
     *,
     hops: int | None = None,
 ) -> Matches:
-    """Return the matches of a pool whose pairs have other scores than when it was decided.
+    """Return the matches of a pool after some of its scores changed.
 
     Args:
         decision: The decision.
         ids: Posting ids [n].
         pairs: All pairs.
-        previous: Their scores when the pool was decided, 0 where there was no such pair, float32 [p].
-        matches: What was decided then, of listings that are still there.
+        previous: Their scores when the pool was decided last, float32 [p]; 0 where there was no such pair.
+        matches: The matches of that time between listings that are still there.
         changed: Listings that are new or lost a match, bool [n].
         hops: Decide again only groups that so many links lead to from the listings `changed`; None: all that any chain
             leads to from these and from pairs with other scores, which is exact.
+
+    Examples:
+        >>> rows = np.array([[0, 1], [1, 2]], np.int32)
+        >>> score, no = np.array([0.9, 0.2], np.float32), np.zeros(2, dtype=bool)
+        >>> pairs = CachedPairs(3, *rows, score=score, first=score, cosines=score[:, None], conflict=no)
+        >>> before = Matches(3, rows[0][:0], rows[0][:0], score[:0])
+        >>> ids, new = np.array(["a", "b", "c"], dtype=object), np.ones(3, dtype=bool)
+        >>> matches = decided(Decision("threshold", 0.5), ids, pairs, np.zeros(2, np.float32), before, new)
+        >>> matches.listing.tolist(), matches.match.tolist()
+        ([0, 1], [1, 0])
     """
     decision = decision.fix_size(len(ids))
-    linked, moved = pairs.score >= decision.threshold - ROUNDING, pairs.score != previous
+    is_link, has_new_score = pairs.score >= decision.threshold - ROUNDING, pairs.score != previous
     if decision.rule == "min2":  # a listing's best pair counts, whatever its score
-        linked |= _best(pairs, np.where(decision.quantity_veto & pairs.conflict, np.float32(0), pairs.score))
+        is_link |= _best(pairs, np.where(decision.quantity_veto & pairs.conflict, np.float32(0), pairs.score))
     else:
-        moved &= linked | (previous >= decision.threshold - ROUNDING)
-    component = _components(pairs, linked, matches)
+        has_new_score &= is_link | (previous >= decision.threshold - ROUNDING)
+    component = _components(pairs, is_link, matches)
     if hops is None:
         changed = changed.copy()
-        changed[pairs.left[moved]] = changed[pairs.right[moved]] = True
+        changed[pairs.left[has_new_score]] = changed[pairs.right[has_new_score]] = True
         region = np.isin(component, component[changed])
     else:
-        region = _near(pairs.only(linked), matches, changed, hops)
-        component = _components(pairs, linked & region[pairs.left] & region[pairs.right], matches)
+        region = _near(pairs.only(is_link), matches, changed, hops)
+        component = _components(pairs, is_link & region[pairs.left] & region[pairs.right], matches)
     plain = region & _cliques(decision, pairs, component)
     inside = pairs.only(plain[pairs.left] & plain[pairs.right] & (component[pairs.left] == component[pairs.right]))
     stays = ~region[matches.listing]
-    kept = Matches(len(ids), matches.listing[stays], matches.match[stays], matches.score[stays])
+    remaining = Matches(len(ids), matches.listing[stays], matches.match[stays], matches.score[stays])
     of_cliques = both_directions(len(ids), inside.left, inside.right, inside.score)
-    return _joined(kept, of_cliques, _apply(decision, ids, pairs, region & ~plain))
+    return _joined(remaining, of_cliques, _apply(decision, ids, pairs, region & ~plain))
 
 
-def _components(pairs: CachedPairs, linked: Flags, matches: Matches) -> NDArray[np.int32]:
-    """Number of the component that links and matches put each listing in, [n]."""
-    ends = np.append(pairs.left[linked], matches.listing), np.append(pairs.right[linked], matches.match)
+def _components(pairs: CachedPairs, is_link: Flags, matches: Matches) -> NDArray[np.int32]:
+    """Return the number of the component that links and matches put each listing in, int32 [n]."""
+    ends = np.append(pairs.left[is_link], matches.listing), np.append(pairs.right[is_link], matches.match)
     graph = coo_array((np.ones(len(ends[0]), dtype=np.int8), ends), shape=(pairs.n, pairs.n))
     component: NDArray[np.int32] = connected_components(graph, directed=False)[1]
     return component
 
 
 def _near(links: CachedPairs, matches: Matches, changed: Flags, hops: int) -> Flags:
-    """The listings in groups that so many links lead to from changed listings, bool [n]."""
+    """Return the listings in groups that so many links lead to from changed listings, bool [n]."""
     group = groups_of(matches)
     region = changed.copy()
     for _ in range(hops):
-        reached = region.copy()
-        reached[links.left[region[links.right]]] = reached[links.right[region[links.left]]] = True
-        region = np.isin(group, group[reached])
+        neighbors = region.copy()
+        neighbors[links.left[region[links.right]]] = neighbors[links.right[region[links.left]]] = True
+        region = np.isin(group, group[neighbors])
     return region
 
 
 def _best(pairs: CachedPairs, score: Floats) -> Flags:
-    """The pairs that are the best of one of their listings or tied with it, bool [p]."""
+    """Return the pairs that are the best of one of their listings or tied with it, bool [p]."""
     best = np.zeros(pairs.n, dtype=np.float32)
     for ends in (pairs.left, pairs.right):
         np.maximum.at(best, ends, score)
@@ -95,7 +105,7 @@ def _best(pairs: CachedPairs, score: Floats) -> Flags:
 
 
 def _cliques(decision: Decision, pairs: CachedPairs, component: NDArray[np.int32]) -> Flags:
-    """The listings of components in which every pair is a link whatever the rule, and none has too many; bool [n]."""
+    """Return the listings of components in which every rule makes every pair a match, none too many; bool [n]."""
     strong = pairs.score >= np.float64(max(decision.threshold, AverageLink.MIN_THRESHOLD))
     if decision.quantity_veto:
         strong &= ~pairs.conflict
@@ -107,17 +117,17 @@ def _cliques(decision: Decision, pairs: CachedPairs, component: NDArray[np.int32
 
 
 def _apply(decision: Decision, ids: NDArray[Any], pairs: CachedPairs, region: Flags) -> Matches:
-    """The matches of the listings in `region`, decided as a pool by themselves."""
+    """Return the matches of the listings in `region`, decided as a pool by themselves."""
     rows = np.flatnonzero(region).astype(np.int32)
     place = np.full(len(ids), -1, dtype=np.int32)
     place[rows] = np.arange(len(rows))
     inside = pairs.only(region[pairs.left] & region[pairs.right])
     pool = ScoredPairs(len(rows), place[inside.left], place[inside.right], inside.score, inside.conflict)
-    found = decision.apply(pool, ids[rows])
-    return Matches(len(ids), rows[found.listing], rows[found.match], found.score)
+    matches = decision.apply(pool, ids[rows])
+    return Matches(len(ids), rows[matches.listing], rows[matches.match], matches.score)
 
 
 def _joined(*parts: Matches) -> Matches:
-    """The matches of listings of which each has all of its own in one part."""
+    """Return the matches of all parts; all matches of one listing are in the same part."""
     columns = ([getattr(part, name) for part in parts] for name in ("listing", "match", "score"))
     return sort_matches(parts[0].n, *map(np.concatenate, columns))

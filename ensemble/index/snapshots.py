@@ -1,7 +1,7 @@
-"""A folder whose content is replaced as a whole: killed at any moment, it is as before or as after.
+"""A folder whose content is replaced as a whole: if a writer is killed, it holds the old content or the new one.
 
-    000006/        the snapshot before, kept for those who read it still
-    000007/        the present one; what was written once never changes
+    000006/        the previous snapshot, kept for processes that still read it
+    000007/        the present one; a snapshot never changes once it is written
     CURRENT.json   which one is the present one, with the SHA-256 of its manifest
 
 A snapshot is written beside the others, its manifest (checksums of all its files) last, and is on the disk before
@@ -37,7 +37,11 @@ class Snapshot:
     Args:
         number: From 1, one more each time.
         folder: Where its files are; they have been checked.
-        about: What was said of it when it was written.
+        about: The description that it was written with.
+
+    Examples:
+        >>> Snapshot(7, Path("my-index/000007"), {"listings": 100}).about["listings"]
+        100
     """
 
     number: int
@@ -50,6 +54,16 @@ class Snapshots:
 
     Args:
         folder: Where it is; made when the first snapshot is written.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     snapshots = Snapshots(Path(folder) / "index")
+        ...     with snapshots.locked():
+        ...         snapshots.write(0, {"listings": 3}, lambda work: (work / "ids.txt").write_text("a b c"))
+        ...     snapshot = snapshots.current()
+        ...     snapshot.number, snapshot.about, (snapshot.folder / "ids.txt").read_text()
+        (1, {'listings': 3}, 'a b c')
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,23 +79,23 @@ class Snapshots:
         return locked(self.folder)
 
     def current(self) -> Snapshot | None:
-        """The present snapshot, its files checked against their checksums; None where none was ever written.
+        """Return the present snapshot, its files checked against their checksums; None if none was ever written.
 
         Raises:
             ArtifactError: A file is missing or altered.
             MatcherError: The folder holds something else.
         """
         self._check_own()
-        while (named := self._named()) is not None:
+        while (entry := self._entry()) is not None:
             try:
-                return self._checked(named)
+                return self._checked(entry)
             except ArtifactError:
-                if self._named() == named:  # else writers have been faster, and it is gone
+                if self._entry() == entry:  # else a writer has replaced it in the meantime
                     raise
         return None
 
-    def _named(self) -> dict[str, Any] | None:
-        """Which snapshot is the present one, and the SHA-256 of its manifest; None where none was ever written."""
+    def _entry(self) -> dict[str, Any] | None:
+        """Return the name of the present snapshot and the SHA-256 of its manifest; None if none was ever written."""
         if (self.folder / CURRENT).exists():
             return self._parsed(self.folder / CURRENT)
         finished = sorted(path.name for path in self.folder.glob("*") if _NAME.fullmatch(path.name))
@@ -90,29 +104,29 @@ class Snapshots:
         manifest = self.folder / FIRST / MANIFEST
         if finished != [FIRST] or not manifest.is_file():
             raise self._damaged(f"{CURRENT} is missing")
-        return {"snapshot": FIRST, "sha256": file_digest(manifest)}  # its writer was killed before it named it
+        return {"snapshot": FIRST, "sha256": file_digest(manifest)}  # its writer was killed just before `CURRENT.json`
 
-    def _checked(self, named: Mapping[str, Any]) -> Snapshot:
-        folder = self.folder / str(named.get("snapshot"))
+    def _checked(self, entry: Mapping[str, Any]) -> Snapshot:
+        folder = self.folder / str(entry.get("snapshot"))
         if not _NAME.fullmatch(folder.name) or not folder.is_dir() or folder.is_symlink():
             raise self._damaged(f"{CURRENT} names no snapshot that is there")
-        if fault := damage(folder, {MANIFEST: str(named.get("sha256"))}):
+        if fault := damage(folder, {MANIFEST: str(entry.get("sha256"))}):
             raise self._damaged(f"{folder.name}/{fault}")
         manifest = self._parsed(folder / MANIFEST)
         if fault := damage(folder, manifest["files"]):
             raise self._damaged(f"{folder.name}/{fault}")
         return Snapshot(int(folder.name), folder, manifest["about"])
 
-    def write(self, after: int, about: Mapping[str, Any], fill: Callable[[Path], object]) -> None:
+    def write(self, previous: int, about: Mapping[str, Any], fill: Callable[[Path], object]) -> None:
         """Make a new snapshot the present one. The folder must be held.
 
         Args:
-            after: Number of the snapshot that it follows, the present one; 0 where there is none.
-            about: What to say of it, JSON-able.
-            fill: Writes its files into the folder it is given.
+            previous: Number of the snapshot that it follows, the present one; 0 where there is none.
+            about: Its description, JSON-able.
+            fill: Writes its files into the folder that it gets.
         """
-        self._tidy(after)
-        final = self.folder / f"{after + 1:06}"
+        self._tidy(previous)
+        final = self.folder / f"{previous + 1:06}"
         work = final.with_name(final.name + ".work")
         work.mkdir()
         try:
@@ -141,7 +155,9 @@ class Snapshots:
             raise MatcherError(f"{self.folder} is a file; a folder is needed")
         foreign = [path.name for path in self.folder.glob("*") if not _OWN.fullmatch(path.name)]
         if foreign:
-            raise MatcherError(f"{self.folder} holds {min(foreign)!r}, which is none of an index; name another folder")
+            raise MatcherError(
+                f"{self.folder} holds {min(foreign)!r}, which is no part of an index; name another folder"
+            )
 
     def _parsed(self, path: Path) -> dict[str, Any]:
         try:
@@ -149,5 +165,7 @@ class Snapshots:
         except ArtifactError as error:
             raise self._damaged(f"{path.name} is not as it was written") from error
 
-    def _damaged(self, what: str) -> ArtifactError:
-        return ArtifactError(f"{self.folder} is damaged: {what}; bring the folder back from a copy, or make it anew")
+    def _damaged(self, fault: str) -> ArtifactError:
+        return ArtifactError(
+            f"{self.folder} is damaged: {fault}; restore the folder from a copy, or make the index again"
+        )

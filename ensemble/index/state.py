@@ -1,4 +1,4 @@
-"""What an index holds at one time, in memory and as the files of a snapshot."""
+"""The content of an index at one time, in memory and as the files of a snapshot."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ _NOBODY = np.zeros(0, dtype=np.int32)
 
 @dataclass(frozen=True)
 class BranchState:
-    """What one branch knows of the listings of an index.
+    """The embeddings and neighbors of the listings of an index by one branch.
+
+        BranchState(embeddings, PreviousSearch.of(candidates, k=50)).view
 
     Args:
         embeddings: Of all n listings.
@@ -41,24 +43,29 @@ class BranchState:
 
     @property
     def view(self) -> BranchView:
-        """Return what candidates and features need."""
+        """Return the embeddings and candidates as features take them."""
         return BranchView(self.embeddings, self.search.candidates)
 
 
 @dataclass(frozen=True)
 class State:
-    """The listings of an index and what is known of them.
+    """The listings of an index with their pairs, matches and groups.
 
     Args:
-        catalog: n listings in the order of their posting ids. Their images need not be there any more.
-        branches: Branch → what it knows of them.
+        catalog: n listings in the order of their posting ids. Their image files may be gone.
+        branches: Branch → its embeddings and neighbors of them.
         pairs: All candidate pairs.
-        matches: What was decided.
+        matches: All matches.
         group_ids: Posting id → id of its group.
-        retired: Group ids that were given once and are no longer.
-        changes: Every split and merge there ever was, the oldest first.
-        built: How many listings there were at the last rebuild.
-        changed: How many were added, changed or removed since then.
+        retired: Group ids of earlier groups that are no longer used.
+        changes: All splits and merges so far, the oldest first.
+        built: Number of listings at the last rebuild.
+        changed: Number of listings that were added, changed or removed since then.
+
+    Examples:
+        >>> state = State(built=100, changed=20)
+        >>> len(state), state.rebuild_due
+        (0, '20 of 100 listings changed since the last rebuild; a rebuild is due')
     """
 
     catalog: Catalog = field(default_factory=lambda: Catalog(CATALOG_SCHEMA.empty_table()))
@@ -76,13 +83,13 @@ class State:
 
     @property
     def rebuild_due(self) -> str | None:
-        """Say in one line that so many listings changed that a rebuild is due; None where it is not."""
+        """Return a line that says that a rebuild is due, since many listings changed; None if it is not."""
         if self.changed <= DUE * self.built:
             return None
-        return f"{self.changed:,} listings changed since the index was built of {self.built:,}; a rebuild is due"
+        return f"{self.changed:,} of {self.built:,} listings changed since the last rebuild; a rebuild is due"
 
     def result(self) -> MatchResult:
-        """Return the matches and groups of all listings, as files for a user have them."""
+        """Return the matches and groups of all listings, as they are written for a user."""
         return MatchResult(self.catalog, self.pairs.scored(), self.matches, groups_of(self.matches))
 
     def groups(self) -> pa.Table:
@@ -108,7 +115,7 @@ class State:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote, its checksums having been checked."""
+        """Return the state that `save` wrote into a folder, whose checksums the caller has checked."""
         catalog = Catalog.load(folder / "catalog.parquet")
         groups = pq.read_table(folder / "groups.parquet")
         matches = pq.read_table(folder / "matches.parquet")
@@ -140,11 +147,15 @@ def write_changes(path: Path, changes: tuple[Change, ...]) -> None:
 
 
 def places(origin: NDArray[np.int64], n: int) -> Rows:
-    """Return today's row of each listing that an index had, int32 [n]; -1 where it is gone or has become another.
+    """Return the present row of each listing that an index had, int32 [n]; -1 where it is gone or was changed.
 
     Args:
-        origin: The row that each listing of today had, [m], rising; -1 for one that is new or has become another.
-        n: Listings that the index had.
+        origin: The previous row of each present listing, [m], rising; -1 for one that is new or was changed.
+        n: Number of listings that the index had.
+
+    Examples:
+        >>> places(np.array([0, -1, 2]), 3).tolist()
+        [0, -1, 2]
     """
     place = np.full(n, -1, dtype=np.int32)
     still = np.flatnonzero(origin >= 0)

@@ -1,8 +1,8 @@
 """The part of a large pool that is needed to describe a few of its pairs as in the whole of it.
 
-What is said of a pair depends on who else is near its two listings. So the part holds both listings of each pair, and
-whoever they are paired with; of these the links alone, not their titles and files. How rare a word is, is known of the
-whole pool.
+The features of a pair depend on which other listings are near its two listings. So the part holds both listings of each
+pair, and the listings that they form pairs with; of the latter only the links, not their titles and files. How rare a
+word is in the whole pool is handed in.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ Index = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Whole:
-    """A large pool.
+    """A large pool, a few of whose pairs are to be described.
+
+        Whole(matcher, catalog, views, words).described(pairs, mask)
 
     Args:
         matcher: Describes its pairs.
@@ -40,46 +42,52 @@ class Whole:
     views: Mapping[str, BranchView]
     words: Words
 
-    def described(self, pairs: CachedPairs, some: Flags) -> PairFeatures:
-        """Return some of all pairs of the pool with the features they have in it; `some` is bool [p]."""
-        wanted = CandidatePairs(pairs.n, pairs.left[some], pairs.right[some])
+    def described(self, pairs: CachedPairs, mask: Flags) -> PairFeatures:
+        """Return some of all pairs of the pool with the features that they have in it; `mask` is bool [p]."""
+        targets = CandidatePairs(pairs.n, pairs.left[mask], pairs.right[mask])
         ends = np.zeros(pairs.n, dtype=np.bool_)
-        ends[wanted.left] = ends[wanted.right] = True
-        around = ends[pairs.left] | ends[pairs.right]
-        linked = ends.copy()
-        linked[pairs.left[around]] = linked[pairs.right[around]] = True
-        rows = np.flatnonzero(linked)
+        ends[targets.left] = ends[targets.right] = True
+        near = ends[pairs.left] | ends[pairs.right]
+        in_part = ends.copy()
+        in_part[pairs.left[near]] = in_part[pairs.right[near]] = True
+        rows = np.flatnonzero(in_part)
         place = np.full(pairs.n, -1, dtype=np.int32)
         place[rows] = np.arange(len(rows))
-        links = pairs.left[around], pairs.right[around]
-        known = CandidatePairs(len(rows), place[links[0]], place[links[1]])
+        links = pairs.left[near], pairs.right[near]
+        neighborhood = CandidatePairs(len(rows), place[links[0]], place[links[1]])
         pool = self.matcher.pool(
             _without_content(self.catalog.take(rows), ~ends[rows]),
             {name: _part(view, ends, rows, place) for name, view in self.views.items()},
-            Surroundings(self.words, known, mean_of_known(list(pairs.cosines[around].T), np)),
+            Surroundings(self.words, neighborhood, mean_of_known(list(pairs.cosines[near].T), np)),
         )
-        part = self.matcher.describe(pool, CandidatePairs(len(rows), place[wanted.left], place[wanted.right]))
-        return replace(part, n=wanted.n, left=wanted.left, right=wanted.right)
+        part = self.matcher.describe(pool, CandidatePairs(len(rows), place[targets.left], place[targets.right]))
+        return replace(part, n=targets.n, left=targets.left, right=targets.right)
 
 
 def _part(view: BranchView, ends: Flags, rows: Index, place: NDArray[np.int32]) -> BranchView:
-    """A branch's view of the listings at `rows`: their vectors, and their links with those in `ends`."""
-    found = view.candidates
-    linked = found.only(ends[found.left] | ends[found.right])
+    """Return a branch's view of the listings at `rows`: their vectors, and their links with those in `ends`."""
+    all_candidates = view.candidates
+    links = all_candidates.only(ends[all_candidates.left] | ends[all_candidates.right])
     candidates = Candidates(
-        len(rows), place[linked.left], place[linked.right], linked.similarity, linked.rank_left, linked.rank_right
+        len(rows), place[links.left], place[links.right], links.similarity, links.rank_left, links.rank_right
     )
-    return BranchView(taken(view.embeddings, rows), candidates)
+    return BranchView(rows_of(view.embeddings, rows), candidates)
 
 
-def taken(embeddings: Embeddings, rows: Index) -> Embeddings:
-    """Return the embeddings of the listings at `rows`, in that order."""
+def rows_of(embeddings: Embeddings, rows: Index) -> Embeddings:
+    """Return the embeddings of the listings at `rows`, in that order.
+
+    Examples:
+        >>> embeddings = Embeddings(np.array([[1, 0], [0, 0]], np.float32), np.array([True, False]))
+        >>> rows_of(embeddings, np.array([1, 0, 1])).present.tolist()
+        [False, True, False]
+    """
     return Embeddings(embeddings.vectors[rows], embeddings.present[rows])
 
 
-def _without_content(catalog: Catalog, bare: Flags) -> Catalog:
-    """Return the same listings, some of which have nothing but their posting id."""
-    mask, table = pa.array(bare), catalog.table
+def _without_content(catalog: Catalog, without: Flags) -> Catalog:
+    """Return the same listings; those in `without` keep nothing but their posting id."""
+    mask, table = pa.array(without), catalog.table
     for index, name in enumerate(table.column_names):
         if name != "posting_id":
             column = pc.if_else(mask, pa.scalar(None, table.schema.field(index).type), table.column(index))

@@ -1,17 +1,18 @@
-"""Brings an index up to date with listings that are added, updated or removed; a query is one that is not written down.
+"""Updates an index with listings that are added, updated or removed; a query is an update that is not written.
 
-1. The new listings are embedded and searched against all: one linear search per branch. Of a branch whose vectors
-   depend on the pool (how rare a term is), all vectors and their similarities are as they are then; who is in whose
-   list of neighbors stays.
-2. The pairs of new listings are described and scored by the first model, and so are plausible pairs of others: a score
-   follows who else is near and how rare words are, and hundreds of groups follow a change in the second decimal.
-3. The second model scores again what it scores of these pairs and of those next to them.
-4. The groups that changed scores link are decided again. All other pairs keep their scores, all other listings their
-   matches, unless the threshold moved with the size of the pool.
+1. The new listings are embedded and searched against all: one linear search per branch. For a branch whose vectors
+   depend on the pool (on how rare a term is), all vectors and their similarities are computed again; each list of
+   neighbors keeps its members.
+2. The pairs of new listings are described and scored by the first model, and so are plausible pairs of other listings:
+   a score depends on which other listings are near and on how rare words are, and a change in its second decimal
+   changes hundreds of groups.
+3. The second model scores these pairs and the pairs next to them again.
+4. The groups that changed scores link are decided again. All other pairs keep their scores and all other listings their
+   matches, unless the threshold changed with the size of the pool.
 
-A query looks no further than it must: vectors of old listings stay, of other pairs than its own those are scored again
-of which both listings are near it, and only groups are decided again that two links lead to. A list of neighbors that
-lost one is not filled up; a rebuild mends that.
+A query does less: vectors of old listings stay, other pairs than its own are scored again only if both listings are
+near it, and only groups that two links lead to are decided again. A list of neighbors that lost one is not filled up;
+a rebuild does that.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ from shared.compute import ComputeConfig
 from shared.schema import CandidatePairs, Catalog, Flags, Floats, Matches, PairFeatures, locate
 from shared.search.incremental import PreviousSearch, nearest_since
 
-PLAUSIBLE = 0.003  # a first score from which on a pair is described again ...
+PLAUSIBLE = 0.003  # least first score of a pair that is described again ...
+PER_LISTING = 10  # ... but on average over the pool at most so many pairs per listing, the best of them
 HOPS = 2  # a query decides again the groups that so many links lead to from its listing
-PER_LISTING = 10  # ... but no more pairs per listing, on average over the pool: the best of them
 
 Rows = NDArray[np.int64]
 
@@ -51,12 +52,16 @@ Rows = NDArray[np.int64]
 
 
 def rebuilt(matcher: Matcher, embedders: Embedders, state: State, planned: Plan) -> State:
-    """Match all listings at once, as `Matcher.match_catalog` does; what encoders made of them is kept.
+    """Return an index all of whose listings are matched at once, as by `Matcher.match_catalog`.
+
+        state = rebuilt(matcher, Embedders(matcher, state.catalog), state, plan(state.catalog, additions, []))
+
+    Embeddings by trained encoders are kept.
 
     Args:
         matcher: The one that the index was made with.
         embedders: Embed new listings.
-        state: What the index holds; its group ids and changes are handed on (`renamed`).
+        state: What the index holds; its group ids and changes stay as they are (see `renamed`).
         planned: Which listings it is to hold.
     """
     catalog, branches = planned.catalog, {}
@@ -69,17 +74,17 @@ def rebuilt(matcher: Matcher, embedders: Embedders, state: State, planned: Plan)
         search = PreviousSearch.of(candidates, _config(matcher, name).neighbors)
         branches[name] = BranchState(embeddings, search)
     pool = matcher.pool(catalog, {name: branch.view for name, branch in branches.items()})
-    described = matcher.describe(pool, matcher.proposed(pool))
-    first = matcher.scorer.first.score(described, pool.threads)
+    pair_features = matcher.describe(pool, matcher.proposed(pool))
+    first = matcher.scorer.first.score(pair_features, pool.threads)
     final = matcher.scorer.rescore(first, pool.xp, pool.threads).score
     pairs = CachedPairs(
-        described.n,
-        described.left,
-        described.right,
+        pair_features.n,
+        pair_features.left,
+        pair_features.right,
         score=final,
         first=first.score,
-        cosines=_cosines(described, branches),
-        conflict=conflicts(described),
+        cosines=_cosines(pair_features, branches),
+        conflict=conflicts(pair_features),
     )
     matches = matcher.decision.apply(pairs.scored(), catalog.ids)
     return replace(
@@ -103,16 +108,19 @@ def _config(matcher: Matcher, name: str) -> BranchConfig:
 def updated(
     matcher: Matcher, embedders: Embedders, state: State, words: Words, planned: Plan, *, locally: bool = False
 ) -> State:
-    """Bring an index up to date.
+    """Return an index brought up to date with the listings that it is to hold.
+
+        planned = plan(state.catalog, additions, removed=["p7"])
+        state = updated(matcher, embedders, state, Words.of(state.catalog.normalized_titles), planned)
 
     Args:
         matcher: The one that the index was made with.
         embedders: Embed new listings.
-        state: What the index holds, at least one listing; its group ids and changes are handed on (`renamed`).
-        words: How many of its listings hold each word.
+        state: What the index holds, at least one listing; its group ids and changes stay (see `renamed`).
+        words: The number of its listings that hold each word.
         planned: Which listings it is to hold.
-        locally: Whether only what the change touches is decided again, even if the threshold moved: enough to know
-            about the new listings.
+        locally: Whether to decide again only near the new listings, even if the threshold changed; this is enough for
+            a query about them.
     """
     origin, n = planned.origin, len(planned.catalog)
     new, place = origin < 0, places(origin, len(state))
@@ -122,13 +130,13 @@ def updated(
     pairs = _pairs(state.pairs.placed(place, n), branches, new, locally)
     views = {name: branch.view for name, branch in branches.items()}
     whole = Whole(matcher, planned.catalog, views, words)
-    scored = _scored(matcher, whole, pairs, new, locally)
+    pairs_with_scores = _scored(matcher, whole, pairs, new, locally)
     return replace(
         state,
         catalog=Catalog(planned.catalog.table),
         branches=branches,
-        pairs=scored,
-        matches=_matches(matcher, planned, scored, pairs.score, state.matches, place, locally),
+        pairs=pairs_with_scores,
+        matches=_matches(matcher, planned, pairs_with_scores, pairs.score, state.matches, place, locally),
         changed=state.changed + sum(count for name, count in planned.counts.items() if name != "unchanged"),
     )
 
@@ -138,105 +146,112 @@ def _branches(
 ) -> dict[str, BranchState]:
     xp, branches = matcher.settings[ComputeConfig].xp(), {}
     for name in matcher.branches:
-        before, config = state.branches[name], _config(matcher, name)
+        previous, config = state.branches[name], _config(matcher, name)
         stays = locally or registry.get(name).learns
         if stays:
-            embeddings = embedders.grown(name, before.embeddings, planned.catalog, planned.origin)
+            embeddings = embedders.grown(name, previous.embeddings, planned.catalog, planned.origin)
         else:
             embeddings = matcher.embed(planned.catalog, [name])[name]
         search = nearest_since(
-            before.search, planned.origin, embeddings, config.neighbors, xp, minimum=config.minimum, moved=not stays
+            previous.search,
+            planned.origin,
+            embeddings,
+            config.neighbors,
+            xp,
+            minimum=config.minimum,
+            vectors_changed=not stays,
         )
         branches[name] = BranchState(embeddings, search)
     return branches
 
 
-def _moved(pairs: CachedPairs, branches: Mapping[str, BranchState]) -> CachedPairs:
-    """Pairs with the cosines, as they are now, of branches whose vectors depend on the pool."""
+def _with_new_cosines(pairs: CachedPairs, branches: Mapping[str, BranchState]) -> CachedPairs:
+    """Return pairs with new cosines by the branches whose vectors depend on the pool."""
     cosines = pairs.cosines.copy()
-    for at, (name, branch) in enumerate(branches.items()):
+    for column, (name, branch) in enumerate(branches.items()):
         if not registry.get(name).learns:
-            cosines[:, at] = branch.embeddings.similarity(pairs.left, pairs.right)
+            cosines[:, column] = branch.embeddings.similarity(pairs.left, pairs.right)
     return replace(pairs, cosines=cosines)
 
 
-def _cosines(described: PairFeatures, branches: Iterable[str]) -> Floats:
-    """The cosines of described pairs, float32 [p, b]."""
+def _cosines(pairs: PairFeatures, branches: Iterable[str]) -> Floats:
+    """Return the cosines of described pairs, float32 [p, b]."""
     columns = [f"{name}_cosine" for name in branches]
-    cosines: Floats = described.features[columns].to_numpy(dtype=np.float32)
+    cosines: Floats = pairs.features[columns].to_numpy(dtype=np.float32)
     return cosines
 
 
-def _pairs(known: CachedPairs, branches: Mapping[str, BranchState], new: Flags, locally: bool) -> CachedPairs:
-    """The pairs that a branch proposes, with what is known of those among `known`; locally, all that are known stay."""
+def _pairs(previous: CachedPairs, branches: Mapping[str, BranchState], new: Flags, locally: bool) -> CachedPairs:
+    """Return the pairs that a branch proposes, with their previous values; locally, all previous pairs stay."""
     candidates = [branch.search.candidates for branch in branches.values()]
     if not locally:
-        proposed = union(candidates, known.n)
-        known = _moved(known.only(locate(known.key, proposed.key)[1]), branches)
-    added = union((some.only(new[some.left] | new[some.right]) for some in candidates), known.n)
-    return known.joined(CachedPairs.unknown(CandidatePairs(added.n, added.left, added.right), len(branches)))
+        previous = _with_new_cosines(
+            previous.only(locate(previous.key, union(candidates, previous.n).key)[1]), branches
+        )
+    added = union((pairs.only(new[pairs.left] | new[pairs.right]) for pairs in candidates), previous.n)
+    return previous.joined(CachedPairs.unknown(CandidatePairs(added.n, added.left, added.right), len(branches)))
 
 
 def _scored(matcher: Matcher, whole: Whole, pairs: CachedPairs, new: Flags, locally: bool) -> CachedPairs:
-    """The pairs with new scores: those of new listings, and plausible ones among whom they may differ from before.
+    """Return the pairs with new scores for those of new listings, and for plausible pairs whose scores may change.
 
     Args:
         matcher: Scores them.
-        whole: The pool that they are of.
+        whole: The pool of the pairs.
         pairs: All pairs; those of new listings have no score yet.
         new: New listings, bool [n].
         locally: Whether only pairs of listings that both have a pair with a new one are looked at.
     """
     fresh = new[pairs.left] | new[pairs.right]
     pairs = _first_scored(matcher, whole, pairs, fresh)
-    again = ~fresh & (pairs.first >= _least_plausible(pairs))
+    stale = ~fresh & (pairs.first >= _least_plausible(pairs))
     if locally:
         near = _ends(pairs, fresh)
-        again &= near[pairs.left] & near[pairs.right]
-    pairs = _first_scored(matcher, whole, pairs, again)
-    return _second_scored(matcher, pairs, fresh | again, locally)
+        stale &= near[pairs.left] & near[pairs.right]
+    pairs = _first_scored(matcher, whole, pairs, stale)
+    return _second_scored(matcher, pairs, fresh | stale, locally)
 
 
 def _least_plausible(pairs: CachedPairs) -> float:
-    """The first score from which on pairs are described again."""
+    """Return the least first score of pairs that are described again."""
     most = PER_LISTING * pairs.n
     if len(pairs) <= most:
         return PLAUSIBLE
     return max(PLAUSIBLE, float(np.partition(pairs.first, len(pairs) - most)[len(pairs) - most]))
 
 
-def _first_scored(matcher: Matcher, whole: Whole, pairs: CachedPairs, some: Flags) -> CachedPairs:
-    """The pairs, some of them described and scored by the first model."""
-    if not some.any():
+def _first_scored(matcher: Matcher, whole: Whole, pairs: CachedPairs, mask: Flags) -> CachedPairs:
+    """Return the pairs, those in `mask` described again and scored by the first model."""
+    if not mask.any():
         return pairs
-    described = whole.described(pairs, some)
+    features = whole.described(pairs, mask)
     first, cosines, conflict = pairs.first.copy(), pairs.cosines.copy(), pairs.conflict.copy()
     threads = matcher.settings[ComputeConfig].cpu_threads
-    first[some] = matcher.scorer.first.score(described, threads).score
-    cosines[some], conflict[some] = _cosines(described, matcher.branches), conflicts(described)
+    first[mask] = matcher.scorer.first.score(features, threads).score
+    cosines[mask], conflict[mask] = _cosines(features, matcher.branches), conflicts(features)
     return replace(pairs, first=first, cosines=cosines, conflict=conflict)
 
 
-def _second_scored(matcher: Matcher, pairs: CachedPairs, described: Flags, locally: bool) -> CachedPairs:
-    """The pairs, with final scores of those described and of those next to them."""
+def _second_scored(matcher: Matcher, pairs: CachedPairs, mask: Flags, locally: bool) -> CachedPairs:
+    """Return the pairs, with new final scores for those in `mask` and those next to them."""
     doubt = second_model_mask(pairs.first_scored())
-    touched = _ends(pairs, described & doubt)
-    wanted = doubt & (described if locally else touched[pairs.left] | touched[pairs.right])
-    ends = _ends(pairs, wanted)
-    around = doubt & (ends[pairs.left] | ends[pairs.right])
-    links = pairs.only(around)
+    near = _ends(pairs, mask & doubt)
+    stale = doubt & (mask if locally else near[pairs.left] | near[pairs.right])
+    ends = _ends(pairs, stale)
+    context = doubt & (ends[pairs.left] | ends[pairs.right])
+    links = pairs.only(context)
     compute = matcher.settings[ComputeConfig]
     score = pairs.score.copy()
-    score[described] = pairs.first[described]
+    score[mask] = pairs.first[mask]
     final = matcher.scorer.rescore(links.first_scored(), compute.xp(), compute.cpu_threads).score
-    score[wanted] = final[wanted[around]]
+    score[stale] = final[stale[context]]
     return replace(pairs, score=score)
 
 
-def _ends(pairs: CachedPairs, some: Flags) -> Flags:
-    """The listings of some of the pairs, bool [n]."""
+def _ends(pairs: CachedPairs, mask: Flags) -> Flags:
+    """Return the listings of the pairs in `mask`, bool [n]."""
     ends = np.zeros(pairs.n, dtype=np.bool_)
-    ends[pairs.left[some]] = ends[pairs.right[some]] = True
+    ends[pairs.left[mask]] = ends[pairs.right[mask]] = True
     return ends
 
 
@@ -244,41 +259,43 @@ def _matches(
     matcher: Matcher,
     planned: Plan,
     pairs: CachedPairs,
-    previous: Floats,
-    before: Matches,
+    previous_scores: Floats,
+    previous: Matches,
     place: NDArray[np.int32],
     locally: bool,
 ) -> Matches:
-    """The matches, decided again where they may have changed."""
-    listing, match = place[before.listing], place[before.match]
-    both, bereft = (listing >= 0) & (match >= 0), (listing >= 0) & (match < 0)
+    """Return the matches, decided again where they may change."""
+    listing, match = place[previous.listing], place[previous.match]
+    both, lost_match = (listing >= 0) & (match >= 0), (listing >= 0) & (match < 0)
     ids, n = planned.catalog.ids, len(planned.catalog)
-    kept = Matches(n, listing[both], match[both], before.score[both])
+    remaining = Matches(n, listing[both], match[both], previous.score[both])
     changed = planned.origin < 0
     if locally:
-        return decided(matcher.decision, ids, pairs, previous, kept, changed, hops=HOPS)
-    changed[listing[bereft]] = True
+        return decided(matcher.decision, ids, pairs, previous_scores, remaining, changed, hops=HOPS)
+    changed[listing[lost_match]] = True
     if matcher.decision.threshold_for(len(place)) != matcher.decision.threshold_for(n):
         changed[:] = True
-    return decided(matcher.decision, ids, pairs, previous, kept, changed)
+    return decided(matcher.decision, ids, pairs, previous_scores, remaining, changed)
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
-def renamed(before: State, after: State, snapshot: int) -> State:
-    """Name the groups of an index after those it had, and note every split and merge.
+def renamed(previous: State, current: State, snapshot: int) -> State:
+    """Return a state whose groups keep their previous ids where they can, with every split and merge added.
+
+        state = renamed(previous, updated(matcher, embedders, previous, words, planned), snapshot=8)
 
     Args:
-        before: What the index held.
-        after: What it holds now.
-        snapshot: Number of the snapshot that this will be.
+        previous: What the index held.
+        current: What it holds now.
+        snapshot: Number of the snapshot that will hold `current`.
     """
-    numbers = dict(zip(after.catalog.ids.tolist(), groups_of(after.matches).tolist(), strict=True))
-    group_ids = inherited(numbers, before.group_ids, before.retired)
+    numbers = dict(zip(current.catalog.ids.tolist(), groups_of(current.matches).tolist(), strict=True))
+    group_ids = inherited(numbers, previous.group_ids, previous.retired)
     return replace(
-        after,
+        current,
         group_ids=group_ids,
-        retired=(before.retired | set(before.group_ids.values())) - set(group_ids.values()),
-        changes=(*before.changes, *changes(snapshot, before.group_ids, group_ids)),
+        retired=(previous.retired | set(previous.group_ids.values())) - set(group_ids.values()),
+        changes=(*previous.changes, *changes(snapshot, previous.group_ids, group_ids)),
     )

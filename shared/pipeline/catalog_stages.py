@@ -1,4 +1,4 @@
-"""The stages before the branches: the demo where no data is named, the catalog, its split, and the pools."""
+"""The stages before the branches: the demo if no data is named, the catalog, its split, and the pools."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ IMAGE_MEMO = "images.json"  # of the run folder: size, time and checksum of each
 
 
 def sources_of(run: RunFolder, settings: Settings) -> Sources:
-    """Return where the listings of a run are read from; the user's disk is asked here and nowhere else.
+    """Return the table and image folder that the listings of a run are read from; only this function looks for them.
+
+        sources_of(RunFolder(Path("runs/default")), settings).train.table
 
     Raises:
         MatcherError: There is no such data.
@@ -49,7 +51,10 @@ def sources_of(run: RunFolder, settings: Settings) -> Sources:
 
 
 def catalog_stages(run: RunFolder, settings: Settings, sources: Sources) -> list[Stage]:
-    """Return the stages from the user's data to the listings of every pool."""
+    """Return the stages from the user's data to the listings of every pool.
+
+    Graph(catalog_stages(run, settings, sources_of(run, settings)))
+    """
     demo = settings[DataConfig].path == "demo"
     stages = [_demo_stage()] if demo else []
     stages.append(_catalog_stage(TRAIN, run, settings, sources.train, reads=(DEMO,) if demo else ()))
@@ -64,7 +69,7 @@ def _demo_stage() -> Stage:
 
 
 def invent_listings(inputs: Inputs, config: StageConfig, out: Path) -> Mapping[str, Any]:
-    """Make the demo marketplace."""
+    """Generate the listings of the demo marketplace."""
     demo = config[DemoConfig]
     make_demo(out / "data", demo.listings, demo.seed, config[ComputeConfig].cpu_threads)
     return {"invented_listings": demo.listings}
@@ -87,7 +92,7 @@ def _catalog_stage(name: str, run: RunFolder, settings: Settings, source: Source
 
 
 def _fingerprint(run: Path, source: Source, config: DataConfig) -> Mapping[str, str]:
-    """Digests of a table and of the images that it names; only images that changed are read."""
+    """Return digests of a table and of the images that it names; only images that changed are read."""
     memo = ImageMemo.load(run / IMAGE_MEMO)
     fingerprint = catalog_fingerprint(source, config, memo)
     memo.save(run / IMAGE_MEMO)
@@ -97,7 +102,7 @@ def _fingerprint(run: Path, source: Source, config: DataConfig) -> Mapping[str, 
 def read_listings(
     inputs: Inputs, config: StageConfig, out: Path, table: str, images: str | None, labeled: bool
 ) -> Mapping[str, Any]:
-    """Read a table and look at every image that it names."""
+    """Read a table and check every image that it names."""
     source = Source(Path(table), None if images is None else Path(images))
     catalog = read_catalog(source, config[DataConfig], config[ComputeConfig], labeled=labeled)
     save_catalog(catalog, out)
@@ -115,7 +120,7 @@ def _split_stage() -> Stage:
 
 
 def split_listings(inputs: Inputs, config: StageConfig, out: Path) -> Mapping[str, Any]:
-    """Deal the labeled listings out to folds and holdout."""
+    """Split the labeled listings into folds and holdout."""
     split = make_split(load_catalog(inputs[TRAIN]), config[SplitConfig], config[ComputeConfig].seed)
     split.save(out / "split.parquet")
     held_out = split.fold == HOLDOUT
@@ -123,7 +128,12 @@ def split_listings(inputs: Inputs, config: StageConfig, out: Path) -> Mapping[st
 
 
 def fold_stages(folds: int) -> list[Stage]:
-    """Return the stages that write down the listings of the fold pools and of the holdout."""
+    """Return the stages that write the listings of the fold pools and of the holdout.
+
+    Examples:
+        >>> [stage.name for stage in fold_stages(2)]
+        ['pools/fold0', 'pools/fold1', 'pools/holdout']
+    """
     labeled = {pool.stage: fold for fold, pool in enumerate(fold_pools(folds))} | {HOLDOUT_POOL.stage: HOLDOUT}
     return [
         Stage(name, take_fold, code=("shared.schema",), reads=(TRAIN, SPLIT), parameters={"fold": fold})
@@ -136,7 +146,7 @@ def _catalog_pool_stage(whole: str) -> Stage:
 
 
 def take_fold(inputs: Inputs, config: StageConfig, out: Path, fold: int) -> Mapping[str, Any]:
-    """Write down the labeled listings of a fold or of the holdout, in the order of their table."""
+    """Write the labeled listings of a fold or of the holdout, in the order of their table."""
     catalog, split = load_catalog(inputs["catalog/train"]), load_split(inputs["split"])
     pool = catalog.take(np.flatnonzero(split.fold == fold))
     save_catalog(pool, out)
@@ -144,7 +154,7 @@ def take_fold(inputs: Inputs, config: StageConfig, out: Path, fold: int) -> Mapp
 
 
 def take_all(inputs: Inputs, config: StageConfig, out: Path, catalog: str) -> Mapping[str, Any]:
-    """Write down all listings of a catalog, without their labels."""
+    """Write all listings of a catalog, without their labels."""
     pool = load_catalog(inputs[catalog]).without_labels()
     save_catalog(pool, out)
     return {"listings": len(pool)}
@@ -153,13 +163,15 @@ def take_all(inputs: Inputs, config: StageConfig, out: Path, catalog: str) -> Ma
 def update_stages(
     run: RunFolder, settings: Settings, graph: Graph, targets: Iterable[str], *, redo: Collection[str] = ()
 ) -> None:
-    """Bring stages up to date; once the catalog is known to be sound, the run remembers the settings.
+    """Bring stages up to date; once the catalog has been read, the run remembers the settings.
+
+        update_stages(run, settings, graph, ["split"])
 
     Args:
         run: The run folder; held by this process.
         settings: Of the run.
         graph: The stages, those of the catalog among them.
-        targets: Names of the stages that are wanted.
+        targets: Names of the stages to bring up to date.
         redo: Names of stages that are done even if nothing changed.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What all commands share: `--run`, `--data`, `--config`, `--section.key=value`, `--help`, errors and exit codes."""
+"""The common part of all commands: `--run`, `--data`, `--config`, `--section.key=value`, `--help`, errors, exit codes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ Arguments = argparse.Namespace
 
 
 def open_run(arguments: Arguments) -> RunFolder:
-    """Return the run folder that `--run` names."""
+    """Return the run folder that `--run` names.
+
+    Examples:
+        >>> open_run(Arguments(run=Path("runs/mine"))).folder.name
+        'mine'
+    """
     return RunFolder(arguments.run)
 
 
@@ -38,20 +43,24 @@ def _no_options(parser: Parser) -> None:
 
 @dataclass(frozen=True)
 class Command:
-    """A command: how it is typed, what it says of itself, and what it does.
+    """A command: its usage, its help text and its work.
 
     Args:
         usage: The command as it is typed.
         description: One sentence for `--help`.
         sections: All sections of the settings that it reads.
         shown: Names of those that `--help` lists.
-        body: The work; gets what `opened` returns, the settings and the parsed options.
-        carry: Whether it carries settings of other sections along, which a run remembers or a file holds.
+        body: The work; gets the result of `opened`, the settings and the parsed options.
+        carry: Whether it keeps settings of other sections that a run remembers or a file holds.
         options: Adds the command's own options.
         new_data: Whether `--data` names a catalog beside the run's own.
-        opened: Returns what the options name to work on: the run folder, as a rule.
-        holds: Whether by its options it holds the run folder alone; a command that only reads does not.
-        follow: What the other processes of `torchrun` do while the first does the work; without it there can be none.
+        opened: Returns the run folder, or another store, that the options name.
+        holds: Returns whether the command with these options locks the run folder; one that only reads does not.
+        follow: The work of the other processes of `torchrun` meanwhile; without it there can be none.
+
+    Examples:
+        >>> Command("python -m tools.count", "Count listings.", {}, [], lambda run, settings, arguments: None).usage
+        'python -m tools.count'
     """
 
     usage: str
@@ -67,7 +76,7 @@ class Command:
     follow: Callable[[RunFolder, Settings], object] | None = None
 
     def run(self, argv: Sequence[str] | None = None) -> int:
-        """Read the arguments, do the work, and turn what goes wrong into one message.
+        """Read the arguments, do the work, and turn an error into one message.
 
         Args:
             argv: Arguments; those of the process when None.
@@ -82,14 +91,14 @@ class Command:
         except MatcherError as error:
             return _fail(str(error), error.exit_code)
         except KeyboardInterrupt:
-            return _fail("interrupted; the same command goes on from here", 130)
+            return _fail("interrupted; run the same command again to continue", 130)
         except UnicodeEncodeError as error:
-            return _fail(f"{error.object!r} is not text in UTF-8; rename it", 2)
+            return _fail(f"the name {error.object!r} is not valid UTF-8; rename it", 2)
         except (OSError, SafetensorError) as error:
             fault = _refusal(error)
             if fault is None:
                 raise
-            return _fail(f"{fault}; what was finished before is intact", 2)
+            return _fail(f"{fault}; finished stages are intact", 2)
         return 0
 
     def _do(self, argv: Sequence[str] | None) -> None:
@@ -112,18 +121,20 @@ class Command:
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         parser.epilog = "settings, as --section.key=value (defaults shown):\n" + help_text(self.sections, self.shown)
         parser.add_argument("--run", type=Path, default=DEFAULT_RUN, help=f"run folder (default: {DEFAULT_RUN})")
-        what = "catalog to work on, beside the run's own" if self.new_data else "catalog: a folder, a table, or `demo`"
-        parser.add_argument("--data", help=f"{what}; short for --data.path")
+        data_help = (
+            "catalog to work on, beside the run's own" if self.new_data else "catalog: a folder, a table, or `demo`"
+        )
+        parser.add_argument("--data", help=f"{data_help}; short for --data.path")
         parser.add_argument("--config", type=Path, help="YAML or JSON file of settings")
-        parser.add_argument("--force", action="store_true", help="do it again even if nothing changed")
+        parser.add_argument("--force", action="store_true", help="run finished stages again even if nothing changed")
         self.options(parser)
         return parser
 
     def _settings(self, base: dict[str, dict[str, Any]], arguments: Arguments, rest: Sequence[str]) -> Settings:
-        """The settings that are remembered, and over them those of this call."""
-        named = {} if arguments.data is None else {"data": {"path": arguments.data}}
+        """Return the settings of this call over those that the run remembers."""
+        of_option = {} if arguments.data is None else {"data": {"path": arguments.data}}
         of_file = from_file(arguments.config) if arguments.config else {}
-        values = merge(of_file, named, from_arguments(rest, self.sections))
+        values = merge(of_file, of_option, from_arguments(rest, self.sections))
         data = values.get("data", {})
         if isinstance(data.get("path"), str) and data["path"] != "demo":
             data["path"] = _absolute(data["path"])
@@ -139,7 +150,7 @@ def run_subcommand(usage: str, commands: Mapping[str, Command], argv: Sequence[s
     """Run the command that the first argument names; see `Command.run`.
 
     Args:
-        usage: What comes before the name as it is typed, such as `python -m ensemble.index`.
+        usage: The part of the command before the name, such as `python -m ensemble.index`.
         commands: The commands by name.
         argv: Arguments; those of the process when None.
     """
@@ -147,17 +158,17 @@ def run_subcommand(usage: str, commands: Mapping[str, Command], argv: Sequence[s
     if name in commands:
         return commands[name].run(rest)
     lines = [f"  {usage} {name:<8} {command.description}" for name, command in commands.items()]
-    print("\n".join(["usage:", *lines, f"\n{usage} NAME --help says more"]), file=sys.stderr)
+    print("\n".join(["usage:", *lines, f"\n{usage} NAME --help shows the options"]), file=sys.stderr)
     return 0 if name in ("-h", "--help") else 2
 
 
 def _absolute(path: str) -> str:
-    """A path that means the same in whatever folder the next command is given."""
+    """Return an absolute path, which means the same wherever the next command starts."""
     return str(Path(os.path.expanduser(path)).absolute())
 
 
 def _refusal(error: OSError | SafetensorError) -> str | None:
-    """What the system refuses to write or to read, in words; None when the error is of another kind."""
+    """Return in words what the system refuses to write or to read; None if the error is of another kind."""
     refusals = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
     if isinstance(error, SafetensorError):  # keeps the system's error in its text alone
         return next((f"cannot write a file: {error}" for no in refusals if f"(os error {no})" in str(error)), None)

@@ -21,7 +21,7 @@ Products = Callable[[Index], Product]  # those m others, by their rows
 
 
 def products(vectors: Vectors, xp: ModuleType) -> Products:
-    """What multiplies some rows of a matrix with others.
+    """Return a function that multiplies some rows of a matrix with others.
 
     Of a sparse matrix the common columns are taken out and multiplied as a dense one: they are few, and cause most of
     the work of a sparse product, which costs the square of a column's entries.
@@ -29,18 +29,24 @@ def products(vectors: Vectors, xp: ModuleType) -> Products:
     Args:
         vectors: float32 [n, d], dense or CSR.
         xp: numpy or CuPy.
+
+    Examples:
+        >>> vectors = np.array([[1, 0], [0, 1], [0.5, 0.5]], np.float32)
+        >>> with_first_two = products(vectors, np)(np.array([0, 1]))
+        >>> with_first_two(np.array([1, 2])).tolist()
+        [[0.0, 1.0], [0.5, 0.5]]
     """
     if not sparse.issparse(vectors):
         return _of_dense(vectors, xp)
     common = np.bincount(vectors.indices, minlength=vectors.shape[1]) > COMMON * vectors.shape[0]
-    often = _of_dense(vectors[:, np.flatnonzero(common)].toarray(), xp)
+    dense_product = _of_dense(vectors[:, np.flatnonzero(common)].toarray(), xp)
     rest = vectors[:, np.flatnonzero(~common)]
     if rest.nnz == 0:
-        return often
+        return dense_product
     matrix = (lambda host: host) if xp is np else importlib.import_module("cupyx.scipy.sparse").csr_matrix
 
     def with_others(others: Index) -> Product:
-        dense, transposed = often(others), matrix(rest[others]).T.tocsr()
+        dense, transposed = dense_product(others), matrix(rest[others]).T.tocsr()
         return lambda rows: matrix(rest[rows]) @ transposed + dense(rows)
 
     return with_others

@@ -42,11 +42,11 @@ def nearest(
     max_ties: int | None = None,
     block: int | None = None,
 ) -> Candidates:
-    """The k most similar listings of each listing that has evidence, by cosine.
+    """Return the k most similar listings of each listing that has evidence, by cosine.
 
     Args:
         embeddings: Vectors of the pool, dense or CSR.
-        k: Neighbors a listing, at least 1. Those tied with the k-th are kept as well.
+        k: Neighbors per listing, at least 1. Those tied with the k-th are kept as well.
         xp: numpy or cupy: where the matrix products run.
         minimum: Least similarity of a neighbor. Whatever it is, only a similarity above zero makes a neighbor.
         max_ties: At most this many neighbors per listing, ties included; 4·k by default. Of more listings that are tied
@@ -57,6 +57,14 @@ def nearest(
     Returns:
         Each unordered pair once, with its similarity rounded to `DECIMALS`. Ranks are competition ranks: 1 + the number
         of listings that are more similar, so that ties share the smallest rank.
+
+    Examples:
+        >>> vectors = np.array([[1, 0], [0.6, 0.8], [0, 1]], np.float32)
+        >>> candidates = nearest(Embeddings(vectors, np.ones(3, dtype=bool)), 1, np)
+        >>> candidates.left.tolist(), candidates.right.tolist()
+        ([0, 1], [1, 2])
+        >>> candidates.rank_left.tolist(), candidates.rank_right.tolist()
+        ([1, 1], [0, 1])
     """
     search = Search.of(embeddings.vectors, k, xp, minimum=minimum, max_ties=max_ties, block=block)
     pool = np.flatnonzero(embeddings.present)
@@ -68,16 +76,22 @@ def nearest(
 
 @dataclass(frozen=True)
 class Search:
-    """What step 1 looks for, and where.
+    """A search of step 1: its vectors, and which products count as hits.
 
     Args:
         xp: The array library.
         products: Of the embeddings.
-        k: Neighbors wanted per listing.
+        k: Neighbors per listing.
         limit: Neighbors per listing beyond which ties are thinned out.
         minimum: Least similarity.
         slack: How far below the k-th best similarity a product may lie, its true value being as large.
         block: Listings searched at a time; None: as many as make `CELLS` similarities.
+
+    Examples:
+        >>> vectors = np.array([[1, 0], [0.6, 0.8]], np.float32)
+        >>> search = Search.of(vectors, 5, np, minimum=0.0, max_ties=None, block=None)
+        >>> search.limit, search.block_size(columns=1024)
+        (20, 8192)
     """
 
     xp: ModuleType
@@ -98,16 +112,16 @@ class Search:
 
     @property
     def least(self) -> float:
-        """The least product of interest: above zero, whatever the minimum."""
+        """Return the least product that can be a hit; it is above zero, whatever the minimum."""
         return max(self.minimum - self.slack, float(np.finfo(np.float32).tiny))
 
     def block_size(self, columns: int) -> int:
-        """How many listings are searched among `columns` others at a time."""
+        """Return the number of listings that are searched among `columns` others at a time."""
         return self.block or max(1, CELLS // max(1, columns))
 
 
 def _slack(vectors: Vectors) -> float:
-    """A bound of what rounding does to the difference of two similarities.
+    """Return a bound of what rounding does to the difference of two similarities.
 
     A float32 sum of n products of unit rows is off by at most n·2^-24, in whatever order it is taken; the exact values
     are rounded to `DECIMALS`.
@@ -117,7 +131,7 @@ def _slack(vectors: Vectors) -> float:
 
 
 def _hits(pool: Index, search: Search) -> Hits:
-    """The listings `pool`, rising, each with a superset of its neighbors among them."""
+    """Return the listings `pool`, in rising order, each with a superset of its neighbors among them."""
     m = len(pool)
     product, block = search.products(pool), search.block_size(m)
     listings, neighbors = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
@@ -131,16 +145,16 @@ def _hits(pool: Index, search: Search) -> Hits:
 
 
 def without_itself(similarity: Any, rows: Index, columns: Index, xp: ModuleType) -> Any:
-    """The same products of listings `rows` with `columns`, where a listing is not its own neighbor; in place."""
+    """Return products of listings `rows` with `columns`, changed in place so that no listing is its own neighbor."""
     _, row, column = np.intersect1d(rows, columns, assume_unique=True, return_indices=True)
     similarity[xp.asarray(row), xp.asarray(column)] = -1
     return similarity
 
 
 def block_hits(similarity: Any, search: Search, reach: Any = None) -> Any:
-    """Flat positions of at least the k best of each row and what is tied with the k-th (or `limit` of those).
+    """Return flat positions of at least the k best of each row and what is tied with the k-th (or `limit` of those).
 
-    Where a row has `reach`, [b], what lies below it is left out.
+    With `reach`, [b], all that lies below the reach of its row is left out.
     """
     xp, m = search.xp, similarity.shape[1]
     bound = _kth_bound(similarity, search.k, xp)
@@ -148,18 +162,18 @@ def block_hits(similarity: Any, search: Search, reach: Any = None) -> Any:
         bound = xp.maximum(bound, reach)
     bound = xp.maximum(bound - search.slack, search.least)
     hit = similarity >= bound[:, None]
-    at = xp.flatnonzero(hit)
-    if len(at) <= search.limit:  # no row is crowded; and CuPy's bincount refuses an empty array
-        return at
-    crowded = xp.flatnonzero(xp.bincount(at // m, minlength=len(hit)) > search.limit)
+    positions = xp.flatnonzero(hit)
+    if len(positions) <= search.limit:  # no row is crowded; and CuPy's bincount refuses an empty array
+        return positions
+    crowded = xp.flatnonzero(xp.bincount(positions // m, minlength=len(hit)) > search.limit)
     if len(crowded) == 0:
-        return at
+        return positions
     hit[crowded] &= _thinned(similarity[crowded], search)
     return xp.flatnonzero(hit)
 
 
 def _kth_bound(similarity: Any, k: int, xp: ModuleType) -> Any:
-    """A lower bound of the k-th largest value of each row, [b]; as a rule the value itself or just below it.
+    """Return a lower bound of the k-th largest value of each row, [b]; mostly the value itself or just below it.
 
     The columns are dealt into groups; the k-th largest of the groups' maxima has k values at or above it.
     """
@@ -173,7 +187,7 @@ def _kth_bound(similarity: Any, k: int, xp: ModuleType) -> Any:
 
 
 def _thinned(similarity: Any, search: Search) -> Any:
-    """Which values are surely above the k-th largest of their row, or among the first `limit` close to it; bool."""
+    """Return where values are surely above the k-th largest of their row, or among the first `limit` close to it."""
     xp, place = search.xp, similarity.shape[1] - search.k
     kth = xp.partition(similarity, place, axis=1)[:, place][:, None]
     above = similarity > kth + search.slack
@@ -182,7 +196,7 @@ def _thinned(similarity: Any, search: Search) -> Any:
 
 
 def host(array: Any) -> Any:
-    """A numpy array, wherever the array lives."""
+    """Return an array as a numpy array, whether it is in memory of the CPU or of a GPU."""
     return array.get() if hasattr(array, "get") else array
 
 
@@ -190,7 +204,7 @@ def host(array: Any) -> Any:
 
 
 def _ranked(embeddings: Embeddings, listing: Index, neighbor: Index, search: Search) -> Candidates:
-    """Candidates from a superset of each listing's neighbors."""
+    """Return candidates, by exact similarities, from a superset of each listing's neighbors."""
     n = len(embeddings)
     key = np.minimum(listing, neighbor) * n + np.maximum(listing, neighbor)
     key, of_right = np.divmod(distinct(2 * key + (listing > neighbor)), 2)  # by pair, so a listing's by neighbor
@@ -198,36 +212,58 @@ def _ranked(embeddings: Embeddings, listing: Index, neighbor: Index, search: Sea
     pairs, pair = key[new], np.cumsum(new) - 1
     left, right = (pairs // n).astype(np.int32), (pairs % n).astype(np.int32)
     similarity = exact_similarity(embeddings, left, right)
-    some = near_enough(similarity, search.minimum)[pair]
-    pair, of_right = pair[some], of_right[some]
+    mask = near_enough(similarity, search.minimum)[pair]
+    pair, of_right = pair[mask], of_right[mask]
     listing = np.where(of_right, right[pair], left[pair])
     order = best_first(listing, similarity[pair])
     listing, pair, of_right = listing[order], pair[order], of_right[order]
     rank, place = rank_and_place(listing, similarity[pair])
-    some = (rank <= search.k) & (place < search.limit)
+    mask = (rank <= search.k) & (place < search.limit)
     ranks = np.zeros((2, len(pairs)), dtype=np.int32)
-    ranks[of_right[some], pair[some]] = rank[some]
-    found = ranks.any(axis=0)
-    return Candidates(n, left[found], right[found], similarity[found], ranks[0, found], ranks[1, found])
+    ranks[of_right[mask], pair[mask]] = rank[mask]
+    is_candidate = ranks.any(axis=0)
+    return Candidates(
+        n,
+        left[is_candidate],
+        right[is_candidate],
+        similarity[is_candidate],
+        ranks[0, is_candidate],
+        ranks[1, is_candidate],
+    )
 
 
 def exact_similarity(embeddings: Embeddings, left: Rows, right: Rows) -> Similarities:
-    """The cosine of each pair, rounded to `DECIMALS`, float32 [p]; NaN where a listing has no evidence."""
+    """Return the cosine of each pair, rounded to `DECIMALS`, float32 [p]; NaN where a listing has no evidence."""
     similarity: Similarities = embeddings.similarity(left, right).round(DECIMALS)
     return similarity
 
 
 def near_enough(similarity: Similarities, minimum: float) -> Flags:
-    """Which exact similarities make neighbors: those above zero and not below the minimum."""
-    near: Flags = (similarity > 0) & (similarity >= np.float32(round(minimum, DECIMALS)))
-    return near
+    """Return where exact similarities make neighbors, bool [p]: above zero and not below the minimum.
+
+    Examples:
+        >>> near_enough(np.array([0, 0.4, 0.5], np.float32), 0.5).tolist()
+        [False, False, True]
+    """
+    mask: Flags = (similarity > 0) & (similarity >= np.float32(round(minimum, DECIMALS)))
+    return mask
 
 
 def rank_and_place(listing: Index, similarity: Similarities) -> tuple[Index, Index]:
-    """Competition rank (from 1) and place (from 0) of each entry; entries come by listing, then falling similarity."""
-    at = np.arange(len(listing))
+    """Return the competition rank (from 1) and the place (from 0) of each entry in its list.
+
+    Args:
+        listing: The listing that each entry belongs to, rising, int64 [e].
+        similarity: float32 [e], falling within a listing.
+
+    Examples:
+        >>> rank, place = rank_and_place(np.array([0, 0, 0, 1]), np.array([0.9, 0.9, 0.5, 0.7], np.float32))
+        >>> rank.tolist(), place.tolist()
+        ([1, 1, 3, 1], [0, 1, 2, 0])
+    """
+    positions = np.arange(len(listing))
     new_listing = np.diff(listing, prepend=-1) != 0
     new_value = new_listing | (np.diff(similarity, prepend=np.float32(np.nan)) != 0)
-    start = np.maximum.accumulate(np.where(new_listing, at, 0))
-    first_equal = np.maximum.accumulate(np.where(new_value, at, 0))
-    return first_equal - start + 1, at - start
+    start = np.maximum.accumulate(np.where(new_listing, positions, 0))
+    first_equal = np.maximum.accumulate(np.where(new_value, positions, 0))
+    return first_equal - start + 1, positions - start

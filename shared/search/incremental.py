@@ -2,9 +2,9 @@
 
 New listings are searched among all, in one product with the pool: it says who is near them, and whom they are nearer to
 than the last of the neighbors it has. All other lists of neighbors stay as they are, or are ranked again where vectors
-moved a little. Where no listing was removed, the
-result is that of `nearest`. A list that lost a neighbor is not filled up: nobody knows who comes next without another
-search. How near a newcomer must be to enter it stays as it was, so it holds who is that near and nobody else.
+changed a little. Where no listing was removed, the result is that of `nearest`. A list that lost a neighbor is not
+filled up: the next one is unknown without another search. How near a new listing must be to enter the list stays as it
+was, so the list holds all listings that are that near and no others.
 """
 
 from __future__ import annotations
@@ -40,6 +40,13 @@ class PreviousSearch:
     Args:
         candidates: The neighbors, of n listings.
         reach: The least similarity that enters a listing's list, float32 [n].
+
+    Examples:
+        >>> from shared.search.exact import nearest
+        >>> vectors = np.array([[1, 0, 0, 0], [0.5, 0.5, 0.5, 0.5]], np.float32)
+        >>> pool = Embeddings(vectors, np.ones(2, dtype=bool))
+        >>> PreviousSearch.of(nearest(pool, 1, np), k=1).reach.tolist()
+        [0.5, 0.5]
     """
 
     candidates: Candidates
@@ -48,11 +55,11 @@ class PreviousSearch:
     @classmethod
     def of(cls, candidates: Candidates, k: int) -> Self:
         """Return a search by `nearest` with this k, ready to be brought up to date."""
-        found = candidates
-        ranks = found.rank_left, found.rank_right
-        listing = np.concatenate([ends[rank > 0] for ends, rank in zip((found.left, found.right), ranks, strict=True)])
-        similarity = np.concatenate([found.similarity[rank > 0] for rank in ranks])
-        return cls(found, _reach(listing, similarity, np.full(found.n, ANYBODY, dtype=np.float32), k))
+        ends, ranks = (candidates.left, candidates.right), (candidates.rank_left, candidates.rank_right)
+        listing = np.concatenate([end[rank > 0] for end, rank in zip(ends, ranks, strict=True)])
+        similarity = np.concatenate([candidates.similarity[rank > 0] for rank in ranks])
+        no_reach = np.full(candidates.n, ANYBODY, dtype=np.float32)
+        return cls(candidates, _reach(listing, similarity, no_reach, k))
 
 
 def nearest_since(
@@ -65,9 +72,9 @@ def nearest_since(
     minimum: float = 0.0,
     max_ties: int | None = None,
     block: int | None = None,
-    moved: bool = False,
+    vectors_changed: bool = False,
 ) -> PreviousSearch:
-    """Bring a search up to date.
+    """Return a search of a pool brought up to date with the listings that changed.
 
     Args:
         previous: A search with the same arguments.
@@ -78,12 +85,20 @@ def nearest_since(
         minimum: Least similarity, as of `nearest`.
         max_ties: As of `nearest`.
         block: New listings searched at a time, as of `nearest`.
-        moved: Whether all vectors may differ a little from what they were. Who is in a list stays; similarities and
-            ranks are those of the vectors as they are now.
+        vectors_changed: Whether all vectors may differ a little from what they were. Each list keeps its members; their
+            similarities and ranks are those of the vectors as they are now.
+
+    Examples:
+        >>> from shared.search.exact import nearest
+        >>> vectors, present = np.array([[1, 0], [0.6, 0.8], [0, 1]], np.float32), np.ones(3, dtype=bool)
+        >>> previous = PreviousSearch.of(nearest(Embeddings(vectors[:2], present[:2]), 1, np), k=1)
+        >>> search = nearest_since(previous, np.array([0, 1, -1]), Embeddings(vectors, present), 1, np)
+        >>> search.candidates.left.tolist(), search.candidates.right.tolist()
+        ([0, 1], [1, 2])
     """
     lists = _Lists.of(previous, origin)
-    if moved:
-        lists = lists.moved(embeddings, k, minimum)
+    if vectors_changed:
+        lists = lists.with_similarities(embeddings, k, minimum)
     search = Search.of(embeddings.vectors, k, xp, minimum=minimum, max_ties=max_ties, block=block)
     listing, neighbor = _hits(np.flatnonzero(embeddings.present), lists, search)
     return _merged(lists, listing, neighbor, embeddings, search)
@@ -91,12 +106,12 @@ def nearest_since(
 
 @dataclass(frozen=True)
 class _Lists:
-    """What is left of earlier lists of neighbors, in today's rows.
+    """The lists of neighbors of the previous search without lost listings, in the rows of the pool as it is now.
 
     Args:
-        pairs: Both listings are still there.
+        pairs: Pairs of which both listings are still in the pool.
         reach: float32 [n].
-        new: Listings that were not there, bool [n].
+        new: Listings that were not in the pool, bool [n].
         lost: Listings that lost a neighbor or must be ranked again for another reason, bool [n].
     """
 
@@ -107,34 +122,34 @@ class _Lists:
 
     @classmethod
     def of(cls, previous: PreviousSearch, origin: Index) -> Self:
-        found, n = previous.candidates, len(origin)
+        candidates, n = previous.candidates, len(origin)
         still = np.flatnonzero(origin >= 0)
-        place = np.full(found.n, -1, dtype=np.int32)
+        place = np.full(candidates.n, -1, dtype=np.int32)
         place[origin[still]] = still
-        left, right = place[found.left], place[found.right]
+        left, right = place[candidates.left], place[candidates.right]
         both, lost = (left >= 0) & (right >= 0), np.zeros(n, dtype=np.bool_)
-        for end, other, rank in ((left, right, found.rank_left), (right, left, found.rank_right)):
+        for end, other, rank in ((left, right, candidates.rank_left), (right, left, candidates.rank_right)):
             lost[end[(rank > 0) & (end >= 0) & (other < 0)]] = True
-        kept = found if both.all() else found.only(both)
+        remaining = candidates if both.all() else candidates.only(both)
         reach = np.full(n, ANYBODY, dtype=np.float32)
         reach[still] = previous.reach[origin[still]]
         ends = left[both], right[both]
-        pairs = Candidates(n, *ends, kept.similarity, kept.rank_left, kept.rank_right)
+        pairs = Candidates(n, *ends, remaining.similarity, remaining.rank_left, remaining.rank_right)
         return cls(pairs, reach, origin < 0, lost)
 
-    def moved(self, embeddings: Embeddings, k: int, minimum: float) -> Self:
+    def with_similarities(self, embeddings: Embeddings, k: int, minimum: float) -> Self:
         """Return the same lists with similarities as they are now, all of them to be ranked again."""
-        known = self.pairs
-        similarity = exact_similarity(embeddings, known.left, known.right)
-        near = near_enough(similarity, minimum)
-        pairs = replace(known, similarity=np.where(near, similarity, np.float32(0))).only(near)
+        previous = self.pairs
+        similarity = exact_similarity(embeddings, previous.left, previous.right)
+        mask = near_enough(similarity, minimum)
+        pairs = replace(previous, similarity=np.where(mask, similarity, np.float32(0))).only(mask)
         search = PreviousSearch.of(pairs, k)
         reach = np.where(search.reach > ANYBODY, search.reach, self.reach)
         return replace(self, pairs=pairs, reach=reach, lost=np.ones_like(self.lost))
 
 
 def _hits(pool: Index, lists: _Lists, search: Search) -> tuple[Index, Index]:
-    """Listings with those that may enter their lists; each new listing with a superset of its neighbors."""
+    """Return listings with those that may enter their lists; each new listing with a superset of its neighbors."""
     xp, m = search.xp, len(pool)
     new, old = pool[lists.new[pool]], pool[~lists.new[pool]]
     product, reach = search.products(pool), xp.asarray(lists.reach[old])
@@ -155,26 +170,26 @@ def _hits(pool: Index, lists: _Lists, search: Search) -> tuple[Index, Index]:
 
 
 def _merged(lists: _Lists, listing: Index, neighbor: Index, embeddings: Embeddings, search: Search) -> PreviousSearch:
-    """The lists with those that enter them; every list that changes is ranked anew."""
-    known, n = lists.pairs, len(embeddings)
-    wanted = pair_key(np.minimum(listing, neighbor), np.maximum(listing, neighbor), n)
-    added = distinct(wanted)
+    """Return the lists with the listings that enter them; every list that changes is ranked again."""
+    previous, n = lists.pairs, len(embeddings)
+    keys = pair_key(np.minimum(listing, neighbor), np.maximum(listing, neighbor), n)
+    added = distinct(keys)
     similarity = exact_similarity(embeddings, *_ends(added, n))
-    near = near_enough(similarity, search.minimum)
-    key = np.concatenate([pair_key(known.left, known.right, n), added])
-    similarity = np.concatenate([known.similarity, similarity])
+    mask = near_enough(similarity, search.minimum)
+    key = np.concatenate([pair_key(previous.left, previous.right, n), added])
+    similarity = np.concatenate([previous.similarity, similarity])
     ranks = np.zeros((2, len(key)), dtype=np.int32)
-    ranks[:, : len(known)] = known.rank_left, known.rank_right
-    pair = len(known) + np.searchsorted(added, wanted)
-    enters = near[pair - len(known)] & (similarity[pair] >= lists.reach[listing])
+    ranks[:, : len(previous)] = previous.rank_left, previous.rank_right
+    pair = len(previous) + np.searchsorted(added, keys)
+    enters = mask[pair - len(previous)] & (similarity[pair] >= lists.reach[listing])
     side, pair, listing = (listing > neighbor)[enters], pair[enters], listing[enters]
     changed = lists.new | lists.lost
     changed[listing] = True
-    for of_right, ends in enumerate((known.left, known.right)):
-        again = np.flatnonzero(changed[ends] & (ranks[of_right, : len(known)] > 0))
-        ranks[of_right, again] = 0
-        side, pair = np.append(side, np.full(len(again), bool(of_right))), np.append(pair, again)
-        listing = np.append(listing, ends[again])
+    for of_right, ends in enumerate((previous.left, previous.right)):
+        stale = np.flatnonzero(changed[ends] & (ranks[of_right, : len(previous)] > 0))
+        ranks[of_right, stale] = 0
+        side, pair = np.append(side, np.full(len(stale), bool(of_right))), np.append(pair, stale)
+        listing = np.append(listing, ends[stale])
     order = np.argsort(key[pair], kind="stable")  # ties stand by pair, so a listing's by neighbor
     entries = _Entries(listing[order], pair[order], side[order], similarity[pair[order]])
     reach = entries.ranked(ranks, lists.reach, search)
@@ -202,21 +217,21 @@ class _Entries:
     similarity: Floats
 
     def ranked(self, ranks: NDArray[np.int32], reach: Floats, search: Search) -> Floats:
-        """Write the ranks of whole lists into `ranks`, int32 [2, pairs]; returns the reach of every list after that."""
+        """Write the ranks of these whole lists into `ranks`, int32 [2, pairs]; return the new reach of every list."""
         order = best_first(self.listing, self.similarity)
         listing, similarity = self.listing[order], self.similarity[order]
         rank, place = rank_and_place(listing, similarity)
-        some = (rank <= search.k) & (place < search.limit)
-        ranks[self.side[order][some].astype(np.int64), self.pair[order][some]] = rank[some]
-        return _reach(listing[some], similarity[some], reach, search.k)
+        mask = (rank <= search.k) & (place < search.limit)
+        ranks[self.side[order][mask].astype(np.int64), self.pair[order][mask]] = rank[mask]
+        return _reach(listing[mask], similarity[mask], reach, search.k)
 
 
-def _reach(listing: Index, similarity: Floats, before: Floats, k: int) -> Floats:
-    """The reach of each list: of those given that are full the least similarity, of others what it was before."""
-    reach = np.full(len(before), NOBODY, dtype=np.float32)
+def _reach(listing: Index, similarity: Floats, previous: Floats, k: int) -> Floats:
+    """Return the reach of each list: of a full one among these its least similarity, else the previous reach."""
+    reach = np.full(len(previous), NOBODY, dtype=np.float32)
     np.minimum.at(reach, listing, similarity)
-    full = np.bincount(listing, minlength=len(before)) >= k
-    return np.where(full, reach, before)
+    full = np.bincount(listing, minlength=len(previous)) >= k
+    return np.where(full, reach, previous)
 
 
 def _ends(key: Index, n: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from ensemble.ablation import paired_bootstrap as comparison
-from ensemble.ablation.paired_bootstrap import BLOCK, RESAMPLES, Judged, compare, intervals, table
+from ensemble.ablation.paired_bootstrap import BLOCK, RESAMPLES, SystemResult, compare, intervals, table
 
 
-def judged(f1: list[float], start: int = 0, never: float = 0.1, wrong: float = 0.2) -> Judged:
+def judged(f1: list[float], start: int = 0, never: float = 0.1, wrong: float = 0.2) -> SystemResult:
     figures = {
         "pool_size": len(f1),
         "row_f1": float(np.mean(f1)),
@@ -13,7 +13,7 @@ def judged(f1: list[float], start: int = 0, never: float = 0.1, wrong: float = 0
         "missed_never_proposed": never,
         "missed_scored_wrong": wrong,
     }
-    return Judged(figures, np.array([f"l{start + at}" for at in range(len(f1))], dtype=object), np.array(f1))
+    return SystemResult(figures, np.array([f"l{start + at}" for at in range(len(f1))], dtype=object), np.array(f1))
 
 
 def test_intervals_equal_a_naive_bootstrap() -> None:

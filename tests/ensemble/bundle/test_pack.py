@@ -90,7 +90,10 @@ def test_options_that_exclude_each_other(arguments: list[str], message: str, bun
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--tfidf.words=3"], "a bundle is of a run as it is"), (["--data", "demo"], "a bundle is of a run as it is")],
+    [
+        (["--tfidf.words=3"], "a bundle has the settings of its run"),
+        (["--data", "demo"], "a bundle has the settings of its run"),
+    ],
 )
 def test_settings_that_differ_from_the_run_are_refused(
     arguments: list[str], message: str, first: tuple[Path, str], command: Command, tmp_path: Path

@@ -46,5 +46,5 @@ def test_pictures_and_their_hashes_are_told(make_catalog: MakeCatalog) -> None:
     listings = make_catalog([None, None], phash=[0b1011, 0b0001], image_sha=["x", "y"])
     assert told(listings, looks=0.6, phash=0.9) == "looks 0.60 · hashes 2 bits apart"
     assert told(make_catalog([None, None], phash=[8, 0])) == "hashes 1 bit apart"
-    assert told(make_catalog([None, None], phash=[1, 1], image_sha=["x", "x"])) == "the same picture"
+    assert told(make_catalog([None, None], phash=[1, 1], image_sha=["x", "x"])) == "the same image"
     assert told(make_catalog([None, None], phash=[1, None])) == ""

@@ -327,7 +327,7 @@ def test_every_fault_of_a_removal_is_named(catalog: Catalog) -> None:
     ids = catalog.ids.tolist()
     with pytest.raises(MatcherError, match="2 faults") as error:
         plan(catalog, catalog.take(np.array([3])), [ids[3], ids[4], "nobody"])
-    assert f"{ids[3]!r} is to be added as well" in str(error.value)
+    assert f"{ids[3]!r} is to be removed and to be added as well" in str(error.value)
     assert "'nobody' is not in the index" in str(error.value)
     with pytest.raises(MatcherError, match="no listing would be left"):
         plan(catalog, None, ids)
@@ -433,8 +433,8 @@ def test_an_index_answers_by_title_and_by_image(call: Call, tables: Path, data: 
         (["query", "--title", "tas", "--data", "x.csv"], "only `add` takes --data"),
         (["query", "--title", "tas", "--ids", "x.txt"], "--ids"),
         (["add", "--title", "tas"], "--title"),
-        (["query", "--title", " "], "an empty title says nothing"),
-        (["query"], "an empty title says nothing"),
+        (["query", "--title", " "], "there is nothing to look for"),
+        (["query"], "there is nothing to look for"),
         (["query", "--image", "nowhere.jpg"], "nowhere.jpg: no such file"),
         (["remove", "--ids", "nowhere.txt"], "nowhere.txt: no such file"),
         (["remove", "--ids", "nowhere.csv"], "no such file"),

@@ -124,7 +124,7 @@ def test_lists_are_ranked_by_vectors_that_moved(as_sparse: bool) -> None:
     before, rows = unit(vectors, as_sparse), list(range(200))
     after = unit(vectors + 0.05 * rng.random((200, 8)), as_sparse)
     search = PreviousSearch.of(nearest(only(before, rows[:190]), 5, np), 5)
-    since = nearest_since(search, np.r_[0:190, [-1] * 10], after, 5, np, moved=True)
+    since = nearest_since(search, np.r_[0:190, [-1] * 10], after, 5, np, vectors_changed=True)
     known, found = lists(search.candidates, rows[:190]), lists(since.candidates, rows)
     exact = after.similarity(since.candidates.left, since.candidates.right).round(6)
     np.testing.assert_array_equal(since.candidates.similarity, exact)
