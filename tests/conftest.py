@@ -4,7 +4,6 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +13,7 @@ from shared.catalog.source import find_source
 from shared.compute import ComputeConfig
 from shared.demo import make_demo
 from shared.schema import Catalog
+from tests.support.catalogs import catalog_of
 from tests.support.tables import TEST_ROWS, read_rows, write_rows
 
 FINISHED_RUN = "first"  # the fixture, see tests/ensemble/conftest.py
@@ -64,11 +64,7 @@ def demo_catalog(demo_folder: Path, one_thread: ComputeConfig) -> Catalog:
     return read_catalog(find_source(demo_folder, DataConfig()), DataConfig(), one_thread, labeled=True)
 
 
-@pytest.fixture(scope="session")
-def catalog_of() -> Callable[..., Catalog]:
+@pytest.fixture(scope="session", name="catalog_of")
+def catalog_of_columns() -> Callable[..., Catalog]:
     """Makes a catalog of the given columns; ids are l0, l1, …, all else is null."""
-
-    def make(n: int, **columns: list[Any]) -> Catalog:
-        return Catalog.from_columns({"posting_id": [f"l{row}" for row in range(n)], **columns})
-
-    return make
+    return catalog_of

@@ -173,6 +173,8 @@ def block_hits(similarity: Any, search: Search, reach: Any = None) -> Any:
     bound = xp.maximum(bound - search.slack, search.least)
     hit = similarity >= bound[:, None]
     positions = xp.flatnonzero(hit)
+    if len(positions) <= search.limit:  # no row is crowded; and CuPy's bincount refuses an empty array
+        return positions
     crowded = xp.flatnonzero(xp.bincount(positions // m, minlength=len(hit)) > search.limit)
     if len(crowded) == 0:
         return positions

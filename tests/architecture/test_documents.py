@@ -336,7 +336,7 @@ def test_python_runs(document: str, bundle: Path, workplace: Path, capsys: pytes
     assert capsys.readouterr().out
 
 
-def test_a_script_keeps_lines_and_leaves_out_files_and_what_is_not_run() -> None:
+def test_script_keeps_line_numbers() -> None:
     a_file, skipped = "```python\n# branches/x.py\n```\n", "<!-- not run: why -->\n```python\nb\n```\n"
     text = "\n```python\na\n```\n" + a_file + skipped + "```python\nc\n```\n"
     assert script(text) == "\n\na\n\n\n\n\n\n\n\n\n\nc\n"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+
 SOURCES = [path for room in ("shared", "branches", "ensemble") for path in sorted((ROOT / room).rglob("*.py"))]
 MODULES = [path.relative_to(ROOT) for path in SOURCES if ">>>" in path.read_text(encoding="utf-8")]
 

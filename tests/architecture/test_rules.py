@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60  # lines
 SHORTEST_TWIN = 4  # lines; shorter functions may be alike by chance
 STRING_IMPORTS = {"branches/registry.py": "module_of(", "shared/search/dot_products.py": "cupyx."}
@@ -59,13 +60,13 @@ def twins(paths: list[Path]) -> list[list[str]]:
     return [places for places in places.values() if len(places) > 1]
 
 
-def test_modules_are_imported_by_name_only_in_the_registry_and_for_cupy() -> None:
+def test_imports_by_name_are_few() -> None:
     assert SOURCES
     assert [place for path in SOURCES for place in string_imports(path)] == []
 
 
 @pytest.mark.parametrize("branch", BRANCHES, ids=str)
-def test_a_branch_has_the_files_of_the_contract_and_no_others(branch: Path) -> None:
+def test_branch_has_the_files_of_the_contract(branch: Path) -> None:
     files = {path.relative_to(branch).with_suffix("").as_posix() for path in SOURCES if path.is_relative_to(branch)}
     assert CONTRACT <= files <= BRANCH_FILES
 

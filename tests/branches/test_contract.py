@@ -160,7 +160,7 @@ def test_embeddings_are_unit_rows(embeddings: Embeddings) -> None:
     assert not vectors[~embeddings.present].any()
 
 
-def test_embeddings_one_row_per_listing_absent_without_evidence(embeddings: Embeddings) -> None:
+def test_embeddings_absent_without_evidence(embeddings: Embeddings) -> None:
     assert isinstance(embeddings, Embeddings)
     assert len(embeddings) == 40
     assert not embeddings.present[list(BARE)].any()
@@ -195,7 +195,7 @@ def test_transform_some_listings_of_the_pool(branch: Trained, pool: Catalog, emb
         np.testing.assert_array_equal(dense(part), dense(embeddings)[rows])
 
 
-def test_transform_new_listings_can_be_compared_with_the_pool(branch: Trained, pool: Catalog) -> None:
+def test_transform_of_new_listings(branch: Trained, pool: Catalog) -> None:
     """A new listing that is a copy of one of the pool is as similar to it as it can be."""
     embedder = branch.fit(pool)
     copies = changed(pool.take(np.array(PLAIN[:5])), posting_id=[f"copy{row}" for row in range(5)])

@@ -135,7 +135,7 @@ def test_leaked_group_is_left_out_whole(run: RunFolder, demo_folder: Path, more:
             assert (f"partner {row}" in partners) <= (title in trained.titles)
 
 
-def test_encoder_of_all_folds_learns_nothing_of_the_test_listings(
+def test_encoder_of_all_folds_excludes_test_listings(
     run: RunFolder, demo_folder: Path, recorder: Recorder, tmp_path: Path
 ) -> None:
     data = shutil.copytree(demo_folder, tmp_path / "data")

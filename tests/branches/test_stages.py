@@ -118,7 +118,7 @@ def pool_ids(run: Path, pool: str) -> list[str]:
 # --- what encoders get to see ----------------------------------------------------------------------------------------
 
 
-def test_no_pool_is_embedded_by_an_encoder_that_saw_its_products(run: Path, tested: Path, recorder: Recorder) -> None:
+def test_pools_are_embedded_by_unseen_encoders(run: Path, tested: Path, recorder: Recorder) -> None:
     go(run, settings_of(tested))
     label = {row["posting_id"]: row["label_group"] for row in read_rows(tested / "train.csv")}
     assert sorted(recorder.trained) == ["all", "fold0", "fold1", "fold2"]
@@ -136,9 +136,7 @@ def test_labels_of_the_catalog_are_not_seen(run: Path, demo_folder: Path, record
     assert None in recorder.labels
 
 
-def test_encoder_gets_all_rows_it_may_see_with_their_components(
-    run: Path, demo_folder: Path, recorder: Recorder
-) -> None:
+def test_encoder_gets_its_rows_and_components(run: Path, demo_folder: Path, recorder: Recorder) -> None:
     go(run, settings_of(demo_folder))
     split = load_split(RunFolder(run).open("split"))
     component = dict(zip(split.posting_id, split.component.tolist(), strict=True))
@@ -149,9 +147,7 @@ def test_encoder_gets_all_rows_it_may_see_with_their_components(
         assert recorder.components[pool.encoder].tolist() == [component[i] for i in trained]
 
 
-def test_holdout_listings_of_the_catalog_are_not_embedded_twice(
-    run: Path, demo_folder: Path, recorder: Recorder
-) -> None:
+def test_holdout_listings_are_embedded_once(run: Path, demo_folder: Path, recorder: Recorder) -> None:
     go(run, settings_of(demo_folder))
     holdout, catalog = pool_ids(run, HOLDOUT_POOL.stage), pool_ids(run, CATALOG_POOL.stage)
     assert recorder.transformed[-2:] == [holdout, [i for i in catalog if i not in holdout]]

@@ -3,7 +3,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from importlib import import_module
 from importlib.util import find_spec
@@ -19,32 +19,14 @@ from ensemble.pool_views import BranchView, PoolViews
 from shared.demo import make_demo
 from shared.schema import CandidatePairs, Catalog, Embeddings
 from shared.search.exact import nearest
+from tests.support.catalogs import random_catalog, titled
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]  # the folder of the project
-VOCABULARY = "tas ransel wanita pria hitam 500ml 2 lusin isi 10 pcs iphone 8 64gb lem kaos xl merah ori murah"
-WORDS = VOCABULARY.split()
 ONE_CORE = ["--compute.threads=1", "--compute.device=cpu"]
 SMALL = ["--image.epochs=0", "--distilbert.epochs=0", "--image.size=64", "--image.embed_size=64", "--scorer.rounds=30"]
 
 MakeCatalog = Callable[..., Catalog]
 MakePool = Callable[..., PoolViews]
-
-
-def catalog(titles: Sequence[str | None], ids: Sequence[str] | None = None, **columns: Sequence[object]) -> Catalog:
-    """Make listings of these titles and other columns; what is not given is null."""
-    ids = ids if ids is not None else [f"id{i:04}" for i in range(len(titles))]
-    return Catalog.from_columns({"posting_id": list(ids), "title": list(titles), **columns})
-
-
-def random_catalog(n: int, seed: int = 0) -> Catalog:
-    """Make listings of which some lack their title, some their image, some both, and some share one or both."""
-    rng = np.random.default_rng(seed)
-    titles = [" ".join(rng.choice(WORDS, rng.integers(1, 7))) if rng.random() < 0.85 else None for _ in range(n)]
-    shas = [f"sha{rng.integers(n)}" if rng.random() < 0.8 else None for _ in range(n)]
-    facts = {
-        name: [int(rng.integers(50, 2000)) if sha else None for sha in shas] for name in ("width", "height", "bytes")
-    }
-    return catalog(titles, image_sha=shas, **facts)
 
 
 def random_embeddings(present: np.ndarray, seed: int, d: int = 6) -> Embeddings:
@@ -57,7 +39,7 @@ def random_embeddings(present: np.ndarray, seed: int, d: int = 6) -> Embeddings:
 
 @pytest.fixture(scope="session")
 def make_catalog() -> MakeCatalog:
-    return catalog
+    return titled
 
 
 @pytest.fixture(scope="session")

@@ -128,9 +128,7 @@ def test_recall_by_rank_rises_to_the_recall_of_all(make_pool: Make, make_catalog
     ("proposed_share", "found", "never", "wrong"),
     [(0.9, 0.7, 0.1, 0.2), (1.0, 0.7, 0.0, 0.3), (0.7, 0.7, 0.3, 0.0), (0.6, 0.8, 0.2, 0.0), (1.0, 1.0, 0.0, 0.0)],
 )
-def test_missed_pairs_are_split_by_whether_they_were_proposed(
-    proposed_share: float, found: float, never: float, wrong: float
-) -> None:
+def test_missed_pairs_proposed_or_not(proposed_share: float, found: float, never: float, wrong: float) -> None:
     shares = missed(proposed_share, found)
     assert shares == pytest.approx({"missed_never_proposed": never, "missed_scored_wrong": wrong}, abs=1e-12)
     assert min(shares.values()) >= -1e-12

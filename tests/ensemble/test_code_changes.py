@@ -47,7 +47,7 @@ def project(tmp_path: Path, pytestconfig: pytest.Config) -> Path:
 
 
 @pytest.mark.slow
-def test_words_and_demo_redo_nothing_and_a_feature_redoes_what_follows(
+def test_stages_redone_after_code_changes(
     run: Path, project: Path, python: Callable[..., Any], stage_lines: StageLines
 ) -> None:
     def redone() -> set[str]:

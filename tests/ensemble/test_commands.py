@@ -92,12 +92,12 @@ def test_metrics_of_titles_alone(steps: Steps) -> None:
         lost = values["missed_never_proposed"] + values["missed_scored_wrong"]
         assert values["pair_recall"] + lost == pytest.approx(1)
     assert 0 < metrics["out_of_fold"]["ece"] < metrics["out_of_fold"]["open_ece"] < 1
-    assert "As a probability a score is off by" in steps.outputs["ensemble.evaluate"]
+    assert "Expected calibration error of the scores out of fold: " in steps.outputs["ensemble.evaluate"]
     assert metrics["holdout"]["row_f1"] > 0.5
 
 
 @pytest.mark.slow
-def test_test_table_is_matched_and_force_does_all_again(
+def test_test_table_and_force(
     listings: pd.DataFrame, command: Command, stage_lines: StageLines, tmp_path: Path
 ) -> None:
     table = listings[["posting_id", "title", "label_group"]]

@@ -26,6 +26,7 @@ from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Inputs, Stage, StageConfig
 from shared.schema import Matches, ScoredPairs
+from tests.support.paths import ROOT
 
 Make = Callable[..., Any]
 
@@ -175,12 +176,11 @@ def test_package_imports_the_matcher_when_asked() -> None:
     line = (
         "import sys, ensemble; print([name for name in ('torch', 'pandas', 'ensemble.matcher') if name in sys.modules])"
     )
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run([sys.executable, "-c", line], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", line], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
-def test_stages_do_not_depend_on_commands_matcher_bundle_or_index() -> None:
+def test_stages_import_no_commands_or_matcher() -> None:
     """Else a change there would do the stages of every run again."""
     settings = Settings({}, sections())
     branches_of = [branch_stages(name, settings, has_test=True) for name in settings[EnsembleConfig].branches]

@@ -9,15 +9,10 @@ import pandas as pd
 import pytest
 
 from shared.pipeline.run import MANIFEST
+from tests.support.run_files import content
 
 Command = Callable[..., tuple[int, str, str]]
 Groups = set[frozenset[str]]
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Return the bytes of every file but the one that says which process holds the run."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def groups(folder: Path, rename: dict[str, str] | None = None) -> Groups:

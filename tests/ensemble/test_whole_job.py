@@ -16,6 +16,7 @@ from shared.pipeline.pools import load_split
 from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Settings
 from shared.schema import ScoredPairs
+from tests.support.run_files import content
 
 pytestmark = pytest.mark.slow
 BRANCHES = ["image", "distilbert", "tfidf", "phash"]
@@ -24,12 +25,6 @@ METRICS = {"pool_size", "row_f1", "row_precision", "row_recall", "pair_f1", "b3_
 
 Command = Callable[..., tuple[int, str, str]]
 StageLines = Callable[[str], dict[str, str]]
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Return the bytes of every file but the one that says which process holds the run."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 # --- what a run leaves -----------------------------------------------------------------------------------------------
@@ -88,21 +83,21 @@ def test_metrics_of_the_run(first: tuple[Path, str], stage_lines: StageLines) ->
     out_of_fold = metrics["out_of_fold"]
     assert out_of_fold["pairs"] == sum(len(ScoredPairs.load(run / f"ensemble/scorer/fold{k}.parquet")) for k in (0, 1))
     assert sum(part["pairs"] for part in out_of_fold["reliability"]) == out_of_fold["pairs"]
-    assert f"off by {out_of_fold['ece']:.3f} over all {out_of_fold['pairs']:,} candidate pairs out of fold" in output
+    assert f"out of fold: {out_of_fold['ece']:.3f} over all {out_of_fold['pairs']:,} candidate pairs" in output
 
 
 # --- run again -------------------------------------------------------------------------------------------------------
 
 
-def test_second_run_does_nothing_and_shows_the_metrics_again(
+def test_second_run_changes_nothing(
     run: Path, first: tuple[Path, str], command: Command, stage_lines: StageLines
 ) -> None:
     before = content(run)
     code, output, error = command("ensemble", "--run", run)
     assert (code, error) == (0, "")
     assert stage_lines(output) == dict.fromkeys(stage_lines(first[1]), "unchanged")
-    summary = output[output.index("Measured on") :].replace(str(run), str(first[0]))
-    assert summary == first[1][first[1].index("Measured on") :]
+    summary = output[output.index("Evaluated on") :].replace(str(run), str(first[0]))
+    assert summary == first[1][first[1].index("Evaluated on") :]
     assert content(run) == before
 
 
@@ -129,7 +124,7 @@ def test_forced_command_redoes_its_own_stage(run: Path, command: Command, stage_
 # --- the holdout -----------------------------------------------------------------------------------------------------
 
 
-def test_scorer_and_decision_need_neither_holdout_nor_catalog(run: Path) -> None:
+def test_scorer_and_decision_without_the_holdout(run: Path) -> None:
     settings = Settings(remembered(run), sections())
     graph = run_graph(RunFolder(run), settings)
     before = content(run)
@@ -142,7 +137,7 @@ def test_scorer_and_decision_need_neither_holdout_nor_catalog(run: Path) -> None
         assert (run / "ensemble" / name).read_bytes() == before[f"ensemble/{name}"]
 
 
-def test_decision_needs_no_embeddings_of_holdout_and_catalog(first: tuple[Path, str]) -> None:
+def test_decision_reads_no_holdout_embeddings(first: tuple[Path, str]) -> None:
     graph = run_graph(RunFolder(first[0]), Settings(remembered(first[0]), sections()))
     needed = {stage.name for stage in graph.up_to([DECISION])}
     assert not [name for name in needed if name.endswith(("/holdout", "/catalog"))]

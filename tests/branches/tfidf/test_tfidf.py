@@ -15,7 +15,8 @@ from branches.stages import embed_catalog
 from branches.tfidf.config import Config
 from branches.tfidf.embed import fit
 from shared.compute import ComputeConfig
-from shared.schema import Candidates, Catalog, Embeddings
+from shared.schema import Candidates, Embeddings
+from tests.support.catalogs import catalog_of
 
 embed = partial(embed_catalog, registry.get("tfidf"))
 
@@ -32,12 +33,8 @@ TITLES = [
 ]
 
 
-def catalog(titles: Sequence[str | None]) -> Catalog:
-    return Catalog.from_columns({"posting_id": [str(i) for i in range(len(titles))], "title": titles})
-
-
 def embedded(titles: Sequence[str | None], config: Config | None = None) -> Embeddings:
-    return embed(catalog(titles), None, config or Config(), CPU)
+    return embed(catalog_of(len(titles), title=titles), None, config or Config(), CPU)
 
 
 def pairs(titles: Sequence[str | None], config: Config | None = None) -> Candidates:
@@ -136,7 +133,7 @@ def ranks(found: Candidates, names: Sequence[int] | None = None) -> dict[tuple[i
 
 
 def test_labels_are_not_used() -> None:
-    plain = catalog(TITLES)
+    plain = catalog_of(len(TITLES), title=TITLES)
     labeled = plain.with_columns({"label_group": [str(i % 2) for i in range(len(TITLES))]})
     assert (embed(labeled, None, Config(), CPU).vectors != embed(plain, None, Config(), CPU).vectors).nnz == 0
 
@@ -151,7 +148,7 @@ def test_contradicting_settings() -> None:
 @pytest.mark.parametrize("config", [Config(), Config(words=2, sublinear=False), Config(word_weight=1)])
 @pytest.mark.parametrize("new", ["apple iphone 9 plus 64 gb purpur", "Freeman Mask", "zzz", "", None])
 def test_new_listing_is_embedded_as_if_in_the_pool(new: str | None, config: Config) -> None:
-    whole = catalog([*TITLES, new])
+    whole = catalog_of(len(TITLES) + 1, title=[*TITLES, new])
     embed_listings = fit(whole.take(np.arange(len(TITLES))), None, config, CPU)
     expected = cosines(embed(whole, None, config, CPU))
     for rows in ([2, 3, 8], [8], [*range(9)]):
@@ -166,7 +163,10 @@ def test_new_listing_is_embedded_as_if_in_the_pool(new: str | None, config: Conf
 @pytest.mark.parametrize("new", ["apple zzz", "zebrax", "mandi zebrax"])
 def test_new_listing_makes_terms_common(new: str) -> None:
     """Where a term must be in two listings, the newcomer may be the second one."""
-    config, whole = Config(min_listings=2), catalog(["sabun mandi", "sabun cuci", "zebrax", "apple", "", new])
+    config, whole = (
+        Config(min_listings=2),
+        catalog_of(6, title=["sabun mandi", "sabun cuci", "zebrax", "apple", "", new]),
+    )
     found = fit(whole.take(np.arange(5)), None, config, CPU).transform(whole)
     expected = embed(whole, None, config, CPU)
     assert found.present.tolist() == expected.present.tolist()

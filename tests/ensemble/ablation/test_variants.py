@@ -62,7 +62,7 @@ def test_each_rule_alone_and_the_whole_system_by_one_of_them(finished: Study) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("left_out", ["tfidf", "phash"])
-def test_system_without_a_branch_has_none_of_its_pairs_and_features(finished: Study, left_out: str) -> None:
+def test_variant_without_a_branch(finished: Study, left_out: str) -> None:
     stays = "phash" if left_out == "tfidf" else "tfidf"
     for half in (0, 1):
         base = finished.fit(half)
@@ -99,7 +99,7 @@ def test_unused_family_is_added() -> None:
 
 
 @pytest.mark.slow
-def test_systems_without_second_model_and_without_row_weights(finished: Study) -> None:
+def test_variants_without_second_model_or_row_weights(finished: Study) -> None:
     systems_of = finished.fit(0) / "systems"
     kept = {path.name for path in (systems_of / "without-the-second-model/ensemble/scorer").glob("*.txt")}
     assert kept == {"first.txt"}

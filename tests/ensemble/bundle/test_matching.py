@@ -132,7 +132,7 @@ def test_evaluate_measures_and_leaves_the_matches(
     assert (code, error) == (0, "")
     metrics = json.loads((out / "metrics.json").read_text())
     assert (metrics["pool_size"], metrics["labeled"]) == (120, 96)
-    assert "Judged by the labels of 96 listings, in a pool of 120:" in output
+    assert "Evaluated on 96 labeled listings in a pool of 120:" in output
     assert f"{metrics['row_f1']:.3f}" in output
     label: dict[Any, Any] = {row.posting_id: row.label_group for row in table.itertuples() if row.label_group}
     matched = pd.read_parquet(out / "matches.parquet").groupby("posting_id").match.agg(set).to_dict()

@@ -1,8 +1,5 @@
-import json
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
-from pathlib import Path
 
 import networkx as nx
 import numpy as np
@@ -14,19 +11,12 @@ from scipy.spatial.distance import squareform
 
 from ensemble.decision.decision import RULES, Decision, groups_of
 from ensemble.decision.rules import AverageLink, Min2, Threshold, both_directions, keep_best
-from ensemble.decision.tuning import thresholds_to_try
 from shared.errors import ArtifactError
-from shared.schema import Matches, ScoredPairs
+from shared.schema import ScoredPairs
+from tests.support.scored_pairs import Edges, lists_of, scored
 
-Edges = dict[tuple[int, int], float]
 Found = dict[int, list[int]]
 THRESHOLDS = np.linspace(0, 1, 41)
-
-
-def scored(n: int, edges: Edges) -> ScoredPairs:
-    ends = np.array(sorted(edges), dtype=np.int32).reshape(-1, 2)
-    score = np.array([edges[i, j] for i, j in sorted(edges)], dtype=np.float32)
-    return ScoredPairs(n, ends[:, 0].copy(), ends[:, 1].copy(), score)
 
 
 def random_graph(n: int, links: int, seed: int) -> Edges:
@@ -48,10 +38,6 @@ def graphs(draw: st.DrawFn) -> tuple[int, Edges]:
     score = st.sampled_from([0.0, 0.04, 0.05, 0.25, 0.5, 0.75, 1.0])
     pairs = list(combinations(range(n), 2))
     return n, draw(st.dictionaries(st.sampled_from(pairs), score)) if pairs else {}
-
-
-def found(matches: Matches) -> Found:
-    return {i: rows.tolist() for i, rows in enumerate(matches.lists())}
 
 
 def partition(groups: np.ndarray) -> set[frozenset[int]]:
@@ -90,7 +76,7 @@ def naive_average_link(n: int, edges: Edges, threshold: float) -> set[frozenset[
 def test_threshold_equals_naive(graph: tuple[int, Edges], threshold: float) -> None:
     n, edges = graph
     kept = {pair: score for pair, score in edges.items() if score >= threshold}
-    assert found(Threshold(scored(n, edges)).matches(threshold)) == by_score(n, kept)
+    assert lists_of(Threshold(scored(n, edges)).matches(threshold)) == by_score(n, kept)
 
 
 @settings(deadline=None)
@@ -100,12 +86,12 @@ def test_min2_equals_naive(graph: tuple[int, Edges], threshold: float) -> None:
     n, edges = graph
     every = by_score(n, edges)
     high = by_score(n, {pair: score for pair, score in edges.items() if score >= threshold})
-    assert found(Min2(scored(n, edges)).matches(threshold)) == {i: high[i] or every[i][:1] for i in range(n)}
+    assert lists_of(Min2(scored(n, edges)).matches(threshold)) == {i: high[i] or every[i][:1] for i in range(n)}
 
 
 def test_min2_best_pair_is_one_way() -> None:
     edges = {(0, 1): 0.2, (1, 2): 0.9}
-    assert found(Min2(scored(3, edges)).matches(0.5)) == {0: [1], 1: [2], 2: [1]}
+    assert lists_of(Min2(scored(3, edges)).matches(0.5)) == {0: [1], 1: [2], 2: [1]}
 
 
 # --- average link ----------------------------------------------------------------------------------------------------
@@ -148,7 +134,7 @@ def test_average_link_matches_whole_groups(edges: Edges, n: int) -> None:
 def test_average_link_ranks_unscored_matches_last() -> None:
     chain = {(0, 2): 0.9, (1, 2): 0.9, (1, 3): 0.0}
     matches = AverageLink(scored(4, chain)).matches(0.4)
-    assert found(matches) == {0: [2, 1], 1: [2, 0], 2: [0, 1], 3: []}
+    assert lists_of(matches) == {0: [2, 1], 1: [2, 0], 2: [0, 1], 3: []}
     assert np.isnan(matches.score[[1, 3]]).all()
 
 
@@ -247,7 +233,7 @@ def test_apply_in_any_row_order(edges: Edges, n: int, rule: str) -> None:
         as_it_was = decision.apply(scored(n, edges))
         shuffled = decision.apply(scored(n, moved))  # type: ignore[arg-type]
         if "link" not in rule:  # there, matches that nobody scored are equals and the cap takes the lower rows
-            assert {order[i]: order[rows].tolist() for i, rows in enumerate(shuffled.lists())} == found(as_it_was)
+            assert {order[i]: order[rows].tolist() for i, rows in enumerate(shuffled.lists())} == lists_of(as_it_was)
         assert partition(groups_of(shuffled)[place]) == partition(groups_of(as_it_was))
 
 
@@ -269,26 +255,26 @@ def test_apply_breaks_ties_by_id(rule: str, seed: int) -> None:
         assert set(ids[rows]) == set(ids[order][again])
     sorted_already = np.sort(ids)
     as_rows, by_ids = decision.apply(scored(n, edges)), decision.apply(scored(n, edges), sorted_already)
-    assert found(as_rows) == found(by_ids)
+    assert lists_of(as_rows) == lists_of(by_ids)
     assert np.array_equal(as_rows.score, by_ids.score, equal_nan=True)
 
 
 def test_apply_caps_matches() -> None:
     star = {(0, j): j / 10 for j in range(1, 8)}
     matches = Decision("threshold", 0.05, max_matches=3).apply(scored(8, star))
-    assert found(matches) == {0: [7, 6, 5]} | {j: [0] for j in range(1, 8)}
+    assert lists_of(matches) == {0: [7, 6, 5]} | {j: [0] for j in range(1, 8)}
 
 
 @settings(deadline=None)
 @given(graphs(), st.integers(1, 4))
 def test_keep_best_keeps_front_of_lists(graph: tuple[int, Edges], most: int) -> None:
     every = Threshold(scored(*graph)).matches(0)
-    assert found(keep_best(every, most)) == {i: rows[:most] for i, rows in found(every).items()}
+    assert lists_of(keep_best(every, most)) == {i: rows[:most] for i, rows in lists_of(every).items()}
 
 
 def test_both_directions_breaks_ties_by_row() -> None:
     ends = np.array([0, 0, 1], dtype=np.int32), np.array([2, 3, 2], dtype=np.int32)
-    assert found(both_directions(4, *ends, np.array([0.5, 0.5, 0.5]))) == {0: [2, 3], 1: [2], 2: [0, 1], 3: [0]}
+    assert lists_of(both_directions(4, *ends, np.array([0.5, 0.5, 0.5]))) == {0: [2, 3], 1: [2], 2: [0, 1], 3: [0]}
 
 
 # --- veto ------------------------------------------------------------------------------------------------------------
@@ -324,98 +310,10 @@ def test_quantity_veto_equals_rule_on_other_pairs(rule: str, seed: int) -> None:
 def test_quantity_veto_takes_no_place_under_cap() -> None:
     pairs = conflicting(scored(4, {(0, 1): 0.9, (0, 2): 0.8, (0, 3): 0.7}), {(0, 1)})
     decision = Decision("threshold", 0.5, max_matches=1, quantity_veto=True)
-    assert found(decision.apply(pairs)) == {0: [2], 1: [], 2: [0], 3: [0]}
+    assert lists_of(decision.apply(pairs)) == {0: [2], 1: [], 2: [0], 3: [0]}
 
 
 def test_quantity_veto_needs_conflict() -> None:
     with pytest.raises(ArtifactError, match="needs pairs that were compared by the quantities"):
         Decision("threshold", 0.5, quantity_veto=True).apply(scored(2, {(0, 1): 0.9}))
     assert len(Decision("threshold", 0.5, quantity_veto=True).apply(scored(2, {}))) == 0
-
-
-# --- saved and read again --------------------------------------------------------------------------------------------
-
-
-def close_scores() -> Iterator[np.float32]:
-    """Scores of which each is the next float32 after the last, and some further apart."""
-    score = np.float32(0.3)
-    for _ in range(20):
-        yield score
-        score = np.nextafter(score, np.float32(1))
-    yield from np.linspace(0.4, 0.9, 20, dtype=np.float32)
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_loaded_decision_selects_same_pairs(rule: str, tmp_path: Path) -> None:
-    scores = list(close_scores())
-    pairs = scored(2 * len(scores), {(2 * at, 2 * at + 1): float(score) for at, score in enumerate(scores)})
-    for threshold in thresholds_to_try(np.array(scores), 100):
-        decision = Decision(rule, float(threshold), 7)  # type: ignore[arg-type]
-        decision.save(tmp_path / "decision.json")
-        read = Decision.load(tmp_path / "decision.json")
-        assert read == decision
-        selected = read.apply(pairs).listing.tolist()
-        assert selected == decision.apply(pairs).listing.tolist()
-        if rule != "min2":  # each pair is alone, so that all other rules agree
-            assert len(selected) == 2 * sum(float(score) >= threshold for score in scores)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"rule": "magic", "threshold": 0.5}',
-        '{"threshold": 0.5}',
-        "[]",
-        "{",
-        '{"rule": ["a"], "threshold": 0.5}',
-        '{"rule": "min2", "threshold": 1.5}',
-        '{"rule": "min2", "threshold": null}',
-        '{"rule": "min2", "threshold": NaN}',
-        '{"rule": "min2", "threshold": 0.5, "k": 3}',
-        "7",
-    ],
-)
-def test_load_refuses_a_foreign_file(text: str, tmp_path: Path) -> None:
-    (tmp_path / "decision.json").write_text(text, encoding="utf-8")
-    with pytest.raises(ArtifactError, match=r"decision\.json"):
-        Decision.load(tmp_path / "decision.json")
-
-
-def test_threshold_for_pool_size() -> None:
-    decision = Decision("threshold", 0.5, pool_size=4, prior_shift=1.0)
-    assert decision.threshold_for(4) == pytest.approx(0.5)
-    assert decision.threshold_for(12) == pytest.approx(0.75)  # odds of 1 become odds of 3
-    assert decision.threshold_for(2) == pytest.approx(1 / 3)
-    assert decision.threshold_for(1) == pytest.approx(0.2)
-    assert decision.threshold_for(0) == pytest.approx(1 / 9)  # no lower than for an eighth
-    assert decision.threshold_for(32) == decision.threshold_for(400) == pytest.approx(8 / 9)  # nor higher than for 8
-    fixed = decision.fix_size(12)
-    assert fixed.threshold_for(4) == fixed.threshold_for(12) == decision.threshold_for(12)
-    edges = {(0, 1): 0.7, (2, 3): 0.4}
-    assert found(decision.apply(scored(4, edges))) == {0: [1], 1: [0], 2: [], 3: []}
-    assert len(decision.apply(scored(12, edges))) == 0
-    assert len(Decision("threshold", 0.5, pool_size=4).apply(scored(12, edges))) == 2
-    assert len(Decision("threshold", 0.5, prior_shift=1.0).apply(scored(12, edges))) == 2  # nobody said for which pool
-
-
-@pytest.mark.parametrize("prior_shift", [-0.1, 1.1, float("nan")])
-def test_prior_shift_out_of_range(prior_shift: float) -> None:
-    with pytest.raises(ValueError, match="prior_shift"):
-        Decision("threshold", 0.5, prior_shift=prior_shift)
-
-
-def test_decision_as_json(tmp_path: Path) -> None:
-    decision = Decision("min2", 1 / 3, 9, quantity_veto=True, pool_size=70_000, prior_shift=0.35)
-    decision.save(tmp_path / "d.json")
-    about = {"rule": "min2", "threshold": 1 / 3, "max_matches": 9, "quantity_veto": True, "pool_size": 70_000}
-    about |= {"prior_shift": 0.35}
-    assert json.loads((tmp_path / "d.json").read_text()) == about
-    assert Decision.load(tmp_path / "d.json") == decision
-
-
-@pytest.mark.parametrize("older", [{}, {"veto": False, "pool_size": 400, "drift": 1.0}])
-def test_load_refuses_an_older_decision(older: dict[str, object], tmp_path: Path) -> None:
-    text = json.dumps({"rule": "average_link", "threshold": 0.25, "max_matches": 7} | older)
-    (tmp_path / "d.json").write_text(text, encoding="utf-8")
-    with pytest.raises(ArtifactError, match=r"d\.json is not a decision of this version: .* tuned again"):
-        Decision.load(tmp_path / "d.json")

@@ -1,8 +1,6 @@
 import json
-import sys
 from dataclasses import replace
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +8,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from ensemble import tune as tune_command
 from ensemble.config import Rule, TuneConfig
 from ensemble.decision.bootstrap import choose, product_codes, resample
 from ensemble.decision.decision import Decision, groups_of
 from ensemble.decision.objective import Objective, listing_metrics, pair_f1, pair_precision, pair_recall
-from ensemble.decision.prior_shift import MAX_SIZE_RATIO, shift_threshold
 from ensemble.decision.tuning import (
     MIN_SCORE,
     RuleCurve,
@@ -32,26 +28,8 @@ from ensemble.sections import sections
 from shared.errors import MatcherError
 from shared.metrics.matching import measure, row_f1, row_scores
 from shared.pipeline.settings import Settings
-from shared.schema import Matches, ScoredPairs
-
-Edges = dict[tuple[int, int], float]
-
-
-def pool(n: int, edges: Edges, codes: list[int]) -> ScoredPool:
-    ends = np.array(sorted(edges), dtype=np.int32).reshape(-1, 2)
-    score = np.array([edges[i, j] for i, j in sorted(edges)], dtype=np.float32)
-    return ScoredPairs(n, ends[:, 0].copy(), ends[:, 1].copy(), score), np.array(codes)
-
-
-def random_pool(n: int, seed: int) -> ScoredPool:
-    """Pairs of one group score beta(5, 2), others beta(2, 5); one listing in four is of a group of its own."""
-    rng = np.random.default_rng(seed)
-    codes = np.where(rng.random(n) < 0.25, np.arange(n) + n, rng.integers(0, n // 4, n))
-    pairs = [pair for pair in combinations(range(n), 2) if codes[pair[0]] == codes[pair[1]] or rng.random() < 0.1]
-    same = [codes[i] == codes[j] for i, j in pairs]
-    scores = np.where(same, rng.beta(5, 2, len(pairs)), rng.beta(2, 5, len(pairs)))
-    _, codes = np.unique(codes, return_inverse=True)
-    return pool(n, dict(zip(pairs, scores.tolist(), strict=True)), codes.tolist())
+from shared.schema import Matches
+from tests.support.scored_pairs import Edges, pool, random_pool
 
 
 def curve_of(tuned: TunedDecision, rule: str) -> RuleCurve:
@@ -366,108 +344,6 @@ def test_resample_equals_drawn_products() -> None:
 
 def test_product_codes_over_pools() -> None:
     assert product_codes([np.array([0, 1, 0, -1, -1]), np.array([1, 1, -1])]).tolist() == [0, 1, 0, 2, 3, 4, 4, 5]
-
-
-# --- another pool size -----------------------------------------------------------------------------------------------
-
-
-def market(n: int, density: float, seed: int) -> ScoredPool:
-    """A pool whose non-matches grow with it: evidence x is normal with mean 2 for matches, -2 for others.
-
-    Every listing has one match, and `density · n` others were proposed. The score is the exact probability of a match
-    in a pool of 500 listings; pairs that score next to nothing are left out.
-    """
-    rng = np.random.default_rng(seed)
-    even = np.arange(0, n, 2)
-    own = rng.integers(0, n, int(n * n * density))
-    other = rng.integers(0, n, len(own))
-    low, high = np.minimum(own, other), np.maximum(own, other)
-    key = np.unique((low * n + high)[(low // 2 != high // 2)])
-    key = np.sort(np.concatenate([key, even * n + even + 1]))
-    left, right = key // n, key % n
-    match = left // 2 == right // 2
-    evidence = rng.normal(np.where(match, 2, -2), 1.5)
-    prior = np.log(0.5 / (500 * density))
-    score = 1 / (1 + np.exp(-(prior + 4 * evidence / 1.5**2)))
-    keep = score >= 0.02
-    ends = left[keep].astype(np.int32), right[keep].astype(np.int32)
-    return ScoredPairs(n, *ends, score[keep].astype(np.float32)), np.arange(n) // 2
-
-
-@pytest.mark.parametrize("rule", ["threshold", "average_link"])
-def test_threshold_for_a_larger_pool_is_better(rule: Rule) -> None:
-    large = [market(2_000, 0.016, 1)]
-    config = TuneConfig(rules=[rule], thresholds=60, pool_size=2_000)
-    tuned = tune([market(500, 0.016, 2), market(500, 0.016, 3)], config)
-    there = RuleOnPools(rule, large, config.max_matches)
-    thresholds = np.linspace(0.05, 0.99, 20)
-    best, unmoved, moved_there = (
-        max(float(Objective().values(there.sums(at))) for at in tried)
-        for tried in (thresholds, [tuned.chosen.threshold], [tuned.decision.threshold])
-    )
-    assert tuned.decision.threshold > tuned.chosen.threshold
-    assert moved_there > unmoved + 0.005
-    assert moved_there > best - 0.02
-    assert tuned.decision.pool_size == 2_000
-    line = summarize(tuned, config)
-    assert (line["for a pool of"], line["corrected from"]) == (2_000, tuned.chosen.threshold)
-
-
-def test_threshold_for_the_same_size_stays() -> None:
-    pools = [random_pool(40, 1), random_pool(40, 2)]
-    as_tuned, same = (tune(pools, TuneConfig(rules=["threshold"], pool_size=size)) for size in (None, 40))
-    assert as_tuned.decision.threshold == as_tuned.chosen.threshold
-    assert same.decision.threshold == pytest.approx(as_tuned.decision.threshold)
-    assert as_tuned.decision.pool_size == same.decision.pool_size == 40
-
-
-def test_prior_shift_follows_settings() -> None:
-    pools = [market(300, 0.1, 2)]
-    moving, named, still = (
-        tune(pools, TuneConfig(rules=["threshold"], thresholds=60, **given))  # type: ignore[arg-type]
-        for given in ({}, {"pool_size": 900}, {"prior_shift": 0.0})
-    )
-    at = moving.chosen.threshold
-    assert (moving.decision.threshold, moving.decision.pool_size, moving.decision.prior_shift) == (at, 300, 1.0)
-    assert (named.decision.threshold, named.decision.prior_shift) == (moving.decision.threshold_for(900), 0)
-    assert named.decision.threshold_for(7) == named.decision.threshold > at
-    assert still.decision.threshold_for(900) == at
-    assert summarize(moving, TuneConfig())["size correction"] == "1.0"
-
-
-@given(st.floats(0.001, 0.999), st.floats(0, 1), st.floats(1 / MAX_SIZE_RATIO, MAX_SIZE_RATIO))
-def test_shift_threshold_is_monotone_and_inverse(at: float, prior_shift: float, ratio: float) -> None:
-    there = shift_threshold(at, prior_shift, ratio)
-    assert 0 < there < 1
-    assert (there >= at - 1e-12) if ratio >= 1 else (there <= at + 1e-12)
-    assert shift_threshold(there, prior_shift, 1 / ratio) == pytest.approx(at, rel=1e-3, abs=1e-4)
-    assert shift_threshold(at, 1, ratio) / (1 - shift_threshold(at, 1, ratio)) == pytest.approx(
-        ratio * at / (1 - at), rel=1e-6
-    )
-    assert shift_threshold(at, prior_shift, ratio / 100) == shift_threshold(at, prior_shift, 1 / MAX_SIZE_RATIO)
-    assert shift_threshold(at, prior_shift, ratio * 100) == shift_threshold(at, prior_shift, MAX_SIZE_RATIO)
-
-
-@pytest.mark.parametrize(("option", "size"), [(["--pool-size", "70000"], 70_000), ([], None)])
-def test_command_takes_pool_size(
-    option: list[str], size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given: list[Settings] = []
-    monkeypatch.setattr(tune_command, "update_run", lambda run, settings, *_, force: given.append(settings))
-    monkeypatch.setattr(sys, "argv", ["tune", "--run", str(tmp_path), "--tune.rules=min2", *option])
-    assert tune_command.main() == 0
-    assert given[0][TuneConfig].pool_size == size
-    assert given[0][TuneConfig].rules == ["min2"]
-    assert given[0].values["tune"].get("pool_size") == size
-
-
-@pytest.mark.parametrize("size", ["0", "-3"])
-def test_command_refuses_pool_size_below_one(
-    size: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["tune", "--run", str(tmp_path), f"--pool-size={size}"])
-    assert tune_command.main() == 2
-    assert "tune.pool_size" in capsys.readouterr().err
 
 
 # --- the best threshold of one rule ----------------------------------------------------------------------------------

@@ -8,125 +8,17 @@ import pytest
 from ensemble.features.branches import DEPTHS, FEW, EdgeGraph, graph_features, mean_of_known, of_branches
 from ensemble.pool_views import BranchView, PoolViews
 from shared.schema import CandidatePairs, Candidates
+from tests.support.device_array import device_module
 
 Make = Callable[..., Any]
 Links = dict[tuple[int, int], float]
 
 
-# --- a device that is not numpy: what CuPy refuses, it refuses -------------------------------------------------------
-
-
-class DeviceArray:
-    """An array that, like CuPy's, never turns into a numpy array, nor mixes with one, unless asked by `get`."""
-
-    __array_ufunc__ = None
-
-    def __init__(self, values: np.ndarray) -> None:
-        self.values = values
-
-    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
-        raise TypeError("implicit conversion to numpy")
-
-    def get(self) -> np.ndarray:
-        return self.values
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, at: Any) -> Any:
-        return on_device(self.values[on_host(at)])
-
-    def __setitem__(self, at: Any, value: Any) -> None:
-        self.values[on_host(at)] = on_host(value)
-
-    shape = property(lambda self: self.values.shape)
-    dtype = property(lambda self: self.values.dtype)
-    ndim = property(lambda self: self.values.ndim)
-
-
-def on_host(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        raise TypeError("Unsupported type numpy.ndarray")
-    return value.values if isinstance(value, DeviceArray) else value
-
-
-def on_device(value: Any) -> Any:
-    return DeviceArray(np.asarray(value)) if isinstance(value, np.ndarray | np.generic) else value
-
-
-def lifted(function: Any) -> Any:
-    return lambda *args, **kwargs: on_device(
-        function(*map(on_host, args), **{k: on_host(v) for k, v in kwargs.items()})
-    )
-
-
-for name in ("astype", "sum", "any", "max", "view"):
-    setattr(DeviceArray, name, lifted(getattr(np.ndarray, name)))
-OPERATORS = [
-    "add",
-    "sub",
-    "mul",
-    "truediv",
-    "pow",
-    "neg",
-    "invert",
-    "and",
-    "or",
-    "xor",
-    "lshift",
-    "rshift",
-    "lt",
-    "le",
-    "gt",
-    "ge",
-    "eq",
-    "ne",
-]
-for name in OPERATORS:
-    setattr(DeviceArray, f"__{name}__", lifted(getattr(np.ndarray, f"__{name}__")))
-
-
-def bincount(x: Any, weights: DeviceArray | None = None, minlength: int | None = None) -> Any:
-    """CuPy takes the largest value first, and an empty array has none."""
-    x.max()
-    return lifted(np.bincount)(x, weights, minlength or 0)
-
-
-def argsort(a: DeviceArray, kind: str | None = None) -> Any:
-    """CuPy's sort is stable, whatever it is asked for."""
-    assert kind in (None, "stable")
-    return on_device(np.argsort(a.values, kind="stable"))
-
-
-def concatenate(arrays: list[DeviceArray]) -> Any:
-    return on_device(np.concatenate([array.values for array in arrays]))
-
-
-def stack(arrays: list[DeviceArray]) -> Any:
-    return on_device(np.stack([array.values for array in arrays]))
-
-
-def searchsorted(a: DeviceArray, v: DeviceArray) -> Any:
-    return on_device(np.searchsorted(a.values, v.values))
-
-
-def where(condition: DeviceArray, x: Any, y: Any) -> Any:
-    return on_device(np.where(condition.values, on_host(x), on_host(y)))
-
-
 @pytest.fixture
 def device() -> ModuleType:
     """A module with those functions of CuPy, under the same names, that pair features may use."""
-    xp = ModuleType("cupy")
     same = "arange cumsum flatnonzero fmax fmin full isnan maximum minimum ones sqrt zeros"
-    for function in same.split():
-        setattr(xp, function, lifted(getattr(np, function)))
-    for own in (argsort, bincount, concatenate, searchsorted, stack, where):
-        setattr(xp, own.__name__, own)
-    xp.asarray = lambda values, dtype=None: DeviceArray(  # type: ignore[attr-defined]
-        np.array(values.values if isinstance(values, DeviceArray) else values, dtype=dtype)
-    )
-    return xp
+    return device_module(f"{same} argsort bincount concatenate searchsorted stack where")
 
 
 # --- what it should do, one listing at a time ------------------------------------------------------------------------
@@ -218,7 +110,7 @@ def test_equal_links_share_a_rank() -> None:
 
 @pytest.mark.parametrize("cosine", [0.3, 0.7071, 0.9137, 0.999])
 @pytest.mark.parametrize("apart", [0.0, 1e-4])
-def test_the_spread_of_neighbors_that_are_all_alike_is_not_lost_in_rounding(cosine: float, apart: float) -> None:
+def test_spread_of_near_equal_neighbors_is_exact(cosine: float, apart: float) -> None:
     n = 12
     left, right = (rows.astype(np.int32) for rows in np.triu_indices(n, 1))
     value = (cosine + apart * np.random.default_rng(0).random(len(left))).astype(np.float32)
@@ -263,7 +155,7 @@ def test_another_array_library_describes_the_same(
         assert np.array_equal(elsewhere[name], column, equal_nan=True), name
 
 
-def test_another_array_library_bears_a_pool_in_which_nobody_knows_anybody(
+def test_graph_features_without_neighbors_on_device(
     device: ModuleType, make_pool: Make, make_catalog: Make, every_pair: Make
 ) -> None:
     pool = make_pool(make_catalog([None] * 4))

@@ -108,7 +108,7 @@ def test_all_faults_of_a_frame_are_named_at_once(columns: dict[str, Any], messag
         ([], "the file is empty"),
     ],
 )
-def test_what_is_wrong_with_columns_is_told_in_words_for_a_frame(columns: list[str], message: str) -> None:
+def test_messages_for_a_frame_name_its_columns(columns: list[str], message: str) -> None:
     with pytest.raises(MatcherError) as raised:
         read(pd.DataFrame([["x"] * len(columns)], columns=columns))
     assert message in str(raised.value)

@@ -68,7 +68,7 @@ def test_truncated_files_are_refused(kind: str, share: float) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 30}])
-def test_a_jpeg_without_its_last_hundredth_is_called_truncated(options: dict[str, object]) -> None:
+def test_truncated_jpeg_is_reported(options: dict[str, object]) -> None:
     data = encode(photo(300, 200), "JPEG", **options)
     with pytest.raises(ImageFault, match=r"^truncated$"):
         open_image(data[: int(len(data) * 0.99)], MAX)
@@ -116,7 +116,7 @@ def test_a_large_jpeg_is_decoded_small_but_not_too_small(at_least: int | None, s
     assert np.abs(np.asarray(shown) - full).mean() < 2
 
 
-def test_a_reduced_jpeg_is_upright_and_a_truncated_or_too_large_one_still_refused() -> None:
+def test_reduced_jpeg_orientation_and_refusals() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encode(photo(800, 480), "JPEG", exif=exif)

@@ -62,7 +62,7 @@ def test_both_tables_of_a_folder_are_sources(tmp_path: Path) -> None:
     assert find_sources(tmp_path, DataConfig()).test == find_source(tmp_path, DataConfig(), test=True)
 
 
-def test_sources_need_a_training_table_and_one_table_of_a_kind(tmp_path: Path) -> None:
+def test_source_with_missing_or_ambiguous_tables(tmp_path: Path) -> None:
     write(tmp_path / "test.csv", rows_of("2"))
     with pytest.raises(MatcherError, match=r"no train\.csv in it"):
         find_sources(tmp_path, DataConfig())

@@ -11,6 +11,7 @@ from shared.catalog.split import HOLDOUT, PLACEHOLDER_GROUPS, Split, SplitConfig
 from shared.errors import MatcherError
 from shared.schema import Catalog
 from shared.titles import normalize
+from tests.support.catalogs import catalog_of
 
 FLAT = 0x8000000000000000
 NOT_FLAT = 0xFFFFFFFF
@@ -18,8 +19,7 @@ NOT_FLAT = 0xFFFFFFFF
 
 def labeled_catalog(labels: list[str | None], **columns: list[Any]) -> Catalog:
     """A catalog without files; what is not given is unknown."""
-    ids = [f"id{i:05}" for i in range(len(labels))]
-    return Catalog.from_columns({"posting_id": ids, "label_group": labels, **columns})
+    return catalog_of(len(labels), label_group=labels, **columns)
 
 
 def random_catalog(seed: int, n: int = 120) -> Catalog:
@@ -188,7 +188,7 @@ def test_smallest_catalog_that_can_be_split() -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (["a", "a", None, "b", None], r"2 have none \(id00002, id00004"),
+        (["a", "a", None, "b", None], r"2 have none \(l2, l4"),
         ([None] * 9, "9 have none"),
         (["a"] * 9, "all 9 are of one label group"),
         (list("abcdefgh"), "all 8 have a label group of their own"),

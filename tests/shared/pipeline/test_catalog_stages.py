@@ -68,7 +68,7 @@ def whole(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- who is in which pool --------------------------------------------------------------------------------------------
 
 
-def test_fold_pools_and_holdout_partition_the_labeled_catalog(whole: Path) -> None:
+def test_pools_partition_the_labeled_catalog(whole: Path) -> None:
     parts = [pool(whole, each.stage).ids.tolist() for each in (*FOLDS, HOLDOUT_POOL)]
     assert len(parts) == 4
     assert all(len(part) > 1 for part in parts)
@@ -136,9 +136,7 @@ def test_change_of_an_image(tested: Path, tmp_path: Path) -> None:
     assert update(tmp_path / "run", settings)[:2] == [TRAIN, "split"]
 
 
-def test_images_are_read_again_only_if_their_size_or_time_changed(
-    tested: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_are_read_again_after_a_change(tested: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     past = time.time() - 60
     pictures = sorted([*(tested / "train_images").iterdir(), *(tested / "test_images").iterdir()])
     for path in pictures:

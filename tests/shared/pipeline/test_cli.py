@@ -251,7 +251,7 @@ def test_body_holds_the_run_folder(tmp_path: Path, capsys: pytest.CaptureFixture
     assert f"is in use by process {os.getpid()} on" in capsys.readouterr().err
 
 
-def test_command_that_only_reads_does_not_hold_the_run_folder(tmp_path: Path) -> None:
+def test_reading_command_does_not_lock_the_run(tmp_path: Path) -> None:
     inner: list[int] = []
 
     def body(*_: object) -> None:

@@ -179,7 +179,7 @@ def test_failing_stage_leaves_the_old_artifact(
     assert sorted(files(run.folder)) == ["a/b/manifest.json", "a/b/out.txt"]
 
 
-def test_manifest_that_cannot_be_written_leaves_the_old_artifact(
+def test_unwritable_manifest_leaves_the_old_artifact(
     run: RunFolder, do: Any, writes: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path, value: Any) -> None:

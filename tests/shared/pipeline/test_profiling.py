@@ -12,7 +12,7 @@ from shared.pipeline.profiling import measured
 MIB = 2**20
 
 
-def test_seconds_and_the_time_of_the_end_are_those_of_the_block() -> None:
+def test_profile_has_seconds_and_end_of_the_block() -> None:
     start = time.time()
     with measured() as measure:
         time.sleep(0.05)

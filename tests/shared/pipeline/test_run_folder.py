@@ -182,9 +182,7 @@ def test_overlay_has_its_own_stages_and_those_of_the_base(run: RunFolder, overla
     assert run.manifest("c") is None
 
 
-def test_overlay_does_again_what_reads_a_changed_stage_of_the_base(
-    run: RunFolder, overlay: OverlayRun, lines: list[str]
-) -> None:
+def test_overlay_redoes_readers_of_a_changed_stage(run: RunFolder, overlay: OverlayRun, lines: list[str]) -> None:
     own = [appends("a", letter="z"), appends("c", "base/a")]
     bring(overlay, *own)
     bring(run, appends("a", letter="w"))

@@ -14,6 +14,7 @@ from scipy import sparse
 from shared.schema import Candidates, Embeddings
 from shared.search.exact import nearest
 from shared.search.incremental import PreviousSearch, nearest_since
+from tests.support.device_array import DeviceArray, device_module, on_host
 
 EVERYTHING = 10**6  # max_ties that never bites
 
@@ -58,58 +59,6 @@ def random_unit(n: int, d: int, seed: int = 0) -> Embeddings:
 # --- a device that is not numpy: what CuPy refuses, it refuses -------------------------------------------------------
 
 
-class DeviceArray:
-    """An array that, like CuPy's, never turns into a numpy array, nor mixes with one, unless asked by `get`."""
-
-    __array_ufunc__ = None
-
-    def __init__(self, values: np.ndarray) -> None:
-        self.values = values
-
-    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
-        raise TypeError("implicit conversion to numpy")
-
-    def get(self) -> np.ndarray:
-        return self.values
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, at: Any) -> Any:
-        return on_device(self.values[on_host(at)])
-
-    def __setitem__(self, at: Any, value: Any) -> None:
-        self.values[on_host(at)] = on_host(value)
-
-    shape = property(lambda self: self.values.shape)
-    dtype = property(lambda self: self.values.dtype)
-    T = property(lambda self: DeviceArray(self.values.T))
-
-
-def on_host(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple(map(on_host, value))
-    if isinstance(value, np.ndarray):
-        raise TypeError("Unsupported type numpy.ndarray")
-    return value.values if isinstance(value, DeviceArray) else value
-
-
-def on_device(value: Any) -> Any:
-    return DeviceArray(np.asarray(value)) if isinstance(value, np.ndarray | np.generic) else value
-
-
-def lifted(function: Any) -> Any:
-    return lambda *args, **kwargs: on_device(
-        function(*map(on_host, args), **{k: on_host(v) for k, v in kwargs.items()})
-    )
-
-
-for name in ("reshape", "max"):
-    setattr(DeviceArray, name, lifted(getattr(np.ndarray, name)))
-for name in ["add", "sub", "mul", "floordiv", "mod", "matmul", "and", "or", "invert", "lt", "le", "gt", "ge"]:
-    setattr(DeviceArray, f"__{name}__", lifted(getattr(np.ndarray, f"__{name}__")))
-
-
 class DeviceMatrix:
     """The part of `cupyx.scipy.sparse.csr_matrix` in use; adding a dense array makes a dense array."""
 
@@ -134,10 +83,7 @@ class DeviceMatrix:
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A module with those functions of CuPy, under the same names, that the search may use."""
-    xp = ModuleType("cupy")
-    for name in ["arange", "full", "maximum", "flatnonzero", "bincount", "partition", "cumsum"]:
-        setattr(xp, name, lifted(getattr(np, name)))
-    xp.asarray = lambda values: DeviceArray(np.array(values))  # type: ignore[attr-defined]
+    xp = device_module("arange full maximum flatnonzero bincount partition cumsum")
     cupyx_sparse = ModuleType("cupyx.scipy.sparse")
     cupyx_sparse.csr_matrix = DeviceMatrix  # type: ignore[attr-defined]
     for module in (ModuleType("cupyx"), ModuleType("cupyx.scipy"), cupyx_sparse):
@@ -167,7 +113,7 @@ def test_equals_brute_force(pool: Embeddings, k: int, minimum: float, block: int
 
 
 @pytest.mark.parametrize("as_sparse", [False, True])
-def test_equals_brute_force_where_columns_are_dealt_into_groups(as_sparse: bool) -> None:
+def test_equals_brute_force_with_column_groups(as_sparse: bool) -> None:
     rng = np.random.default_rng(1)
     vectors = rng.standard_normal((230, 60)) * (rng.random((230, 60)) < np.linspace(0.01, 0.3, 60))
     pool = unit(vectors[rng.integers(0, 230, 230)], as_sparse=as_sparse)
@@ -204,7 +150,7 @@ def test_a_gpu_finds_the_same(as_sparse: bool) -> None:
 # --- one answer, however it is computed ------------------------------------------------------------------------------
 
 
-def test_exact_duplicates_are_found_alike_in_blocks_of_any_size() -> None:
+def test_duplicates_in_blocks_of_any_size() -> None:
     base = random_unit(60, 384).vectors
     pool = unit(base[np.random.default_rng(4).integers(0, 60, 600)])
     expected = as_dict(nearest(pool, 5, np, block=600))
@@ -212,7 +158,7 @@ def test_exact_duplicates_are_found_alike_in_blocks_of_any_size() -> None:
         assert as_dict(nearest(pool, 5, np, block=block)) == expected
 
 
-def test_the_order_of_the_rows_changes_no_pair_similarity_or_rank() -> None:
+def test_nearest_in_any_row_order() -> None:
     rng = np.random.default_rng(5)
     vectors = random_unit(80, 64).vectors[rng.integers(0, 80, 300)]
     order = rng.permutation(300)
@@ -258,7 +204,7 @@ def test_the_minimum_is_inclusive() -> None:
 
 
 @pytest.mark.parametrize("as_sparse", [False, True])
-def test_a_crowd_of_equal_listings_makes_few_pairs_and_hides_no_nearer_one(as_sparse: bool) -> None:
+def test_crowd_of_equal_listings_is_thinned(as_sparse: bool) -> None:
     crowd, k = 2000, 5
     vectors = np.tile([1.0, 0, 0], (crowd + 3, 1))
     vectors[-3:] = [[1, 0.2, 0], [1, 0.2, 0.001], [1, 0.2, 0.1]]

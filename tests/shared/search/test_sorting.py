@@ -16,7 +16,7 @@ LAST = 2**31 - 1  # the largest row that there may be
         )
     )
 )
-def test_entries_come_by_listing_then_falling_value_and_ties_as_they_were(entries: tuple[np.ndarray, ...]) -> None:
+def test_order_by_listing_then_value_is_stable(entries: tuple[np.ndarray, ...]) -> None:
     listing, value = entries
     expected = sorted(range(len(listing)), key=lambda at: (listing[at], -value[at]))
     assert best_first(listing, value).tolist() == expected

@@ -292,7 +292,7 @@ def test_torchrun_equals_one_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "arguments", "message"),
     [
-        ("branches.phash.candidates", [], "only branches.<name>.train runs under torchrun"),
+        ("branches.phash.embed", [], "only branches.<name>.train runs under torchrun"),
         ("branches.distilbert.train", ["--data=/no/such/folder"], "/no/such/folder: no such file or folder"),
         ("branches.distilbert.train", ["--distilbert.epoch=1"], "there is no setting distilbert.epoch"),
     ],
