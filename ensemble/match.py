@@ -38,6 +38,8 @@ def open_store(arguments: Arguments) -> ArtifactStore:
         ArtifactError: The folder is no bundle, or a file in it was altered.
     """
     if arguments.bundle is None:
+        if arguments.data is not None and not arguments.run.exists():
+            raise MatcherError(f"there is no run folder {arguments.run}: name a bundle (--bundle) or a run (--run)")
         return RunFolder(arguments.run)
     if arguments.run != DEFAULT_RUN:
         raise MatcherError("--run and --bundle cannot be used together; name one of them")
@@ -79,6 +81,8 @@ def match_new(matcher: Matcher, settings: Settings, out: Path, *, evaluate: bool
         metrics = evaluate_matches(result.match_rows, result.scored_pairs, codes) | {"labeled": int(np.sum(codes >= 0))}
         print(summarize_labeled(metrics) + "\n")
     write(result, metrics, out)
+    decision, size = matcher.decision, len(catalog)
+    print(f"{decision.rule} at {decision.threshold_for(size):.3f}, the threshold for a pool of {size:,}")
     counts = " · ".join(f"{label.replace('_', ' ')} {count:,}" for label, count in result.summary().items())
     print(f"{counts}\nwritten to {out}")
 

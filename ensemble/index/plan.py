@@ -64,7 +64,7 @@ def plan(index: Catalog, additions: Catalog | None, removed: Collection[str]) ->
     new = {posting_id: row for row, posting_id in enumerate(additions.ids)} if additions else {}
     with_image = set(index.ids[index.has_image].tolist())
     lost = _lost_images(with_image, additions) if additions else []
-    raise_faults("what the index is to hold", [*_faults(rows, new, removed), *lost])
+    raise_faults("the index was not changed", [*_faults(rows, new, removed), *lost])
     ids = sorted(rows.keys() - set(removed) | new.keys())
     if not ids:
         raise MatcherError("no listing would be left; remove the folder of the index instead")

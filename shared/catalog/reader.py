@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
@@ -174,10 +175,13 @@ def _inspected(
 
 def unusable_images(catalog: Catalog) -> str | None:
     """Return one line that says how many images are named that cannot be used, and why; None where there is none."""
-    faults = Counter(fault for fault in catalog.column("image_fault") if fault)
+    column = catalog.column("image_fault")
+    faults = Counter(fault for fault in column if fault)
     if not faults:
         return None
-    reasons = [f"{fault} {count:,}" for fault, count in faults.most_common(3)] + ["…"] * (len(faults) > 3)
+    first = {fault: printable(catalog.ids[np.flatnonzero(column == fault)[0]]) for fault in faults}
+    reasons = [f"{fault} {count:,} (such as {first[fault]})" for fault, count in faults.most_common(3)]
+    reasons += ["…"] * (len(faults) > 3)
     advice = " (--data.images=FOLDER names one)" if NO_FOLDER in faults else ""
     return " · ".join([f"images that cannot be used {faults.total():,}", *reasons]) + advice
 

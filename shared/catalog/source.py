@@ -110,5 +110,6 @@ def _image_folder(base: Path, config: DataConfig, usual_names: list[str]) -> Pat
     places = [base / config.images, Path(config.images)] if config.images else [base / name for name in usual_names]
     folder = next((place.absolute() for place in places if os.path.isdir(place)), None)
     if config.images and folder is None:
-        raise MatcherError(f"data.images={config.images}: no such folder, neither in {base} nor in {Path.cwd()}")
+        where = " nor in ".join(dict.fromkeys([str(base.absolute()), str(Path.cwd())]))
+        raise MatcherError(f"data.images={config.images}: no such folder, neither as it is nor in {where}")
     return folder

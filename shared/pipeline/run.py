@@ -79,7 +79,9 @@ class RunFolder:
         if stage not in self._checked:
             manifest = self.manifest(stage)
             if manifest is None:
-                raise ArtifactError(f"{self.folder} has no finished stage {stage!r}; ./run_all.sh makes it")
+                raise ArtifactError(
+                    f"{self.folder} has no finished stage {stage!r}; ./run_all.sh --run {self.folder} makes it"
+                )
             fault = damage(self.folder / stage, manifest["outputs"])
             if fault:
                 raise ArtifactError(f"{self.folder / stage}: {fault}; ./run_all.sh makes it again")

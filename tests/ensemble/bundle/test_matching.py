@@ -147,7 +147,7 @@ def test_evaluate_measures_and_leaves_the_matches(
     )
     matches = (out / "matches.parquet").read_bytes()
     code, output, _ = judged(command, bundle, table.assign(label_group="one"), out)
-    assert (code, "Judged" in output) == (0, False)
+    assert (code, "Evaluated on" in output) == (0, False)
     assert (out / "matches.parquet").read_bytes() == matches
     assert not (out / "metrics.json").exists()  # it was of other matches
 

@@ -86,7 +86,10 @@ def test_every_image_bad_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "train_images" / "a.jpg").touch()
     catalog = read(folder(tmp_path, ["a.jpg", "b.jpg"]))
     assert catalog.column("image_fault").tolist() == ["empty file", "no such file"]
-    assert unusable_images(catalog) == "images that cannot be used 2 · empty file 1 · no such file 1"
+    first, second = catalog.ids
+    assert unusable_images(catalog) == (
+        f"images that cannot be used 2 · empty file 1 (such as {first}) · no such file 1 (such as {second})"
+    )
     assert unusable_images(read(tmp_path, image_column="")) is None
 
 
@@ -102,7 +105,8 @@ def test_no_image_folder_is_none(tmp_path: Path) -> None:
     for data in (folder(tmp_path, ["a.jpg", ""], image_phash=HASH), tmp_path / "train.csv"):
         catalog = read(data)
         assert catalog.column("image_fault").tolist() == ["no image folder", None]
-        line = "images that cannot be used 1 · no image folder 1 (--data.images=FOLDER names one)"
+        reason = f"no image folder 1 (such as {catalog.ids[0]})"
+        line = f"images that cannot be used 1 · {reason} (--data.images=FOLDER names one)"
         assert unusable_images(catalog) == line
         assert catalog.has_phash.tolist() == [True, True]
         assert catalog.image_folder is None

@@ -35,7 +35,7 @@ def test_image_folder_of_a_single_table(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert find_source(table, DataConfig(images="pics")).images == tmp_path / "pics"
     assert find_source(table, DataConfig(images="mine")).images == tmp_path / "elsewhere" / "mine"
-    with pytest.raises(MatcherError, match=r"data.images=none: no such folder, neither in .* nor in"):
+    with pytest.raises(MatcherError, match=r"data.images=none: no such folder, neither as it is nor in .* nor in"):
         find_source(table, DataConfig(images="none"))
 
 

@@ -27,11 +27,11 @@ ENSEMBLE = [  # modules of commands, without those that have commands of their o
 ]
 LEARNING = [name for name in registry.names() if registry.get(name).learns]
 BRANCHES = [f"branches.{name}.embed" for name in registry.names()] + [f"branches.{name}.train" for name in LEARNING]
-TOOLS = ["branches.ablation", "branches.benchmark"]
+TOOLS = {"branches.ablation": "image", "branches.benchmark": "image", "ensemble.index.__main__": "add"}
 
 
 def shown_help(module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
-    monkeypatch.setattr(sys, "argv", ["x", *(["image"] if module in TOOLS else []), "--help"])
+    monkeypatch.setattr(sys, "argv", ["x", *([TOOLS[module]] if module in TOOLS else []), "--help"])
     if module in BRANCHES:
         _, name, step = module.split(".")
         main = partial(getattr(branch_cli, f"main_{step}"), name)

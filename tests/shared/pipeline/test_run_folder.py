@@ -46,7 +46,7 @@ def test_manifests_by_when_they_ended(run: RunFolder, do: Any, writes: Any) -> N
 
 
 def test_open_missing_stage(run: RunFolder) -> None:
-    with pytest.raises(ArtifactError, match=r"no finished stage 'a/b'; ./run_all.sh makes it"):
+    with pytest.raises(ArtifactError, match=r"no finished stage 'a/b'; ./run_all.sh --run .* makes it"):
         run.open("a/b")
 
 
