@@ -21,7 +21,7 @@ from shared.catalog.config import DataConfig
 from shared.catalog.reader import read_catalog, read_labels, unusable_images
 from shared.catalog.source import new_source
 from shared.compute import ComputeConfig
-from shared.errors import MatcherError
+from shared.errors import ArtifactError, MatcherError
 from shared.metrics.matching import label_codes
 from shared.pipeline.cli import DEFAULT_RUN, Arguments, Command, Parser
 from shared.pipeline.run import ArtifactStore, RunFolder
@@ -39,7 +39,7 @@ def open_store(arguments: Arguments) -> ArtifactStore:
     """
     if arguments.bundle is None:
         if arguments.data is not None and not arguments.run.exists():
-            raise MatcherError(f"there is no run folder {arguments.run}: name a bundle (--bundle) or a run (--run)")
+            raise ArtifactError(f"there is no run folder {arguments.run}: name a bundle (--bundle) or a run (--run)")
         return RunFolder(arguments.run)
     if arguments.run != DEFAULT_RUN:
         raise MatcherError("--run and --bundle cannot be used together; name one of them")
