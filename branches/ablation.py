@@ -56,6 +56,7 @@ COMMON: Variants = {
     "a tenth for validation": {"validation": 0.1},
 }
 AS_SET = "the settings as they are"
+JUDGING = ("shared.metrics.retrieval", "shared.catalog.split", "shared.training.trainer")  # modules
 
 
 class Ablation:
@@ -72,6 +73,7 @@ class Ablation:
 
     def __init__(self, run: RunFolder, settings: Settings, branch: Branch, *, redo: bool = False) -> None:
         self.run, self.settings, self.branch, self.redo = run, settings, branch, redo
+        self._redone: set[str] = set()
         self.extras = tuple(stage.name for stage in extra_stages([branch.name], settings))
 
     def metrics(self, changes: Mapping[str, Any], seed: int) -> list[dict[str, float]]:
@@ -90,7 +92,7 @@ class Ablation:
         stage = Stage(
             f"{self.branch.name}/ablation/metrics/{self._short(settings, 'embed')}",
             judge_halves,
-            code=("shared.metrics.retrieval", "shared.catalog.split", registry.module_of(self.branch.name, "embed")),
+            code=(*JUDGING, registry.module_of(self.branch.name, "embed")),
             reads=(TRAIN, *encoders),
             settings=(self.branch.Config, ComputeConfig),
             step="embed",
@@ -113,7 +115,8 @@ class Ablation:
             step="train",
             parameters={"branch": self.branch.name, "half": half, "extras": list(extras)},
         )
-        bring_stage_up_to_date(self.run, settings, stage, redo=self.redo)
+        bring_stage_up_to_date(self.run, settings, stage, redo=self.redo and stage.name not in self._redone)
+        self._redone.add(stage.name)  # several variants may share an encoder
         return stage.name
 
     def _short(self, settings: Settings, step: Any) -> str:

@@ -21,15 +21,15 @@ def embed_reusing(embedder: Embedder, listings: Catalog, embedded: Sequence[tupl
     Args:
         embedder: If there are rows to copy, of a branch that learns: a row then depends on its listing alone.
         listings: n listings.
-        embedded: Listings that the same encoder has embedded, with dense embeddings.
+        embedded: Listings that the same encoder has embedded, with their embeddings.
 
     Returns:
         Embeddings of the n listings, bit for bit the same as if all were embedded now.
     """
     earlier: dict[tuple[Any, ...], Any] = {}
     for catalog, embeddings in embedded:
-        assert isinstance(embeddings.vectors, np.ndarray)
-        earlier |= zip(_evidence(catalog), embeddings.vectors, strict=True)
+        if isinstance(embeddings.vectors, np.ndarray):  # sparse ones are made anew
+            earlier |= zip(_evidence(catalog), embeddings.vectors, strict=True)
     if not earlier:
         return embedder.transform(listings)
     keys = _evidence(listings)

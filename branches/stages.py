@@ -174,7 +174,8 @@ def _encoder_stage(branch: Branch, config: BranchConfig, encoder: str, *, has_te
 
 def _weights(config: ConfigSection) -> Mapping[str, str]:
     """Return digests of the files in folders that settings name, such as pretrained weights: setting → digest."""
-    folders = {key: Path(value) for key, value in config if isinstance(value, str) and value and Path(value).is_dir()}
+    paths = {key: Path(value).expanduser() for key, value in config if isinstance(value, str) and value}
+    folders = {key: path for key, path in paths.items() if path.is_dir()}
     return {
         key: digest({str(path.relative_to(folder)): file_digest(path) for path in folder.rglob("*") if path.is_file()})
         for key, folder in folders.items()
@@ -245,7 +246,7 @@ def candidates_stage(branch: Branch, pool: Pool) -> Stage:
     return Stage(
         candidates_stage_name(branch.name, pool),
         propose_pairs,
-        code=("branches.candidates",),
+        code=("branches.candidates", registry.module_of(branch.name, "config")),
         reads=(embeddings_stage_name(branch.name, pool),),
         settings=(branch.Config,),
         step="candidates",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import pandas as pd
 from threadpoolctl import threadpool_limits
@@ -76,7 +76,7 @@ class Matcher:
         Raises:
             ArtifactError: A part of the run is missing, damaged, or was made again since the decision was tuned.
         """
-        check_current(run, settings[EnsembleConfig].branches)
+        check_current(run, settings)
         return cls(run, settings)
 
     @property
@@ -201,16 +201,43 @@ def matching_files(store: ArtifactStore, names: Sequence[str]) -> dict[str, dict
     }
 
 
-def check_current(run: RunFolder, names: Sequence[str]) -> None:
-    """Raise an error unless a run's encoders and scorer are those that its decision was tuned with.
+def check_current(run: RunFolder, settings: Settings, stages: Sequence[str] = (DECISION,)) -> None:
+    """Raise an error unless some stages of a run, and all that they were made from, fit each other and the settings.
+
+    The user's data is not looked at.
+
+    Args:
+        run: A finished run.
+        settings: What the stages must have been made with; settings of data and demo are not compared.
+        stages: Names of the stages.
 
     Raises:
-        ArtifactError: One of them is missing, damaged, or was made again since.
+        ArtifactError: One is missing, damaged, made with other settings, or older than what it was made from.
     """
-    run.open(DECISION)
-    tuned_with = (run.manifest(DECISION) or {})["key"]["inputs"]
-    current = {stage: run.digest_of(stage) for stage in (SCORER, *new_catalog_encoders(names))}
-    newer = [stage for stage, stage_digest in current.items() if tuned_with.get(stage) != stage_digest]
-    if newer:
-        what = f"{', '.join(newer)} changed after the decision was tuned"
-        raise ArtifactError(f"{run.folder}: {what}; ./run_all.sh --run {run.folder} brings the rest up to date")
+    queue, checked = list(stages), set[str]()
+    while queue:
+        name = queue.pop()
+        checked.add(name)
+        run.open(name)
+        key = (run.manifest(name) or {})["key"]
+        newer = [stage for stage, stage_digest in key["inputs"].items() if run.digest_of(stage) != stage_digest]
+        if newer:
+            raise _not_current(run, f"{', '.join(newer)} changed after {name} was made")
+        if other := _other_settings(key["settings"], settings):
+            raise _not_current(run, f"{name} was made with another {other}")
+        queue += [stage for stage in key["inputs"] if stage not in checked]
+
+
+def _other_settings(made_with: Mapping[str, Mapping[str, Any]], settings: Settings) -> str | None:
+    """Return the first setting that differs from those that a stage was made with; None where none does."""
+    for section, values in made_with.items():
+        if section not in ("data", "demo") and section in settings.sections:
+            current = settings[settings.sections[section]].cache_key()
+            for key, value in values.items():
+                if current.get(key) != value:
+                    return f"{section}.{key}"
+    return None
+
+
+def _not_current(run: RunFolder, what: str) -> ArtifactError:
+    return ArtifactError(f"{run.folder}: {what}; ./run_all.sh --run {run.folder} brings the run up to date")

@@ -77,6 +77,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         'red mug'
     """
     partial = path.with_name(path.name + PARTIAL)
+    partial.unlink(missing_ok=True)  # of a killed process; or a link, which is not to be followed
     try:
         yield partial
         to_disk(partial)

@@ -87,7 +87,8 @@ def systems(settings: Settings) -> dict[str, System]:
         rest = [other for other in names if other != name]
         rows.append(System(f"without {name}", changes={"ensemble": {"branches": rest}}))
     used = settings[EnsembleConfig].features
-    for family in used if len(used) > 1 else []:
+    scored_by = [family for family in used if family not in scorer.exclude_features]
+    for family in scored_by if len(scored_by) > 1 else []:
         left_out = {"exclude_features": [*scorer.exclude_features, family]}
         rows.append(System(f"without the features of {family}", changes={"scorer": left_out}))
     for family in [family for family in FAMILIES if family not in used]:

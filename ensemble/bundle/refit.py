@@ -22,7 +22,7 @@ from ensemble.stages import decision_stage, features_name, scorer_stage
 from shared.catalog.split import HOLDOUT, SplitConfig
 from shared.pipeline.catalog_stages import SPLIT, TEST
 from shared.pipeline.engine import bring_up_to_date
-from shared.pipeline.pools import HOLDOUT_POOL, Pool, fold_pools, load_split
+from shared.pipeline.pools import CATALOG_POOL, HOLDOUT_POOL, Pool, fold_pools, load_split
 from shared.pipeline.run import BASE, REFIT, OverlayRun, RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
@@ -55,7 +55,8 @@ def refitted(run: RunFolder, settings: Settings, *, force: bool = False) -> RunF
 
 def _encoder_stages(run: RunFolder, settings: Settings) -> list[Stage]:
     names = settings[EnsembleConfig].branches
-    has_test, encoders = run.manifest(TEST) is not None, set(new_catalog_encoders(names))
+    manifest, encoders = run.manifest(CATALOG_POOL.stage) or {}, set(new_catalog_encoders(names))
+    has_test = manifest["key"]["parameters"]["catalog"] == TEST
     stages = [stage for name in names for stage in branch_stages(name, settings, has_test=has_test)]
     return [stage for stage in stages if stage.name in encoders]
 

@@ -12,7 +12,7 @@ from ensemble.config import EnsembleConfig
 from ensemble.index.index import Index
 from ensemble.index.listings import question, read_ids
 from ensemble.match import open_matcher, open_store
-from ensemble.matcher import matcher_digest
+from ensemble.matcher import Matcher, check_current, matcher_digest
 from ensemble.sections import sections
 from shared.catalog.config import DataConfig
 from shared.catalog.reader import read_catalog, unusable_images
@@ -53,7 +53,9 @@ def query(store: Any, settings: Settings, arguments: Arguments) -> None:
     listing, start = question(settings, arguments.title, arguments.image), perf_counter()
     learning = [name for name in settings[EnsembleConfig].branches if registry.get(name).learns]
     one_by_one = settings.changed({name: {"embed_batch": 1} for name in learning})
-    matcher = open_matcher(store, one_by_one, arguments)
+    if arguments.bundle is None:
+        check_current(store, settings)
+    matcher = Matcher(store, one_by_one)
     index = Index.open(arguments.index, matcher, made_with=matcher_digest(store, settings))
     index.load()
     load_end = perf_counter()

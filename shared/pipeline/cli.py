@@ -133,17 +133,27 @@ class Command:
     def _settings(self, base: dict[str, dict[str, Any]], arguments: Arguments, rest: Sequence[str]) -> Settings:
         """Return the settings of this call over those that the run remembers."""
         of_option = {} if arguments.data is None else {"data": {"path": arguments.data}}
-        of_file = from_file(arguments.config) if arguments.config else {}
+        of_file = self._known(arguments.config, from_file(arguments.config)) if arguments.config else {}
         values = merge(of_file, of_option, from_arguments(rest, self.sections))
         data = values.get("data", {})
         if isinstance(data.get("path"), str) and data["path"] != "demo":
             data["path"] = _absolute(data["path"])
+        if isinstance(data.get("images"), str):
+            data["images"] = _image_folder(data["images"], Path(str(data.get("path", "."))))
         for keys in values.values():
             if isinstance(keys.get("extra"), list):
                 keys["extra"] = [_absolute(str(path)) for path in keys["extra"]]
         if "path" in data:  # the image folder belongs to the data it was given with
             base.get("data", {}).pop("images", None)
         return Settings(merge(base, values), self.sections, carry=self.carry)
+
+    def _known(self, file: Path, values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Return the sections of a file that this command has; say which others are not read where it carries any."""
+        others = [name for name in values if name not in self.sections]
+        if self.carry and others:
+            print(f"{file}: not read by this command: {', '.join(others)}; give the file to ./run_all.sh as well")
+            return {name: keys for name, keys in values.items() if name not in others}
+        return values
 
 
 def run_subcommand(usage: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None) -> int:
@@ -164,6 +174,12 @@ def run_subcommand(usage: str, commands: Mapping[str, Command], argv: Sequence[s
     lines = [f"  {usage} {name:<8} {command.description}" for name, command in commands.items()]
     print("\n".join(["usage:", *lines, f"\n{usage} NAME --help shows the options"]), file=sys.stderr)
     return 0 if name in ("-h", "--help") else 2
+
+
+def _image_folder(images: str, data: Path) -> str:
+    """Return an image folder such that it means the same in any folder: as it is if it lies beside the data."""
+    beside = any((folder / images).is_dir() for folder in (data, data.parent))
+    return _absolute(images) if images and not beside and Path(images).is_dir() else images
 
 
 def _absolute(path: str) -> str:

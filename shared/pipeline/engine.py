@@ -59,7 +59,7 @@ def bring_up_to_date(
 def bring_stage_up_to_date(run: RunFolder, settings: Settings, stage: Stage, *, redo: bool = False) -> Path:
     """Run or skip one stage, whose inputs are there, and return its folder."""
     final, key = run.folder / stage.name, stage_key(run, settings, stage)
-    _require_folders(final)
+    _require_folders(final, run.folder)
     _finish_killed(final)
     manifest = run.manifest(stage.name)
     if not redo and manifest and digest(manifest["key"]) == digest(key) and run.is_sound(stage.name):
@@ -71,7 +71,8 @@ def bring_stage_up_to_date(run: RunFolder, settings: Settings, stage: Stage, *, 
         with measured() as cost:
             metrics = dict(do_work(run, settings, stage, work))
     except MatcherError:
-        _drop(work, run.folder)
+        if not (work / CHECKPOINT).exists():  # a training that is refused now, without a GPU, say, may go on later
+            _drop(work, run.folder)
         raise
     (work / "key").unlink(missing_ok=True)
     write_json(work / MANIFEST, _manifest(work, key, metrics, cost))
@@ -125,13 +126,14 @@ def _beside(final: Path, ending: str) -> Path:
     return final.with_name(final.name + ending)
 
 
-def _require_folders(final: Path) -> None:
+def _require_folders(final: Path, run: Path) -> None:
     """Raise an error if a link or a file is in the place of a stage's folder, so that only the run itself is changed.
 
     Raises:
         MatcherError: There is a link or a file.
     """
-    for path in (final, _beside(final, WORK), _beside(final, OLD)):
+    above = [folder for folder in final.parents if run in folder.parents]
+    for path in (*above, final, _beside(final, WORK), _beside(final, OLD)):
         if path.is_symlink() or path.is_file():
             what = "link" if path.is_symlink() else "file"
             raise MatcherError(f"{path} is a {what}; a stage's folder must be a folder of the run: remove the {what}")

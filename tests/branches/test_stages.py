@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from branches import registry
+from branches import registry, stages
 from branches.cli import branch_graph, main_embed, main_train, sections
 from branches.stages import load_candidates, load_embeddings, new_catalog_encoders
 from shared.compute import ComputeConfig
@@ -284,3 +284,14 @@ def test_embed_without_a_trained_encoder(
 
 def test_new_catalog_encoders() -> None:
     assert new_catalog_encoders(["tfidf", "image", "phash"]) == ["image/encoder/all"]
+
+
+def test_weights_below_the_home_folder_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "weights").write_text("a")
+    config = registry.get("image").Config.model_validate({"backbone": "~/net"})
+    before = stages._weights(config)
+    assert set(before) == {"backbone"}
+    (tmp_path / "net" / "weights").write_text("b")
+    assert stages._weights(config) != before

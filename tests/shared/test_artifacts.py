@@ -224,3 +224,13 @@ def test_folder_cannot_replace_a_file(tmp_path: Path, write: Writer) -> None:
         with pytest.raises(MatcherError, match=f"cannot write to {place}"), write(place):
             pytest.fail("too late to find out")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_atomic_file_follows_no_link(tmp_path: Path) -> None:
+    outside = tmp_path / "precious"
+    outside.write_text("keep")
+    (tmp_path / "a.json.partial").symlink_to(outside)
+    write_json(tmp_path / "a.json", {"b": 1})
+    assert outside.read_text() == "keep"
+    assert not (tmp_path / "a.json").is_symlink()
+    assert read_json(tmp_path / "a.json") == {"b": 1}

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from ensemble import Matcher
@@ -117,8 +118,23 @@ def test_decision_newer_than_its_metrics_is_refused(
     run: Path, command: Command, tmp_path: Path, settings_of: SettingsOf
 ) -> None:
     assert command("ensemble.tune", "--run", run, "--tune.max_matches=3")[0] == 0
-    with pytest.raises(ArtifactError, match="the decision was tuned again after it was measured"):
+    with pytest.raises(ArtifactError, match="ensemble/decision changed after ensemble/evaluation was made"):
         pack(RunFolder(run), settings_of(run), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_that_does_not_fit_its_settings_is_refused(
+    run: Path, command: Command, tmp_path: Path, settings_of: SettingsOf, listings: pd.DataFrame
+) -> None:
+    """Only a part of the run was brought up to date with a new setting."""
+    assert command("ensemble.candidates", "--run", run, "--tfidf.neighbors=7")[0] == 0
+    with pytest.raises(ArtifactError, match=r"changed after .* was made"):
+        pack(RunFolder(run), settings_of(run), tmp_path / "out")
+    listings.to_csv(tmp_path / "new.csv", index=False)
+    line = ["--run", run, "--data", tmp_path / "new.csv", "--out", tmp_path / "out", "--tune.max_matches=3"]
+    code, _, error = command("ensemble.match", *line)
+    assert code == 3
+    assert "ensemble/decision was made with another tune.max_matches" in error
     assert not (tmp_path / "out").exists()
 
 

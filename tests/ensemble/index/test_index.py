@@ -470,11 +470,13 @@ def test_images_that_are_named_and_not_found_are_counted(call: Call, tables: Pat
 
 
 def test_an_index_of_another_matcher_an_altered_and_a_held_one_are_refused(
-    call: Call, tables: Path, tmp_path: Path
+    call: Call, titles_alone: Matcher, tables: Path, tmp_path: Path
 ) -> None:
     add = ["add", "--data", tables / "old.csv"]
     assert call(*add)[0] == 0
-    assert "another bundle" in call(*add, "--tfidf.words=2")[1]
+    assert "was made with another tfidf.words" in call(*add, "--tfidf.words=2")[1]
+    with pytest.raises(MatcherError, match="another bundle"):
+        Index.open(tmp_path / "I", titles_alone, made_with="another")
     with Snapshots(tmp_path / "I").locked():
         assert "in use by process" in call(*add)[1]
     code, output = call("remove", "--ids", tables / "new.csv")

@@ -164,14 +164,21 @@ OF_BRANCHES = branch_cli.sections()
 
 
 def test_carried_sections_are_remembered(tmp_path: Path) -> None:
-    run, config = tmp_path / "run", tmp_path / "c.yaml"
-    config.write_text("tune:\n  thresholds: 5\n")
+    run = tmp_path / "run"
     seen(run, "--scorer.rounds=7")
-    settings = seen(run, "--config", str(config), "--image.epochs=1", sections=OF_BRANCHES, carry=True)
-    assert settings.values == {"scorer": {"rounds": "7"}, "tune": {"thresholds": 5}, "image": {"epochs": "1"}}
+    settings = seen(run, "--image.epochs=1", sections=OF_BRANCHES, carry=True)
+    assert settings.values == {"scorer": {"rounds": "7"}, "image": {"epochs": "1"}}
     with pytest.raises(KeyError):
         settings[SECTIONS["scorer"]]
     assert seen(run)[SECTIONS["scorer"]].model_dump()["rounds"] == 7
+
+
+def test_sections_of_a_file_that_are_not_known_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("tune:\n  thresholds: 5\nimage:\n  epochs: 1\n")
+    settings = seen(tmp_path / "run", "--config", str(config), sections=OF_BRANCHES, carry=True)
+    assert settings.values == {"image": {"epochs": 1}}
+    assert f"{config}: not read by this command: tune; " in capsys.readouterr().out
 
 
 def test_sections_of_a_file_are_refused_unless_carried(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -192,7 +192,7 @@ def looks(out: Path) -> Mapping[str, Any]:
     [
         (KilledError(), {}, [CHECKPOINT, LOG]),
         (ValueError("bug"), {}, [CHECKPOINT, LOG]),
-        (MatcherError("bad"), {}, []),
+        (MatcherError("bad"), {}, [CHECKPOINT, LOG]),
         (KilledError(), {"s": 1}, []),
     ],
 )

@@ -21,6 +21,8 @@ from shared.training import distributed
 from shared.training.distributed import GlobalBatchNorm1d
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.slow  # other processes
+
 SCRIPT = ROOT / "tests" / "support" / "one_of_several.py"
 LIMIT_S = 300  # for processes that would wait for each other for ever
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
