@@ -217,6 +217,8 @@ def check_current(run: RunFolder, settings: Settings, stages: Sequence[str] = (D
     queue, checked = list(stages), set[str]()
     while queue:
         name = queue.pop()
+        if name in checked:
+            continue
         checked.add(name)
         run.open(name)
         key = (run.manifest(name) or {})["key"]
@@ -225,7 +227,7 @@ def check_current(run: RunFolder, settings: Settings, stages: Sequence[str] = (D
             raise _not_current(run, f"{', '.join(newer)} changed after {name} was made")
         if other := _other_settings(key["settings"], settings):
             raise _not_current(run, f"{name} was made with another {other}")
-        queue += [stage for stage in key["inputs"] if stage not in checked]
+        queue += key["inputs"]
 
 
 def _other_settings(made_with: Mapping[str, Mapping[str, Any]], settings: Settings) -> str | None:

@@ -59,7 +59,7 @@ def measured(run: RunFolder) -> dict[str, Any]:
     """Return the metrics of a run, without the cost of each stage.
 
     Raises:
-        ArtifactError: They are missing, or of an earlier decision.
+        ArtifactError: They are missing.
     """
     return {name: values for name, values in metrics_of(run).items() if name != "stages"}
 

@@ -139,7 +139,7 @@ class Command:
         if isinstance(data.get("path"), str) and data["path"] != "demo":
             data["path"] = _absolute(data["path"])
         if isinstance(data.get("images"), str):
-            data["images"] = _image_folder(data["images"], Path(str(data.get("path", "."))))
+            data["images"] = _image_folder(data["images"], data.get("path", base.get("data", {}).get("path")))
         for keys in values.values():
             if isinstance(keys.get("extra"), list):
                 keys["extra"] = [_absolute(str(path)) for path in keys["extra"]]
@@ -176,10 +176,13 @@ def run_subcommand(usage: str, commands: Mapping[str, Command], argv: Sequence[s
     return 0 if name in ("-h", "--help") else 2
 
 
-def _image_folder(images: str, data: Path) -> str:
+def _image_folder(images: str, data: object) -> str:
     """Return an image folder such that it means the same in any folder: as it is if it lies beside the data."""
-    beside = any((folder / images).is_dir() for folder in (data, data.parent))
-    return _absolute(images) if images and not beside and Path(images).is_dir() else images
+    places = (Path(data), Path(data).parent) if isinstance(data, str) else ()
+    if not images or any((place / images).is_dir() for place in places):
+        return images
+    folder = _absolute(images)
+    return folder if Path(folder).is_dir() else images
 
 
 def _absolute(path: str) -> str:

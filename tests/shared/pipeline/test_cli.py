@@ -95,6 +95,18 @@ def test_settings_data_over_config(tmp_path: Path) -> None:
     assert data("--data", "/of/argument", "--data.path=/longer") == ("/longer", "sku")
 
 
+@pytest.mark.parametrize(("beside_the_data", "remembered"), [(True, "pics"), (False, "{here}/pics")])
+def test_settings_image_folder_is_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beside_the_data: bool, remembered: str
+) -> None:
+    run, here, data = tmp_path / "run", tmp_path / "here", tmp_path / "data"
+    for folder in (here / "pics", data / "pics" if beside_the_data else data):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    seen(run, "--data", str(data))
+    assert seen(run, "--data.images=pics")[DataConfig].images == remembered.format(here=here)
+
+
 def test_settings_data_path_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/somebody")
