@@ -14,6 +14,7 @@ from shared.compute import ComputeConfig
 from shared.demo import make_demo
 from shared.schema import Catalog
 from tests.support.catalogs import catalog_of
+from tests.support.run_files import age
 from tests.support.tables import TEST_ROWS, read_rows, write_rows
 
 FINISHED_RUN = "first"  # the fixture, see tests/ensemble/conftest.py
@@ -36,6 +37,7 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A demo marketplace of 40 listings in Kaggle layout, not to be written to."""
     folder = tmp_path_factory.mktemp("demo") / "market"
     make_demo(folder, listings=40, seed=0)
+    age(folder)
     return folder
 
 

@@ -10,4 +10,5 @@ ruff format --check .
 lint-imports
 mypy
 # Two processes, each with the files that it takes up; more threads than cores would only wait for one another.
-OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" exec python -m pytest -n 2 --dist loadfile "$@"
+# A process that dies ends the run: xdist may wait for ever for the one that takes its place.
+OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" exec python -m pytest -n 2 --dist loadfile --max-worker-restart 0 "$@"

@@ -22,6 +22,7 @@ from shared.pipeline.pools import ALL, CATALOG_POOL, HOLDOUT_POOL, all_pools, fo
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.schema import Catalog, Embeddings
+from tests.support.run_files import content
 from tests.support.tables import TEST_ROWS, read_rows, write_rows
 
 pytestmark = pytest.mark.usefixtures("sigterm")
@@ -228,10 +229,6 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda *arguments: monkeypatch.setattr("sys.argv", ["x", *map(str, arguments)])
 
 
-def contents(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
-
-
 def test_train_and_embed_bring_their_stages_up_to_date(
     run: Path, demo_folder: Path, recorder: Recorder, given: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -253,14 +250,14 @@ def test_embed_new_listings_changes_nothing_of_the_run(
 ) -> None:
     go(run, settings_of(demo_folder))
     recorder.pools.clear()
-    before = contents(run)
+    before = content(run)
     given("--run", run, "--data", tested, "--out", tmp_path / "out")
     assert main_embed(NAME) == 0
     ids = [row["posting_id"] for row in read_rows(tested / "test.csv")]
     assert recorder.pools == {tuple(ids): ALL}
     assert pq.read_table(tmp_path / "out" / "ids.parquet").column("posting_id").to_pylist() == ids
     assert len(Embeddings.load(tmp_path / "out" / "embeddings.safetensors")) == TEST_ROWS
-    assert contents(run) == before
+    assert content(run) == before
 
 
 @pytest.mark.parametrize("arguments", [["--data", "x"], ["--out", "x"]])

@@ -21,6 +21,7 @@ from shared.schema import CandidatePairs, Catalog, Embeddings
 from shared.search.exact import nearest
 from tests.support.catalogs import random_catalog, titled
 from tests.support.paths import ROOT
+from tests.support.run_files import age
 
 ONE_CORE = ["--compute.threads=1", "--compute.device=cpu"]
 SMALL = ["--image.epochs=0", "--distilbert.epochs=0", "--image.size=64", "--image.embed_size=64", "--scorer.rounds=30"]
@@ -115,6 +116,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small demo marketplace in Kaggle layout."""
     folder = tmp_path_factory.mktemp("whole_job") / "data"
     make_demo(folder, 120, 0, 1)
+    age(folder)
     return folder
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.support.run_files import digest
+
 Command = Callable[..., tuple[int, str, str]]
 StageLines = Callable[[str], dict[str, str]]
 FOLDS, OTHERS = ("fold0", "fold1"), ("holdout", "catalog")
@@ -112,12 +114,12 @@ def test_test_table_and_force(
         assert [row["posting_id"] for row in csv.DictReader(file)] == listings.posting_id[90:].tolist()
 
     files = [path for path in (tmp_path / "run").rglob("*.*") if path.suffix in (".parquet", ".safetensors", ".csv")]
-    before = {path: path.read_bytes() for path in files}
+    before = {path: digest(path) for path in files}
     code, again, error = command("ensemble", "--run", tmp_path / "run", "--force")
     assert (code, error) == (0, "")
     assert stage_lines(again).keys() == stage_lines(output).keys()
     assert "unchanged" not in stage_lines(again).values()
-    assert {path: path.read_bytes() for path in files} == before
+    assert {path: digest(path) for path in files} == before
 
 
 # --- bad input ----------------------------------------------------------------------------------------------------
