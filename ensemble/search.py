@@ -26,7 +26,7 @@ from ensemble.decision.tuning import tune
 from ensemble.features.assemble import excluded_features
 from ensemble.scorer.training import LabeledPool, train_scorer
 from ensemble.sections import sections
-from ensemble.stages import features_name, load_features
+from ensemble.stages import features_name, labeled_pools, thinned_stages
 from shared.artifacts import digest, read_json, write_json
 from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
@@ -111,15 +111,8 @@ class Search:
         self.run, self.settings, self.compute = run, settings, settings[ComputeConfig]
         self.config = settings[ScorerConfig]
         folds = fold_pools(settings[SplitConfig].folds)
-        self.pools = [
-            LabeledPool(
-                load_features(run.open(features_name(pool.name))),
-                label_codes(load_catalog(run.open(pool.stage)).labels),
-                pool.fold,
-                pool.source,
-            )
-            for pool in folds
-        ]
+        stages = [(pool.name, pool.fold, pool.source) for pool in folds]
+        self.pools = labeled_pools(run.open, stages, thinned=bool(self.config.thinned))
         self._codes = [pool.codes for pool in self.pools]
         self.left_out = excluded_features(settings[EnsembleConfig], self.config)
         self.path = run.folder / FOLDER / "trials.json"
