@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import optuna
 import yaml
+from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from sklearn.metrics import log_loss
 
@@ -73,18 +74,24 @@ def proposed(trials: Sequence[Trial], start: Mapping[str, Any], seed: int) -> di
     return study.ask(space).params
 
 
-def log_loss_of(pairs_of_pools: Sequence[ScoredPairs], pools: Sequence[LabeledPool]) -> float:
+def log_loss_of(pools: Sequence[ScoredPairs], codes: Sequence[NDArray[np.integer]]) -> float:
     """Return the mean log loss in nats over all pairs of all pools, whatever their weight in training.
+
+    Args:
+        pools: The scored pairs of each pool.
+        codes: The label codes of each pool's listings.
 
     Examples:
         >>> row = np.array([0], np.int32)
         >>> pairs = ScoredPairs(2, row, row + 1, np.array([0.5], np.float32))
-        >>> round(log_loss_of([pairs], [(pairs, np.array([5, 5]))]), 3)
+        >>> round(log_loss_of([pairs], [np.array([5, 5])]), 3)
         0.693
     """
-    match = np.concatenate([same_product(pairs.left, pairs.right, codes) for pairs, codes in pools])
-    score = np.concatenate([pairs.score for pairs in pairs_of_pools]).astype(np.float64)
-    return float(log_loss(match, np.clip(score, 1e-7, 1 - 1e-7), labels=[False, True]))  # float32 rounds to 0 or 1
+    match = [same_product(pairs.left, pairs.right, of_pool) for pairs, of_pool in zip(pools, codes, strict=True)]
+    score = np.concatenate([pairs.score for pairs in pools]).astype(np.float64)
+    return float(
+        log_loss(np.concatenate(match), np.clip(score, 1e-7, 1 - 1e-7), labels=[False, True])
+    )  # float32 rounds to 0 or 1
 
 
 class Search:
@@ -105,9 +112,15 @@ class Search:
         self.config = settings[ScorerConfig]
         folds = fold_pools(settings[SplitConfig].folds)
         self.pools = [
-            (load_features(run.open(features_name(pool.name))), label_codes(load_catalog(run.open(pool.stage)).labels))
+            LabeledPool(
+                load_features(run.open(features_name(pool.name))),
+                label_codes(load_catalog(run.open(pool.stage)).labels),
+                pool.fold,
+                pool.source,
+            )
             for pool in folds
         ]
+        self._codes = [pool.codes for pool in self.pools]
         self.left_out = excluded_features(settings[EnsembleConfig], self.config)
         self.path = run.folder / FOLDER / "trials.json"
         inputs = [run.digest_of(features_name(pool.name)) for pool in folds]
@@ -129,7 +142,7 @@ class Search:
         while len(self.trials) < count:
             settings = proposed(self.trials, self.config.model_dump(), self.compute.seed)
             pairs = self.scored(settings)
-            self.trials.append({"settings": settings, "log_loss": log_loss_of(pairs, self.pools)})
+            self.trials.append({"settings": settings, "log_loss": log_loss_of(pairs, self._codes)})
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_json(self.path, {"key": self.key, "trials": self.trials})
             values = " ".join(f"{name}={value:.3g}" for name, value in settings.items())
@@ -147,7 +160,7 @@ class Search:
 
     def row_f1(self, settings: Mapping[str, Any]) -> float:
         """Return the out-of-fold row F1 with these settings, after the decision is tuned for them."""
-        pools = [(pairs, codes) for pairs, (_, codes) in zip(self.scored(settings), self.pools, strict=True)]
+        pools = list(zip(self.scored(settings), self._codes, strict=True))
         return tune(pools, self.settings[TuneConfig], self.compute.seed).chosen.row_f1
 
 
@@ -156,7 +169,7 @@ def conclude(search: Search) -> Path:
     first, best = search.trials[0], search.best
     path = search.run.folder / FOLDER / "best.yaml"
     path.write_text(yaml.safe_dump({"scorer": best["settings"]}, sort_keys=False), encoding="utf-8")
-    pools = f"out of fold in pools of {' + '.join(f'{pairs.n:,}' for pairs, _ in search.pools)}"
+    pools = f"out of fold in pools of {' + '.join(f'{pool.pairs.n:,}' for pool in search.pools)}"
     for name, trial in (("run", first), ("best", best)):
         f1 = search.row_f1(trial["settings"])
         search.run.say(f"  {name:<7} log loss {trial['log_loss']:.5f}, row F1 {f1:.3f}, {pools}")

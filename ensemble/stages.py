@@ -25,7 +25,7 @@ from ensemble.features.assemble import excluded_features, pair_features
 from ensemble.match_result import MatchResult
 from ensemble.pool_views import BranchView, PoolViews
 from ensemble.scorer.model import StackedScorer
-from ensemble.scorer.training import train_scorer
+from ensemble.scorer.training import LabeledPool, train_scorer
 from shared.artifacts import read_json, write_json
 from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
@@ -163,23 +163,30 @@ def scorer_stage(folds: Sequence[Pool]) -> Stage:
         code=("ensemble.scorer.training", "ensemble.features.assemble", "shared.metrics.matching"),
         reads=(*(pool.stage for pool in folds), *(features_name(pool.name) for pool in folds)),
         settings=(ScorerConfig, EnsembleConfig, ComputeConfig),
-        parameters={"folds": [pool.name for pool in folds]},
+        parameters={"folds": [(pool.name, pool.fold, pool.source) for pool in folds]},
     )
 
 
-def train_on_folds(inputs: Inputs, config: StageConfig, out: Path, folds: Sequence[str]) -> Mapping[str, Any]:
+def train_on_folds(
+    inputs: Inputs, config: StageConfig, out: Path, folds: Sequence[tuple[str, int, str]]
+) -> Mapping[str, Any]:
     """Train the scorer; keep the out-of-fold scores of every fold pool beside it."""
     labeled = [
-        (load_features(inputs[f"ensemble/features/{fold}"]), label_codes(load_catalog(inputs[f"pools/{fold}"]).labels))
-        for fold in folds
+        LabeledPool(
+            load_features(inputs[f"ensemble/features/{name}"]),
+            label_codes(load_catalog(inputs[f"pools/{name}"]).labels),
+            fold,
+            source,
+        )
+        for name, fold, source in folds
     ]
     left_out = excluded_features(config[EnsembleConfig], config[ScorerConfig])
     scorer, scored, rounds = train_scorer(labeled, config[ScorerConfig], config[ComputeConfig], left_out)
     scorer.save(out)
-    for fold, pairs in zip(folds, scored, strict=True):
-        pairs.save(out / f"{fold}.parquet")
+    for (name, _, _), pairs in zip(folds, scored, strict=True):
+        pairs.save(out / f"{name}.parquet")
     write_json(out / "importance.json", {name: model.importance() for name, model in scorer.models().items()})
-    true = sum(int(same_product(pairs.left, pairs.right, codes).sum()) for pairs, codes in labeled)
+    true = sum(int(same_product(pool.pairs.left, pool.pairs.right, pool.codes).sum()) for pool in labeled)
     return {"pairs": sum(map(len, scored)), "true": true, "rounds": " and ".join(map(str, rounds))}
 
 

@@ -1,8 +1,9 @@
 """Trains the scorer on the described pairs of several pools.
 
-Both models are cross-fitted by pool: a pair's out-of-fold score comes from a model that was trained on the other fold
-pools and so saw neither of its components. One indirect leak remains: with two folds, the first scores that a second
-model learns from come from a first model that was trained on the pool that is then scored. The holdout is free of it.
+Both models are cross-fitted by fold: a pair's out-of-fold score comes from a model that was trained on the pools of the
+other folds and so saw neither of its components. One indirect leak remains: with two folds, the first scores that a
+second model learns from come from a first model that was trained on the pool that is then scored. The holdout is free
+of it.
 """
 
 from __future__ import annotations
@@ -27,11 +28,28 @@ from shared.schema import Flags, Floats, PairFeatures, ScoredPairs
 if TYPE_CHECKING:  # a second to import, which a run with nothing to do can save
     import lightgbm as lgb
 
-LabeledPool = tuple[PairFeatures, NDArray[np.integer]]  # pairs with features, label codes [n]
-
 
 class NothingToLearnError(MatcherError):
     """The candidate pairs that a scorer would be trained on are all true or all false."""
+
+
+@dataclass(frozen=True)
+class LabeledPool:
+    """A pool with labels that a scorer learns from.
+
+        LabeledPool(load_features(folder), label_codes(catalog.labels), fold=0)
+
+    Args:
+        pairs: Its candidate pairs with their features.
+        codes: Label codes of its n listings, int [n].
+        fold: Its fold; the pools of one fold are scored by models that saw none of them.
+        source: The catalog that its listings are from.
+    """
+
+    pairs: PairFeatures
+    codes: NDArray[np.integer]
+    fold: int
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,40 +60,58 @@ class TrainingPairs:
         features: One float32 column per feature, p rows.
         match: Whether a pair's listings sell the same product, bool [p].
         weight: float32 [p], mean 1.
-        pool: Number of the pool that each pair belongs to, from 0, int [p].
+        fold: Fold of the pool that each pair belongs to, int [p].
     """
 
     features: pd.DataFrame
     match: Flags
     weight: Floats
-    pool: NDArray[np.int64]
+    fold: NDArray[np.int64]
 
     @classmethod
     def of_pools(cls, pools: Sequence[LabeledPool], group_size_power: float) -> Self:
         """Join pools.
 
         Args:
-            pools: Pairs with features and label codes of each pool.
-            group_size_power: A listing in a group of g weighs g^-power; a pair weighs the mean of its two listings.
+            pools: The pools, in any order of their folds and sources.
+            group_size_power: A listing in a group of g weighs g^-power; a pair weighs the mean of its two listings,
+                scaled so that the pairs of every source weigh the same in all.
 
         Examples:
             >>> rows = np.array([0, 1], np.int32), np.array([1, 2], np.int32)
             >>> pairs = PairFeatures(3, *rows, pd.DataFrame({"cosine": np.array([0.9, 0.1], np.float32)}))
-            >>> TrainingPairs.of_pools([(pairs, np.array([0, 0, 1]))], group_size_power=1).weight.round(2).tolist()
+            >>> pool = LabeledPool(pairs, np.array([0, 0, 1]), fold=0)
+            >>> TrainingPairs.of_pools([pool], group_size_power=1).weight.round(2).tolist()
             [0.800000011920929, 1.2000000476837158]
         """
         match, weight = [], []
-        for pairs, codes in pools:
-            of_listing = np.maximum(group_sizes(codes), 1).astype(np.float64) ** -group_size_power
-            match.append(same_product(pairs.left, pairs.right, codes))
-            weight.append((of_listing[pairs.left] + of_listing[pairs.right]) / 2)
-        weights = np.concatenate(weight)
+        for pool in pools:
+            of_listing = np.maximum(group_sizes(pool.codes), 1).astype(np.float64) ** -group_size_power
+            left, right = pool.pairs.left, pool.pairs.right
+            match.append(same_product(left, right, pool.codes))
+            weight.append((of_listing[left] + of_listing[right]) / 2)
+        sizes = [len(pool.pairs) for pool in pools]
         return cls(
-            pd.concat([pairs.features for pairs, _ in pools], ignore_index=True),
+            pd.concat([pool.pairs.features for pool in pools], ignore_index=True),
             np.concatenate(match),
-            (weights / weights.mean()).astype(np.float32) if len(weights) else weights.astype(np.float32),
-            np.repeat(np.arange(len(pools)), [len(pairs) for pairs, _ in pools]),
+            _balanced(np.concatenate(weight), np.repeat([pool.source for pool in pools], sizes)),
+            np.repeat([pool.fold for pool in pools], sizes),
         )
+
+
+def _balanced(weights: NDArray[np.float64], source: NDArray[Any]) -> Floats:
+    """Return weights with a mean of 1 and the same sum for every source, float32 [p].
+
+    Args:
+        weights: Weight of each pair, float64 [p].
+        source: Source of each pair, str [p].
+    """
+    balanced, names = weights.astype(np.float32), np.unique(source)
+    for name in names:
+        rows = source == name
+        mean = weights[rows].sum() * len(names) / len(weights)
+        balanced[rows] = (weights[rows] / mean).astype(np.float32)
+    return balanced
 
 
 def train_scorer(
@@ -84,7 +120,7 @@ def train_scorer(
     """Train the scorer's models, one or two by the settings.
 
     Args:
-        pools: Pairs with features and label codes of each pool.
+        pools: The pools of two or more folds.
         config: Section `scorer` of the settings.
         compute: Device, threads, seed.
         exclude: Names of features that no model may use.
@@ -95,19 +131,20 @@ def train_scorer(
     Raises:
         NothingToLearnError: The pairs that the first model would be trained on are all true or all false.
     """
-    described, codes = zip(*pools, strict=True)
-    used = [(drop_features(pairs, exclude), of_pool) for pairs, of_pool in pools]
+    used = [replace(pool, pairs=drop_features(pool.pairs, exclude)) for pool in pools]
     first, scored, rounds = _train_model(used, config, compute)
     models, all_rounds = [first], [rounds]
     if config.models == 2:
         masks = [second_model_mask(pairs) for pairs in scored]
         likely = [pairs.only(mask) for pairs, mask in zip(scored, masks, strict=True)]
-        around = [describe_scores(pairs, compute.xp()) for pairs in likely]
+        around = [
+            replace(pool, pairs=describe_scores(pairs, compute.xp())) for pool, pairs in zip(pools, likely, strict=True)
+        ]
         with suppress(NothingToLearnError):  # the first model left nothing to decide
-            second, rescored, rounds = _train_model(list(zip(around, codes, strict=True)), config, compute)
+            second, rescored, rounds = _train_model(around, config, compute)
             models, all_rounds = [first, second], [*all_rounds, rounds]
             scored = list(map(replace_scores, scored, masks, rescored))
-    scored = [replace(s, conflict=has_conflict(pairs)) for s, pairs in zip(scored, described, strict=True)]
+    scored = [replace(s, conflict=has_conflict(pool.pairs)) for s, pool in zip(scored, pools, strict=True)]
     return StackedScorer(*models), scored, all_rounds
 
 
@@ -126,36 +163,36 @@ def _train_model(
     """Return a model trained on all pools, the out-of-fold scores of each pool, and the number of rounds."""
     pairs = TrainingPairs.of_pools(pools, config.group_size_power)
     score, rounds = cross_fit(pairs, config, compute.seed, compute.cpu_threads)
-    parts = np.split(score, np.cumsum([len(of_pool) for of_pool, _ in pools])[:-1])
-    scored = [ScoredPairs.of(of_pool, part) for (of_pool, _), part in zip(pools, parts, strict=True)]
+    parts = np.split(score, np.cumsum([len(pool.pairs) for pool in pools])[:-1])
+    scored = [ScoredPairs.of(pool.pairs, part) for pool, part in zip(pools, parts, strict=True)]
     return fit(pairs, rounds, config, compute.seed, compute.cpu_threads), scored, rounds
 
 
 def cross_fit(pairs: TrainingPairs, config: ScorerConfig, seed: int, threads: int) -> tuple[Floats, int]:
-    """Score every pair by a model that saw no pair of its pool.
+    """Score every pair by a model that saw no pair of its fold.
 
     Args:
-        pairs: p pairs of two or more pools.
+        pairs: p pairs of two or more folds.
         config: Section `scorer` of the settings.
         seed: Seed of LightGBM.
         threads: Number of threads; 0: all cores.
 
     Returns:
         Scores, float32 [p], and the number of rounds that all models were cut to: the one with the lowest mean log
-        loss over the pools.
+        loss over the folds.
 
     Raises:
         NothingToLearnError: The pairs that a model would be trained on are all true or all false.
     """
-    pools = np.unique(pairs.pool)
-    for others in [np.ones(len(pairs.pool), dtype=bool), *(pairs.pool != pool for pool in pools)]:
+    folds = np.unique(pairs.fold)
+    for others in [np.ones(len(pairs.fold), dtype=bool), *(pairs.fold != fold for fold in folds)]:
         _check_learnable(pairs.match[others])
-    fits = [_fit(pairs, pairs.pool != pool, pairs.pool == pool, config, seed, threads) for pool in pools]
+    fits = [_fit(pairs, pairs.fold != fold, pairs.fold == fold, config, seed, threads) for fold in folds]
     shortest = min(len(loss) for _, loss in fits)
     rounds = int(np.mean([loss[:shortest] for _, loss in fits], axis=0).argmin()) + 1
     score = np.zeros(len(pairs.match), dtype=np.float32)
-    for pool, (booster, _) in zip(pools, fits, strict=True):
-        mask = pairs.pool == pool
+    for fold, (booster, _) in zip(folds, fits, strict=True):
+        mask = pairs.fold == fold
         score[mask] = np.asarray(booster.predict(pairs.features[mask], num_iteration=rounds, num_threads=threads))
     return score, rounds
 

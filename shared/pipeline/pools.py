@@ -21,11 +21,13 @@ ALL = "all"  # the encoder trained on all folds
 
 @dataclass(frozen=True)
 class Pool:
-    """A pool's name, and the encoder that embeds it.
+    """A pool's name, the encoder that embeds it, and where its listings are from.
 
     Args:
         name: The name of the pool.
         encoder: The encoder: that of a fold, or `all`.
+        fold: The fold that its listings are, from 0; `HOLDOUT` for the holdout and the catalog.
+        source: The name of the catalog that they are from; "" in a run of one catalog.
 
     Examples:
         >>> fold_pool(0).stage
@@ -34,6 +36,8 @@ class Pool:
 
     name: str
     encoder: str
+    fold: int = HOLDOUT
+    source: str = ""
 
     @property
     def stage(self) -> str:
@@ -46,9 +50,9 @@ def fold_pool(fold: int) -> Pool:
 
     Examples:
         >>> fold_pool(1)
-        Pool(name='fold1', encoder='fold1')
+        Pool(name='fold1', encoder='fold1', fold=1, source='')
     """
-    return Pool(f"fold{fold}", f"fold{fold}")
+    return Pool(f"fold{fold}", f"fold{fold}", fold)
 
 
 def fold_pools(folds: int) -> list[Pool]:

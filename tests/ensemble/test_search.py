@@ -79,9 +79,9 @@ def test_log_loss_equals_its_definition() -> None:
     rows = np.array([0, 0, 1], dtype=np.int32), np.array([1, 2, 2], dtype=np.int32)
     scores = np.array([[0.8, 0.3, 0.0], [0.5, 1.0, 0.1]], dtype=np.float32)
     scored = [ScoredPairs(3, *rows, score) for score in scores]
-    pools = [(scored[0], np.array([0, 0, 1])), (scored[1], np.array([0, 1, 0]))]
+    codes = [np.array([0, 0, 1]), np.array([0, 1, 0])]
     expected = -np.mean(np.log([0.8, 0.7, 1 - 1e-7, 0.5, 1 - 1e-7, 0.9]))
-    assert log_loss_of(scored, pools) == pytest.approx(expected, rel=1e-4)
+    assert log_loss_of(scored, codes) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,6 +16,7 @@ from ensemble.features.attributes import QUANTITY_CONFLICT
 from ensemble.scorer import training as train
 from ensemble.scorer.model import Scorer, StackedScorer
 from ensemble.scorer.training import (
+    LabeledPool,
     TrainingPairs,
     cross_fit,
     drop_features,
@@ -44,14 +46,15 @@ def training(p: int, pools: int = 2, seed: int = 0) -> TrainingPairs:
     return TrainingPairs(features, match, np.ones(p, dtype=np.float32), np.arange(p) * pools // p)
 
 
-def labeled_pool(n: int, seed: int) -> tuple[PairFeatures, np.ndarray]:
+def labeled_pool(n: int, seed: int, fold: int | None = None, source: str = "") -> LabeledPool:
     """All pairs of n listings in groups of about three; a feature that tells, and one that does not."""
     rng = np.random.default_rng(seed)
     codes = rng.integers(0, n // 3, n)
     left, right = (rows.astype(np.int32) for rows in np.triu_indices(n, 1))
     tells = (codes[left] == codes[right]) + rng.normal(0, 0.3, len(left))
     columns = {"tells": tells, "noise": rng.standard_normal(len(left))}
-    return PairFeatures(n, left, right, pd.DataFrame(columns).astype(np.float32)), codes
+    pairs = PairFeatures(n, left, right, pd.DataFrame(columns).astype(np.float32))
+    return LabeledPool(pairs, codes, seed if fold is None else fold, source)
 
 
 def unscored(features: pd.DataFrame) -> PairFeatures:
@@ -91,26 +94,26 @@ def test_cross_fit_never_scores_trained_pools(monkeypatch: pytest.MonkeyPatch, p
     assert sorted(row for _, row in scored) == list(range(600))
     assert len(kept) == pools
     for model, row in scored:
-        assert not {pairs.pool[other] for other in trained[model]} & {pairs.pool[row]}
+        assert not {pairs.fold[other] for other in trained[model]} & {pairs.fold[row]}
     assert ((score > 0) & (score < 1)).all()
 
 
 def test_cross_fit_ignores_labels_of_own_pool() -> None:
     pairs = training(800)
     flipped = pairs.match.copy()
-    flipped[pairs.pool == 0] = ~flipped[pairs.pool == 0]
+    flipped[pairs.fold == 0] = ~flipped[pairs.fold == 0]
     config = QUICK.model_copy(update={"rounds": 1})  # so that early stopping says nothing
     one, _ = cross_fit(pairs, config, 0, 1)
-    other, _ = cross_fit(TrainingPairs(pairs.features, flipped, pairs.weight, pairs.pool), config, 0, 1)
-    assert np.array_equal(one[pairs.pool == 0], other[pairs.pool == 0])
-    assert not np.array_equal(one[pairs.pool == 1], other[pairs.pool == 1])
+    other, _ = cross_fit(TrainingPairs(pairs.features, flipped, pairs.weight, pairs.fold), config, 0, 1)
+    assert np.array_equal(one[pairs.fold == 0], other[pairs.fold == 0])
+    assert not np.array_equal(one[pairs.fold == 1], other[pairs.fold == 1])
 
 
 def test_cross_fit_rounds_minimize_mean_loss() -> None:
     pairs = training(1500)
     config = QUICK.model_copy(update={"rounds": 200, "patience": 200, "learning_rate": 0.3})
     _, rounds = cross_fit(pairs, config, 0, 1)
-    losses = [train._fit(pairs, pairs.pool != k, pairs.pool == k, config, 0, 1)[1] for k in (0, 1)]
+    losses = [train._fit(pairs, pairs.fold != k, pairs.fold == k, config, 0, 1)[1] for k in (0, 1)]
     assert rounds == np.mean(losses, axis=0).argmin() + 1
     assert 1 < rounds < 200
     assert cross_fit(pairs, config.model_copy(update={"patience": 40}), 0, 1)[1] == rounds
@@ -151,8 +154,8 @@ def test_cross_fit_refuses_one_class(match: list[bool], message: str) -> None:
 
 def test_train_scorer_with_an_empty_pool() -> None:
     pools = [labeled_pool(30, 0), labeled_pool(30, 1), labeled_pool(30, 2)]
-    pairs, codes = pools[1]
-    pools[1] = PairFeatures(30, pairs.left[:0], pairs.right[:0], pairs.features[:0]), codes
+    pairs = pools[1].pairs
+    pools[1] = replace(pools[1], pairs=PairFeatures(30, pairs.left[:0], pairs.right[:0], pairs.features[:0]))
     _, scored, _ = train_scorer(pools, QUICK, CPU)
     assert [len(of_pool) for of_pool in scored] == [435, 0, 435]
 
@@ -164,13 +167,13 @@ def test_of_pools_weights() -> None:
     left, right = (rows.astype(np.int32) for rows in np.triu_indices(8, 1))
     pairs = PairFeatures(8, left, right, pd.DataFrame({"a": np.zeros(28, dtype=np.float32)}))
     codes = np.array([0, 0, 0, 0, 0, 1, 1, 2])
-    joined = TrainingPairs.of_pools([(pairs, codes)], 0.4)
+    joined = TrainingPairs.of_pools([LabeledPool(pairs, codes, 0)], 0.4)
     sizes = np.array([5, 5, 5, 5, 5, 2, 2, 1])
     expected = (sizes[left] ** -0.4 + sizes[right] ** -0.4) / 2
     assert joined.weight == pytest.approx(expected / expected.mean(), rel=1e-6)
     assert joined.weight.mean() == pytest.approx(1)
     assert joined.weight[(left == 0) & (right == 1)] < joined.weight[(left == 5) & (right == 6)]
-    assert set(TrainingPairs.of_pools([(pairs, codes)], 0.0).weight) == {1}
+    assert set(TrainingPairs.of_pools([LabeledPool(pairs, codes, 0)], 0.0).weight) == {1}
 
 
 def test_of_pools_unlabeled_listing() -> None:
@@ -178,17 +181,38 @@ def test_of_pools_unlabeled_listing() -> None:
     pairs = PairFeatures(3, *ends, pd.DataFrame(index=range(3)))
     codes = np.array([-1, -1, 0])
     assert not same_product(pairs.left, pairs.right, codes).any()
-    assert TrainingPairs.of_pools([(pairs, codes)], 0.4).weight.tolist() == [1, 1, 1]
+    assert TrainingPairs.of_pools([LabeledPool(pairs, codes, 0)], 0.4).weight.tolist() == [1, 1, 1]
 
 
 def test_of_pools_stacks_pools() -> None:
     pools = [labeled_pool(5, 0), labeled_pool(7, 1)]
     joined = TrainingPairs.of_pools(pools, 0.4)
-    assert joined.pool.tolist() == [0] * 10 + [1] * 21
+    assert joined.fold.tolist() == [0] * 10 + [1] * 21
     assert joined.features.index.tolist() == list(range(31))
-    match = [same_product(pairs.left, pairs.right, codes) for pairs, codes in pools]
+    match = [same_product(pool.pairs.left, pool.pairs.right, pool.codes) for pool in pools]
     assert joined.match.tolist() == np.concatenate(match).tolist()
-    pd.testing.assert_frame_equal(joined.features[10:].reset_index(drop=True), pools[1][0].features)
+    pd.testing.assert_frame_equal(joined.features[10:].reset_index(drop=True), pools[1].pairs.features)
+
+
+def test_of_pools_sources_weigh_alike() -> None:
+    pools = [labeled_pool(5, 0, 0, "a"), labeled_pool(9, 1, 0, "b"), labeled_pool(7, 2, 1, "a")]
+    joined = TrainingPairs.of_pools(pools, 0.4)
+    assert joined.fold.tolist() == [0] * (10 + 36) + [1] * 21
+    of_b = np.repeat([False, True, False], [10, 36, 21])
+    assert joined.weight[of_b].sum() == pytest.approx(67 / 2, rel=1e-6)
+    assert joined.weight[~of_b].sum() == pytest.approx(67 / 2, rel=1e-6)
+    alone = TrainingPairs.of_pools([pools[1]], 0.4).weight
+    assert joined.weight[of_b] / joined.weight[of_b].mean() == pytest.approx(alone, rel=1e-6)
+
+
+def test_pools_of_one_fold_are_held_out_together() -> None:
+    pools = [labeled_pool(30, 0, 0, "a"), labeled_pool(30, 1, 0, "b"), labeled_pool(30, 2, 1, "a")]
+    config = QUICK.model_copy(update={"rounds": 1, "models": 1})
+    other = [pools[0], replace(pools[1], codes=np.roll(pools[1].codes, 1)), pools[2]]
+    _, scored, _ = train_scorer(pools, config, CPU)
+    _, rescored, _ = train_scorer(other, config, CPU)
+    same = [np.array_equal(one.score, two.score) for one, two in zip(scored, rescored, strict=True)]
+    assert same == [True, True, False]
 
 
 # --- features by name ------------------------------------------------------------------------------------------------
@@ -249,14 +273,14 @@ def test_second_model_uses_first_scores_only(stacked: Stacked) -> None:
     assert scorer.first.booster.feature_name() == ["tells", "noise"]
     assert all(name.startswith("score") for name in scorer.second.booster.feature_name())
     assert [scorer.first.booster.num_trees(), scorer.second.booster.num_trees()] == rounds
-    for of_pool, (pairs, codes) in zip(scored, [labeled_pool(40, 0), labeled_pool(40, 1)], strict=True):
-        assert np.array_equal(of_pool.left, pairs.left)
-        assert roc_auc_score(same_product(pairs.left, pairs.right, codes), of_pool.score) > 0.95
+    for found, pool in zip(scored, [labeled_pool(40, 0), labeled_pool(40, 1)], strict=True):
+        assert np.array_equal(found.left, pool.pairs.left)
+        assert roc_auc_score(same_product(found.left, found.right, pool.codes), found.score) > 0.95
 
 
 def test_unlikely_pairs_keep_first_score(stacked: Stacked, monkeypatch: pytest.MonkeyPatch) -> None:
     scorer, _, _ = stacked
-    pairs, _ = labeled_pool(30, 5)
+    pairs = labeled_pool(30, 5).pairs
     first = scorer.first.score(pairs, 1).score
     middle = np.median(first)
     monkeypatch.setattr("ensemble.scorer.model.MIN_SCORE", middle)
@@ -274,12 +298,12 @@ def test_no_second_model_without_likely_pairs(monkeypatch: pytest.MonkeyPatch) -
     scorer, scored, rounds = train_scorer(pools, QUICK, CPU)
     assert scorer.second is None
     assert len(rounds) == 1
-    assert [len(pairs) for pairs in scored] == [len(pairs) for pairs, _ in pools]
+    assert [len(pairs) for pairs in scored] == [len(pool.pairs) for pool in pools]
 
 
 def test_scores_for_any_order_of_listings(stacked: Stacked) -> None:
     scorer, _, _ = stacked
-    pairs, _ = labeled_pool(30, 5)
+    pairs = labeled_pool(30, 5).pairs
     place = np.random.default_rng(0).permutation(30).astype(np.int32)  # old row → new row
     ends = np.sort(np.stack([place[pairs.left], place[pairs.right]]), axis=0)
     order = np.lexsort(ends[::-1])
@@ -291,7 +315,7 @@ def test_scores_for_any_order_of_listings(stacked: Stacked) -> None:
 def test_stacked_scorer_save_and_load(stacked: Stacked, tmp_path: Path) -> None:
     scorer, _, _ = stacked
     scorer.save(tmp_path)
-    pairs, _ = labeled_pool(20, 6)
+    pairs = labeled_pool(20, 6).pairs
     again = StackedScorer.load(tmp_path)
     assert np.array_equal(scorer.score(pairs, threads=1).score, again.score(pairs, threads=1).score)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.txt", "second.txt"]
@@ -311,19 +335,19 @@ def test_train_scorer_is_deterministic(
 
 
 def test_scores_keep_conflict(tmp_path: Path) -> None:
-    conflict = [np.arange(len(labeled_pool(40, seed)[0])) % 3 for seed in (0, 1)]
+    conflict = [np.arange(len(labeled_pool(40, seed).pairs)) % 3 for seed in (0, 1)]
     pools = []
     for seed, column in enumerate(conflict):
-        pairs, codes = labeled_pool(40, seed)
+        pool = labeled_pool(40, seed)
+        pairs = pool.pairs
         stated = np.where(column == 2, np.nan, column).astype(np.float32)
-        pools.append(
-            (PairFeatures(40, pairs.left, pairs.right, pairs.features.assign(**{QUANTITY_CONFLICT: stated})), codes)
-        )
+        with_conflict = pairs.features.assign(**{QUANTITY_CONFLICT: stated})
+        pools.append(replace(pool, pairs=PairFeatures(40, pairs.left, pairs.right, with_conflict)))
     scorer, scored, _ = train_scorer(pools, QUICK, CPU)
-    rescored = scorer.score(pools[1][0], threads=1)
-    first = scorer.first.score(pools[1][0], threads=1)
+    rescored = scorer.score(pools[1].pairs, threads=1)
+    first = scorer.first.score(pools[1].pairs, threads=1)
     np.testing.assert_array_equal(scorer.rescore(first).score, rescored.score)
-    for found, (pairs, _) in zip([*scored, rescored], [*pools, pools[1]], strict=True):
+    for found, pairs in zip([*scored, rescored], [pool.pairs for pool in (*pools, pools[1])], strict=True):
         found.save(tmp_path / "pairs.parquet")
         for kept in (found, ScoredPairs.load(tmp_path / "pairs.parquet")):
             assert np.array_equal(kept.conflict, pairs.features[QUANTITY_CONFLICT] == 1)  # type: ignore[arg-type]
@@ -339,7 +363,7 @@ def test_train_scorer_with_one_model(stacked: Stacked, tmp_path: Path) -> None:
     assert rounds_of_one == rounds[:1]
     assert one.first.booster.model_to_string() == both.first.booster.model_to_string()
     assert not np.array_equal(scored[0].score, scored_by_both[0].score)
-    pairs, _ = labeled_pool(20, 6)
+    pairs = labeled_pool(20, 6).pairs
     found = one.score(pairs, threads=1)
     assert np.array_equal(found.score, one.first.score(pairs, 1).score)
     one.save(tmp_path)
@@ -356,7 +380,7 @@ def test_exclude_features_must_leave_some() -> None:
 
 
 def test_drop_features_by_name() -> None:
-    pairs, _ = labeled_pool(5, 0)
+    pairs = labeled_pool(5, 0).pairs
     assert list(drop_features(pairs, ["noise"]).features) == ["tells"]
     assert list(drop_features(pairs, []).features) == ["tells", "noise"]
     assert drop_features(pairs, ["noise"]).left is pairs.left
@@ -365,6 +389,6 @@ def test_drop_features_by_name() -> None:
 
 
 def test_stacked_scorer_without_pairs(stacked: Stacked) -> None:
-    pairs, _ = labeled_pool(4, 0)
+    pairs = labeled_pool(4, 0).pairs
     empty = PairFeatures(4, pairs.left[:0], pairs.right[:0], pairs.features[:0])
     assert len(stacked[0].score(empty, threads=1)) == 0
