@@ -28,6 +28,7 @@ from ensemble.scorer.training import LabeledPool, train_scorer
 from ensemble.sections import sections
 from ensemble.stages import features_name, load_features
 from shared.artifacts import digest, read_json, write_json
+from shared.catalog.config import DataConfig
 from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError, MatcherError
@@ -110,7 +111,7 @@ class Search:
     def __init__(self, run: RunFolder, settings: Settings, *, anew: bool = False) -> None:
         self.run, self.settings, self.compute = run, settings, settings[ComputeConfig]
         self.config = settings[ScorerConfig]
-        folds = fold_pools(settings[SplitConfig].folds)
+        folds = fold_pools(settings[SplitConfig].folds, settings[DataConfig].sources)
         self.pools = [
             LabeledPool(
                 load_features(run.open(features_name(pool.name))),
@@ -188,7 +189,8 @@ def main() -> int:
                 f"--trials={arguments.trials}: at least one trial is needed, with the settings of the run"
             )
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        update_run(run, settings, [features_name(pool.name) for pool in fold_pools(settings[SplitConfig].folds)])
+        folds = fold_pools(settings[SplitConfig].folds, settings[DataConfig].sources)
+        update_run(run, settings, [features_name(pool.name) for pool in folds])
         search = Search(run, settings, anew=arguments.force)
         search.go_on(arguments.trials)
         path = conclude(search)
