@@ -49,7 +49,8 @@ def branch_graph(run: RunFolder, settings: Settings, names: Iterable[str]) -> Gr
     """
     sources, branches = sources_of(run, settings), list(names)
     earlier_stages = [*catalog_stages(run, settings, sources), *extra_stages(branches, settings)]
-    of_branches = (branch_stages(name, settings, has_test=sources.test is not None) for name in branches)
+    with_test = [each.name for each in sources if each.test is not None]
+    of_branches = (branch_stages(name, settings, with_test=with_test) for name in branches)
     return Graph([*earlier_stages, *(stage for stages in of_branches for stage in stages)])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from branches.base import Branch, BranchConfig
 from branches.candidates import propose
 from branches.reuse import embed_reusing
 from shared.artifacts import digest, file_digest
+from shared.catalog.config import DataConfig
 from shared.catalog.extra_data import Extra, extras_of, join, layout_of, read_extra, reading_of
 from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
@@ -21,11 +22,11 @@ from shared.config import ConfigSection
 from shared.pipeline.catalog_stages import SPLIT, TRAIN
 from shared.pipeline.pools import (
     ALL,
-    CATALOG_POOL,
-    HOLDOUT_POOL,
     Pool,
     all_pools,
+    catalog_pool,
     fold_pools,
+    holdout_pool,
     load_catalog,
     load_split,
     save_catalog,
@@ -50,7 +51,7 @@ def embeddings_stage_name(branch: str, pool: Pool) -> str:
     """Return the name of the stage that embeds a pool by a branch.
 
     Examples:
-        >>> embeddings_stage_name("image", HOLDOUT_POOL)
+        >>> embeddings_stage_name("image", holdout_pool())
         'image/embeddings/holdout'
     """
     return f"{branch}/embeddings/{pool.name}"
@@ -60,7 +61,7 @@ def candidates_stage_name(branch: str, pool: Pool) -> str:
     """Return the name of the stage that proposes pairs of a pool by a branch.
 
     Examples:
-        >>> candidates_stage_name("image", HOLDOUT_POOL)
+        >>> candidates_stage_name("image", holdout_pool())
         'image/candidates/holdout'
     """
     return f"{branch}/candidates/{pool.name}"
@@ -86,29 +87,31 @@ def load_candidates(folder: Path) -> Candidates:
     return Candidates.load(folder / "candidates.parquet")
 
 
-def branch_stages(name: str, settings: Settings, *, has_test: bool) -> list[Stage]:
+def branch_stages(name: str, settings: Settings, *, with_test: Collection[str]) -> list[Stage]:
     """Return all stages of a branch for every pool of a run.
 
-        branch_stages("image", settings, has_test=False)
+        branch_stages("image", settings, with_test=[])
 
     Args:
         name: The branch.
         settings: Settings of the run.
-        has_test: Whether the run matches a catalog of its own, other than the labeled one.
+        with_test: Names of the sources of which the run matches a test table, not the labeled listings.
 
     Raises:
         MatcherError: There is no such branch, or extra data that it is to learn from is missing.
     """
-    branch, folds = registry.get(name), settings[SplitConfig].folds
+    branch, folds, sources = registry.get(name), settings[SplitConfig].folds, settings[DataConfig].sources
     stages: list[Stage] = []
     if branch.learns:
         config = settings[branch.Config]
         for extra in extras_of(config):
             layout_of(extra.path)  # raises an error before hours of another training if the data is missing
         encoders = [*(pool.encoder for pool in fold_pools(folds)), ALL]
-        stages += [_encoder_stage(branch, config, encoder, has_test=has_test) for encoder in encoders]
-    stages += [_embeddings_stage(branch, pool, has_test=has_test) for pool in all_pools(folds)]
-    return [*stages, *(candidates_stage(branch, pool) for pool in all_pools(folds))]
+        unseen = [catalog_pool(source).stage for source in with_test]
+        stages += [_encoder_stage(branch, config, encoder, unseen if encoder == ALL else ()) for encoder in encoders]
+    pools = all_pools(folds, sources)
+    stages += [_embeddings_stage(branch, pool, with_test=with_test) for pool in pools]
+    return [*stages, *(candidates_stage(branch, pool) for pool in pools)]
 
 
 # --- extra data to learn from ----------------------------------------------------------------------------------------
@@ -152,9 +155,9 @@ def read_extra_data(inputs: Inputs, config: StageConfig, out: Path, path: str, n
 # --- encoders --------------------------------------------------------------------------------------------------------
 
 
-def _encoder_stage(branch: Branch, config: BranchConfig, encoder: str, *, has_test: bool) -> Stage:
+def _encoder_stage(branch: Branch, config: BranchConfig, encoder: str, tests: Sequence[str]) -> Stage:
     extras = tuple(extra.stage for extra in extras_of(config))
-    unseen = (CATALOG_POOL.stage,) if extras and has_test and encoder == ALL else ()
+    unseen = tests if extras else ()
     return Stage(
         encoder_stage_name(branch.name, encoder),
         train_encoder,
@@ -207,9 +210,10 @@ def train_encoder(
 # --- embeddings and candidates ---------------------------------------------------------------------------------------
 
 
-def _embeddings_stage(branch: Branch, pool: Pool, *, has_test: bool) -> Stage:
+def _embeddings_stage(branch: Branch, pool: Pool, *, with_test: Collection[str]) -> Stage:
     encoder = encoder_stage_name(branch.name, pool.encoder) if branch.learns else None
-    reused = HOLDOUT_POOL if branch.learns and pool == CATALOG_POOL and not has_test else None
+    holds_holdout = pool == catalog_pool(pool.source) and pool.source not in with_test
+    reused = holdout_pool(pool.source) if branch.learns and holds_holdout else None
     reused_stages = () if reused is None else (reused.stage, embeddings_stage_name(branch.name, reused))
     return Stage(
         embeddings_stage_name(branch.name, pool),

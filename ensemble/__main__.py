@@ -15,8 +15,9 @@ def main() -> int:
     """Take a run through every stage, skip what is unchanged, and sum it up."""
 
     def body(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
-        path = settings[DataConfig].path
-        what = "the demo marketplace (invented listings; see README)" if path == "demo" else f"catalog {path}"
+        paths = settings[DataConfig].paths
+        what = f"catalog {paths[0]}" if len(paths) == 1 else f"{len(paths)} catalogs: {', '.join(paths)}"
+        what = "the demo marketplace (invented listings; see README)" if paths == ["demo"] else what
         run.say(f"run {run.folder} · {what}\n")
         everything = list(run_graph(run, settings)) if arguments.force else [MATCHES, EVALUATION]
         update_run(run, settings, everything, force=arguments.force)

@@ -20,7 +20,13 @@ from ensemble.candidate_pairs import recall_by_branch, recall_by_rank, union
 from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.decision.decision import Decision
 from ensemble.decision.tuning import ScoredPool, summarize, tune
-from ensemble.evaluation.holdout import evaluate_branch, evaluate_calibration, evaluate_matches
+from ensemble.evaluation.holdout import (
+    branch_threshold,
+    evaluate_branch,
+    evaluate_calibration,
+    evaluate_matches,
+    mean_metrics,
+)
 from ensemble.features.assemble import excluded_features, pair_features
 from ensemble.match_result import MatchResult
 from ensemble.pool_views import BranchView, PoolViews
@@ -28,12 +34,13 @@ from ensemble.scorer.model import StackedScorer
 from ensemble.scorer.training import LabeledPool, train_scorer
 from ensemble.thinned_pools import load_thinned_codes, load_thinned_pairs, thinned_name, thinned_stage
 from shared.artifacts import read_json, write_json
+from shared.catalog.config import DataConfig
 from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.metrics.matching import label_codes, same_product
 from shared.pipeline.catalog_stages import catalog_stages, sources_of
-from shared.pipeline.pools import CATALOG_POOL, HOLDOUT_POOL, Pool, all_pools, fold_pools, load_catalog
+from shared.pipeline.pools import Pool, all_pools, catalog_pool, fold_pools, holdout_pool, load_catalog
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
@@ -70,23 +77,23 @@ def run_graph(run: RunFolder, settings: Settings) -> Graph:
         registry.get(name)
     stages = [*catalog_stages(run, settings, sources), *extra_stages(names, settings)]
     for name in names:
-        stages += branch_stages(name, settings, has_test=sources.test is not None)
+        stages += branch_stages(name, settings, with_test=[each.name for each in sources if each.test is not None])
     return Graph([*stages, *ensemble_stages(settings)])
 
 
 def ensemble_stages(settings: Settings) -> list[Stage]:
     """Return the stages from the branches' candidates to matches and metrics."""
-    names, folds = settings[EnsembleConfig].branches, fold_pools(settings[SplitConfig].folds)
-    pools = all_pools(settings[SplitConfig].folds)
+    names, sources = settings[EnsembleConfig].branches, settings[DataConfig].sources
+    folds, pools = fold_pools(settings[SplitConfig].folds, sources), all_pools(settings[SplitConfig].folds, sources)
     return [
         *(candidates_stage(pool, names) for pool in pools),
         *(features_stage(pool, names) for pool in pools),
         *thinned_stages(folds, settings),
         scorer_stage(folds, settings),
         decision_stage(folds, names, settings),
-        *(scores_stage(pool) for pool in (HOLDOUT_POOL, CATALOG_POOL)),
-        _matches_stage(),
-        _evaluation_stage(folds, names),
+        *(scores_stage(pool) for pool in (*map(holdout_pool, sources), *map(catalog_pool, sources))),
+        _matches_stage(sources),
+        _evaluation_stage(folds, names, sources),
     ]
 
 
@@ -179,7 +186,11 @@ def scorer_stage(folds: Sequence[Pool], settings: Settings) -> Stage:
             "ensemble.thinned_pools",
             "shared.metrics.matching",
         ),
-        reads=(*(pool.stage for pool in folds), *(features_name(pool.name) for pool in folds), *_thinned_names(folds, settings)),
+        reads=(
+            *(pool.stage for pool in folds),
+            *(features_name(pool.name) for pool in folds),
+            *_thinned_names(folds, settings),
+        ),
         settings=(ScorerConfig, EnsembleConfig, ComputeConfig),
         parameters={"folds": [(pool.name, pool.fold, pool.source) for pool in folds]},
     )
@@ -314,12 +325,15 @@ def load_decision(folder: Path) -> Decision:
     return Decision.load(folder / "decision.json")
 
 
-def _matches_stage() -> Stage:
+def _matches_stage(sources: Sequence[str]) -> Stage:
+    pools = [catalog_pool(source) for source in sources]
+    several = {"pools": {pool.source: pool.name for pool in pools}} if len(sources) > 1 else {}
     return Stage(
         MATCHES,
-        match_listings,
+        match_sources if several else match_listings,
         code=("ensemble.match_result", "ensemble.decision.decision"),
-        reads=(CATALOG_POOL.stage, DECISION, scores_name(CATALOG_POOL.name)),
+        reads=(*(pool.stage for pool in pools), DECISION, *(scores_name(pool.name) for pool in pools)),
+        parameters=several,
     )
 
 
@@ -332,8 +346,22 @@ def match_listings(inputs: Inputs, config: StageConfig, out: Path) -> Mapping[st
     return result.summary()
 
 
-def _evaluation_stage(folds: Sequence[Pool], names: Sequence[str]) -> Stage:
-    measured = [*folds, HOLDOUT_POOL]
+def match_sources(inputs: Inputs, config: StageConfig, out: Path, pools: Mapping[str, str]) -> Mapping[str, Any]:
+    """Decide the matches of each catalog of the run alone, source → pool, and write them into a folder of its name."""
+    decision, summaries = load_decision(inputs["ensemble/decision"]), []
+    for source, pool in pools.items():
+        catalog, scored = load_catalog(inputs[f"pools/{pool}"]), load_scores(inputs[f"ensemble/scores/{pool}"])
+        result = MatchResult.from_scores(decision, catalog, scored)
+        (out / source).mkdir()
+        result.save(out / source)
+        summaries.append(result.summary())
+    totals = {name: sum(summary[name] for summary in summaries) for name in summaries[0]}
+    return totals | {"largest_group": max(summary["largest_group"] for summary in summaries)}
+
+
+def _evaluation_stage(folds: Sequence[Pool], names: Sequence[str], sources: Sequence[str]) -> Stage:
+    holdouts = [holdout_pool(source) for source in sources]
+    measured = [*folds, *holdouts]
     return Stage(
         EVALUATION,
         evaluate_on_holdout,
@@ -341,39 +369,57 @@ def _evaluation_stage(folds: Sequence[Pool], names: Sequence[str]) -> Stage:
         reads=(
             DECISION,
             SCORER,
-            scores_name(HOLDOUT_POOL.name),
-            candidates_name(HOLDOUT_POOL.name),
+            *(scores_name(pool.name) for pool in holdouts),
+            *(candidates_name(pool.name) for pool in holdouts),
             *(pool.stage for pool in measured),
             *(candidates_stage_name(name, pool) for name in names for pool in measured),
         ),
         settings=(TuneConfig,),
-        parameters={"folds": [pool.name for pool in folds], "branches": list(names)},
+        parameters={
+            "folds": [pool.name for pool in folds],
+            "branches": list(names),
+            "holdouts": {pool.source: pool.name for pool in holdouts},
+        },
     )
 
 
 def evaluate_on_holdout(
-    inputs: Inputs, config: StageConfig, out: Path, folds: Sequence[str], branches: Sequence[str]
+    inputs: Inputs,
+    config: StageConfig,
+    out: Path,
+    folds: Sequence[str],
+    branches: Sequence[str],
+    holdouts: Mapping[str, str],
 ) -> Mapping[str, Any]:
-    """Measure the ensemble and every branch alone on the holdout, and the out-of-fold scores as probabilities."""
-    catalog = load_catalog(inputs["pools/holdout"])
-    codes = label_codes(catalog.labels)
+    """Measure the ensemble and every branch alone on the holdout, and the out-of-fold scores as probabilities.
+
+    Each holdout pool, source → pool, is measured alone; the metrics of a run with several are their means.
+    """
     decision = load_decision(inputs["ensemble/decision"])
-    result = MatchResult.from_scores(decision, catalog, load_scores(inputs["ensemble/scores/holdout"]))
-    holdout = evaluate_matches(result.match_rows, result.scored_pairs, codes)
-    holdout["recall_by_rank"] = read_json(inputs["ensemble/candidates/holdout"] / "recall.json")["by_rank"]
     scored = load_scored_folds(inputs["ensemble/scorer"], [inputs[f"pools/{fold}"] for fold in folds])
-    fold_codes = [of_fold for _, of_fold in scored]
-    alone = {
-        name: evaluate_branch(
+    thresholds = {
+        name: branch_threshold(
             [load_candidates(inputs[f"{name}/candidates/{fold}"]) for fold in folds],
-            fold_codes,
-            load_candidates(inputs[f"{name}/candidates/holdout"]),
-            codes,
+            [codes for _, codes in scored],
             config[TuneConfig],
         )
         for name in branches
     }
-    write_json(
-        out / "evaluation.json", {"holdout": holdout, "branches": alone, "calibration": evaluate_calibration(scored)}
-    )
-    return {"row_F1_on_the_holdout": holdout["row_f1"], "in_a_pool_of": holdout["pool_size"]}
+    by_source: dict[str, Any] = {}
+    for source, pool in holdouts.items():
+        catalog = load_catalog(inputs[f"pools/{pool}"])
+        codes = label_codes(catalog.labels)
+        result = MatchResult.from_scores(decision, catalog, load_scores(inputs[f"ensemble/scores/{pool}"]))
+        holdout = evaluate_matches(result.match_rows, result.scored_pairs, codes)
+        holdout["recall_by_rank"] = read_json(inputs[f"ensemble/candidates/{pool}"] / "recall.json")["by_rank"]
+        alone = {
+            name: evaluate_branch(load_candidates(inputs[f"{name}/candidates/{pool}"]), codes, at, config[TuneConfig])
+            for name, at in thresholds.items()
+        }
+        by_source[source] = {"holdout": holdout, "branches": alone}
+    of_run = mean_metrics(list(by_source.values()))
+    several = {"by_source": by_source} if len(by_source) > 1 else {}
+    write_json(out / "evaluation.json", {**of_run, **several, "calibration": evaluate_calibration(scored)})
+    sizes = " and ".join(f"{of['holdout']['pool_size']:,}" for of in by_source.values())
+    size = {"mean_over_pools_of": sizes} if several else {"in_a_pool_of": of_run["holdout"]["pool_size"]}
+    return {"row_F1_on_the_holdout": of_run["holdout"]["row_f1"], **size}

@@ -1,9 +1,9 @@
 """Thinned pools: copies of the fold pools in which fewer products have several listings.
 
 Listings are mostly labeled because they have a match, so a scorer learns from them that the nearest neighbor is one.
-Most catalogs are not like that. Each fold pool is therefore also searched in copies in which only a share of the products
-keep more than one listing. What depends on the pool (neighbors, ranks, densities, how rare a word is) is computed again
-in each copy; listings keep what an encoder made of them.
+Most catalogs are not like that. Each fold pool is therefore also searched in copies in which only a share of the
+products keep more than one listing. What depends on the pool (neighbors, ranks, densities, how rare a word is) is
+computed again in each copy; the embeddings of trained encoders are kept.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ from shared.compute import ComputeConfig
 from shared.metrics.matching import label_codes
 from shared.pipeline.pools import Pool, load_catalog
 from shared.pipeline.stage import Inputs, Stage, StageConfig
-from shared.schema import Catalog, Embeddings, PairFeatures
+from shared.schema import CandidatePairs, Catalog, Embeddings, PairFeatures
 
 Rows = NDArray[np.int64]
+
+_ROWS = "rows.parquet"  # the file with the rows of the pool that each copy keeps
 
 
 def thin(codes: NDArray[np.integer], share: float, seed: int) -> Rows:
@@ -38,8 +40,8 @@ def thin(codes: NDArray[np.integer], share: float, seed: int) -> Rows:
 
     Args:
         codes: Label code of each listing, int [n]; -1 where there is no label: such a listing stays.
-        share: Share of the products that keep more than one listing, in [0, 1]: about half of these keep two, the others
-            keep all.
+        share: Share of the products that keep more than one listing, in [0, 1]: about half of these keep two, the
+            others keep all.
         seed: Seed of the choice of products and listings.
 
     Examples:
@@ -119,9 +121,6 @@ def describe_thinned_pools(
     return {"copies": len(rows), "listings": len(copies), "pairs": pairs}
 
 
-_ROWS = "rows.parquet"
-
-
 def _views(
     catalog: Catalog, learned: Mapping[str, Embeddings], branches: Sequence[str], config: StageConfig
 ) -> PoolViews:
@@ -135,7 +134,7 @@ def _views(
     return PoolViews(catalog, views, compute.xp(), compute.cpu_threads)
 
 
-def _proposed(pool: PoolViews) -> Any:
+def _proposed(pool: PoolViews) -> CandidatePairs:
     return union((view.candidates for view in pool.branches.values()), len(pool))
 
 

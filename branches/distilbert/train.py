@@ -47,6 +47,7 @@ def train(
         components[rows].astype(np.int64),
         lambda positions, epoch: titles.inputs(titles.title[positions]),
         lambda positions: titles.inputs(titles.title[positions]),
+        sources=catalog.source_numbers()[rows] if catalog.sources else None,
     )
     metrics = Training("distilbert", encoder, data, config, compute, out).run()
     tokenizer.save_pretrained(out / "tokenizer")

@@ -53,6 +53,7 @@ def train(
         lambda positions: {
             "images": preprocessing(np.stack([resize(images[i], config.size) for i in image[positions]]))
         },
+        sources=catalog.source_numbers()[rows] if catalog.sources else None,
     )
     metrics = Training("image", encoder, data, config, compute, out).run()
     encoder.save(out, describe(encoder, preprocessing, config))

@@ -38,6 +38,7 @@ from ensemble.stages import (
     thinned_stages,
 )
 from shared.artifacts import read_json, write_json
+from shared.catalog.config import DataConfig
 from shared.catalog.split import HOLDOUT, SplitConfig, part_split
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
@@ -97,7 +98,7 @@ class Fit:
         )
         stages = [split, *fold_stages(self.settings[SplitConfig].folds)]
         for name in names:
-            stages += branch_stages(name, self.settings, has_test=False)
+            stages += branch_stages(name, self.settings, with_test=[])
         return [stage for stage in stages if not stage.name.endswith(f"/{CATALOG_POOL.name}")]
 
     def _scoring(self, settings: Settings) -> list[Stage]:
@@ -200,6 +201,11 @@ def main() -> int:
         )
 
     def body(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
+        if len(paths := settings[DataConfig].paths) > 1:
+            raise MatcherError(
+                f"an ablation is of one catalog, and {run.folder} has {len(paths)}: name one of them, and a run of its "
+                f"own, such as --data {paths[0]} --run {run.folder}-1"
+            )
         graph = run_graph(run, settings)
         variants = _chosen(systems(settings), arguments)
         extras = [stage.name for stage in extra_stages(settings[EnsembleConfig].branches, settings)]

@@ -11,6 +11,7 @@ from ensemble.config import EnsembleConfig, TuneConfig
 from ensemble.decision.objective import Objective
 from ensemble.evaluation.summary import COLUMNS, HEADS
 from ensemble.stages import DECISION, load_decision
+from shared.catalog.config import DataConfig
 from shared.pipeline.catalog_stages import SPLIT, TRAIN
 from shared.pipeline.pools import ALL, load_catalog
 from shared.pipeline.run import RunFolder
@@ -60,7 +61,9 @@ def _trained_on(run: RunFolder, settings: Settings, *, refitted: bool) -> str:
     trained, held_out = metrics["listings_to_train_on"], metrics["held_out"]
     read = (run.manifest(TRAIN) or {})["metrics"]
     products = len(set(load_catalog(run.open(TRAIN)).labels))
-    listings = f"{read['listings']:,} labeled listings of {products:,} products"
+    catalogs = settings[DataConfig].sources
+    of_catalogs = f" of {len(catalogs)} catalogs ({', '.join(catalogs)})" if len(catalogs) > 1 else ""
+    listings = f"{read['listings']:,} labeled listings{of_catalogs} of {products:,} products"
     lines = [f"{listings}; {read['with_image']:,} have an image, {read['with_title']:,} a title."]
     if refitted:
         lines.append("Encoders and scorer learned from all of them.")
@@ -79,10 +82,18 @@ def _trained_on(run: RunFolder, settings: Settings, *, refitted: bool) -> str:
 
 def _metrics_table(metrics: Mapping[str, Any], *, refitted: bool) -> str:
     holdout, size = metrics["holdout"], metrics["holdout"]["pool_size"]
+    by_source = metrics.get("by_source", {})
     rows = {f"{name} alone": alone for name, alone in metrics["branches"].items()} | {"ensemble": holdout}
+    rows |= {
+        f"ensemble on {source}, {of['holdout']['pool_size']:,} listings": of["holdout"]
+        for source, of in by_source.items()
+    }
     table = [f"| | {' | '.join(HEADS)} |", "|---" * (len(HEADS) + 1) + "|"]
     table += [f"| {name} | {' | '.join(f'{of[column]:.3f}' for column in COLUMNS)} |" for name, of in rows.items()]
-    lines = [f"Measured in a pool of {size:,} listings whose products took no part in training.", "", *table, ""]
+    pools = f"a pool of {size:,} listings" if not by_source else f"{len(by_source)} pools, one of each catalog,"
+    unseen = f"Measured in {pools} whose products took no part in training."
+    means = " The other rows are means over the pools." if by_source else ""
+    lines = [f"{unseen}{means}", "", *table, ""]
     lines.append(
         "Row F1 is the mean over listings of F1 between predicted and true matches; it falls as the pool grows."
     )

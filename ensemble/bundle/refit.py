@@ -9,7 +9,7 @@ as those of the other folds. The result has no metrics of its own: no labeled li
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,15 @@ from typing import Any
 import numpy as np
 
 from branches.stages import branch_stages, new_catalog_encoders
-from ensemble.config import EnsembleConfig
+from ensemble.config import EnsembleConfig, ScorerConfig
 from ensemble.stages import decision_stage, features_name, scorer_stage
+from ensemble.thinned_pools import thinned_name, thinned_stage
+from shared.catalog.config import DataConfig
 from shared.catalog.split import HOLDOUT, SplitConfig
+from shared.compute import ComputeConfig
 from shared.pipeline.catalog_stages import SPLIT, TEST
 from shared.pipeline.engine import bring_up_to_date
-from shared.pipeline.pools import CATALOG_POOL, HOLDOUT_POOL, Pool, fold_pools, load_split
+from shared.pipeline.pools import catalog_pool, fold_pool, fold_pools, holdout_pool, load_split, of_source
 from shared.pipeline.run import BASE, REFIT, OverlayRun, RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
@@ -38,14 +41,16 @@ def refitted(run: RunFolder, settings: Settings, *, force: bool = False) -> RunF
         settings: Its settings.
         force: Whether to run finished stages again.
     """
-    settings = settings.changed({"split": {"folds": settings[SplitConfig].folds + 1}})
-    folds, names = fold_pools(settings[SplitConfig].folds), settings[EnsembleConfig].branches
+    fold, sources = settings[SplitConfig].folds, settings[DataConfig].sources
+    settings = settings.changed({"split": {"folds": fold + 1}})
+    folds, names = fold_pools(fold + 1, sources), settings[EnsembleConfig].branches
     graph = Graph(
         [
-            *_one_more_fold(folds[-1]),
+            *_one_more_fold(fold, sources),
             *_encoder_stages(run, settings),
-            scorer_stage(folds),
-            decision_stage(folds, names),
+            *_thinned_holdouts(fold, settings),
+            scorer_stage(folds, settings),
+            decision_stage(folds, names, settings),
         ]
     )
     refit = OverlayRun(run.folder / REFIT, run, list(graph), say=lambda line: run.say(f"{REFIT}/{line}"))
@@ -55,30 +60,40 @@ def refitted(run: RunFolder, settings: Settings, *, force: bool = False) -> RunF
 
 def _encoder_stages(run: RunFolder, settings: Settings) -> list[Stage]:
     names = settings[EnsembleConfig].branches
-    manifest, encoders = run.manifest(CATALOG_POOL.stage) or {}, set(new_catalog_encoders(names))
-    has_test = manifest["key"]["parameters"]["catalog"] == TEST
-    stages = [stage for name in names for stage in branch_stages(name, settings, has_test=has_test)]
+    encoders = set(new_catalog_encoders(names))
+    with_test = [source for source in settings[DataConfig].sources if _matched(run, source) == of_source(TEST, source)]
+    stages = [stage for name in names for stage in branch_stages(name, settings, with_test=with_test)]
     return [stage for stage in stages if stage.name in encoders]
 
 
-def _one_more_fold(fold: Pool) -> list[Stage]:
-    """Return the split in which the holdout is one more fold, and that fold's pool with its described pairs."""
+def _matched(run: RunFolder, source: str) -> str:
+    """Return the name of the stage with the listings of a source that the run matches."""
+    manifest = run.manifest(catalog_pool(source).stage) or {}
+    stage: str = manifest["key"]["parameters"]["catalog"]
+    return stage
+
+
+def _one_more_fold(fold: int, sources: Sequence[str]) -> list[Stage]:
+    """Return the split in which the holdout is one more fold, and that fold's pools with their described pairs."""
+    split = Stage(
+        SPLIT, hold_nothing_out, code=("shared.catalog.split",), reads=(BASE + SPLIT,), parameters={"fold": fold}
+    )
+    pairs = [(fold_pool(fold, source), holdout_pool(source)) for source in sources]
+    copies = [(pool.stage, holdout.stage) for pool, holdout in pairs]
+    copies += [(features_name(pool.name), features_name(holdout.name)) for pool, holdout in pairs]
     return [
-        Stage(
-            SPLIT,
-            hold_nothing_out,
-            code=("shared.catalog.split",),
-            reads=(BASE + SPLIT,),
-            parameters={"fold": int(fold.name.removeprefix("fold"))},
-        ),
-        Stage(fold.stage, take_over, code=(), reads=(HOLDOUT_POOL.stage,), parameters={"stage": HOLDOUT_POOL.stage}),
-        Stage(
-            features_name(fold.name),
-            take_over,
-            code=(),
-            reads=(features_name(HOLDOUT_POOL.name),),
-            parameters={"stage": features_name(HOLDOUT_POOL.name)},
-        ),
+        split,
+        *(Stage(name, take_over, code=(), reads=(stage,), parameters={"stage": stage}) for name, stage in copies),
+    ]
+
+
+def _thinned_holdouts(fold: int, settings: Settings) -> list[Stage]:
+    """Return the stages with the thinned copies of the new fold's pools."""
+    shares, seed = settings[ScorerConfig].thinned, settings[ComputeConfig].seed
+    names, sources = settings[EnsembleConfig].branches, settings[DataConfig].sources if shares else []
+    return [
+        thinned_stage(holdout_pool(source), names, shares, seed, thinned_name(fold_pool(fold, source).name))
+        for source in sources
     ]
 
 

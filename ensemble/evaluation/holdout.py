@@ -44,29 +44,57 @@ def evaluate_calibration(pools: Sequence[ScoredPool]) -> dict[str, Any]:
     return calibration(np.concatenate([pairs.score for pairs, _ in pools]), np.concatenate(match))
 
 
-def evaluate_branch(
-    folds: Sequence[Candidates],
-    fold_codes: Sequence[NDArray[np.integer]],
-    holdout: Candidates,
-    codes: NDArray[np.integer],
-    config: TuneConfig,
-) -> dict[str, Any]:
-    """Return the metrics of one branch alone on the holdout, at the threshold that is best on the fold pools.
+def branch_threshold(folds: Sequence[Candidates], codes: Sequence[NDArray[np.integer]], config: TuneConfig) -> float:
+    """Return the threshold at which one branch alone is best on the fold pools.
 
-        evaluate_branch([fold0, fold1], [codes0, codes1], holdout, codes, TuneConfig())["row_f1"]
+        branch_threshold([fold0, fold1], [codes0, codes1], TuneConfig())
 
     Args:
         folds: Its candidates in every fold pool.
-        fold_codes: Label codes of the listings of these pools.
-        holdout: Its candidates in the holdout.
-        codes: Label codes of the holdout's listings.
+        codes: Label codes of the listings of these pools.
         config: Section `tune`: how many thresholds are tried, and how many matches a listing may have.
     """
-    pools = list(zip(map(similarity_as_score, folds), fold_codes, strict=True))
-    best = best_threshold(pools, "threshold", count=config.thresholds, max_matches=config.max_matches)
+    pools = list(zip(map(similarity_as_score, folds), codes, strict=True))
+    return best_threshold(pools, "threshold", count=config.thresholds, max_matches=config.max_matches).threshold
+
+
+def evaluate_branch(
+    holdout: Candidates, codes: NDArray[np.integer], threshold: float, config: TuneConfig
+) -> dict[str, Any]:
+    """Return the metrics of one branch alone on a holdout pool.
+
+        evaluate_branch(holdout, codes, 0.8, TuneConfig())["row_f1"]
+
+    Args:
+        holdout: Its candidates in the holdout.
+        codes: Label codes of the holdout's listings.
+        threshold: The least similarity of a match, as by `branch_threshold`.
+        config: Section `tune`: how many matches a listing may have.
+    """
     pairs = similarity_as_score(holdout)
-    matches = Decision("threshold", best.threshold, config.max_matches).apply(pairs)
-    return evaluate_matches(matches, pairs, codes) | {"threshold": best.threshold}
+    matches = Decision("threshold", threshold, config.max_matches).apply(pairs)
+    return evaluate_matches(matches, pairs, codes) | {"threshold": threshold}
+
+
+def mean_metrics(values: Sequence[Any]) -> Any:
+    """Return the mean of metrics, number by number; of sizes, which are whole numbers, the nearest whole number.
+
+    Args:
+        values: The metrics of one or more pools: numbers, or lists or dictionaries of them, all alike.
+
+    Examples:
+        >>> mean_metrics([{"row_f1": 0.5, "pool_size": 3}, {"row_f1": 1.0, "pool_size": 6}])
+        {'row_f1': 0.75, 'pool_size': 4}
+    """
+    first = values[0]
+    if len(values) == 1:
+        return first
+    if isinstance(first, dict):
+        return {name: mean_metrics([value[name] for value in values]) for name in first}
+    if isinstance(first, list):
+        return [mean_metrics(each) for each in zip(*values, strict=True)]
+    mean = sum(values) / len(values)
+    return round(mean) if isinstance(first, int) else mean
 
 
 def similarity_as_score(candidates: Candidates) -> ScoredPairs:

@@ -15,6 +15,9 @@ def metrics_of(run: RunFolder) -> dict[str, Any]:
 
         metrics_of(RunFolder(Path("runs/default")))["holdout"]["row_f1"]
 
+    In a run of several catalogs, `holdout` and `branches` are means over the catalogs, whose own metrics are in
+    `by_source`.
+
     Raises:
         ArtifactError: The run has not been measured.
     """
@@ -22,12 +25,15 @@ def metrics_of(run: RunFolder) -> dict[str, Any]:
     curves = read_json(run.open(DECISION) / "curves.json")
     calibrated = evaluation.pop("calibration")
     decision = load_decision(run.open(DECISION))
-    threshold = decision.threshold_for(evaluation["holdout"]["pool_size"])
+    by_source = evaluation.get("by_source", {})
+    thresholds = {} if by_source else {"holdout_threshold": decision.threshold_for(evaluation["holdout"]["pool_size"])}
+    for of_source in by_source.values():
+        of_source["holdout_threshold"] = decision.threshold_for(of_source["holdout"]["pool_size"])
     stages = {m["stage"]: {key: m[key] for key in ("seconds", "peak_memory_mb")} for m in run.manifests()}
     return {
         **evaluation,
         "out_of_fold": {name: curves[name] for name in ("row_f1", "threshold", "pool_sizes")} | calibrated,
-        "decision": {**asdict(decision), "holdout_threshold": threshold},
+        "decision": asdict(decision) | thresholds,
         "stages": stages,
         "total": {
             "seconds": round(sum(stage["seconds"] for stage in stages.values()), 3),

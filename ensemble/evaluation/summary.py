@@ -21,20 +21,21 @@ def summary(run: RunFolder, metrics: Mapping[str, Any]) -> str:
         run: The run.
         metrics: Content of its `metrics.json`.
     """
-    holdout, total = metrics["holdout"], metrics["total"]
+    holdout, total, by_source = metrics["holdout"], metrics["total"], metrics.get("by_source", {})
     lines = [
-        f"Evaluated on {holdout['pool_size']:,} held-out listings; no product among them was used for training.",
+        _evaluated(holdout, by_source),
         "",
         _HEAD,
         *(_row(f"{name} alone", of_branch) for name, of_branch in metrics["branches"].items()),
         _row("ensemble", holdout),
+        *(_row(f"… {source}", of["holdout"]) for source, of in by_source.items()),
         "",
         "  Row F1 is the mean F1 over listings between predicted and true matches; it falls as the pool grows.",
         _missed(holdout),
-        _decision(metrics["decision"], metrics["out_of_fold"]),
+        _decision(metrics["decision"], metrics["out_of_fold"], by_source),
         *_calibration(metrics["out_of_fold"]),
         "",
-        *_files(run),
+        *_files(run, by_source),
         f"All stages took {_duration(total['seconds'])} in total and at most {total['peak_memory_mb'] / 1024:.1f} GB.",
     ]
     return "\n".join(lines)
@@ -50,6 +51,17 @@ def summarize_labeled(metrics: Mapping[str, Any]) -> str:
     return "\n".join([f"Evaluated on {listings}:", "", _HEAD, _row("ensemble", metrics), "", _missed(metrics)])
 
 
+def _evaluated(holdout: Mapping[str, Any], by_source: Mapping[str, Any]) -> str:
+    unseen = "no product among them was used for training."
+    if not by_source:
+        return f"Evaluated on {holdout['pool_size']:,} held-out listings; {unseen}"
+    pools = ", ".join(f"{of['holdout']['pool_size']:,} of {source}" for source, of in by_source.items())
+    return (
+        f"Evaluated on the held-out listings of {len(by_source)} catalogs, each a pool of its own: {pools};\n"
+        f"{unseen} The first rows are means over the catalogs, the last ones each catalog alone."
+    )
+
+
 def _missed(metrics: Mapping[str, Any]) -> str:
     return (
         f"  Of the true pairs, {metrics['pair_recall']:.1%} were matched, {metrics['missed_scored_wrong']:.1%} were "
@@ -57,7 +69,7 @@ def _missed(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def _decision(decision: Mapping[str, Any], out_of_fold: Mapping[str, Any]) -> str:
+def _decision(decision: Mapping[str, Any], out_of_fold: Mapping[str, Any], by_source: Mapping[str, Any]) -> str:
     rule, size = decision["rule"], decision["pool_size"]
     tuned = f"{out_of_fold['threshold']:.3f}"
     row_f1 = f"row F1 {out_of_fold['row_f1']:.3f} out of fold"
@@ -66,7 +78,9 @@ def _decision(decision: Mapping[str, Any], out_of_fold: Mapping[str, Any]) -> st
         return f"  Decision: {rule} at {decision['threshold']:.3f}, {corrected}; {row_f1} before the correction."
     if not decision["prior_shift"]:
         return f"  Decision: {rule} at {tuned}; {row_f1}."
-    here = f"corrected to {decision['holdout_threshold']:.3f} for the size of the holdout"
+    at = [f"{of['holdout_threshold']:.3f} ({source})" for source, of in by_source.items()]
+    holdout = ", ".join(at) or f"{decision['holdout_threshold']:.3f}"
+    here = f"corrected to {holdout} for the size of the holdout"
     return f"  Decision: {rule} at {tuned} for pools of {size:,} listings, {here}; {row_f1}."
 
 
@@ -84,12 +98,13 @@ def _calibration(out_of_fold: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _files(run: RunFolder) -> list[str]:
+def _files(run: RunFolder, by_source: Mapping[str, Any]) -> list[str]:
+    folder = f"{run.folder}/matches" + ("/<catalog>" if by_source else "")
     counts = (run.manifest("matches") or {"metrics": {}})["metrics"]
     return [
         f"Matched {counts.get('listings', 0):,} listings: {counts.get('groups_of_two_or_more', 0):,} groups, "
         f"{counts.get('listings_without_a_match', 0):,} listings without a match.",
-        f"  {run.folder}/matches/    matches.parquet, groups.parquet, pairs.parquet (all scores), submission.csv",
+        f"  {folder}/    matches.parquet, groups.parquet, pairs.parquet (all scores), submission.csv",
         f"  {run.folder}/metrics.json",
         "",
     ]

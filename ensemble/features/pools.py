@@ -1,8 +1,8 @@
 """Features of the pool that a pair is in: how close the nearest neighbors of its listings are.
 
-Where every listing has a match, the nearest neighbor is a match; where few have one, it is a look-alike. The same pair of
-titles means one thing in the first catalog and another in the second, and only the pool as a whole tells which it is.
-Every pair of a pool has the same values.
+Where every listing has a match, the nearest neighbor is a match; where few have one, it is a look-alike. The same pair
+of titles means one thing in the first catalog and another in the second, and only the pool as a whole tells which it
+is. Every pair of a pool has the same values.
 """
 
 from __future__ import annotations

@@ -1,15 +1,23 @@
 """Settings of reading listings."""
 
+import re
+from pathlib import Path
+
 from pydantic import Field
 
 from shared.catalog.images import PILLOW_MAX_PIXELS
+from shared.catalog.tables import ending
 from shared.config import ConfigSection
 
 
 class DataConfig(ConfigSection):
     """Section `data`: how the listings are written down."""
 
-    path: str = Field("demo", description="folder in Kaggle layout, or one table; demo: invented listings")
+    path: str | list[str] = Field(
+        "demo",
+        description="folder in Kaggle layout, or one table; demo: invented listings; several, A,B: all train one "
+        "system, each searched alone",
+    )
     id_column: str = Field("posting_id", min_length=1, description="column with the listing's unique id")
     title_column: str = Field("title", description="column with the title; empty: there is none")
     image_column: str = Field("image", description="column with the image's file name; empty: there is none")
@@ -23,3 +31,34 @@ class DataConfig(ConfigSection):
         "the table; for a single table also images, then the table's own folder",
     )
     max_pixels: int = Field(50_000_000, ge=1, le=PILLOW_MAX_PIXELS, description="larger images are refused undecoded")
+
+    @property
+    def paths(self) -> list[str]:
+        """Return the folders and tables that `path` names; `demo` stands for the demo marketplace.
+
+        Examples:
+            >>> DataConfig(path="my/catalog").paths, DataConfig(path=["demo", "my/catalog"]).paths
+            (['my/catalog'], ['demo', 'my/catalog'])
+        """
+        return [self.path] if isinstance(self.path, str) else self.path
+
+    @property
+    def sources(self) -> list[str]:
+        """Return a name for each of `paths`, unique in any case of letters; [""] where there is one path.
+
+        Examples:
+            >>> DataConfig(path="my/catalog").sources
+            ['']
+            >>> DataConfig(path=["/a/shop.csv", "/b/Shop", "demo"]).sources
+            ['shop', 'Shop-2', 'demo']
+        """
+        if len(self.paths) == 1:
+            return [""]
+        names: list[str] = []
+        for path in map(Path, self.paths):
+            stem = path.name[: -len(ending(path) or "")] if ending(path) else path.name
+            plain = re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-")[:30] or "catalog"
+            endings = ("", *(f"-{number}" for number in range(2, len(self.paths) + 1)))
+            used = {name.lower() for name in names}
+            names.append(next(plain + end for end in endings if (plain + end).lower() not in used))
+        return names

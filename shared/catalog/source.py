@@ -31,10 +31,12 @@ class Sources:
     Args:
         train: The labeled listings.
         test: The listings to be matched; None when the folder holds no test table.
+        name: The name of this catalog in a run of several; "" in a run of one.
     """
 
     train: Source
     test: Source | None
+    name: str = ""
 
 
 def find_sources(data: Path, config: DataConfig) -> Sources:
@@ -80,9 +82,11 @@ def new_source(config: DataConfig) -> Source:
     Raises:
         MatcherError: No data is named, or there is none.
     """
-    if config.path == "demo":
+    if len(config.paths) > 1:
+        raise MatcherError(f"--data names {len(config.paths)} catalogs; name one: each is a pool of its own")
+    if config.paths == ["demo"]:
         raise MatcherError("name the catalog with --data DIR (a folder or a table)")
-    return find_source(Path(config.path), config, test=True)
+    return find_source(Path(config.paths[0]), config, test=True)
 
 
 def has_test(data: Path) -> bool:

@@ -7,6 +7,7 @@ published solutions of the competition .753 in their own validation and .715 on 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -132,6 +133,9 @@ def make_split(catalog: Catalog, config: SplitConfig, seed: int) -> Split:
     long as they fit into its share of label groups; the folds then get the rest, largest first, each to the fold that
     has the fewest listings. Every fold and the holdout hold at least one pair of listings of one label group.
 
+    Each source of a joined catalog is split so by itself. A component with listings of several sources, which share an
+    image, a hash or a title, goes where the first of these sources puts it.
+
     Args:
         catalog: n labeled listings.
         config: Section `split`.
@@ -145,48 +149,105 @@ def make_split(catalog: Catalog, config: SplitConfig, seed: int) -> Split:
         >>> make_split(Catalog.from_columns(columns), SplitConfig(), seed=0).fold  # -1: held out
         array([ 0,  0,  1,  1, -1, -1], dtype=int8)
     """
-    _check_labels(catalog)
-    component = components(catalog)
-    sizes = np.bincount(component)
-    group = _codes(catalog.labels)
-    of_group = np.zeros(group.max() + 1, dtype=np.int64)
+    component, group = components(catalog), _codes(catalog.labels)
+
+    def deal(name: str, component: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.int8]:
+        return _folds(component, group, config, seed, name)
+
+    return Split(catalog.ids, component, _source_by_source(catalog, component, group, deal))
+
+
+Deal = Callable[[str, NDArray[np.int64], NDArray[np.int64]], NDArray[np.int8]]
+
+
+def _source_by_source(
+    catalog: Catalog, component: NDArray[np.int32], group: NDArray[np.int64], deal: Deal
+) -> NDArray[np.int8]:
+    """Return the part of each listing, int8 [n], dealt out in one source after the other.
+
+    Args:
+        catalog: n listings, of one source or of several.
+        component: Connected component of each, int32 [n].
+        group: Number of the label group of each, int64 [n].
+        deal: Function of a source's name, the components of its m listings that are not dealt out yet, numbered from 0,
+            and their label groups likewise; it returns the part of each component.
+
+    Raises:
+        MatcherError: The labels of a source do not allow for training and measuring.
+    """
+    source = catalog.source_numbers()
+    count = component.max(initial=-1) + 1
+    part, is_dealt = np.zeros(count, dtype=np.int8), np.zeros(count, dtype=bool)
+    for number, name in enumerate(catalog.sources) if catalog.sources else [(-1, "")]:
+        _check_labels(catalog.take(np.flatnonzero(source == number)), name)
+        rows = np.flatnonzero((source == number) & ~is_dealt[component])
+        names, own = np.unique(component[rows], return_inverse=True)
+        part[names] = deal(name, own, np.unique(group[rows], return_inverse=True)[1])
+        is_dealt[names] = True
+    return part[component]
+
+
+def _folds(
+    component: NDArray[np.int64], group: NDArray[np.int64], config: SplitConfig, seed: int, source: str
+) -> NDArray[np.int8]:
+    """Return the fold of each component, int8 [c].
+
+    Args:
+        component: Component of each of m listings, from 0, int64 [m].
+        group: Label group of each, from 0, int64 [m].
+        config: Section `split`.
+        seed: Of the random order.
+        source: Name of their source, for errors.
+
+    Raises:
+        MatcherError: There are too few components with a pair.
+    """
+    sizes, of_group = np.bincount(component), np.zeros(group.max(initial=-1) + 1, dtype=np.int64)
     of_group[group] = component
     groups = np.bincount(of_group, minlength=len(sizes))
     paired = np.bincount(of_group, weights=np.bincount(group) > 1, minlength=len(sizes)) > 0
     if paired.sum() < config.folds + 1:
+        others = " or with a catalog named before it" if source else ""
         raise MatcherError(
-            f"{config.folds} folds and a holdout need {config.folds + 1} products of two or more listings that share "
-            f"no image, hash or title with each other; there are {paired.sum()}: label more, or lower split.folds"
+            f"{_of_catalog(source)}{config.folds} folds and a holdout need {config.folds + 1} products of two or more "
+            f"listings that share no image, hash or title with each other{others}; there are {paired.sum()}: label "
+            "more, or lower split.folds"
         )
     order = np.random.default_rng(seed).permutation(len(sizes))
     fold = np.full(len(sizes), HOLDOUT, dtype=np.int8)
     rest = order[~_in_holdout(order, groups, paired, config)]
     fold[rest] = _deal(sizes[rest], paired[rest], config.folds)
-    return Split(catalog.ids, component, fold[component])
+    return fold
+
+
+def _of_catalog(source: str) -> str:
+    return f"catalog {source}: " if source else ""
 
 
 def parts(catalog: Catalog, seed: int, count: int = 2) -> NDArray[np.int8]:
     """Return the part of each listing, int8 [n]: whole components in parts of about equally many listings, at random.
 
-    This is to train on one part and measure on the others, each in turn; another seed gives another split.
+    This is to train on one part and measure on the others, each in turn; another seed gives another split. Each source
+    of a joined catalog is split so by itself, as in `make_split`.
 
     Raises:
         MatcherError: The labels do not allow for training and measuring.
     """
-    _check_labels(catalog)
-    component = components(catalog)
-    sizes = np.bincount(component)
-    codes = _codes(catalog.labels)
-    paired = np.bincount(component, weights=np.bincount(codes)[codes] > 1, minlength=len(sizes)) > 0
-    if paired.sum() < count:
-        raise MatcherError(
-            f"{count} parts need {count} products of two or more listings that share no image, hash or title with each "
-            f"other; there are {paired.sum()}"
-        )
-    order = np.random.default_rng(seed).permutation(len(sizes))
-    part = np.empty(len(sizes), dtype=np.int8)
-    part[order] = _deal(sizes[order], paired[order], count)
-    return part[component]
+
+    def deal(name: str, component: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.int8]:
+        sizes = np.bincount(component)
+        paired = np.bincount(component, weights=np.bincount(group)[group] > 1, minlength=len(sizes)) > 0
+        if paired.sum() < count:
+            raise MatcherError(
+                f"{_of_catalog(name)}{count} parts need {count} products of two or more listings that share no image, "
+                f"hash or title with each other; there are {paired.sum()}"
+            )
+        order = np.random.default_rng(seed).permutation(len(sizes))
+        part = np.empty(len(sizes), dtype=np.int8)
+        part[order] = _deal(sizes[order], paired[order], count)
+        return part
+
+    return _source_by_source(catalog, components(catalog), _codes(catalog.labels), deal)
 
 
 def part_split(catalog: Catalog, seed: int, part: int, count: int = 2) -> Split:
@@ -201,18 +262,23 @@ def part_split(catalog: Catalog, seed: int, part: int, count: int = 2) -> Split:
     return Split(catalog.ids, components(catalog), fold)
 
 
-def _check_labels(catalog: Catalog) -> None:
-    labels = catalog.labels
+def _check_labels(catalog: Catalog, source: str) -> None:
+    labels, of_catalog = catalog.labels, _of_catalog(source)
     missing = np.flatnonzero([not label for label in labels])
     if len(missing):
         ids = ", ".join(map(str, catalog.ids[missing[:5]]))
-        raise MatcherError(f"training needs the label group of every listing; {len(missing)} have none ({ids}, …)")
+        raise MatcherError(
+            f"{of_catalog}training needs the label group of every listing; {len(missing)} have none ({ids}, …)"
+        )
     counts = np.bincount(_codes(labels))
     if len(counts) < 2:
-        raise MatcherError(f"training needs listings of different products; all {len(labels)} are of one label group")
+        raise MatcherError(
+            f"{of_catalog}training needs listings of different products; all {len(labels)} are of one label group"
+        )
     if counts.max() < 2:
         raise MatcherError(
-            f"training needs listings that sell the same product; all {len(labels)} have a label group of their own"
+            f"{of_catalog}training needs listings that sell the same product; all {len(labels)} have a label group of "
+            "their own"
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,49 +21,60 @@ from shared.demo.config import DemoConfig
 from shared.errors import MatcherError
 from shared.pipeline.engine import bring_up_to_date
 from shared.pipeline.pools import (
-    CATALOG_POOL,
-    HOLDOUT_POOL,
+    ONE_SOURCE,
+    Pool,
+    catalog_pool,
     fold_pools,
+    holdout_pool,
     load_catalog,
     load_split,
+    of_source,
     save_catalog,
 )
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
+from shared.schema import Catalog
 
 DEMO, TRAIN, TEST, SPLIT = "demo", "catalog/train", "catalog/test", "split"
 IMAGE_MEMO = "images.json"  # of the run folder: size, time and checksum of each image that was hashed
 
 
-def sources_of(run: RunFolder, settings: Settings) -> Sources:
-    """Return the table and image folder that the listings of a run are read from; only this function looks for them.
+def sources_of(run: RunFolder, settings: Settings) -> list[Sources]:
+    """Return the tables and image folders that the listings of a run are read from; only this function looks for them.
 
-        sources_of(RunFolder(Path("runs/default")), settings).train.table
+        sources_of(RunFolder(Path("runs/default")), settings)[0].train.table
+
+    Returns:
+        One element for each catalog that the settings name.
 
     Raises:
-        MatcherError: There is no such data.
+        MatcherError: There is no such data, or the same catalog is named twice.
     """
-    data = settings[DataConfig]
-    if data.path != "demo":
-        return find_sources(Path(data.path), data)
-    folder = run.folder.absolute() / DEMO / "data"
-    return Sources(Source(folder / "train.csv", folder / "train_images"), None)
+    data, folder = settings[DataConfig], run.folder.absolute() / DEMO / "data"
+    demo = Sources(Source(folder / "train.csv", folder / "train_images"), None)
+    found = [demo if path == DEMO else find_sources(Path(path), data) for path in data.paths]
+    tables = [sources.train.table.resolve() for sources in found]
+    if twice := next((path for path, table in zip(data.paths, tables, strict=True) if tables.count(table) > 1), None):
+        raise MatcherError(f"--data names {twice} twice; name each catalog once")
+    return [replace(sources, name=name) for sources, name in zip(found, data.sources, strict=True)]
 
 
-def catalog_stages(run: RunFolder, settings: Settings, sources: Sources) -> list[Stage]:
+def catalog_stages(run: RunFolder, settings: Settings, sources: Sequence[Sources]) -> list[Stage]:
     """Return the stages from the user's data to the listings of every pool.
 
     Examples:
         Graph(catalog_stages(run, settings, sources_of(run, settings)))
     """
-    demo = settings[DataConfig].path == "demo"
-    stages = [_demo_stage()] if demo else []
-    stages.append(_catalog_stage(TRAIN, run, settings, sources.train, reads=(DEMO,) if demo else ()))
-    if sources.test is not None:
-        stages.append(_catalog_stage(TEST, run, settings, sources.test))
-    whole = TRAIN if sources.test is None else TEST
-    return [*stages, _split_stage(), *fold_stages(settings[SplitConfig].folds), _catalog_pool_stage(whole)]
+    data, names = settings[DataConfig], [each.name for each in sources]
+    stages = [_demo_stage()] if DEMO in data.paths else []
+    for path, each in zip(data.paths, sources, strict=True):
+        stages.append(_catalog_stage(TRAIN, each.name, run, settings, each.train, (DEMO,) if path == DEMO else ()))
+        if each.test is not None:
+            stages.append(_catalog_stage(TEST, each.name, run, settings, each.test))
+    stages += [_join_stage(names)] if len(sources) > 1 else []
+    stages += [_split_stage(), *fold_stages(settings[SplitConfig].folds, names)]
+    return [*stages, *(_catalog_pool_stage(each) for each in sources)]
 
 
 def _demo_stage() -> Stage:
@@ -76,9 +88,11 @@ def invent_listings(inputs: Inputs, config: StageConfig, out: Path) -> Mapping[s
     return {"invented_listings": demo.listings}
 
 
-def _catalog_stage(name: str, run: RunFolder, settings: Settings, source: Source, reads: tuple[str, ...] = ()) -> Stage:
+def _catalog_stage(
+    kind: str, name: str, run: RunFolder, settings: Settings, source: Source, reads: tuple[str, ...] = ()
+) -> Stage:
     return Stage(
-        name,
+        of_source(kind, name),
         read_listings,
         code=("shared.catalog.reader",),
         reads=reads,
@@ -86,7 +100,7 @@ def _catalog_stage(name: str, run: RunFolder, settings: Settings, source: Source
         parameters={
             "table": str(source.table),
             "images": None if source.images is None else str(source.images),
-            "labeled": name == TRAIN,
+            "labeled": kind == TRAIN,
         },
         sources=partial(_fingerprint, run.folder, source, settings[DataConfig]),
     )
@@ -107,11 +121,24 @@ def read_listings(
     source = Source(Path(table), None if images is None else Path(images))
     catalog = read_catalog(source, config[DataConfig], config[ComputeConfig], labeled=labeled)
     save_catalog(catalog, out)
-    return {
-        "listings": len(catalog),
-        "with_image": int(catalog.has_image.sum()),
-        "with_title": int((catalog.titles != "").sum()),
-    }
+    return catalog.counts()
+
+
+def _join_stage(names: Sequence[str]) -> Stage:
+    return Stage(
+        TRAIN,
+        join_catalogs,
+        code=("shared.schema",),
+        reads=tuple(of_source(TRAIN, name) for name in names),
+        parameters={"catalogs": {name: of_source(TRAIN, name) for name in names}},
+    )
+
+
+def join_catalogs(inputs: Inputs, config: StageConfig, out: Path, catalogs: Mapping[str, str]) -> Mapping[str, Any]:
+    """Write the labeled listings of all catalogs, source → stage, as one catalog."""
+    joined = Catalog.join({name: load_catalog(inputs[stage]) for name, stage in catalogs.items()})
+    save_catalog(joined, out)
+    return {"catalogs": len(catalogs), **joined.counts()}
 
 
 def _split_stage() -> Stage:
@@ -128,28 +155,43 @@ def split_listings(inputs: Inputs, config: StageConfig, out: Path) -> Mapping[st
     return {"listings_to_train_on": int((~held_out).sum()), "held_out": int(held_out.sum())}
 
 
-def fold_stages(folds: int) -> list[Stage]:
+def fold_stages(folds: int, sources: Sequence[str] = ONE_SOURCE) -> list[Stage]:
     """Return the stages that write the listings of the fold pools and of the holdout.
 
     Examples:
         >>> [stage.name for stage in fold_stages(2)]
         ['pools/fold0', 'pools/fold1', 'pools/holdout']
     """
-    labeled = {pool.stage: fold for fold, pool in enumerate(fold_pools(folds))} | {HOLDOUT_POOL.stage: HOLDOUT}
-    return [
-        Stage(name, take_fold, code=("shared.schema",), reads=(TRAIN, SPLIT), parameters={"fold": fold})
-        for name, fold in labeled.items()
-    ]
+    return [_fold_stage(pool) for pool in (*fold_pools(folds, sources), *map(holdout_pool, sources))]
 
 
-def _catalog_pool_stage(whole: str) -> Stage:
-    return Stage(CATALOG_POOL.stage, take_all, code=("shared.schema",), reads=(whole,), parameters={"catalog": whole})
+def _fold_stage(pool: Pool) -> Stage:
+    source = {"source": pool.source} if pool.source else {}
+    return Stage(
+        pool.stage,
+        take_fold,
+        code=("shared.schema",),
+        reads=(TRAIN, SPLIT),
+        parameters={"fold": pool.fold, **source},
+    )
 
 
-def take_fold(inputs: Inputs, config: StageConfig, out: Path, fold: int) -> Mapping[str, Any]:
+def _catalog_pool_stage(sources: Sources) -> Stage:
+    whole = of_source(TRAIN if sources.test is None else TEST, sources.name)
+    return Stage(
+        catalog_pool(sources.name).stage,
+        take_all,
+        code=("shared.schema",),
+        reads=(whole,),
+        parameters={"catalog": whole},
+    )
+
+
+def take_fold(inputs: Inputs, config: StageConfig, out: Path, fold: int, source: str = "") -> Mapping[str, Any]:
     """Write the labeled listings of a fold or of the holdout, in the order of their table."""
     catalog, split = load_catalog(inputs["catalog/train"]), load_split(inputs["split"])
     pool = catalog.take(np.flatnonzero(split.fold == fold))
+    pool = pool.of_source(source) if source else pool
     save_catalog(pool, out)
     return {"listings": len(pool)}
 

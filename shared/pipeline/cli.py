@@ -20,7 +20,7 @@ from shared import processes
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.pipeline.run import RunFolder, remembered
-from shared.pipeline.settings import Sections, Settings, from_arguments, from_file, help_text, merge
+from shared.pipeline.settings import Sections, Settings, from_arguments, from_file, help_text, merge, parse_list
 
 DEFAULT_RUN = Path("runs/default")
 Parser = argparse.ArgumentParser
@@ -122,7 +122,9 @@ class Command:
         parser.epilog = "settings, as --section.key=value (defaults shown):\n" + help_text(self.sections, self.shown)
         parser.add_argument("--run", type=Path, default=DEFAULT_RUN, help=f"run folder (default: {DEFAULT_RUN})")
         data_help = (
-            "catalog to work on, beside the run's own" if self.new_data else "catalog: a folder, a table, or `demo`"
+            "catalog to work on, beside the run's own"
+            if self.new_data
+            else "catalog: a folder, a table, or `demo`; A,B: several catalogs that train one system"
         )
         parser.add_argument("--data", help=f"{data_help}; short for --data.path")
         parser.add_argument("--config", type=Path, help="YAML or JSON file of settings")
@@ -136,8 +138,8 @@ class Command:
         of_file = self._known(arguments.config, from_file(arguments.config)) if arguments.config else {}
         values = merge(of_file, of_option, from_arguments(rest, self.sections))
         data = values.get("data", {})
-        if isinstance(data.get("path"), str) and data["path"] != "demo":
-            data["path"] = _absolute(data["path"])
+        if isinstance(data.get("path"), str | list):
+            data["path"] = _data_paths(data["path"])
         if isinstance(data.get("images"), str):
             data["images"] = _image_folder(data["images"], data.get("path", base.get("data", {}).get("path")))
         for keys in values.values():
@@ -178,11 +180,25 @@ def run_subcommand(usage: str, commands: Mapping[str, Command], argv: Sequence[s
 
 def _image_folder(images: str, data: object) -> str:
     """Return an image folder such that it means the same in any folder: as it is if it lies beside the data."""
-    places = (Path(data), Path(data).parent) if isinstance(data, str) else ()
+    paths = [data] if isinstance(data, str) else data if isinstance(data, list) else []
+    places = [place for path in map(Path, paths) for place in (path, path.parent)]
     if not images or any((place / images).is_dir() for place in places):
         return images
     folder = _absolute(images)
     return folder if Path(folder).is_dir() else images
+
+
+def _data_paths(value: str | list[Any]) -> str | list[str]:
+    """Return the path of a catalog, or the paths of several, absolute but for `demo`.
+
+    Args:
+        value: As it was given; `A,B` names two unless it is itself a path that exists.
+    """
+    parts = [str(part) for part in value] if isinstance(value, list) else [value]
+    if isinstance(value, str) and not os.path.exists(os.path.expanduser(value)):
+        parts = [str(part).strip() for part in parse_list("data.path", value)] or [value]
+    paths = [part if part == "demo" else _absolute(part) for part in parts]
+    return paths[0] if len(paths) == 1 else paths
 
 
 def _absolute(path: str) -> str:

@@ -3,10 +3,14 @@
 Fold k's pool is embedded by encoders that never saw fold k; its pairs train the scorer and tune the decision. The
 holdout, and the catalog to be matched, are embedded by encoders trained on all folds. The listings of each pool are
 written once, as the stage `pools/<name>` (`catalog_stages.py`); every later stage reads them there.
+
+In a run of several catalogs each of them has pools of its own, named `<pool>-<source>`; an encoder learns from the
+folds of all of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,38 +49,60 @@ class Pool:
         return f"pools/{self.name}"
 
 
-def fold_pool(fold: int) -> Pool:
-    """Return the pool of a fold.
+def of_source(name: str, source: str) -> str:
+    """Return the name of what every catalog of a run has one of, such as a pool.
 
     Examples:
-        >>> fold_pool(1)
-        Pool(name='fold1', encoder='fold1', fold=1, source='')
+        >>> of_source("holdout", "shop"), of_source("holdout", "")
+        ('holdout-shop', 'holdout')
     """
-    return Pool(f"fold{fold}", f"fold{fold}", fold)
+    return f"{name}-{source}" if source else name
 
 
-def fold_pools(folds: int) -> list[Pool]:
+ONE_SOURCE = ("",)  # the sources of a run of one catalog
+
+
+def fold_pool(fold: int, source: str = "") -> Pool:
+    """Return the pool of a fold of a catalog.
+
+    Examples:
+        >>> fold_pool(1, "shop")
+        Pool(name='fold1-shop', encoder='fold1', fold=1, source='shop')
+    """
+    return Pool(of_source(f"fold{fold}", source), f"fold{fold}", fold, source)
+
+
+def fold_pools(folds: int, sources: Sequence[str] = ONE_SOURCE) -> list[Pool]:
     """Return the pools that train the scorer and tune the decision.
 
     Examples:
         >>> [pool.name for pool in fold_pools(2)]
         ['fold0', 'fold1']
     """
-    return [fold_pool(fold) for fold in range(folds)]
+    return [fold_pool(fold, source) for fold in range(folds) for source in sources]
 
 
-HOLDOUT_POOL = Pool("holdout", ALL)
-CATALOG_POOL = Pool("catalog", ALL)  # the listings that the run matches: test.csv if there is one, else all
+def holdout_pool(source: str = "") -> Pool:
+    """Return the pool that a catalog's metrics are made on."""
+    return Pool(of_source("holdout", source), ALL, source=source)
 
 
-def all_pools(folds: int) -> list[Pool]:
+def catalog_pool(source: str = "") -> Pool:
+    """Return the pool of the listings that the run matches: those of test.csv if there is one, else all."""
+    return Pool(of_source("catalog", source), ALL, source=source)
+
+
+HOLDOUT_POOL, CATALOG_POOL = holdout_pool(), catalog_pool()  # of a run of one catalog
+
+
+def all_pools(folds: int, sources: Sequence[str] = ONE_SOURCE) -> list[Pool]:
     """Return every pool of a run, in the order in which they are worked on.
 
     Examples:
         >>> [pool.name for pool in all_pools(1)]
         ['fold0', 'holdout', 'catalog']
     """
-    return [*fold_pools(folds), HOLDOUT_POOL, CATALOG_POOL]
+    return [*fold_pools(folds, sources), *map(holdout_pool, sources), *map(catalog_pool, sources)]
 
 
 def load_catalog(folder: Path) -> Catalog:

@@ -164,11 +164,26 @@ def from_arguments(arguments: Iterable[str], sections: Sections) -> dict[str, di
 def _value(cls: type[ConfigSection], section: str, key: str, text: str) -> Any:
     info = cls.model_fields.get(key)
     if info is not None and get_origin(info.annotation) in (list, tuple):
-        return _yaml_list(f"{section}.{key}", text) if text.startswith("[") else [p for p in text.split(",") if p]
+        return parse_list(f"{section}.{key}", text)
     return None if text == "null" and info is not None and type(None) in get_args(info.annotation) else text
 
 
-def _yaml_list(name: str, text: str) -> Any:
+def parse_list(name: str, text: str) -> Any:
+    """Return the parts of a list that is written `a,b` or `[a, b]`.
+
+    Args:
+        name: The setting, for errors.
+        text: The list.
+
+    Raises:
+        MatcherError: It begins as `[a, b]` does and goes on in another way.
+
+    Examples:
+        >>> parse_list("data.path", "shop.csv,demo")
+        ['shop.csv', 'demo']
+    """
+    if not text.startswith("["):
+        return [part for part in text.split(",") if part]
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:

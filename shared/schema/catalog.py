@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -42,6 +42,7 @@ class Catalog:
         table: Columns of `CATALOG_SCHEMA`, and `NORMALIZED_TITLE` as the last one. A table without the last one gets
             it here, so that every title is normalized once. Ids are unique and not null.
         image_folder: Folder below which the names in `image` are looked up; None when no image is used.
+        sources: Names of the catalogs that were joined to it (`join`); none where it was read from one table.
 
     Raises:
         ValueError: The table has other columns or types, or an id is null or occurs twice.
@@ -56,6 +57,7 @@ class Catalog:
 
     table: pa.Table
     image_folder: Path | None = None
+    sources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         fields = [(f.name, f.type) for f in self.table.schema]
@@ -104,7 +106,7 @@ class Catalog:
             column = CATALOG_SCHEMA.get_field_index(name)
             field = CATALOG_SCHEMA.field(column)
             table = table.set_column(column, field, pa.array(values, field.type))
-        return Catalog(table, self.image_folder)
+        return Catalog(table, self.image_folder, self.sources)
 
     def column(self, name: str) -> NDArray[Any]:
         """Return one column as an object array [n], None where it is null."""
@@ -148,6 +150,14 @@ class Catalog:
         hashes: NDArray[np.uint64] = self.table.column("phash").fill_null(0).to_numpy().astype(np.uint64)
         return hashes
 
+    def counts(self) -> dict[str, int]:
+        """Return the number of listings, of those with an image and of those with a title, for progress lines."""
+        return {
+            "listings": len(self),
+            "with_image": int(self.has_image.sum()),
+            "with_title": int((self.titles != "").sum()),
+        }
+
     def image_paths(self) -> list[Path | None]:
         """Return the image file of each listing; None where it cannot be used."""
         folder, names = self.image_folder, self.column("image")
@@ -155,18 +165,20 @@ class Catalog:
 
     def take(self, rows: NDArray[np.integer]) -> Catalog:
         """Return the listings at `rows`, in that order."""
-        return Catalog(self.table.take(pa.array(np.asarray(rows, dtype=np.int64))), self.image_folder)
+        taken = self.table.take(pa.array(np.asarray(rows, dtype=np.int64)))
+        return Catalog(taken, self.image_folder, self.sources)
 
     @classmethod
     def concat(cls, catalogs: Sequence[Catalog]) -> Catalog:
         """Return the listings of one or more catalogs, one after the other; their ids must differ.
 
         The image folder is the one that all of theirs lie in. A usable image's name is written from there; other
-        names stay as they were written and stand for no file.
+        names stay as they were written and stand for no file. Its sources are those of all of them.
         """
         folders = [c.image_folder.absolute() for c in catalogs if c.image_folder and c.has_image.any()]
         root = Path(os.path.commonpath(folders)) if folders else None
-        return cls(pa.concat_tables([catalog._named_from(root).table for catalog in catalogs]), root)
+        sources = tuple(dict.fromkeys(name for catalog in catalogs for name in catalog.sources))
+        return cls(pa.concat_tables([catalog._named_from(root).table for catalog in catalogs]), root, sources)
 
     def _named_from(self, root: Path | None) -> Catalog:
         """Return the catalog with the names of usable images written from `root`, which lies above its folder."""
@@ -174,18 +186,57 @@ class Catalog:
         names = [str(p.absolute().relative_to(root)) if p and root else n for p, n in zip(paths, written, strict=True)]
         return self.with_columns({"image": names})
 
+    @classmethod
+    def join(cls, catalogs: Mapping[str, Catalog]) -> Catalog:
+        """Return the listings of several catalogs, one after the other; ids and label groups become `source:value`.
+
+        Args:
+            catalogs: Name of the source → its catalog; a name holds no colon.
+
+        Examples:
+            >>> shop = Catalog.from_columns({"posting_id": ["1", "2"]})
+            >>> joined = Catalog.join({"a": shop, "b": shop})
+            >>> joined.ids.tolist(), joined.source_numbers().tolist(), joined.of_source("b").ids.tolist()
+            (['a:1', 'a:2', 'b:1', 'b:2'], [0, 0, 1, 1], ['1', '2'])
+        """
+        joined = cls.concat([catalog._renamed(f"{name}:".__add__) for name, catalog in catalogs.items()])
+        return cls(joined.table, joined.image_folder, tuple(catalogs))
+
+    def _renamed(self, rename: Callable[[str], str]) -> Catalog:
+        """Return the same listings with other ids and label groups."""
+        columns = ("posting_id", "label_group")
+        return self.with_columns(
+            {key: [value if value is None else rename(value) for value in self.column(key)] for key in columns}
+        )
+
+    def source_numbers(self) -> NDArray[np.int64]:
+        """Return the position in `sources` of each listing's source, int64 [n]; -1 where it is from none of them."""
+        number = {name: position for position, name in enumerate(self.sources)}
+        prefixes = (posting_id.partition(":")[0] for posting_id in self.ids) if self.sources else [""] * len(self)
+        return np.array([number.get(prefix, -1) for prefix in prefixes], dtype=np.int64)
+
+    def of_source(self, source: str) -> Catalog:
+        """Return the listings of one source of a joined catalog, with ids and label groups as in their own table."""
+        rows = np.flatnonzero(self.source_numbers() == self.sources.index(source))
+        part = self.take(rows)._renamed(lambda value: value.removeprefix(f"{source}:"))
+        return Catalog(part.table, part.image_folder)
+
     def without_labels(self) -> Catalog:
         """Return the same listings, as if nobody had labeled them."""
         return self.with_columns({"label_group": [None] * len(self)})
 
     def save(self, path: Path) -> None:
-        """Write one Parquet file; the image folder travels in its metadata."""
-        folder = str(self.image_folder) if self.image_folder else ""
-        pq.write_table(self.table.replace_schema_metadata({"image_folder": folder}), path)
+        """Write one Parquet file; the image folder and the sources travel in its metadata."""
+        metadata = {"image_folder": str(self.image_folder) if self.image_folder else ""}
+        if self.sources:
+            metadata["sources"] = ",".join(self.sources)
+        pq.write_table(self.table.replace_schema_metadata(metadata), path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote; titles of a file without their normalized form are normalized."""
         table = pq.read_table(path)
-        folder = (table.schema.metadata or {}).get(b"image_folder", b"").decode()
-        return cls(table.replace_schema_metadata(None), Path(folder) if folder else None)
+        metadata = table.schema.metadata or {}
+        folder, names = (metadata.get(key, b"").decode() for key in (b"image_folder", b"sources"))
+        sources = tuple(names.split(",")) if names else ()
+        return cls(table.replace_schema_metadata(None), Path(folder) if folder else None, sources)

@@ -57,12 +57,14 @@ class TrainingSet:
         load: Function of positions, int64 [b], and epoch that returns the encoder's inputs, with augmentation. Called
             in several threads; its result must depend on its arguments alone.
         view: Function of positions that returns the inputs without augmentation, as for embedding; for validation.
+        sources: Source of each listing, int64 [n], -1 for none; equally much is learned from each. None: there is one.
     """
 
     labels: NDArray[np.int64]
     components: NDArray[np.int64]
     load: Callable[[NDArray[np.int64], int], Inputs]
     view: Callable[[NDArray[np.int64]], Inputs]
+    sources: NDArray[np.int64] | None = None
 
 
 class _Batch(NamedTuple):
@@ -244,7 +246,8 @@ class Training:
     def _epoch(self, epoch: int) -> list[NDArray[np.int64]]:
         """Return the batches of an epoch as positions in the training set."""
         config, labels = self.config, self.data.labels[self.training]
-        batches = group_batches(labels, config.batch_size, config.listings_per_group, self.compute.seed, epoch)
+        sources = None if self.data.sources is None else self.data.sources[self.training]
+        batches = group_batches(labels, config.batch_size, config.listings_per_group, self.compute.seed, epoch, sources)
         return [self.training[positions] for positions in batches]
 
     def _batches(self) -> Iterator[_Batch]:
@@ -293,6 +296,7 @@ class Training:
         """Return a digest of what a checkpoint must agree on: the settings of training and the listings."""
         digest = hashlib.sha256(f"{self.config.cache_key('train')} seed {self.compute.seed}".encode())
         digest.update(self.data.labels.tobytes() + self.data.components.tobytes())
+        digest.update(b"" if self.data.sources is None else self.data.sources.tobytes())
         return digest.hexdigest()
 
     def _tensors(self) -> dict[str, Tensor]:

@@ -184,7 +184,7 @@ def test_package_imports_the_matcher_when_asked() -> None:
 def test_stages_import_no_commands_or_matcher() -> None:
     """Else a change there would do the stages of every run again."""
     settings = Settings({}, sections())
-    branches_of = [branch_stages(name, settings, has_test=True) for name in settings[EnsembleConfig].branches]
+    branches_of = [branch_stages(name, settings, with_test=[""]) for name in settings[EnsembleConfig].branches]
     stages = [stage for of_branch in branches_of for stage in of_branch]
     stages += [*ensemble_stages(settings), judge_stage(settings, System("whole"))]
     for stage in stages:

@@ -88,7 +88,7 @@ def test_settings_data_over_config(tmp_path: Path) -> None:
 
     def data(*arguments: str) -> tuple[str, str]:
         section = seen(tmp_path / "run", "--config", str(config), *arguments)[DataConfig]
-        return section.path, section.id_column
+        return str(section.path), section.id_column
 
     assert data() == ("/of/config", "sku")
     assert data("--data", "/of/argument") == ("/of/argument", "sku")

@@ -63,7 +63,7 @@ def stages_beside_a_run() -> Iterator[Stage]:
     fit = Fit.__new__(Fit)
     fit.settings = Settings({}, SECTIONS)
     yield from fit._own_stages(0, 2)
-    yield from _one_more_fold(fold_pool(2))
+    yield from _one_more_fold(2, [""])
 
 
 def judging_stages() -> Iterator[Stage]:
