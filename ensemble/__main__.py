@@ -16,7 +16,7 @@ def main() -> int:
 
     def body(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
         path = settings[DataConfig].path
-        what = "the demo marketplace (invented listings; see README)" if path == "demo" else f"catalog {path}"
+        what = "the demo (invented listings; see README)" if path == "demo" else f"catalog {path}"
         run.say(f"run {run.folder} · {what}\n")
         everything = list(run_graph(run, settings)) if arguments.force else [MATCHES, EVALUATION]
         update_run(run, settings, everything, force=arguments.force)

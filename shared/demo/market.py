@@ -73,8 +73,8 @@ def _plan(kind: Kind, listings: int, seed: int) -> list[Task]:
         raise MatcherError(f"a mixed demo needs at least {MIN_MIXED} listings, not {listings:,}")
     half = listings // 2
     order = np.random.default_rng([seed, 13]).permutation(listings).tolist()
-    marketplace = [plan.moved(order[:half]) for plan in plan_families(half, seed)]
-    lists = [plan.moved(order[half:]) for plan in shops_plan.plan_families(listings - half, seed)]
+    marketplace = [plan.with_rows(order[:half]) for plan in plan_families(half, seed)]
+    lists = [plan.with_rows(order[half:]) for plan in shops_plan.plan_families(listings - half, seed)]
     return _marketplace_tasks(marketplace, seed) + _shop_tasks(lists, seed)
 
 

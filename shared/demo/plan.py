@@ -33,7 +33,7 @@ class FamilyPlan:
     rows: list[list[int]]
     gaps: dict[int, str]
 
-    def moved(self, numbers: Sequence[int]) -> "FamilyPlan":
+    def with_rows(self, numbers: Sequence[int]) -> "FamilyPlan":
         """Return the plan for a larger table, of which row `numbers[i]` takes the place of row i."""
         rows = [[numbers[row] for row in group] for group in self.rows]
         return replace(self, rows=rows, gaps={numbers[row]: gap for row, gap in self.gaps.items()})

@@ -43,7 +43,7 @@ class Category(NamedTuple):
         colors: Keys of `COLORS`.
         claims: What shops say in praise.
         fits: Noun of the devices that it is made for, or empty.
-        shown: The specification that is printed on the product, or empty.
+        imprint: The specification that is printed on the product, or empty.
     """
 
     form: str
@@ -57,7 +57,7 @@ class Category(NamedTuple):
     colors: tuple[str, ...]
     claims: tuple[str, ...]
     fits: str = ""
-    shown: str = ""
+    imprint: str = ""
 
 
 BRANDS = {
@@ -129,7 +129,7 @@ CATEGORIES = (
          Spec("speed", ("54", "108", "150", "300", "450", "1200"), ("{value}Mbps", "{value} Mbps", "{value} Mbit/s")),
          Spec("ports", ("1", "4", "5", "8"), ("{value}-Port Switch", "{value} Port", "{value} x RJ-45")),
          Spec("band", ("Single", "Dual", "Tri"), ("{value} Band", "{value}-Band"))),
-        ("series", "series", "ports"), ("Black", "White", "Graphite"),
+        ("series", "series", "color"), ("Black", "White", "Graphite"),
         ("with Firewall", "Easy Setup", "for Home Office", "Long Range", "VPN"),
     ),
     Category(
@@ -150,7 +150,7 @@ CATEGORIES = (
          Spec("read speed", ("15", "20", "30", "45", "60", "95"), ("{value}MB/s", "{value} MB/s", "{value}MB/sec")),
          Spec("adapter", ("USB Reader", "SD Adapter", "Case"), ("with {value}", "+ {value}", "incl. {value}"))),
         ("capacity", "capacity", "series"), ("Blue", "Red", "Black", "Graphite", "Teal"),
-        ("High Speed", "High Capacity", "Waterproof", "for Cameras", "Lifetime Warranty"), shown="capacity",
+        ("High Speed", "High Capacity", "Waterproof", "for Cameras", "Lifetime Warranty"), imprint="capacity",
     ),
     Category(
         "stick", ("USB Flash Drive", "USB Stick", "Pen Drive", "USB Drive", "Thumb Drive"),
@@ -159,7 +159,7 @@ CATEGORIES = (
          Spec("bus", ("2.0", "3.0", "3.1"), ("USB {value}", "USB{value}", "Hi-Speed USB {value}")),
          Spec("housing", ("Metal", "Swivel", "Capless", "Rubber"), ("{value}", "{value} Housing", "{value} Design"))),
         ("capacity", "capacity", "color", "series"), ("Black", "Blue", "Red", "Silver", "Teal"),
-        ("High Speed", "with Encryption", "Shockproof", "Key Ring", "Portable"), shown="capacity",
+        ("High Speed", "with Encryption", "Shockproof", "Key Ring", "Portable"), imprint="capacity",
     ),
     Category(
         "drive", ("Portable Hard Drive", "External Hard Drive", "External HDD", "USB Hard Disk", "Hard Disk Drive"),
@@ -169,7 +169,7 @@ CATEGORIES = (
          Spec("bus", ("USB 2.0", "USB 3.0", "FireWire", "eSATA"), ("{value}", "{value} Interface", "{value} Port")),
          Spec("spin", ("5400", "7200"), ("{value}rpm", "{value} RPM"))),
         ("capacity", "capacity", "color", "series"), ("Black", "Silver", "White", "Red", "Blue"),
-        ("with Backup Software", "Pocket Size", "Rugged", "Desktop", "Mac and PC"), shown="capacity",
+        ("with Backup Software", "Pocket Size", "Rugged", "Desktop", "Mac and PC"), imprint="capacity",
     ),
     Category(
         "printer", ("Inkjet Printer", "Printer", "Photo Printer", "All-in-One Printer", "Multifunction"),
@@ -178,7 +178,7 @@ CATEGORIES = (
          Spec("dots", ("1200", "2400", "4800", "5760"), ("{value}dpi", "{value} dpi", "{value} x 1200 dpi")),
          Spec("paper", ("A4", "A3", "Letter"), ("{value}", "{value} Format", "{value} Colour")),
          Spec("network", ("WiFi", "Ethernet", "USB"), ("{value}", "with {value}", "{value} Connection"))),
-        ("series", "series", "network"), ("Black", "White", "Graphite"),
+        ("series", "series", "color"), ("Black", "White", "Graphite"),
         ("Print Scan Copy", "with Fax", "Borderless", "Energy Saving", "Duplex"),
     ),
     Category(
@@ -207,7 +207,7 @@ CATEGORIES = (
          Spec("spin", ("1000", "1200", "1400", "1600"), ("{value}rpm", "{value} Spin", "{value} rpm Spin Speed")),
          Spec("rating", ("A", "A+", "A++", "A+++"), ("{value} Rated", "Energy Class {value}", "{value} Energy")),
          Spec("width", ("50", "60"), ("{value}cm", "{value} cm Wide", "W{value}cm"))),
-        ("load", "color", "series", "spin"), ("White", "Silver", "Black", "Stainless Steel"),
+        ("load", "color", "series"), ("White", "Silver", "Black", "Stainless Steel"),
         ("Freestanding", "Quick Wash", "Quiet", "Integrated", "Steam"),
     ),
     Category(
@@ -217,7 +217,7 @@ CATEGORIES = (
          Spec("battery", ("1.3", "1.5", "2.0", "3.0", "4.0"), ("{value}Ah", "{value} Ah Li-Ion", "{value}Ah Battery")),
          Spec("chuck", ("10", "13"), ("{value}mm Chuck", "{value} mm Keyless", "{value}mm")),
          Spec("torque", ("25", "35", "50", "60"), ("{value}Nm", "{value} Nm Torque"))),
-        ("volts", "series", "battery"), ("Teal", "Yellow", "Red", "Black", "Blue"),
+        ("volts", "series"), ("Teal", "Yellow", "Red", "Black", "Blue"),
         ("with Case", "Bare Unit", "Two Batteries", "Heavy Duty", "Compact", "Brushless"),
     ),
     Category(
@@ -237,7 +237,7 @@ CATEGORIES = (
          Spec("depth", ("30", "50", "100", "200"), ("{value}m", "Water Resistant {value}m", "WR{value}", "{value}M")),
          Spec("strap", ("Leather", "Resin", "Steel", "Nylon"), ("{value} Strap", "{value}", "{value} Band")),
          Spec("movement", ("Quartz", "Solar", "Automatic"), ("{value}", "{value} Movement"))),
-        ("color", "case", "series"), ("Black", "Silver", "Champagne", "Blue", "White"),
+        ("color", "series"), ("Black", "Silver", "Champagne", "Blue", "White"),
         ("Mens", "Ladies", "Unisex", "with Gift Box", "Luminous"),
     ),
     Category(

@@ -38,8 +38,8 @@ def make_listings(plan: FamilyPlan, seed: int, images: Path) -> list[tuple[int, 
     weights = np.array([shop.weight for shop in shops])
     listings = []
     for product, label, rows in zip(family.products, plan.labels, plan.rows, strict=True):
-        chosen = rng.choice(len(shops), size=len(rows), replace=False, p=weights / weights.sum())
-        for row, number in zip(rows, chosen.tolist(), strict=True):
+        numbers = rng.choice(len(shops), size=len(rows), replace=False, p=weights / weights.sum())
+        for row, number in zip(rows, numbers.tolist(), strict=True):
             shop = shops[number]
             title = shop_title(product, axis, shop, rng)
             shot = shots[int(rng.random() < SECOND_PHOTO)]
@@ -61,14 +61,14 @@ def _photo(product: Product, shot: Shot, shop: Shop) -> bytes:
     if not shop.side:
         return to_jpeg(photo, PHOTO_QUALITY)
     photo = scale(photo, shop.side / max(photo.size))
-    return to_jpeg(_stamp(photo, shop.name) if shop.stamped else photo, SHOP_QUALITY)
+    return to_jpeg(_with_watermark(photo, shop.name) if shop.watermark else photo, SHOP_QUALITY)
 
 
-def _stamp(photo: Image.Image, name: str) -> Image.Image:
+def _with_watermark(photo: Image.Image, name: str) -> Image.Image:
     """Return a photo with the name of a shop in a corner."""
-    stamped = photo.copy()
-    ImageDraw.Draw(stamped).text((4, photo.height - 4), name, (150, 150, 155), font(12), anchor="ls")
-    return stamped
+    copy = photo.copy()
+    ImageDraw.Draw(copy).text((4, photo.height - 4), name, (150, 150, 155), font(12), anchor="ls")
+    return copy
 
 
 def _listing(row: int, label: str, title: str, jpeg: bytes | None, images: Path) -> Row:

@@ -17,12 +17,12 @@ def look_of(product: Product) -> Look:
     main = COLORS[product.color][0]
     other = COLORS[pick(list(COLORS), rng)][0]
     panel = lighter(other, 0.7) if rng.random() < 0.5 else darker(other, 0.5)
-    shown = product.category.shown
+    imprint = product.category.imprint
     return Look(
         form=product.category.form,
         brand=product.brand.short,
         line=product.line,
-        option=product.spec(shown) + UNITS.get(shown, "") if shown else "",
+        option=product.spec(imprint) + UNITS.get(imprint, "") if imprint else "",
         main=main,
         second=darker(main, 0.4) if rng.random() < 0.6 else lighter(main, 0.4),
         panel=panel,

@@ -24,7 +24,7 @@ class Shop(NamedTuple):
         longest: Titles are cut after so many characters.
         photos: Share of the listings with the manufacturer's photo; the others have none.
         side: Longer side of its photos in pixels, or 0 where it leaves the manufacturer's file as it is.
-        stamped: Whether it writes its name on its photos.
+        watermark: Whether it writes its name on its photos.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Shop(NamedTuple):
     longest: int = 150
     photos: float = 0.9
     side: int = 0
-    stamped: bool = False
+    watermark: bool = False
 
     def habit(self, question: str, answers: int) -> int:
         """Return which of several ways this shop has, from 0; always the same for the same question."""
@@ -54,15 +54,15 @@ SHOPS = (
     Shop("Tessford Office Supply", 1.0, "brand color noun model line specs fits -part",
          {"line": 0.3, "color": 0.9, "part": 0.8, "model": 0.85}, (1, 2), short_brand=0.3, photos=0.95),
     Shop("GADGET GIANT", 1.0, "brand line specs noun color model claims", {"model": 0.8, "claims": 0.6, "noun": 0.8},
-         (1, 3), case="upper", model="joined", short_brand=0.5, photos=0.9, side=224, stamped=True),
+         (1, 3), case="upper", model="joined", short_brand=0.5, photos=0.9, side=224, watermark=True),
     Shop("Norbury Home", 0.8, "specs noun brand line ,color (model", {"model": 0.85, "color": 0.8, "brand": 0.85},
          (1, 2), photos=0.85),
-    Shop("bytebay", 1.0, "line model specs noun (part", {"part": 0.5, "noun": 0.4, "line": 0.7}, (0, 2), case="lower",
-         feed=0.35, photos=0.4, side=160),
+    Shop("bytebay", 1.0, "line model specs noun color (part",
+         {"part": 0.5, "noun": 0.4, "line": 0.7, "color": 0.2}, (0, 2), case="lower", feed=0.35, photos=0.4, side=160),
     Shop("Camden & Pike", 0.8, "claims brand line noun model specs color", {"model": 0.85, "claims": 0.8, "color": 0.6},
          (1, 2), short_brand=0.4, photos=1.0),
-    Shop("Quickparts Trade", 0.8, "model brand noun", {"brand": 0.7, "noun": 0.5}, (0, 1), case="upper", feed=0.3,
-         short_brand=0.3, photos=0.0),
+    Shop("Quickparts Trade", 0.8, "model brand noun specs color",
+         {"brand": 0.7, "noun": 0.5, "color": 0.1}, (0, 1), case="upper", feed=0.3, short_brand=0.3, photos=0.0),
     Shop("Lindholt Direct", 1.0, "brand noun line model specs color claims",
          {"noun": 0.9, "line": 0.6, "claims": 0.3}, (2, 3), feed=0.3, longest=52, photos=0.9),
     Shop("Ferris Warehouse", 0.9, "noun brand line ,specs ,color -model (part",
@@ -72,5 +72,5 @@ SHOPS = (
 
 def shops_of(seed: int) -> list[Shop]:
     """Return the shops whose lists a catalog joins."""
-    chosen = np.random.default_rng([seed, 10]).permutation(len(SHOPS))[:SHOPS_PER_CATALOG]
-    return [SHOPS[number] for number in sorted(chosen.tolist())]
+    numbers = np.random.default_rng([seed, 10]).permutation(len(SHOPS))[:SHOPS_PER_CATALOG]
+    return [SHOPS[number] for number in sorted(numbers.tolist())]

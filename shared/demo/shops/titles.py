@@ -37,28 +37,28 @@ def shop_title(product: Product, axis: str, shop: Shop, rng: np.random.Generator
 
 
 def _compose(product: Product, axis: str, shop: Shop, rng: np.random.Generator) -> str:
-    named = _named_parts(axis, shop, rng)
-    words = _words(product, axis, shop, 0 if "model" in named else SPECS_WITHOUT_MODEL, rng)
+    parts = _parts(axis, shop, rng)
+    words = _words(product, axis, shop, 0 if "model" in parts else SPECS_WITHOUT_MODEL, rng)
     title = ""
     for part in shop.order.split():
         joint, name = (part[0], part[1:]) if part[0] in JOINTS else ("", part)
-        if name in named and words[name]:
+        if name in parts and words[name]:
             title += JOINTS.get(joint, " {}").format(words[name])
     return title.strip(" -,")
 
 
-def _named_parts(axis: str, shop: Shop, rng: np.random.Generator) -> set[str]:
+def _parts(axis: str, shop: Shop, rng: np.random.Generator) -> set[str]:
     """Return the parts that a title names; one without a model number names the line if the shop ever does."""
-    parts = [part.lstrip("".join(JOINTS)) for part in shop.order.split()]
-    named = {part for part in parts if rng.random() < shop.shares.get(part, 1.0)}
-    named.add({"series": "model"}.get(axis, axis))
+    names = [part.lstrip("".join(JOINTS)) for part in shop.order.split()]
+    parts = {name for name in names if rng.random() < shop.shares.get(name, 1.0)}
+    parts.add({"series": "model"}.get(axis, axis))
     if shop is not MANUFACTURER and rng.random() < VAGUE_SHARE:
-        return named - {"brand", "line", "model"}
-    return named if "model" in named else named | {"line"}
+        return parts - {"brand", "line", "model"}
+    return parts if "model" in parts else parts | {"line"}
 
 
 def _words(product: Product, axis: str, shop: Shop, least: int, rng: np.random.Generator) -> dict[str, str]:
-    """Return how a shop writes each part of a title, with at least so many specifications."""
+    """Return how a shop writes each part of a title, with at least `least` specifications."""
     category = product.category
     separator = SEPARATORS[shop.model]
     model = product.model
@@ -88,13 +88,14 @@ def _specs(product: Product, axis: str, shop: Shop, least: int, rng: np.random.G
     specs = product.category.specs
     count = int(rng.integers(shop.specs[0], shop.specs[1] + 1))
     rank = {spec.name: 3 * place + shop.habit(f"prefers {spec.name}", 8) for place, spec in enumerate(specs)}
-    preferred = sorted(specs, key=lambda spec: (spec.name != axis, rank[spec.name]))
-    count = max(count, least, int(preferred[0].name == axis))
-    return " ".join(spec_text(spec, product.spec(spec.name), shop) for spec in preferred[:count]).strip()
+    ranking = sorted(specs, key=lambda spec: (spec.name != axis, rank[spec.name]))
+    count = max(count, least, int(ranking[0].name == axis))
+    texts = [spec_text(spec, product.spec(spec.name), shop) for spec in ranking[:count]]
+    return " ".join(text for text in texts if text)
 
 
 def spec_text(spec: Spec, value: str, shop: Shop) -> str:
-    """Return a specification as a shop writes it, such as 2GB, 2 GB or 2048MB."""
+    """Return a specification as a shop writes it, such as 2GB, 2 GB or 2048MB; empty for a pack of one."""
     if spec.name == "pack" and value == "1":
         return ""
     form = _usual(spec.forms, shop.habit(spec.name, 2 * len(spec.forms)))
