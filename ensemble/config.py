@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 
 from shared.config import ConfigSection
 
-Rule = Literal["threshold", "min2", "average_link"]
+Rule = Literal["average_link", "threshold", "min2"]
 Family = Literal["branches", "titles", "attributes", "images", "pool"]
 
 _MIN_PRECISION = re.compile(r"\s*precision\s*>=\s*(\d*\.?\d+)\s*")
@@ -89,7 +89,7 @@ class TuneConfig(ConfigSection):
     rules: list[Rule] = Field(
         list(get_args(Rule)),
         min_length=1,
-        description="rules to choose from, simplest first; the first one within one standard error of the best wins",
+        description="rules to choose from; the first one wins that is not clearly worse than the best",
     )
     objective: str = Field(
         "row_f1", description="what to maximize: row_f1, pair_f1, or precision>=0.95 (recall at that pair precision)"
@@ -105,11 +105,12 @@ class TuneConfig(ConfigSection):
     pool_size: int | None = Field(
         None, ge=1, description="number of listings to correct the threshold for; null: of the pool that is matched"
     )
-    prior_shift: float = Field(
-        1.0,
+    prior_shift: float | None = Field(
+        None,
         ge=0,
         le=1,
-        description="strength of the threshold's correction for pool size; 0: none, 1: full prior shift",
+        description="strength of the threshold's correction for pool size; 0: none, 1: full prior shift; "
+        "null: the one that suits the rule",
     )
     resamples: int = Field(1000, ge=2, description="bootstrap resamples of the products for the choice of the rule")
 

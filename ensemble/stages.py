@@ -33,6 +33,7 @@ from ensemble.pool_views import BranchView, PoolViews
 from ensemble.scorer.model import StackedScorer
 from ensemble.scorer.training import LabeledPool, train_scorer
 from ensemble.thinned_pools import load_thinned_codes, load_thinned_pairs, thinned_name, thinned_stage
+from ensemble.thinning import score_files
 from shared.artifacts import read_json, write_json
 from shared.catalog.config import DataConfig
 from shared.catalog.split import SplitConfig
@@ -183,7 +184,7 @@ def scorer_stage(folds: Sequence[Pool], settings: Settings) -> Stage:
         code=(
             "ensemble.scorer.training",
             "ensemble.features.assemble",
-            "ensemble.thinned_pools",
+            "ensemble.thinning",
             "shared.metrics.matching",
         ),
         reads=(
@@ -226,17 +227,12 @@ def train_on_folds(
     left_out = excluded_features(config[EnsembleConfig], config[ScorerConfig])
     scorer, scored, rounds = train_scorer(labeled, config[ScorerConfig], config[ComputeConfig], left_out)
     scorer.save(out)
-    files = [file for name, _, _ in folds for file in (f"{name}.parquet", *_copies_of(name, copies))]
+    files = [file for name, _, _ in folds for file in score_files(name, copies)]
     for file, pairs in zip(files, scored, strict=True):
         pairs.save(out / file)
     write_json(out / "importance.json", {name: model.importance() for name, model in scorer.models().items()})
     true = sum(int(same_product(pool.pairs.left, pool.pairs.right, pool.codes).sum()) for pool in labeled)
     return {"pairs": sum(map(len, scored)), "true": true, "rounds": " and ".join(map(str, rounds))}
-
-
-def _copies_of(pool: str, count: int) -> list[str]:
-    """Return the names of the files with the out-of-fold scores of a pool's thinned copies."""
-    return [f"{pool}-thinned{copy}.parquet" for copy in range(count)]
 
 
 def load_scored_folds(scorer: Path, pools: Sequence[Path]) -> list[ScoredPool]:
@@ -260,7 +256,7 @@ def load_scored_copies(scorer: Path, pool: Path, thinned: Path) -> list[ScoredPo
         thinned: Folder of the stage that made the copies.
     """
     codes = load_thinned_codes(thinned, label_codes(load_catalog(pool).labels))
-    files = _copies_of(pool.name, len(codes))
+    _, *files = score_files(pool.name, len(codes))
     return [(ScoredPairs.load(scorer / file), of_copy) for file, of_copy in zip(files, codes, strict=True)]
 
 
@@ -273,7 +269,7 @@ def decision_stage(folds: Sequence[Pool], names: Sequence[str], settings: Settin
     return Stage(
         DECISION,
         tune_on_folds,
-        code=("ensemble.decision.tuning", "ensemble.thinned_pools", "shared.metrics.matching"),
+        code=("ensemble.decision.tuning", "shared.metrics.matching"),
         reads=(SCORER, *(pool.stage for pool in folds), *thinned, *new_catalog_encoders(names)),
         settings=(TuneConfig, ComputeConfig),
         parameters={"folds": [pool.name for pool in folds], "thinned": thinned},

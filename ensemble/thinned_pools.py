@@ -1,10 +1,4 @@
-"""Thinned pools: copies of the fold pools in which fewer products have several listings.
-
-Listings are mostly labeled because they have a match, so a scorer learns from them that the nearest neighbor is one.
-Most catalogs are not like that. Each fold pool is therefore also searched in copies in which only a share of the
-products keep more than one listing. What depends on the pool (neighbors, ranks, densities, how rare a word is) is
-computed again in each copy; the embeddings of trained encoders are kept.
-"""
+"""The stages that thin the fold pools (`thinning.py`), and how their outputs are read."""
 
 from __future__ import annotations
 
@@ -18,45 +12,16 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from branches import registry
-from branches.candidates import propose
-from branches.stages import embed_catalog, embeddings_stage_name, load_embeddings
-from ensemble.candidate_pairs import union
+from branches.stages import embeddings_stage_name, load_embeddings
 from ensemble.config import EnsembleConfig
-from ensemble.features.assemble import pair_features
-from ensemble.pool_views import BranchView, PoolViews
+from ensemble.thinning import described_pool, thin
 from shared.compute import ComputeConfig
 from shared.metrics.matching import label_codes
 from shared.pipeline.pools import Pool, load_catalog
 from shared.pipeline.stage import Inputs, Stage, StageConfig
-from shared.schema import CandidatePairs, Catalog, Embeddings, PairFeatures
-
-Rows = NDArray[np.int64]
+from shared.schema import PairFeatures
 
 _ROWS = "rows.parquet"  # the file with the rows of the pool that each copy keeps
-
-
-def thin(codes: NDArray[np.integer], share: float, seed: int) -> Rows:
-    """Return the rows that a thinned pool keeps, rising.
-
-    Args:
-        codes: Label code of each listing, int [n]; -1 where there is no label: such a listing stays.
-        share: Share of the products that keep more than one listing, in [0, 1]: about half of these keep two, the
-            others keep all.
-        seed: Seed of the choice of products and listings.
-
-    Examples:
-        >>> codes = np.array([0, 0, 0, 1, 1, 2])
-        >>> codes[thin(codes, share=0, seed=1)].tolist()
-        [0, 1, 2]
-    """
-    rng = np.random.default_rng(seed)
-    draw = rng.random(int(codes.max(initial=-1)) + 1)
-    kept = np.where(draw < share / 2, len(codes), np.where(draw < share, 2, 1))
-    order = rng.permutation(len(codes))
-    order = order[np.argsort(codes[order], kind="stable")]  # the listings of a product together, in random order
-    code = codes[order]
-    place = np.arange(len(code)) - np.searchsorted(code, code)  # among the listings of the product, from 0
-    return np.sort(order[(code < 0) | (place < np.append(kept, 0)[code])])
 
 
 def thinned_name(pool: str) -> str:
@@ -86,7 +51,7 @@ def thinned_stage(pool: Pool, names: Sequence[str], shares: Sequence[float], see
     return Stage(
         name or thinned_name(pool.name),
         describe_thinned_pools,
-        code=("ensemble.features.assemble", "ensemble.candidate_pairs", "branches.candidates", *embed),
+        code=("ensemble.thinning", "shared.metrics.matching", *embed),
         reads=(pool.stage, *(embeddings_stage_name(branch.name, pool) for branch in branches if branch.learns)),
         settings=(EnsembleConfig, *(branch.Config for branch in branches)),
         step="candidates",
@@ -109,33 +74,17 @@ def describe_thinned_pools(
     learned = {
         name: load_embeddings(inputs[f"{name}/embeddings/{pool}"]) for name in branches if registry.get(name).learns
     }
-    rows = [thin(codes, share, seed + number) for number, share in enumerate(shares)]
-    pairs = 0
-    for number, kept in enumerate(rows):
-        views = _views(catalog.take(kept), {name: of.take(kept) for name, of in learned.items()}, branches, config)
-        described = pair_features(views, _proposed(views), config[EnsembleConfig].features)
-        described.save(out / f"pairs{number}.parquet")
+    configs = {name: config[registry.get(name).Config] for name in branches}
+    rows, pairs = [thin(codes, share, seed + copy) for copy, share in enumerate(shares)], 0
+    for copy, kept in enumerate(rows):
+        of_copy = {name: embeddings.take(kept) for name, embeddings in learned.items()}
+        families, compute = config[EnsembleConfig].features, config[ComputeConfig]
+        described = described_pool(catalog.take(kept), of_copy, configs, families, compute)
+        described.save(out / f"pairs{copy}.parquet")
         pairs += len(described)
     copies = np.repeat(np.arange(len(rows)), [len(kept) for kept in rows])
     pq.write_table(pa.table({"copy": copies, "row": np.concatenate([np.zeros(0, np.int64), *rows])}), out / _ROWS)
     return {"copies": len(rows), "listings": len(copies), "pairs": pairs}
-
-
-def _views(
-    catalog: Catalog, learned: Mapping[str, Embeddings], branches: Sequence[str], config: StageConfig
-) -> PoolViews:
-    """Return every branch's view of a pool, some of whose embeddings are there already."""
-    compute, views = config[ComputeConfig], {}
-    for name in branches:
-        branch = registry.get(name)
-        section = config[branch.Config]
-        embeddings = learned[name] if name in learned else embed_catalog(branch, catalog, None, section, compute)
-        views[name] = BranchView(embeddings, propose(embeddings, section, compute))
-    return PoolViews(catalog, views, compute.xp(), compute.cpu_threads)
-
-
-def _proposed(pool: PoolViews) -> CandidatePairs:
-    return union((view.candidates for view in pool.branches.values()), len(pool))
 
 
 def load_thinned_pairs(folder: Path) -> list[PairFeatures]:

@@ -30,7 +30,6 @@ from ensemble.stages import (
     scores_name,
     thinned_stages,
 )
-from ensemble.thinned_pools import thinned_name
 from shared.artifacts import write_json
 from shared.catalog.split import SplitConfig
 from shared.pipeline.pools import HOLDOUT_POOL, fold_pools, load_catalog
@@ -118,6 +117,7 @@ def judge_stage(settings: Settings, system: System) -> Stage:
     pools = [*folds, HOLDOUT_POOL]
     views = [candidates_stage_name(name, pool) for name in names for pool in pools]
     features = [features_name(pool.name) for pool in pools]
+    thinned = [stage.name for stage in thinned_stages(folds, settings)]
     return Stage(
         "judged",
         judge_system,
@@ -126,21 +126,31 @@ def judge_stage(settings: Settings, system: System) -> Stage:
             SCORER,
             scores_name(HOLDOUT_POOL.name),
             *(pool.stage for pool in pools),
-            *(stage.name for stage in thinned_stages(folds, settings)),
+            *thinned,
             *features,
             *views,
         ),
         settings=(TuneConfig, EnsembleConfig, ScorerConfig),
-        parameters={"by": system.by, "branches": list(system.branches), "folds": [pool.name for pool in folds]},
+        parameters={
+            "by": system.by,
+            "branches": list(system.branches),
+            "folds": [pool.name for pool in folds],
+            "thinned": thinned,
+        },
     )
 
 
 def judge_system(
-    inputs: Inputs, config: StageConfig, out: Path, by: By, branches: Sequence[str], folds: Sequence[str]
+    inputs: Inputs,
+    config: StageConfig,
+    out: Path,
+    by: By,
+    branches: Sequence[str],
+    folds: Sequence[str],
+    thinned: Sequence[str],
 ) -> Mapping[str, Any]:
     """Measure a system, and write its metrics and the row F1 of every listing."""
     pools, catalog = [*folds, "holdout"], load_catalog(inputs["pools/holdout"])
-    copies = [(fold, thinned_name(fold)) for fold in folds if config[ScorerConfig].thinned]
     folds_with_scores = load_scored_folds(inputs["ensemble/scorer"], [inputs[f"pools/{fold}"] for fold in folds])
     material = Material(
         [*(pairs for pairs, _ in folds_with_scores), load_scores(inputs["ensemble/scores/holdout"])],
@@ -151,7 +161,10 @@ def judge_system(
         },
         [codes for _, codes in folds_with_scores],
         config[TuneConfig],
-        [load_scored_copies(inputs["ensemble/scorer"], inputs[f"pools/{fold}"], inputs[name]) for fold, name in copies],
+        [
+            load_scored_copies(inputs["ensemble/scorer"], inputs[f"pools/{folds[index]}"], inputs[name])
+            for index, name in enumerate(thinned)
+        ],
     )
     metrics, row_f1 = judge(by, branches, material, catalog)
     write_json(out / "metrics.json", metrics)

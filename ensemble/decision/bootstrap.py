@@ -24,7 +24,7 @@ class Choice:
 
     Args:
         best: Index of the decision with the highest value; of equals the first.
-        chosen: Index of the simplest decision within one standard error of the best.
+        chosen: Index of the first decision that is not clearly worse than the best.
         interval: Confidence interval of the chosen decision's value.
         shortfall: Confidence interval of the best decision's lead over the chosen one, on the same products.
     """
@@ -74,14 +74,15 @@ def resample(
 
 
 def choose(values: Sequence[float], resamples: Doubles) -> Choice:
-    """Return the simplest decision that is within one standard error of the best.
+    """Return the first decision that is not clearly worse than the best: by at most two standard errors.
 
-    This is the one-standard-error rule of Breiman, Friedman, Olshen and Stone (Classification and Regression Trees,
+    The idea is the one-standard-error rule of Breiman, Friedman, Olshen and Stone (Classification and Regression Trees,
     1984, section 3.4.3). It is applied to paired differences, because decisions that agree on most listings differ in
-    few products.
+    few products; and with two standard errors, because the first decision is preferred for what the pools at hand do
+    not show, such as how it fares in larger ones.
 
     Args:
-        values: The objective of each decision, the simplest first; NaN for one that cannot be chosen.
+        values: The objective of each decision, the preferred one first; NaN for one that cannot be chosen.
         resamples: The same on resampled products, [count, decisions].
 
     Examples:
@@ -93,7 +94,7 @@ def choose(values: Sequence[float], resamples: Doubles) -> Choice:
     best = int(np.nanargmax(values))
     shortfall = resamples[:, [best]] - resamples
     error = shortfall.std(axis=0, ddof=1)
-    chosen = next(index for index, value in enumerate(values) if values[best] - value <= error[index])
+    chosen = next(index for index, value in enumerate(values) if values[best] - value <= 2 * error[index])
     return Choice(best, chosen, interval(resamples[:, chosen]), interval(shortfall[:, chosen]))
 
 

@@ -6,15 +6,19 @@ odds rises (Saerens, Latinne and Decaestecker 2002, Neural Computation 14(1), eq
 
     logit(threshold at N) = logit(threshold at n) + prior_shift · log(N / n)
 
-A `prior_shift` of 1 is the full correction. A smaller value suits a scorer whose scores adapt to the pool by
-themselves. The ratio is capped at `MAX_SIZE_RATIO` either way: in a much larger pool nothing would match any more,
-because a scorer trained on a few hundred listings gives no score for such odds; and in a tiny pool everyone is
-someone's nearest neighbor, so that scores mean less.
+A `prior_shift` of 1 is the full correction, and right for a rule in which every look-alike makes a wrong match. It is
+too much where the mean over two groups counts, which most look-alikes do not reach. `SUITABLE` holds the strength that
+lost least in pools of .1 to 3 times the size (ensemble/RESULTS.md, "The size of the pool"). The odds
+change by `MAX_ODDS_RATIO` at most: in a much larger pool nothing would match any more, because a scorer gives no score
+for such odds; and in a tiny pool everyone is someone's nearest neighbor, so that scores mean less.
 """
 
 from __future__ import annotations
 
-MAX_SIZE_RATIO = 8.0
+from ensemble.config import Rule
+
+SUITABLE: dict[Rule, float] = {"average_link": 0.3, "threshold": 1.0, "min2": 1.0}
+MAX_ODDS_RATIO = 8.0
 
 
 def shift_threshold(threshold: float, prior_shift: float, size_ratio: float) -> float:
@@ -30,5 +34,6 @@ def shift_threshold(threshold: float, prior_shift: float, size_ratio: float) -> 
         0.75
     """
     threshold = min(max(threshold, 1e-6), 1 - 1e-6)
-    odds = threshold / (1 - threshold) * min(max(size_ratio, 1 / MAX_SIZE_RATIO), MAX_SIZE_RATIO) ** prior_shift
+    factor = min(max(size_ratio**prior_shift, 1 / MAX_ODDS_RATIO), MAX_ODDS_RATIO)
+    odds = threshold / (1 - threshold) * factor
     return float(odds / (1 + odds))

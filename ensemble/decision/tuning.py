@@ -2,8 +2,8 @@
 
 1. Every rule is evaluated exactly at every threshold. Its best threshold is the one around which the objective is
    highest: the curve is flat near its top and rugged by chance, so its single highest point says little.
-2. Of the rules, each at its best threshold, the simplest one within one standard error of the best is chosen
-   (`bootstrap.py`).
+2. Of the rules, each at its best threshold, the first in the order of the settings that is not clearly worse than the
+   best is chosen (`bootstrap.py`).
 3. For a pool of another size, the threshold of the chosen rule is corrected (`prior_shift.py`).
 """
 
@@ -22,6 +22,7 @@ from ensemble.config import Rule, TuneConfig
 from ensemble.decision.bootstrap import CONFIDENCE, Choice, choose, interval, product_codes, resample
 from ensemble.decision.decision import Decision, decider
 from ensemble.decision.objective import MATCHED, Doubles, Objective, listing_metrics, pair_precision, row_f1
+from ensemble.decision.prior_shift import SUITABLE
 from shared.errors import MatcherError
 from shared.metrics.matching import midways
 from shared.schema import Flags, ScoredPairs
@@ -63,7 +64,7 @@ class TunedDecision:
 
     Args:
         decision: The chosen decision, for the pool size that was asked for.
-        rules: Every rule on the pools it was tuned on, the simplest first.
+        rules: Every rule on the pools it was tuned on, in the order of the settings.
         choice: How certain the choice is; its indices count `rules`.
         pool_sizes: Number of listings of each of those pools.
         whole: Which listings of `RuleCurve.metrics` are of a whole pool, not of a thinned copy, bool.
@@ -93,7 +94,7 @@ class TunedDecision:
 
     @property
     def best(self) -> RuleCurve:
-        """The rule with the highest value; another one than the chosen where a simpler rule is as good."""
+        """The rule with the highest value; another one than the chosen where an earlier rule is about as good."""
         return self.rules[self.choice.best]
 
     @property
@@ -270,7 +271,8 @@ def tune(
     on_whole = resample([rules[choice.chosen].metrics[whole]], product[whole], objective, config.resamples, seed)
     choice = replace(choice, interval=interval(on_whole[:, 0]))
     chosen, size = rules[choice.chosen], max(round(sum(pairs.n for pairs, _ in pools) / len(pools)), 1)
-    decision = Decision(chosen.rule, chosen.threshold, most, veto, size, config.prior_shift)
+    strength = SUITABLE[chosen.rule] if config.prior_shift is None else config.prior_shift
+    decision = Decision(chosen.rule, chosen.threshold, most, veto, size, strength)
     if config.pool_size is not None:
         decision = decision.fix_size(config.pool_size)
     return TunedDecision(decision, rules, choice, [pairs.n for pairs, _ in pools], whole)
@@ -302,5 +304,5 @@ def summarize(tuned: TunedDecision, config: TuneConfig) -> dict[str, Any]:
         line |= {"for a pool of": decision.pool_size, "corrected from": chosen.threshold}
     else:
         line |= {"size correction": str(decision.prior_shift)}
-    lead = f" +{best.value - chosen.value:.3f}, within one standard error" if best is not chosen else ""
+    lead = f" +{best.value - chosen.value:.3f}, not clear" if best is not chosen else ""
     return line | {"best:": f"{best.rule}{lead}"}

@@ -25,7 +25,9 @@ def of_pools(pools: tuple[str, ...], *folders: str) -> set[str]:
 BRANCH_FOLDERS = ("tfidf/embeddings", "tfidf/candidates", "phash/embeddings", "phash/candidates")
 # Each command in turn, and the stages that it does when those of the commands above are done.
 STEPS = {
-    "ensemble.train": of_pools(FOLDS, "pools", *BRANCH_FOLDERS, "ensemble/candidates", "ensemble/features")
+    "ensemble.train": of_pools(
+        FOLDS, "pools", *BRANCH_FOLDERS, "ensemble/candidates", "ensemble/features", "ensemble/thinned"
+    )
     | {"catalog/train", "split", "ensemble/scorer"},
     "ensemble.tune": {"ensemble/decision"},
     "ensemble.candidates": of_pools(OTHERS, "pools", *BRANCH_FOLDERS, "ensemble/candidates"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ensemble import tune as tune_command
 from ensemble.config import Rule, TuneConfig
 from ensemble.decision.objective import Objective
-from ensemble.decision.prior_shift import MAX_SIZE_RATIO, shift_threshold
+from ensemble.decision.prior_shift import MAX_ODDS_RATIO, SUITABLE, shift_threshold
 from ensemble.decision.tuning import (
     RuleOnPools,
     ScoredPool,
@@ -78,14 +78,18 @@ def test_prior_shift_follows_settings() -> None:
         for given in ({}, {"pool_size": 900}, {"prior_shift": 0.0})
     )
     at = moving.chosen.threshold
-    assert (moving.decision.threshold, moving.decision.pool_size, moving.decision.prior_shift) == (at, 300, 1.0)
+    assert (moving.decision.threshold, moving.decision.pool_size, moving.decision.prior_shift) == (
+        at,
+        300,
+        SUITABLE[moving.decision.rule],
+    )
     assert (named.decision.threshold, named.decision.prior_shift) == (moving.decision.threshold_for(900), 0)
     assert named.decision.threshold_for(7) == named.decision.threshold > at
     assert still.decision.threshold_for(900) == at
-    assert summarize(moving, TuneConfig())["size correction"] == "1.0"
+    assert summarize(moving, TuneConfig())["size correction"] == str(SUITABLE[moving.decision.rule])
 
 
-@given(st.floats(0.001, 0.999), st.floats(0, 1), st.floats(1 / MAX_SIZE_RATIO, MAX_SIZE_RATIO))
+@given(st.floats(0.001, 0.999), st.floats(0, 1), st.floats(1 / MAX_ODDS_RATIO, MAX_ODDS_RATIO))
 def test_shift_threshold_is_monotone_and_inverse(at: float, prior_shift: float, ratio: float) -> None:
     there = shift_threshold(at, prior_shift, ratio)
     assert 0 < there < 1
@@ -94,8 +98,8 @@ def test_shift_threshold_is_monotone_and_inverse(at: float, prior_shift: float, 
     assert shift_threshold(at, 1, ratio) / (1 - shift_threshold(at, 1, ratio)) == pytest.approx(
         ratio * at / (1 - at), rel=1e-6
     )
-    assert shift_threshold(at, prior_shift, ratio / 100) == shift_threshold(at, prior_shift, 1 / MAX_SIZE_RATIO)
-    assert shift_threshold(at, prior_shift, ratio * 100) == shift_threshold(at, prior_shift, MAX_SIZE_RATIO)
+    assert shift_threshold(at, 1, ratio / 100) == shift_threshold(at, 1, 1 / MAX_ODDS_RATIO)
+    assert shift_threshold(at, 1, ratio * 100) == shift_threshold(at, 1, MAX_ODDS_RATIO)
 
 
 @pytest.mark.parametrize(("option", "size"), [(["--pool-size", "70000"], 70_000), ([], None)])

@@ -36,6 +36,8 @@ LOADERS = {
     ("branches.stages", "load_embeddings"),
     ("ensemble.stages", "load_decision"),
     ("ensemble.stages", "load_features"),
+    ("ensemble.stages", "labeled_pools"),
+    ("ensemble.stages", "load_scored_copies"),
     ("ensemble.stages", "load_scored_folds"),
     ("ensemble.stages", "load_scores"),
     ("shared.artifacts", "read_json"),

@@ -1,0 +1,84 @@
+"""Thinned pools: copies of the fold pools in which fewer products have several listings.
+
+Listings are mostly labeled because they have a match, so a scorer learns from them that the nearest neighbor is one.
+Most catalogs are not like that. Each fold pool is therefore also searched in copies in which only a share of the
+products keep more than one listing. What depends on the pool (neighbors, ranks, densities, how rare a word is) is
+computed again in each copy; the embeddings of trained encoders are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from branches import registry
+from branches.base import BranchConfig
+from branches.candidates import propose
+from ensemble.candidate_pairs import union
+from ensemble.config import Family
+from ensemble.features.assemble import pair_features
+from ensemble.pool_views import BranchView, PoolViews
+from shared.compute import ComputeConfig
+from shared.schema import Catalog, Embeddings, PairFeatures
+
+
+def thin(codes: NDArray[np.integer], share: float, seed: int) -> NDArray[np.int64]:
+    """Return the rows that a thinned pool keeps, rising.
+
+    Args:
+        codes: Label code of each listing, int [n]; -1 where there is no label: such a listing stays.
+        share: Share of the products that keep more than one listing, in [0, 1]: about half of these keep two, the
+            others keep all.
+        seed: Seed of the choice of products and listings.
+
+    Examples:
+        >>> codes = np.array([0, 0, 0, 1, 1, 2])
+        >>> codes[thin(codes, share=0, seed=1)].tolist()
+        [0, 1, 2]
+    """
+    rng = np.random.default_rng(seed)
+    draw = rng.random(int(codes.max(initial=-1)) + 1)
+    kept = np.where(draw < share / 2, len(codes), np.where(draw < share, 2, 1))
+    order = rng.permutation(len(codes))
+    order = order[np.argsort(codes[order], kind="stable")]  # the listings of a product together, in random order
+    code = codes[order]
+    place = np.arange(len(code)) - np.searchsorted(code, code)  # among the listings of the product, from 0
+    return np.sort(order[(code < 0) | (place < np.append(kept, 0)[code])])
+
+
+def described_pool(
+    catalog: Catalog,
+    learned: Mapping[str, Embeddings],
+    configs: Mapping[str, BranchConfig],
+    families: Sequence[Family],
+    compute: ComputeConfig,
+) -> PairFeatures:
+    """Return the candidate pairs of listings that are searched as a pool of their own, with their features.
+
+        described_pool(catalog.take(rows), {"image": embeddings.take(rows)}, configs, ["branches", "titles"], compute)
+
+    Args:
+        catalog: n listings.
+        learned: The embeddings by each branch with an encoder, n rows each.
+        configs: The settings of every branch, in order.
+        families: Families of features.
+        compute: Where the work runs.
+    """
+    views = {}
+    for name, config in configs.items():
+        embeddings = learned.get(name) or registry.get(name).fit(catalog, None, config, compute).transform(catalog)
+        views[name] = BranchView(embeddings, propose(embeddings, config, compute))
+    pool = PoolViews(catalog, views, compute.xp(), compute.cpu_threads)
+    return pair_features(pool, union((view.candidates for view in views.values()), len(catalog)), families)
+
+
+def score_files(pool: str, copies: int) -> list[str]:
+    """Return the names of the files with the out-of-fold scores of a fold pool and of its thinned copies.
+
+    Examples:
+        >>> score_files("fold0", 1)
+        ['fold0.parquet', 'fold0-thinned0.parquet']
+    """
+    return [f"{pool}.parquet", *(f"{pool}-thinned{copy}.parquet" for copy in range(copies))]
