@@ -14,7 +14,7 @@ from ensemble.bundle.archive import Bundle
 from ensemble.evaluation.summary import summary
 from ensemble.index.__main__ import main as index_main
 from ensemble.stages import DECISION, load_decision
-from shared.pipeline.pools import load_catalog, load_split
+from shared.pipeline.pools import load_catalog, load_split, training_rows
 from shared.pipeline.run import RunFolder
 
 Command = Callable[..., tuple[int, str, str]]
@@ -75,6 +75,20 @@ def test_matches_of_each_catalog_have_its_own_ids(made: tuple[Path, str], tables
         same_word = [set(title[a].lower().split()) & set(title[b].lower().split())
                      for a, b in zip(matches.posting_id, matches.match, strict=True)]  # fmt: skip
         assert np.mean([bool(shared) for shared in same_word]) > 0.9
+
+
+@pytest.mark.slow
+def test_encoders_learn_from_the_other_folds_of_all_catalogs(made: tuple[Path, str]) -> None:
+    split = load_split(made[0] / "split")
+    for fold in (0, 1):
+        learned = set(split.posting_id[training_rows(split, f"fold{fold}")])
+        for source in SOURCES:
+            pools = {
+                name: {f"{source}:{one}" for one in load_catalog(made[0] / "pools" / f"{name}-{source}").ids}
+                for name in (f"fold{fold}", f"fold{1 - fold}", "holdout")
+            }
+            assert not learned & (pools[f"fold{fold}"] | pools["holdout"])
+            assert pools[f"fold{1 - fold}"] <= learned
 
 
 @pytest.mark.slow

@@ -135,6 +135,12 @@ def test_settings_path_that_holds_a_comma(tmp_path: Path, monkeypatch: pytest.Mo
     assert seen(tmp_path / "run", "--data", "a,c")[DataConfig].paths == [str(tmp_path / "a"), str(tmp_path / "c")]
 
 
+def test_settings_image_folder_beside_one_of_several_catalogs(tmp_path: Path) -> None:
+    (tmp_path / "two" / "pics").mkdir(parents=True)
+    data = f"--data={tmp_path / 'one.csv'},{tmp_path / 'two'}"
+    assert seen(tmp_path / "run", data, "--data.images=pics")[DataConfig].images == "pics"
+
+
 def test_settings_several_catalogs_of_a_file(tmp_path: Path) -> None:
     config = tmp_path / "c.yaml"
     config.write_text("data:\n  path: [/one, demo]\n")
