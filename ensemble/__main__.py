@@ -17,7 +17,7 @@ def main() -> int:
     def body(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
         paths = settings[DataConfig].paths
         what = f"catalog {paths[0]}" if len(paths) == 1 else f"{len(paths)} catalogs: {', '.join(paths)}"
-        what = "the demo marketplace (invented listings; see README)" if paths == ["demo"] else what
+        what = "the demo (invented listings; see README)" if paths == ["demo"] else what
         run.say(f"run {run.folder} · {what}\n")
         everything = list(run_graph(run, settings)) if arguments.force else [MATCHES, EVALUATION]
         update_run(run, settings, everything, force=arguments.force)

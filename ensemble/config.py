@@ -1,14 +1,14 @@
 """Settings of the ensemble."""
 
 import re
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
 from shared.config import ConfigSection
 
 Rule = Literal["threshold", "min2", "average_link"]
-Family = Literal["branches", "titles", "attributes", "images"]
+Family = Literal["branches", "titles", "attributes", "images", "pool"]
 
 _MIN_PRECISION = re.compile(r"\s*precision\s*>=\s*(\d*\.?\d+)\s*")
 
@@ -39,7 +39,7 @@ class EnsembleConfig(ConfigSection):
     )
 
     features: list[Family] = Field(
-        ["branches", "titles", "attributes", "images"], min_length=1, description="families of pair features"
+        ["branches", "titles", "attributes", "images", "pool"], min_length=1, description="families of pair features"
     )
 
     @field_validator("branches", "features")
@@ -75,6 +75,11 @@ class ScorerConfig(ConfigSection):
         0.4, ge=0, le=1, description="a pair weighs (group size)^-power, because the metric is a mean over listings"
     )
     exclude_features: list[Family] = Field([], description="families of pair features that the scorer must not use")
+    thinned: list[Annotated[float, Field(ge=0, le=1)]] = Field(
+        [0.0, 0.1, 0.3, 0.6],
+        description="thinned copies of each fold pool to learn from: in each, the share of the products that keep more "
+        "than one listing; [] where every catalog to be matched has a match for each listing",
+    )
     models: int = Field(2, ge=1, le=2, description="2: a second model rescores pairs by the first scores around them")
 
 

@@ -24,18 +24,18 @@ from ensemble.cli import update_run
 from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.decision.tuning import tune
 from ensemble.features.assemble import excluded_features
-from ensemble.scorer.training import LabeledPool, train_scorer
+from ensemble.scorer.training import train_scorer
 from ensemble.sections import sections
-from ensemble.stages import features_name, load_features
+from ensemble.stages import features_name, labeled_pools, thinned_stages
 from shared.artifacts import digest, read_json, write_json
 from shared.catalog.config import DataConfig
 from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError, MatcherError
-from shared.metrics.matching import label_codes, same_product
+from shared.metrics.matching import same_product
 from shared.pipeline.cli import Arguments, Command, Parser
 from shared.pipeline.code_digest import code_digest
-from shared.pipeline.pools import fold_pools, load_catalog
+from shared.pipeline.pools import fold_pools
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.schema import ScoredPairs
@@ -112,19 +112,13 @@ class Search:
         self.run, self.settings, self.compute = run, settings, settings[ComputeConfig]
         self.config = settings[ScorerConfig]
         folds = fold_pools(settings[SplitConfig].folds, settings[DataConfig].sources)
-        self.pools = [
-            LabeledPool(
-                load_features(run.open(features_name(pool.name))),
-                label_codes(load_catalog(run.open(pool.stage)).labels),
-                pool.fold,
-                pool.source,
-            )
-            for pool in folds
-        ]
+        stages = [(pool.name, pool.fold, pool.source) for pool in folds]
+        self.pools = labeled_pools(run.open, stages, thinned=bool(self.config.thinned))
+        self._copies = len(self.config.thinned)  # each whole pool is followed by its thinned copies
         self._codes = [pool.codes for pool in self.pools]
         self.left_out = excluded_features(settings[EnsembleConfig], self.config)
         self.path = run.folder / FOLDER / "trials.json"
-        inputs = [run.digest_of(features_name(pool.name)) for pool in folds]
+        inputs = [run.digest_of(name) for name in described_stages(settings)]
         code = [code_digest(["ensemble.scorer.training"], work) for work in (proposed, log_loss_of)]
         space = {name: repr(values) for name, values in SPACE.items()}
         self.key = digest([inputs, self.config.cache_key(), self.compute.seed, space, code])
@@ -162,7 +156,16 @@ class Search:
     def row_f1(self, settings: Mapping[str, Any]) -> float:
         """Return the out-of-fold row F1 with these settings, after the decision is tuned for them."""
         pools = list(zip(self.scored(settings), self._codes, strict=True))
-        return tune(pools, self.settings[TuneConfig], self.compute.seed).chosen.row_f1
+        parts = [pools[start : start + self._copies + 1] for start in range(0, len(pools), self._copies + 1)]
+        whole, thinned = [part[0] for part in parts], [part[1:] for part in parts]
+        return tune(whole, self.settings[TuneConfig], self.compute.seed, thinned).row_f1
+
+
+def described_stages(settings: Settings) -> list[str]:
+    """Return the names of the stages with the pairs that a scorer learns from."""
+    folds = fold_pools(settings[SplitConfig].folds, settings[DataConfig].sources)
+    thinned = [stage.name for stage in thinned_stages(folds, settings)]
+    return [*(features_name(pool.name) for pool in folds), *thinned]
 
 
 def conclude(search: Search) -> Path:
@@ -170,7 +173,8 @@ def conclude(search: Search) -> Path:
     first, best = search.trials[0], search.best
     path = search.run.folder / FOLDER / "best.yaml"
     path.write_text(yaml.safe_dump({"scorer": best["settings"]}, sort_keys=False), encoding="utf-8")
-    pools = f"out of fold in pools of {' + '.join(f'{pool.pairs.n:,}' for pool in search.pools)}"
+    whole = search.pools[:: 1 + len(search.config.thinned)]
+    pools = f"out of fold in pools of {' + '.join(f'{pool.pairs.n:,}' for pool in whole)}"
     for name, trial in (("run", first), ("best", best)):
         f1 = search.row_f1(trial["settings"])
         search.run.say(f"  {name:<7} log loss {trial['log_loss']:.5f}, row F1 {f1:.3f}, {pools}")
@@ -189,8 +193,7 @@ def main() -> int:
                 f"--trials={arguments.trials}: at least one trial is needed, with the settings of the run"
             )
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        folds = fold_pools(settings[SplitConfig].folds, settings[DataConfig].sources)
-        update_run(run, settings, [features_name(pool.name) for pool in folds])
+        update_run(run, settings, described_stages(settings))
         search = Search(run, settings, anew=arguments.force)
         search.go_on(arguments.trials)
         path = conclude(search)

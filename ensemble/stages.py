@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from ensemble.match_result import MatchResult
 from ensemble.pool_views import BranchView, PoolViews
 from ensemble.scorer.model import StackedScorer
 from ensemble.scorer.training import LabeledPool, train_scorer
+from ensemble.thinned_pools import load_thinned_codes, load_thinned_pairs, thinned_name, thinned_stage
 from shared.artifacts import read_json, write_json
 from shared.catalog.config import DataConfig
 from shared.catalog.split import SplitConfig
@@ -87,8 +88,9 @@ def ensemble_stages(settings: Settings) -> list[Stage]:
     return [
         *(candidates_stage(pool, names) for pool in pools),
         *(features_stage(pool, names) for pool in pools),
-        scorer_stage(folds),
-        decision_stage(folds, names),
+        *thinned_stages(folds, settings),
+        scorer_stage(folds, settings),
+        decision_stage(folds, names, settings),
         *(scores_stage(pool) for pool in (*map(holdout_pool, sources), *map(catalog_pool, sources))),
         _matches_stage(sources),
         _evaluation_stage(folds, names, sources),
@@ -162,39 +164,79 @@ def load_features(folder: Path) -> PairFeatures:
 # --- scorer and decision ---------------------------------------------------------------------------------------------
 
 
-def scorer_stage(folds: Sequence[Pool]) -> Stage:
-    """Return the stage that trains the scorer on the fold pools."""
+def thinned_stages(folds: Sequence[Pool], settings: Settings) -> list[Stage]:
+    """Return the stages with the thinned copies of the fold pools; none where the settings ask for none."""
+    shares, seed = settings[ScorerConfig].thinned, settings[ComputeConfig].seed
+    names = settings[EnsembleConfig].branches
+    return [thinned_stage(pool, names, shares, seed) for pool in folds] if shares else []
+
+
+def _thinned_names(folds: Sequence[Pool], settings: Settings) -> list[str]:
+    return [thinned_name(pool.name) for pool in folds] if settings[ScorerConfig].thinned else []
+
+
+def scorer_stage(folds: Sequence[Pool], settings: Settings) -> Stage:
+    """Return the stage that trains the scorer on the fold pools and their thinned copies."""
     return Stage(
         SCORER,
         train_on_folds,
-        code=("ensemble.scorer.training", "ensemble.features.assemble", "shared.metrics.matching"),
-        reads=(*(pool.stage for pool in folds), *(features_name(pool.name) for pool in folds)),
+        code=(
+            "ensemble.scorer.training",
+            "ensemble.features.assemble",
+            "ensemble.thinned_pools",
+            "shared.metrics.matching",
+        ),
+        reads=(
+            *(pool.stage for pool in folds),
+            *(features_name(pool.name) for pool in folds),
+            *_thinned_names(folds, settings),
+        ),
         settings=(ScorerConfig, EnsembleConfig, ComputeConfig),
         parameters={"folds": [(pool.name, pool.fold, pool.source) for pool in folds]},
     )
 
 
+def labeled_pools(
+    folder_of: Callable[[str], Path], folds: Sequence[tuple[str, int, str]], *, thinned: bool
+) -> list[LabeledPool]:
+    """Return the fold pools, each followed by its thinned copies.
+
+    Args:
+        folder_of: Returns the folder of a stage by its name.
+        folds: Name, fold and source of each fold pool.
+        thinned: Whether there are thinned copies.
+    """
+    pools = []
+    for name, fold, source in folds:
+        codes = label_codes(load_catalog(folder_of(f"pools/{name}")).labels)
+        pools.append(LabeledPool(load_features(folder_of(features_name(name))), codes, fold, source))
+        if thinned:
+            folder = folder_of(thinned_name(name))
+            copies = zip(load_thinned_pairs(folder), load_thinned_codes(folder, codes), strict=True)
+            pools += [LabeledPool(pairs, of_copy, fold, source) for pairs, of_copy in copies]
+    return pools
+
+
 def train_on_folds(
     inputs: Inputs, config: StageConfig, out: Path, folds: Sequence[tuple[str, int, str]]
 ) -> Mapping[str, Any]:
-    """Train the scorer; keep the out-of-fold scores of every fold pool beside it."""
-    labeled = [
-        LabeledPool(
-            load_features(inputs[f"ensemble/features/{name}"]),
-            label_codes(load_catalog(inputs[f"pools/{name}"]).labels),
-            fold,
-            source,
-        )
-        for name, fold, source in folds
-    ]
+    """Train the scorer; keep the out-of-fold scores of every fold pool and its thinned copies beside it."""
+    copies = len(config[ScorerConfig].thinned)
+    labeled = labeled_pools(inputs.__getitem__, folds, thinned=copies > 0)
     left_out = excluded_features(config[EnsembleConfig], config[ScorerConfig])
     scorer, scored, rounds = train_scorer(labeled, config[ScorerConfig], config[ComputeConfig], left_out)
     scorer.save(out)
-    for (name, _, _), pairs in zip(folds, scored, strict=True):
-        pairs.save(out / f"{name}.parquet")
+    files = [file for name, _, _ in folds for file in (f"{name}.parquet", *_copies_of(name, copies))]
+    for file, pairs in zip(files, scored, strict=True):
+        pairs.save(out / file)
     write_json(out / "importance.json", {name: model.importance() for name, model in scorer.models().items()})
     true = sum(int(same_product(pool.pairs.left, pool.pairs.right, pool.codes).sum()) for pool in labeled)
     return {"pairs": sum(map(len, scored)), "true": true, "rounds": " and ".join(map(str, rounds))}
+
+
+def _copies_of(pool: str, count: int) -> list[str]:
+    """Return the names of the files with the out-of-fold scores of a pool's thinned copies."""
+    return [f"{pool}-thinned{copy}.parquet" for copy in range(count)]
 
 
 def load_scored_folds(scorer: Path, pools: Sequence[Path]) -> list[ScoredPool]:
@@ -209,25 +251,42 @@ def load_scored_folds(scorer: Path, pools: Sequence[Path]) -> list[ScoredPool]:
     ]
 
 
-def decision_stage(folds: Sequence[Pool], names: Sequence[str]) -> Stage:
-    """Return the stage that tunes the decision on the out-of-fold scores.
+def load_scored_copies(scorer: Path, pool: Path, thinned: Path) -> list[ScoredPool]:
+    """Return the out-of-fold scores of the thinned copies of a fold pool, each with the label codes of its listings.
+
+    Args:
+        scorer: Folder of the stage `SCORER`.
+        pool: Folder of the fold pool.
+        thinned: Folder of the stage that made the copies.
+    """
+    codes = load_thinned_codes(thinned, label_codes(load_catalog(pool).labels))
+    files = _copies_of(pool.name, len(codes))
+    return [(ScoredPairs.load(scorer / file), of_copy) for file, of_copy in zip(files, codes, strict=True)]
+
+
+def decision_stage(folds: Sequence[Pool], names: Sequence[str], settings: Settings) -> Stage:
+    """Return the stage that tunes the decision on the out-of-fold scores of the fold pools and their thinned copies.
 
     It reads the encoders for new catalogs only so that `match` can tell whether they are those it was tuned with.
     """
+    thinned = _thinned_names(folds, settings)
     return Stage(
         DECISION,
         tune_on_folds,
-        code=("ensemble.decision.tuning", "shared.metrics.matching"),
-        reads=(SCORER, *(pool.stage for pool in folds), *new_catalog_encoders(names)),
+        code=("ensemble.decision.tuning", "ensemble.thinned_pools", "shared.metrics.matching"),
+        reads=(SCORER, *(pool.stage for pool in folds), *thinned, *new_catalog_encoders(names)),
         settings=(TuneConfig, ComputeConfig),
-        parameters={"folds": [pool.name for pool in folds]},
+        parameters={"folds": [pool.name for pool in folds], "thinned": thinned},
     )
 
 
-def tune_on_folds(inputs: Inputs, config: StageConfig, out: Path, folds: Sequence[str]) -> Mapping[str, Any]:
+def tune_on_folds(
+    inputs: Inputs, config: StageConfig, out: Path, folds: Sequence[str], thinned: Sequence[str]
+) -> Mapping[str, Any]:
     """Tune the decision; keep the whole curve of every rule beside it."""
-    pools = load_scored_folds(inputs["ensemble/scorer"], [inputs[f"pools/{fold}"] for fold in folds])
-    tuned = tune(pools, config[TuneConfig], config[ComputeConfig].seed)
+    scorer, folders = inputs["ensemble/scorer"], [inputs[f"pools/{fold}"] for fold in folds]
+    copies = [load_scored_copies(scorer, folders[index], inputs[name]) for index, name in enumerate(thinned)]
+    tuned = tune(load_scored_folds(scorer, folders), config[TuneConfig], config[ComputeConfig].seed, copies)
     tuned.decision.save(out / "decision.json")
     write_json(out / "curves.json", tuned.to_json())
     return summarize(tuned, config[TuneConfig])

@@ -7,7 +7,7 @@ applied to the pool to be measured on as in a run.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ensemble.candidate_pairs import union
 from ensemble.config import TuneConfig
 from ensemble.decision.decision import Decision
-from ensemble.decision.tuning import best_threshold, tune
+from ensemble.decision.tuning import ScoredPool, best_threshold, tune
 from ensemble.evaluation.holdout import evaluate_matches, similarity_as_score
 from shared.metrics.matching import label_codes, row_scores
 from shared.schema import CandidatePairs, Candidates, Catalog, Floats, PairFeatures, ScoredPairs, locate
@@ -36,6 +36,7 @@ class Material:
         candidates: Branch → its candidates of each pool.
         codes: Label codes of the fold pools' listings.
         tuning: Section `tune`.
+        thinned: Of each fold pool its thinned copies with the scorer's out-of-fold scores.
     """
 
     scores: list[ScoredPairs]
@@ -43,6 +44,7 @@ class Material:
     candidates: Mapping[str, list[Candidates]]
     codes: list[NDArray[np.integer]]
     tuning: TuneConfig
+    thinned: list[list[ScoredPool]] = field(default_factory=list)
 
 
 By = Literal["scorer", "similarity", "mean", "any"]  # how pairs are scored; see `SCORES`
@@ -158,7 +160,8 @@ def judge(
     """
     tuning = material.tuning
     *of_folds, pairs = SCORES[by](material, branches)
-    decision = tune([*zip(of_folds, material.codes, strict=True)], tuning).decision
+    thinned = material.thinned if by == "scorer" else ()
+    decision = tune([*zip(of_folds, material.codes, strict=True)], tuning, thinned=thinned).decision
     codes = label_codes(catalog.labels)
     matches = decision.apply(pairs, catalog.ids)
     metrics = evaluate_matches(matches, pairs, codes)

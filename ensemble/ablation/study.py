@@ -35,6 +35,7 @@ from ensemble.stages import (
     scorer_stage,
     scores_name,
     scores_stage,
+    thinned_stages,
 )
 from shared.artifacts import read_json, write_json
 from shared.catalog.config import DataConfig
@@ -107,7 +108,8 @@ class Fit:
         return [
             *(candidates_stage(pool, names) for pool in pools),
             *(features_stage(pool, names) for pool in pools),
-            scorer_stage(folds),
+            *thinned_stages(folds, settings),
+            scorer_stage(folds, settings),
             scores_stage(HOLDOUT_POOL),
         ]
 

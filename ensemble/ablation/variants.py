@@ -20,7 +20,17 @@ from branches.stages import candidates_stage_name, load_candidates
 from ensemble.ablation.scoring import By, Material, judge
 from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.features.assemble import FAMILIES
-from ensemble.stages import SCORER, features_name, load_features, load_scored_folds, load_scores, scores_name
+from ensemble.stages import (
+    SCORER,
+    features_name,
+    load_features,
+    load_scored_copies,
+    load_scored_folds,
+    load_scores,
+    scores_name,
+    thinned_stages,
+)
+from ensemble.thinned_pools import thinned_name
 from shared.artifacts import write_json
 from shared.catalog.split import SplitConfig
 from shared.pipeline.pools import HOLDOUT_POOL, fold_pools, load_catalog
@@ -112,7 +122,14 @@ def judge_stage(settings: Settings, system: System) -> Stage:
         "judged",
         judge_system,
         code=("ensemble.ablation.scoring",),
-        reads=(SCORER, scores_name(HOLDOUT_POOL.name), *(pool.stage for pool in pools), *features, *views),
+        reads=(
+            SCORER,
+            scores_name(HOLDOUT_POOL.name),
+            *(pool.stage for pool in pools),
+            *(stage.name for stage in thinned_stages(folds, settings)),
+            *features,
+            *views,
+        ),
         settings=(TuneConfig, EnsembleConfig, ScorerConfig),
         parameters={"by": system.by, "branches": list(system.branches), "folds": [pool.name for pool in folds]},
     )
@@ -123,6 +140,7 @@ def judge_system(
 ) -> Mapping[str, Any]:
     """Measure a system, and write its metrics and the row F1 of every listing."""
     pools, catalog = [*folds, "holdout"], load_catalog(inputs["pools/holdout"])
+    copies = [(fold, thinned_name(fold)) for fold in folds if config[ScorerConfig].thinned]
     folds_with_scores = load_scored_folds(inputs["ensemble/scorer"], [inputs[f"pools/{fold}"] for fold in folds])
     material = Material(
         [*(pairs for pairs, _ in folds_with_scores), load_scores(inputs["ensemble/scores/holdout"])],
@@ -133,6 +151,7 @@ def judge_system(
         },
         [codes for _, codes in folds_with_scores],
         config[TuneConfig],
+        [load_scored_copies(inputs["ensemble/scorer"], inputs[f"pools/{fold}"], inputs[name]) for fold, name in copies],
     )
     metrics, row_f1 = judge(by, branches, material, catalog)
     write_json(out / "metrics.json", metrics)

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from branches.stages import branch_stages, new_catalog_encoders
-from ensemble.config import EnsembleConfig
+from ensemble.config import EnsembleConfig, ScorerConfig
 from ensemble.stages import decision_stage, features_name, scorer_stage
+from ensemble.thinned_pools import thinned_name, thinned_stage
 from shared.catalog.config import DataConfig
 from shared.catalog.split import HOLDOUT, SplitConfig
+from shared.compute import ComputeConfig
 from shared.pipeline.catalog_stages import SPLIT, TEST
 from shared.pipeline.engine import bring_up_to_date
 from shared.pipeline.pools import catalog_pool, fold_pool, fold_pools, holdout_pool, load_split, of_source
@@ -46,8 +48,9 @@ def refitted(run: RunFolder, settings: Settings, *, force: bool = False) -> RunF
         [
             *_one_more_fold(fold, sources),
             *_encoder_stages(run, settings),
-            scorer_stage(folds),
-            decision_stage(folds, names),
+            *_thinned_holdouts(fold, settings),
+            scorer_stage(folds, settings),
+            decision_stage(folds, names, settings),
         ]
     )
     refit = OverlayRun(run.folder / REFIT, run, list(graph), say=lambda line: run.say(f"{REFIT}/{line}"))
@@ -81,6 +84,16 @@ def _one_more_fold(fold: int, sources: Sequence[str]) -> list[Stage]:
     return [
         split,
         *(Stage(name, take_over, code=(), reads=(stage,), parameters={"stage": stage}) for name, stage in copies),
+    ]
+
+
+def _thinned_holdouts(fold: int, settings: Settings) -> list[Stage]:
+    """Return the stages with the thinned copies of the new fold's pools."""
+    shares, seed = settings[ScorerConfig].thinned, settings[ComputeConfig].seed
+    names, sources = settings[EnsembleConfig].branches, settings[DataConfig].sources if shares else []
+    return [
+        thinned_stage(holdout_pool(source), names, shares, seed, thinned_name(fold_pool(fold, source).name))
+        for source in sources
     ]
 
 

@@ -94,9 +94,15 @@ def choose(values: Sequence[float], resamples: Doubles) -> Choice:
     shortfall = resamples[:, [best]] - resamples
     error = shortfall.std(axis=0, ddof=1)
     chosen = next(index for index, value in enumerate(values) if values[best] - value <= error[index])
-    return Choice(best, chosen, _interval(resamples[:, chosen]), _interval(shortfall[:, chosen]))
+    return Choice(best, chosen, interval(resamples[:, chosen]), interval(shortfall[:, chosen]))
 
 
-def _interval(values: Doubles) -> Interval:
+def interval(values: Doubles) -> Interval:
+    """Return the confidence interval of a value from its resamples, [count].
+
+    Examples:
+        >>> interval(np.arange(101.0))
+        (5.0, 95.0)
+    """
     low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)

@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.config import Rule, TuneConfig
-from ensemble.decision.bootstrap import CONFIDENCE, Choice, choose, product_codes, resample
+from ensemble.decision.bootstrap import CONFIDENCE, Choice, choose, interval, product_codes, resample
 from ensemble.decision.decision import Decision, decider
 from ensemble.decision.objective import MATCHED, Doubles, Objective, listing_metrics, pair_precision, row_f1
 from shared.errors import MatcherError
 from shared.metrics.matching import midways
-from shared.schema import ScoredPairs
+from shared.schema import Flags, ScoredPairs
 
 ScoredPool = tuple[ScoredPairs, NDArray[np.integer]]  # scored pairs, label codes [n]
 
@@ -65,12 +66,30 @@ class TunedDecision:
         rules: Every rule on the pools it was tuned on, the simplest first.
         choice: How certain the choice is; its indices count `rules`.
         pool_sizes: Number of listings of each of those pools.
+        whole: Which listings of `RuleCurve.metrics` are of a whole pool, not of a thinned copy, bool.
     """
 
     decision: Decision
     rules: list[RuleCurve]
     choice: Choice
     pool_sizes: list[int]
+    whole: Flags
+
+    @property
+    def sums(self) -> Doubles:
+        """Sums of `listing_metrics` over the listings of the whole pools, at the chosen threshold, [5]."""
+        total: Doubles = self.chosen.metrics[self.whole].sum(axis=0)
+        return total
+
+    @property
+    def row_f1(self) -> float:
+        """Mean row F1 over the listings of the whole pools, at the chosen threshold."""
+        return float(row_f1(self.sums))
+
+    @property
+    def thinned_row_f1(self) -> float | None:
+        """The same over the listings of the thinned copies; None where there are none."""
+        return None if self.whole.all() else float(row_f1(self.chosen.metrics[~self.whole].sum(axis=0)))
 
     @property
     def best(self) -> RuleCurve:
@@ -86,7 +105,8 @@ class TunedDecision:
         """Return everything but the decision itself, which has a file of its own; NaN becomes null."""
         chosen, best = self.chosen, self.best
         return {
-            "row_f1": chosen.row_f1,
+            "row_f1": self.row_f1,
+            "thinned_row_f1": self.thinned_row_f1,
             "pool_sizes": self.pool_sizes,
             "threshold": chosen.threshold,
             "chosen": chosen.rule,
@@ -201,13 +221,19 @@ class RuleOnPools:
         return total
 
 
-def tune(pools: Sequence[ScoredPool], config: TuneConfig, seed: int = 0) -> TunedDecision:
+def tune(
+    pools: Sequence[ScoredPool],
+    config: TuneConfig,
+    seed: int = 0,
+    thinned: Sequence[Sequence[ScoredPool]] = (),
+) -> TunedDecision:
     """Try every rule at every threshold, and choose one.
 
     Args:
         pools: Scored pairs and label codes of pools that the scorer was not trained on.
         config: Section `tune` of the settings.
         seed: Seed of the bootstrap.
+        thinned: Of each pool the thinned copies, for which the decision is tuned as well; empty where there are none.
 
     Raises:
         MatcherError: No rule and threshold reaches the minimum precision of the objective.
@@ -221,9 +247,11 @@ def tune(pools: Sequence[ScoredPool], config: TuneConfig, seed: int = 0) -> Tune
     """
     objective = Objective.parse(config.objective)
     most, veto = config.max_matches, config.quantity_veto
+    parts = [[pool, *copies] for pool, copies in zip_longest(pools, thinned, fillvalue=())]
+    every = [pool for part in parts for pool in part]
     rules = [
         best_threshold(
-            pools,
+            every,
             rule,
             objective,
             count=config.thresholds,
@@ -235,14 +263,17 @@ def tune(pools: Sequence[ScoredPool], config: TuneConfig, seed: int = 0) -> Tune
     ]
     if all(math.isnan(rule.value) for rule in rules):
         raise MatcherError(_not_reached(objective, rules))
-    product = product_codes([codes for _, codes in pools])
+    product = product_codes([np.concatenate([codes for _, codes in part]) for part in parts])
     resamples = resample([rule.metrics for rule in rules], product, objective, config.resamples, seed)
     choice = choose([rule.value for rule in rules], resamples)
+    whole = np.concatenate([np.full(len(codes), not copy) for part in parts for copy, (_, codes) in enumerate(part)])
+    on_whole = resample([rules[choice.chosen].metrics[whole]], product[whole], objective, config.resamples, seed)
+    choice = replace(choice, interval=interval(on_whole[:, 0]))
     chosen, size = rules[choice.chosen], max(round(sum(pairs.n for pairs, _ in pools) / len(pools)), 1)
     decision = Decision(chosen.rule, chosen.threshold, most, veto, size, config.prior_shift)
     if config.pool_size is not None:
         decision = decision.fix_size(config.pool_size)
-    return TunedDecision(decision, rules, choice, [pairs.n for pairs, _ in pools])
+    return TunedDecision(decision, rules, choice, [pairs.n for pairs, _ in pools], whole)
 
 
 def _not_reached(objective: Objective, rules: Sequence[RuleCurve]) -> str:
@@ -256,14 +287,17 @@ def _not_reached(objective: Objective, rules: Sequence[RuleCurve]) -> str:
 def summarize(tuned: TunedDecision, config: TuneConfig) -> dict[str, Any]:
     """Return what the progress line says: the choice, how certain it is, the pool sizes, and the best rule."""
     decision, chosen, best, choice = tuned.decision, tuned.chosen, tuned.best, tuned.choice
+    objective = Objective.parse(config.objective)
     low, high = choice.interval
     line: dict[str, Any] = {
         f"{decision.rule} at": decision.threshold,
-        f"{Objective.parse(config.objective).name} out of fold": (
-            f"{chosen.value:.3f} ({CONFIDENCE:.0%} interval {low:.3f}–{high:.3f})"
+        f"{objective.name} out of fold": (
+            f"{float(objective.values(tuned.sums)):.3f} ({CONFIDENCE:.0%} interval {low:.3f}–{high:.3f})"
         ),
         "pools of": " + ".join(f"{size:,}" for size in tuned.pool_sizes),
     }
+    if tuned.thinned_row_f1 is not None:
+        line |= {"row F1 with few duplicates": f"{tuned.thinned_row_f1:.3f}"}
     if config.pool_size is not None:
         line |= {"for a pool of": decision.pool_size, "corrected from": chosen.threshold}
     else:

@@ -11,6 +11,7 @@ from ensemble.config import EnsembleConfig, Family, ScorerConfig
 from ensemble.features.attributes import attribute_features
 from ensemble.features.branches import of_branches
 from ensemble.features.images import of_images
+from ensemble.features.pools import of_pool
 from ensemble.features.titles import of_titles
 from ensemble.pool_views import BranchView, PoolViews
 from shared.errors import MatcherError
@@ -22,6 +23,7 @@ FAMILIES: dict[Family, Callable[[PoolViews, CandidatePairs], dict[str, Floats]]]
     "titles": of_titles,
     "attributes": attribute_features,
     "images": of_images,
+    "pool": of_pool,
 }
 
 

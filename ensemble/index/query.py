@@ -8,7 +8,6 @@ import numpy as np
 
 from ensemble.index.explain import reasons
 from ensemble.index.state import State
-from ensemble.index.subgraph import rows_of
 from ensemble.pool_views import BranchView, PoolViews
 from shared.schema import Candidates
 
@@ -82,7 +81,5 @@ def _pool(state: State, rows: list[int]) -> PoolViews:
     """Return some listings of an index with their embeddings."""
     nothing = Candidates(len(rows), _ROWS, _ROWS, _VALUES, _ROWS, _ROWS)
     positions = np.array(rows, dtype=np.int64)
-    views = {
-        name: BranchView(rows_of(branch.embeddings, positions), nothing) for name, branch in state.branches.items()
-    }
+    views = {name: BranchView(branch.embeddings.take(positions), nothing) for name, branch in state.branches.items()}
     return PoolViews(state.catalog.take(positions), views)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +17,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ensemble.features.branches import mean_of_known
+from ensemble.features.pools import Nearness, nearness
 from ensemble.index.pair_cache import CachedPairs
 from ensemble.matcher import Matcher
 from ensemble.pool_views import BranchView, Surroundings, Words
-from shared.schema import CandidatePairs, Candidates, Catalog, Embeddings, Flags, PairFeatures
+from shared.schema import CandidatePairs, Candidates, Catalog, Flags, PairFeatures
 
 Index = NDArray[np.int64]
 
@@ -42,6 +44,10 @@ class Whole:
     views: Mapping[str, BranchView]
     words: Words
 
+    @cached_property
+    def _nearness(self) -> Nearness:
+        return nearness(self.views)
+
     def described(self, pairs: CachedPairs, mask: Flags) -> PairFeatures:
         """Return some of all pairs of the pool with the features that they have in it; `mask` is bool [p]."""
         targets = CandidatePairs(pairs.n, pairs.left[mask], pairs.right[mask])
@@ -58,7 +64,12 @@ class Whole:
         pool = self.matcher.pool(
             _without_content(self.catalog.take(rows), ~ends[rows]),
             {name: _part(view, ends, rows, place) for name, view in self.views.items()},
-            Surroundings(self.words, neighborhood, mean_of_known(list(pairs.cosines[has_end].T), np)),
+            Surroundings(
+                self.words,
+                neighborhood,
+                mean_of_known(list(pairs.cosines[has_end].T), np),
+                self._nearness,
+            ),
         )
         part = self.matcher.describe(pool, CandidatePairs(len(rows), place[targets.left], place[targets.right]))
         return replace(part, n=targets.n, left=targets.left, right=targets.right)
@@ -71,18 +82,7 @@ def _part(view: BranchView, ends: Flags, rows: Index, place: NDArray[np.int32]) 
     candidates = Candidates(
         len(rows), place[links.left], place[links.right], links.similarity, links.rank_left, links.rank_right
     )
-    return BranchView(rows_of(view.embeddings, rows), candidates)
-
-
-def rows_of(embeddings: Embeddings, rows: Index) -> Embeddings:
-    """Return the embeddings of the listings at `rows`, in that order.
-
-    Examples:
-        >>> embeddings = Embeddings(np.array([[1, 0], [0, 0]], np.float32), np.array([True, False]))
-        >>> rows_of(embeddings, np.array([1, 0, 1])).present.tolist()
-        [False, True, False]
-    """
-    return Embeddings(embeddings.vectors[rows], embeddings.present[rows])
+    return BranchView(view.embeddings.take(rows), candidates)
 
 
 def _without_content(catalog: Catalog, without: Flags) -> Catalog:

@@ -1,14 +1,16 @@
-"""Command line of the demo marketplace."""
+"""Command line of the demo: invent a catalog of one of three kinds."""
 
 import argparse
 import csv
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
-from shared.demo.config import DemoConfig
+from shared.demo.config import DemoConfig, Kind
 from shared.demo.market import make_demo
 from shared.errors import MatcherError
 
@@ -18,26 +20,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     start = time.monotonic()
     try:
-        make_demo(options.out, options.listings, options.seed, options.workers)
+        make_demo(options.out, options.listings, options.seed, options.workers, options.kind)
     except MatcherError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
         return 130
-    content = f"{options.listings:,} listings of {_products(options.out):,} products"
-    print(f"{content} written to {options.out} ({time.monotonic() - start:.0f} s)")
+    print(f"{_content(options.out, options.kind)} written to {options.out} ({time.monotonic() - start:.0f} s)")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m shared.demo",
-        description="Invent products, draw them, and list each 2 to 51 times as sellers do: a catalog in the layout "
-        "of the Kaggle competition Shopee - Price Match Guarantee, to try the matcher on.",
+        description="Invent products, draw them, and list them: a catalog in the layout of the Kaggle competition "
+        "Shopee - Price Match Guarantee, to try the matcher on.",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR",
                         help="new or empty folder for train.csv and train_images/")  # fmt: skip
+    parser.add_argument("--kind", choices=get_args(Kind), default=DemoConfig().kind,
+                        help="marketplace: each product 2 to 51 times, as sellers there list it; shops: joined lists "
+                        "of several shops in English, most products once or twice, with model numbers, "
+                        "specifications and siblings that differ in one of these; mixed: one catalog, half of each "
+                        "(default: %(default)s)")  # fmt: skip
     parser.add_argument("--listings", type=int, default=DemoConfig().listings, metavar="N",
                         help="number of listings (default: %(default)s)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="S",
@@ -47,9 +53,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _products(folder: Path) -> int:
+def _content(folder: Path, kind: Kind) -> str:
+    """Return what a demo holds; where some products are listed once, also how many listings have a match."""
     with (folder / "train.csv").open(encoding="utf-8", newline="") as file:
-        return len({row["label_group"] for row in csv.DictReader(file)})
+        rows = list(csv.DictReader(file))
+    sizes = Counter(row["label_group"] for row in rows)
+    content = f"{len(rows):,} listings of {len(sizes):,} products"
+    if kind == "marketplace":
+        return content
+    matched = sum(size for size in sizes.values() if size > 1) / len(rows)
+    without = sum(not row["image"] for row in rows) / len(rows)
+    return f"{content} ({matched:.0%} of the listings have a match, {without:.0%} no image)"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from shared.demo import goods, packs
+from shared.demo import devices, goods, packs
 from shared.demo.canvas import PATTERNS, Look, Sketch, add_light, contrasting, darker, lighter, mix
 from shared.demo.chance import pick
 from shared.demo.labels import FRONT_LAYOUTS, ICONS
@@ -21,6 +21,10 @@ FORMS: dict[str, tuple[Callable[[Sketch, Look], None], str]] = {
     "case": (goods.case, "flat"), "cable": (goods.cable, "flat"), "earphones": (goods.earphones, "flat"),
     "powerbank": (goods.powerbank, "flat"), "watch": (goods.watch, "flat"), "tumbler": (goods.tumbler, "round"),
     "mug": (goods.mug, "round"), "plush": (goods.plush, "soft"),
+    "camera": (devices.camera, "flat"), "router": (devices.router, "flat"), "television": (devices.screen, "flat"),
+    "monitor": (devices.screen, "flat"), "card": (devices.card, "flat"), "stick": (devices.stick, "flat"),
+    "drive": (devices.drive, "flat"), "printer": (devices.printer, "flat"), "cartridge": (devices.cartridge, "flat"),
+    "washer": (devices.washer, "flat"), "drill": (devices.drill, "flat"),
 }  # fmt: skip
 LABELED = {"bottle", "pump", "jar", "tube", "pouch", "box", "can"}
 PLAIN_WEIGHT = (1, 4)  # weight of a plain body beside 1 for each pattern: packs with a label, other goods

@@ -5,13 +5,10 @@ no image shows, are nearly always named. So titles, images and hashes each fail 
 right.
 """
 
-import hashlib
-import io
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import imagehash
 import numpy as np
 from PIL import Image
 
@@ -20,6 +17,7 @@ from shared.demo.chance import pick_by_share
 from shared.demo.drawing import look_of
 from shared.demo.plan import FamilyPlan
 from shared.demo.products import Product, sample_family
+from shared.demo.rows import Row, perceptual_hash, to_jpeg, write_image
 from shared.demo.scenes import Shot, arrange, draw_pose, photograph, seller_shot, stock_shot
 from shared.demo.sellers import collage, edit, inset, shop_card
 from shared.demo.titles import generic_title, official_title, retouch, seller_title
@@ -30,16 +28,6 @@ NAMES_OPTION = 0.88  # share of titles that name color or flavor although the im
 NAMES_AMOUNT = {True: 0.97, False: 0.75}  # share of titles that name the size, by whether siblings differ in it
 STOCK_QUALITY = 88
 SHOP_CARDS = 12
-
-
-class Row(NamedTuple):
-    """A row of the table `train.csv`."""
-
-    posting_id: str
-    image: str
-    image_phash: str
-    title: str
-    label_group: str
 
 
 class Family(NamedTuple):
@@ -79,7 +67,7 @@ def make_listings(plan: FamilyPlan, seed: int, families: int, images: Path) -> l
             stranger = _other_look(seed, int(rng.integers(families))) if kind == "collage" else None
             image, quality = _image(family, member, kind, stranger, rng)
             title = _title(family, member, kind, rng)
-            jpeg = _jpeg(image, quality)
+            jpeg = to_jpeg(image, quality)
             listings.append((row, _listing(row, label, title, jpeg, plan.gaps.get(row, ""), images)))
     return listings
 
@@ -148,21 +136,5 @@ def _listing(row: int, label: str, title: str, jpeg: bytes, gap: str, images: Pa
     posting_id = f"demo_{row:06d}"
     if gap == "no image":
         return Row(posting_id, "", "", title, label)
-    name = f"{hashlib.blake2b(jpeg, digest_size=16).hexdigest()}.jpg"
-    if gap == "lost image":
-        name = f"lost{row:06d}.jpg"
-    else:
-        (images / name).write_bytes(jpeg)
-    return Row(posting_id, name, _phash(jpeg), "" if gap == "no title" else title, label)
-
-
-def _jpeg(image: Image.Image, quality: int) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=quality)
-    return file.getvalue()
-
-
-@lru_cache(maxsize=16)
-def _phash(jpeg: bytes) -> str:
-    with Image.open(io.BytesIO(jpeg)) as image:
-        return str(imagehash.phash(image))
+    name = f"lost{row:06d}.jpg" if gap == "lost image" else write_image(jpeg, images)
+    return Row(posting_id, name, perceptual_hash(jpeg), "" if gap == "no title" else title, label)

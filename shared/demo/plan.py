@@ -3,7 +3,8 @@
 The group sizes follow the Shopee competition's: two thirds pairs, 3.1 listings on average, at most 51.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +32,11 @@ class FamilyPlan:
     labels: list[str]
     rows: list[list[int]]
     gaps: dict[int, str]
+
+    def with_rows(self, numbers: Sequence[int]) -> "FamilyPlan":
+        """Return the plan for a larger table, of which row `numbers[i]` takes the place of row i."""
+        rows = [[numbers[row] for row in group] for group in self.rows]
+        return replace(self, rows=rows, gaps={numbers[row]: gap for row, gap in self.gaps.items()})
 
 
 def plan_families(listings: int, seed: int) -> list[FamilyPlan]:

@@ -82,9 +82,9 @@ def _demo_stage() -> Stage:
 
 
 def invent_listings(inputs: Inputs, config: StageConfig, out: Path) -> Mapping[str, Any]:
-    """Generate the listings of the demo marketplace."""
+    """Generate the listings of the demo."""
     demo = config[DemoConfig]
-    make_demo(out / "data", demo.listings, demo.seed, config[ComputeConfig].cpu_threads)
+    make_demo(out / "data", demo.listings, demo.seed, config[ComputeConfig].cpu_threads, demo.kind)
     return {"invented_listings": demo.listings}
 
 

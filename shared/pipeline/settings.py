@@ -233,6 +233,10 @@ def help_text(sections: Sections, names: Iterable[str]) -> str:
         lines.append(f"\n{name}: {(cls.__doc__ or '').strip().splitlines()[0].removeprefix(f'Section `{name}`: ')}")
         for key, info in cls.model_fields.items():
             value = info.get_default(call_default_factory=True)
-            default = ",".join(value) if isinstance(value, list) else json.dumps(value, ensure_ascii=False, default=str)
+            default = (
+                ",".join(map(str, value))
+                if isinstance(value, list)
+                else json.dumps(value, ensure_ascii=False, default=str)
+            )
             lines.append(f"  --{name}.{key}={default}\n        {info.description}")
     return "\n".join(lines)

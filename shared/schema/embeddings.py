@@ -56,6 +56,10 @@ class Embeddings:
                 out[at] = np.einsum("pd,pd->p", self.vectors[left[at]], self.vectors[right[at]], dtype=np.float64)
         return out
 
+    def take(self, rows: NDArray[np.integer]) -> Embeddings:
+        """Return the embeddings of the listings at `rows`, in that order."""
+        return Embeddings(self.vectors[rows], self.present[rows])
+
     def save(self, path: Path) -> None:
         """Write one safetensors file."""
         if isinstance(self.vectors, sparse.csr_array):

@@ -63,7 +63,7 @@ def test_rare_is_what_is_rare_in_the_larger_pool(make_random_catalog: Make, ever
     some = whole.catalog.take(np.array([0, 5, 7, 19]))
     words = Words.of([*whole.titles[:19], "left since"]).changed(whole.titles[19:], ["left since"])
     pairs = every_pair(4)
-    surroundings = Surroundings(words, pairs, np.zeros(len(pairs), dtype=np.float32))
+    surroundings = Surroundings(words, pairs, np.zeros(len(pairs), dtype=np.float32), {})
     found = of_titles(PoolViews(some, {}, surroundings=surroundings), pairs)
     at = {ends: place for place, ends in enumerate(zip(*np.triu_indices(20, 1), strict=True))}
     rows = [at[ends] for ends in ((0, 5), (0, 7), (0, 19), (5, 7), (5, 19), (7, 19))]

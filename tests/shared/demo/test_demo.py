@@ -211,8 +211,8 @@ def test_titles_of_siblings(differ_by: str) -> None:
 
 @pytest.mark.parametrize("form", sorted(FORMS))
 def test_form_fills_drawing(form: str) -> None:
-    kind = next(kind for kind in KINDS if kind.form == form)
-    product = replace(family(1, "style")[0], kind=kind)
+    product = family(1, "style")[0]
+    product = replace(product, kind=product.kind._replace(form=form))
     for style in range(5):
         drawing = draw(look_of(replace(product, style=style)))
         share = np.mean(np.asarray(drawing.getchannel("A")) > 0)

@@ -16,6 +16,7 @@ from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
 from shared.config import ConfigSection
 from shared.demo.config import DemoConfig
+from shared.demo.shops.plan import FIRST_LABEL
 from shared.errors import MatcherError
 from shared.pipeline.catalog_stages import IMAGE_MEMO, TEST, TRAIN, catalog_stages, sources_of, update_stages
 from shared.pipeline.pools import (
@@ -224,6 +225,13 @@ def test_demo_that_was_killed_is_made_anew(tmp_path: Path) -> None:
     update(run, DEMO, ["demo"])
     assert RunFolder(run).digest_of("demo") == made
     assert not (run / "demo.work").exists()
+
+
+@pytest.mark.parametrize(("kind", "share"), [("marketplace", 0), ("mixed", 0.5), ("shops", 1)])
+def test_demo_is_of_the_kind_that_is_set(kind: str, share: float, tmp_path: Path) -> None:
+    update(tmp_path / "run", settings_of(None, demo={"listings": 40, "kind": kind}))
+    labels = pool(tmp_path / "run", TRAIN).labels
+    assert sum(int(label) >= FIRST_LABEL for label in labels) == 40 * share
 
 
 # --- several catalogs ------------------------------------------------------------------------------------------------
