@@ -203,7 +203,7 @@ def main() -> int:
     def body(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
         if len(paths := settings[DataConfig].paths) > 1:
             raise MatcherError(
-                f"an ablation is of one catalog, and {run.folder} has {len(paths)}: name one of them, and a run of its "
+                f"an ablation measures one catalog, and {run.folder} has {len(paths)}: name one, and a run of its "
                 f"own, such as --data {paths[0]} --run {run.folder}-1"
             )
         graph = run_graph(run, settings)

@@ -2,8 +2,9 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from shared.catalog.images import PILLOW_MAX_PIXELS
 from shared.catalog.tables import ending
@@ -31,6 +32,14 @@ class DataConfig(ConfigSection):
         "the table; for a single table also images, then the table's own folder",
     )
     max_pixels: int = Field(50_000_000, ge=1, le=PILLOW_MAX_PIXELS, description="larger images are refused undecoded")
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _check_path(cls, value: Any) -> Any:
+        parts = value if isinstance(value, list) and value else [value]
+        if not all(isinstance(part, str) for part in parts):
+            raise ValueError("a catalog is named by the text of its path, several by a list of texts")
+        return value
 
     @property
     def paths(self) -> list[str]:

@@ -208,10 +208,11 @@ def _folds(
     paired = np.bincount(of_group, weights=np.bincount(group) > 1, minlength=len(sizes)) > 0
     if paired.sum() < config.folds + 1:
         others = " or with a catalog named before it" if source else ""
+        advice = ", or leave this catalog out" if source else ""
         raise MatcherError(
             f"{_of_catalog(source)}{config.folds} folds and a holdout need {config.folds + 1} products of two or more "
             f"listings that share no image, hash or title with each other{others}; there are {paired.sum()}: label "
-            "more, or lower split.folds"
+            f"more, or lower split.folds{advice}"
         )
     order = np.random.default_rng(seed).permutation(len(sizes))
     fold = np.full(len(sizes), HOLDOUT, dtype=np.int8)

@@ -138,7 +138,7 @@ class Command:
         of_file = self._known(arguments.config, from_file(arguments.config)) if arguments.config else {}
         values = merge(of_file, of_option, from_arguments(rest, self.sections))
         data = values.get("data", {})
-        if isinstance(data.get("path"), str | list):
+        if "path" in data:
             data["path"] = _data_paths(data["path"])
         if isinstance(data.get("images"), str):
             data["images"] = _image_folder(data["images"], data.get("path", base.get("data", {}).get("path")))
@@ -188,15 +188,18 @@ def _image_folder(images: str, data: object) -> str:
     return folder if Path(folder).is_dir() else images
 
 
-def _data_paths(value: str | list[Any]) -> str | list[str]:
+def _data_paths(value: Any) -> Any:
     """Return the path of a catalog, or the paths of several, absolute but for `demo`.
 
     Args:
-        value: As it was given; `A,B` names two unless it is itself a path that exists.
+        value: As it was given; `A,B` names two unless it is itself a path that exists. What is no text and no list of
+            texts is returned as it is, for the section to refuse.
     """
-    parts = [str(part) for part in value] if isinstance(value, list) else [value]
-    if isinstance(value, str) and not os.path.exists(os.path.expanduser(value)):
-        parts = [str(part).strip() for part in parse_list("data.path", value)] or [value]
+    parts = value if isinstance(value, list) else [value]
+    if isinstance(value, str) and ("," in value or value.startswith("[")):
+        parts = [value] if os.path.exists(os.path.expanduser(value)) else parse_list("data.path", value) or [value]
+    if not parts or not all(isinstance(part, str) for part in parts):
+        return value
     paths = [part if part == "demo" else _absolute(part) for part in parts]
     return paths[0] if len(paths) == 1 else paths
 

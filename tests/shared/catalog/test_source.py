@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shared.catalog.config import DataConfig
-from shared.catalog.source import Source, Sources, find_source, find_sources, has_test
+from shared.catalog.source import Source, Sources, find_source, find_sources, has_test, new_source
 from shared.errors import MatcherError
 from tests.support.listings import fault_of, read, rows_of, write
 
@@ -71,3 +71,15 @@ def test_source_with_missing_or_ambiguous_tables(tmp_path: Path) -> None:
     write(tmp_path / "test.jsonl", rows_of("2"))
     with pytest.raises(MatcherError, match=r"holds test\.csv and test\.jsonl; name the table to read"):
         find_sources(tmp_path, DataConfig())
+
+
+def test_names_of_several_sources() -> None:
+    paths = ["/a/shop.csv", "/b/Shop", "/c/shop-2.tsv.gz", "demo", "/d/my data (1)", "/e/x.work", "/f/???"]
+    names = DataConfig(path=paths).sources
+    assert names == ["shop", "Shop-2", "shop-2-2", "demo", "my_data_1", "x_work", "catalog"]
+    assert DataConfig(path=["/a/shop.csv"]).sources == DataConfig().sources == [""]
+
+
+def test_new_catalog_is_one(tmp_path: Path) -> None:
+    with pytest.raises(MatcherError, match="--data names 2 catalogs; name one"):
+        new_source(DataConfig(path=[str(tmp_path / "a"), str(tmp_path / "b")]))

@@ -7,7 +7,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from shared.catalog.split import HOLDOUT, PLACEHOLDER_GROUPS, Split, SplitConfig, components, make_split
+from shared.catalog.split import HOLDOUT, PLACEHOLDER_GROUPS, Split, SplitConfig, components, make_split, parts
 from shared.errors import MatcherError
 from shared.schema import Catalog
 from shared.titles import normalize
@@ -222,3 +222,52 @@ def test_save_and_load(tmp_path: Path) -> None:
         a, b = getattr(split, name), getattr(again, name)
         assert a.dtype == b.dtype
         assert (a == b).all()
+
+
+# --- several sources -------------------------------------------------------------------------------------------------
+
+
+def test_each_source_is_split_by_itself() -> None:
+    catalogs = {"a": random_catalog(0, 300), "b": random_catalog(1, 90)}
+    joined = Catalog.join(catalogs)
+    split = make_split(joined, SplitConfig(folds=3), seed=2)
+    assert as_sets(split.component) == as_sets(components(joined))
+    for component in range(split.component.max() + 1):
+        assert len(set(split.fold[split.component == component])) == 1
+    for number in range(2):
+        own = joined.source_numbers() == number
+        folds, labels = split.fold[own], joined.labels[own]
+        share = len(set(labels[folds == HOLDOUT])) / len(set(labels))
+        assert 0.1 < share < 0.3
+        sizes = [int((folds == fold).sum()) for fold in range(3)]
+        assert max(sizes) - min(sizes) < 0.2 * sum(sizes)
+        for fold in (HOLDOUT, 0, 1, 2):
+            in_fold = labels[folds == fold]
+            assert len(set(in_fold)) < len(in_fold)
+
+
+def test_first_source_is_split_as_if_alone() -> None:
+    alone = labeled_catalog([f"g{row // 2}" for row in range(40)])
+    joined = Catalog.join({"a": alone, "b": labeled_catalog([f"g{row // 3}" for row in range(30)])})
+    found = make_split(joined, SplitConfig(), seed=3)
+    assert found.fold[:40].tolist() == make_split(alone, SplitConfig(), seed=3).fold.tolist()
+
+
+def test_source_that_repeats_another_is_refused() -> None:
+    labels, titles = ["x", "x", "y", "y", "z", "z"], ["mug", "cup", "fan", "lamp", "sofa", "rug"]
+    catalog = labeled_catalog(labels, title=titles)
+    with pytest.raises(MatcherError, match=r"^catalog b: 2 folds .* a catalog named before it; there are 0: .*leave"):
+        make_split(Catalog.join({"a": catalog, "b": catalog}), SplitConfig(), seed=0)
+    single = labeled_catalog(["1", "2", "3"])
+    with pytest.raises(MatcherError, match=r"^catalog b: training needs listings that sell the same product"):
+        make_split(Catalog.join({"a": catalog, "b": single}), SplitConfig(), seed=0)
+
+
+def test_parts_of_each_source() -> None:
+    joined = Catalog.join({"a": random_catalog(2, 200), "b": random_catalog(3, 80)})
+    part = parts(joined, seed=0, count=2)
+    for number in range(2):
+        for half in range(2):
+            labels = joined.labels[(joined.source_numbers() == number) & (part == half)]
+            assert len(labels) > 0.3 * (joined.source_numbers() == number).sum()
+            assert len(set(labels)) < len(labels)

@@ -19,7 +19,16 @@ from shared.demo.config import DemoConfig
 from shared.demo.shops.plan import FIRST_LABEL
 from shared.errors import MatcherError
 from shared.pipeline.catalog_stages import IMAGE_MEMO, TEST, TRAIN, catalog_stages, sources_of, update_stages
-from shared.pipeline.pools import CATALOG_POOL, HOLDOUT_POOL, all_pools, fold_pools, load_catalog, load_split
+from shared.pipeline.pools import (
+    CATALOG_POOL,
+    HOLDOUT_POOL,
+    all_pools,
+    catalog_pool,
+    fold_pools,
+    holdout_pool,
+    load_catalog,
+    load_split,
+)
 from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph
@@ -223,3 +232,80 @@ def test_demo_is_of_the_kind_that_is_set(kind: str, share: float, tmp_path: Path
     update(tmp_path / "run", settings_of(None, demo={"listings": 40, "kind": kind}))
     labels = pool(tmp_path / "run", TRAIN).labels
     assert sum(int(label) >= FIRST_LABEL for label in labels) == 40 * share
+
+
+# --- several catalogs ------------------------------------------------------------------------------------------------
+
+
+def several(*paths: Path | str, **sections: dict[str, Any]) -> Settings:
+    """Settings of two folds on several catalogs."""
+    data = {"path": [str(path) for path in paths]}
+    return settings_of(None, data=data, split={"folds": 2}, **sections)
+
+
+def offers(path: Path, ids: Sequence[str]) -> Path:
+    """Write a table of products of two offers each, which have no image."""
+    rows = [
+        {"posting_id": name, "title": f"offer {row} of thing{row // 2}", "label_group": f"g{row // 2}"}
+        for row, name in enumerate(ids)
+    ]
+    write_rows(path, rows)
+    return path
+
+
+def test_sources_have_pools_of_their_own_with_their_own_ids(demo_folder: Path, tmp_path: Path) -> None:
+    rows = read_rows(demo_folder / "train.csv")
+    table = offers(tmp_path / "offers.csv", [row["posting_id"] for row in rows])
+    run, settings = tmp_path / "run", several(demo_folder, table)
+    update(run, settings)
+    names = settings[DataConfig].sources
+    assert names == [demo_folder.name, "offers"]
+    assert len(pool(run, TRAIN)) == 80
+    for name, path in zip(names, (demo_folder / "train.csv", table), strict=True):
+        written = {row["posting_id"]: row for row in read_rows(path)}
+        pools = [*fold_pools(2, [name]), holdout_pool(name)]
+        parts = [pool(run, each.stage) for each in pools]
+        assert sorted(chain(*(part.ids for part in parts))) == sorted(written)
+        for part in parts:
+            assert [written[posting_id]["title"] for posting_id in part.ids] == part.titles.tolist()
+            assert [written[posting_id]["label_group"] for posting_id in part.ids] == part.labels.tolist()
+        assert pool(run, catalog_pool(name).stage).ids.tolist() == list(written)
+    assert update(run, settings) == []
+
+
+def test_sources_may_have_test_tables(tested: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    offers(other / "train.csv", list("abcdefghij"))
+    write_rows(other / "test.csv", [{"posting_id": "a", "title": "mug"}, {"posting_id": "z", "title": "fan"}])
+    third = offers(tmp_path / "third.csv", list("abcdefghij"))
+    third.write_text(third.read_text().replace("thing", "article"))
+    run = tmp_path / "run"
+    update(run, several(tested, other, third))
+    assert pool(run, "pools/catalog-other").ids.tolist() == ["a", "z"]
+    assert len(pool(run, "pools/catalog-data")) == TEST_ROWS
+    assert pool(run, "pools/catalog-third").ids.tolist() == list("abcdefghij")
+
+
+def test_demo_beside_another_catalog(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    update(run, several("demo", offers(tmp_path / "offers.csv", list("abcdefgh")), demo={"listings": 40}))
+    assert len(pool(run, "pools/catalog-demo")) == 40
+    assert pool(run, "pools/catalog-demo").has_image.any()
+    assert pool(run, "pools/catalog-offers").ids.tolist() == list("abcdefgh")
+
+
+def test_sources_that_are_refused(demo_folder: Path, tmp_path: Path) -> None:
+    table = offers(tmp_path / "offers.csv", list("abcdefgh"))
+    unlabeled = tmp_path / "unlabeled.csv"
+    unlabeled.write_text("posting_id,title\na,red mug\n")
+    for paths, message in (
+        ([table, tmp_path / "nowhere"], "nowhere: no such file or folder"),
+        ([table, unlabeled], r"unlabeled\.csv.*\n?.*label_group"),
+        ([table, demo_folder, table], r"--data names .*offers\.csv twice"),
+        ([demo_folder, demo_folder / "train.csv"], "--data names .* twice"),
+        (["demo", "demo"], "--data names demo twice"),
+    ):
+        with pytest.raises(MatcherError, match=message):
+            update(tmp_path / "run", several(*paths))
+        assert remembered(tmp_path / "run") == {}

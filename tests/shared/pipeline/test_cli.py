@@ -117,6 +117,36 @@ def test_settings_data_path_is_absolute(tmp_path: Path, monkeypatch: pytest.Monk
     assert seen(tmp_path / "run", "--data", "demo")[DataConfig].path == "demo"
 
 
+@pytest.mark.parametrize("text", ["x,demo,~/y", "[x, demo, ~/y]", "x,demo,~/y,"])
+def test_settings_several_catalogs(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    paths = [str(tmp_path / "x"), "demo", "/home/somebody/y"]
+    assert seen(tmp_path / "run", "--data", text)[DataConfig].paths == paths
+    assert seen(tmp_path / "run")[DataConfig].paths == paths
+    assert seen(tmp_path / "run", f"--data.path={text}")[DataConfig].paths == paths
+
+
+def test_settings_path_that_holds_a_comma(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a,b").mkdir()
+    assert seen(tmp_path / "run", "--data", "a,b")[DataConfig].path == str(tmp_path / "a,b")
+    assert seen(tmp_path / "run", "--data", "a,")[DataConfig].path == str(tmp_path / "a")
+    assert seen(tmp_path / "run", "--data", "a,c")[DataConfig].paths == [str(tmp_path / "a"), str(tmp_path / "c")]
+
+
+def test_settings_image_folder_beside_one_of_several_catalogs(tmp_path: Path) -> None:
+    (tmp_path / "two" / "pics").mkdir(parents=True)
+    data = f"--data={tmp_path / 'one.csv'},{tmp_path / 'two'}"
+    assert seen(tmp_path / "run", data, "--data.images=pics")[DataConfig].images == "pics"
+
+
+def test_settings_several_catalogs_of_a_file(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("data:\n  path: [/one, demo]\n")
+    assert seen(tmp_path / "run", "--config", str(config))[DataConfig].paths == ["/one", "demo"]
+
+
 def test_settings_extra_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     settings = seen(tmp_path / "run", "--image.extra=more,/else.csv")
@@ -151,7 +181,7 @@ def test_bad_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str], argume
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("path", ["5", "null", "[a]", "2024-01-01"])
+@pytest.mark.parametrize("path", ["5", "null", "[]", "[a, 5]", "2024-01-01"])
 def test_bad_settings_data_path_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str], path: str) -> None:
     (tmp_path / "c.yaml").write_text(f"data:\n  path: {path}\n")
     assert call(tmp_path / "run", "--config", str(tmp_path / "c.yaml")) == 2

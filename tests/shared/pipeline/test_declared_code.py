@@ -50,13 +50,13 @@ ONLY_WITH_EXTRAS = ("shared.catalog.extra_data", "join")  # declared by an encod
 
 
 def stages_of_a_run(folder: Path) -> Iterator[Stage]:
-    """The stages of a run with a demo, of one with its own test listings, and of one that learns from more data."""
+    """The stages of a run with a demo, with its own test listings, of two catalogs, and that learns from more data."""
     table = "posting_id,title,label_group\na,red mug,1\nb,mug red,1\n"
     folder.mkdir()
     for name in ("train.csv", "test.csv"):
         (folder / name).write_text(table)
     extra = {name: {"extra": [str(folder)]} for name in registry.names() if registry.get(name).learns}
-    for values in ({}, {"data": {"path": str(folder)}}, extra):
+    for values in ({}, {"data": {"path": str(folder)}}, {"data": {"path": ["demo", str(folder)]}}, extra):
         yield from run_graph(RunFolder(folder / "run"), Settings(values, SECTIONS)).values()
 
 

@@ -22,3 +22,11 @@ def test_training_rows_are_all_but_the_fold_and_the_holdout(encoder: str, rows: 
     ids = np.array([f"l{row}" for row in range(7)], dtype=object)
     split = Split(posting_id=ids, fold=fold, component=np.arange(7, dtype=np.int32))
     assert training_rows(split, encoder).tolist() == rows
+
+
+def test_all_pools_of_several_sources() -> None:
+    pools = all_pools(2, ["a", "b"])
+    names = ["fold0-a", "fold0-b", "fold1-a", "fold1-b", "holdout-a", "holdout-b", "catalog-a", "catalog-b"]
+    assert [pool.name for pool in pools] == names
+    assert [pool.encoder for pool in pools] == ["fold0", "fold0", "fold1", "fold1", *[ALL] * 4]
+    assert [(pool.fold, pool.source) for pool in pools[1:5]] == [(0, "b"), (1, "a"), (1, "b"), (HOLDOUT, "a")]

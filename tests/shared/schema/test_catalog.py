@@ -134,3 +134,27 @@ def test_a_file_without_normalized_titles_gets_them(catalog_of: MakeCatalog, tmp
 def test_a_catalog_refuses_columns_that_do_not_fit(columns: dict[str, list[Any]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Catalog.from_columns(columns)
+
+
+def test_joined_catalog_keeps_its_sources(tmp_path: Path) -> None:
+    shop = Catalog.from_columns({"posting_id": ["1", "b:2"], "title": ["Mug", "Fan"], "label_group": ["x", None]})
+    extra = Catalog.from_columns({"posting_id": ["e-1:1"], "label_group": ["e-1:x"]})
+    joined = Catalog.concat([Catalog.join({"a": shop, "b": shop.take(np.array([1]))}), extra])
+    joined.save(tmp_path / "joined.parquet")
+    for catalog in (joined, Catalog.load(tmp_path / "joined.parquet")):
+        assert catalog.ids.tolist() == ["a:1", "a:b:2", "b:b:2", "e-1:1"]
+        assert catalog.labels.tolist() == ["a:x", None, None, "e-1:x"]
+        assert catalog.source_numbers().tolist() == [0, 0, 1, -1]
+        assert catalog.take(np.array([2, 1])).source_numbers().tolist() == [1, 0]
+        for source, rows in (("a", [0, 1]), ("b", [1])):
+            part = catalog.without_labels().of_source(source) if source == "b" else catalog.of_source(source)
+            assert part.ids.tolist() == shop.take(np.array(rows)).ids.tolist()
+            assert part.labels.tolist() == shop.take(np.array(rows)).labels.tolist()
+            assert part.sources == ()
+
+
+def test_catalog_of_one_table_has_no_sources(tmp_path: Path) -> None:
+    shop = Catalog.from_columns({"posting_id": ["a:1", "a:2"]})
+    shop.save(tmp_path / "shop.parquet")
+    assert Catalog.load(tmp_path / "shop.parquet").sources == ()
+    assert shop.source_numbers().tolist() == [-1, -1]

@@ -44,3 +44,22 @@ def test_batch_sizes():
     assert sum(sizes) == 66
     assert max(sizes) - min(sizes) <= 2
     assert max(sizes) <= 16
+
+
+def test_sources_give_equally_many_listings():
+    labels = np.repeat(np.arange(50), 2)
+    sources = np.repeat([0, 1, -1], [60, 20, 20])
+    drawn = [np.concatenate(group_batches(labels, 8, 2, 0, epoch, sources)) for epoch in range(20)]
+    for positions in drawn:
+        assert np.bincount(sources[positions] + 1).tolist() == [20, 40, 40]  # as many in all as without sources
+        assert sorted(positions[sources[positions] == -1]) == list(range(80, 100))
+    assert set(np.concatenate(drawn).tolist()) == set(range(100))
+    assert {len(group_batches(labels, 8, 2, 0, epoch, sources)) for epoch in range(9)} == {13}
+
+
+def test_one_source_is_drawn_as_without_sources():
+    labels = np.repeat(np.arange(20), 3)
+    plain = group_batches(labels, 8, 2, seed=1, epoch=0)
+    for sources in (np.zeros(60, dtype=int), np.repeat([-1, 0], 30), np.full(60, -1)):
+        again = group_batches(labels, 8, 2, 1, 0, sources)
+        assert [batch.tolist() for batch in again] == [batch.tolist() for batch in plain]
