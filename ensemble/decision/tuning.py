@@ -4,23 +4,25 @@
    highest: the curve is flat near its top and rugged by chance, so its single highest point says little.
 2. Of the rules, each at its best threshold, the simplest one within one standard error of the best is chosen
    (`bootstrap.py`).
-3. For a pool of another size, the threshold of the chosen rule is corrected (`prior_shift.py`).
+3. The kinds of attributes that forbid a match are chosen (`siblings.py`).
+4. For a pool of another size, the threshold of the chosen rule is corrected (`prior_shift.py`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.config import Rule, TuneConfig
+from ensemble.config import Kind, Rule, TuneConfig
 from ensemble.decision.bootstrap import CONFIDENCE, Choice, choose, product_codes, resample
 from ensemble.decision.decision import Decision, decider
 from ensemble.decision.objective import MATCHED, Doubles, Objective, listing_metrics, pair_precision, row_f1
+from ensemble.decision.siblings import KindTrial, choose_forbidden
 from shared.errors import MatcherError
 from shared.metrics.matching import midways
 from shared.schema import ScoredPairs
@@ -65,12 +67,14 @@ class TunedDecision:
         rules: Every rule on the pools it was tuned on, the simplest first.
         choice: How certain the choice is; its indices count `rules`.
         pool_sizes: Number of listings of each of those pools.
+        trials: Of each kind of attribute that tuning was to choose from those that forbid a match.
     """
 
     decision: Decision
     rules: list[RuleCurve]
     choice: Choice
     pool_sizes: list[int]
+    trials: list[KindTrial] = field(default_factory=list)
 
     @property
     def best(self) -> RuleCurve:
@@ -93,6 +97,7 @@ class TunedDecision:
             "best": {"rule": best.rule, "threshold": best.threshold},
             "interval": self.choice.interval,
             "shortfall": self.choice.shortfall,
+            "forbid": [asdict(trial) for trial in self.trials],
             "values": {rule.rule: _none_if_nan(rule.value) for rule in self.rules},
             "rules": {rule.rule: [(at, _none_if_nan(value)) for at, value in rule.curve] for rule in self.rules},
         }
@@ -146,7 +151,7 @@ def best_threshold(
     count: int = 200,
     bandwidth: float = 0.0,
     max_matches: int = 50,
-    quantity_veto: bool = False,
+    forbid: Sequence[Kind] = (),
 ) -> RuleCurve:
     """Return a rule's best threshold on some pools, and its whole curve.
 
@@ -157,7 +162,7 @@ def best_threshold(
         count: Maximum number of thresholds to try.
         bandwidth: Smoothing of the curve, in logits (`smooth`); not used for an objective with a minimum precision.
         max_matches: Maximum number of matches per listing.
-        quantity_veto: Whether listings whose titles state different quantities never match.
+        forbid: Kinds of attributes; pairs in conflict in one of them never match.
 
     Examples:
         >>> rows = np.array([0, 0], np.int32), np.array([1, 2], np.int32)
@@ -168,7 +173,7 @@ def best_threshold(
     """
     objective = objective or Objective()
     thresholds = thresholds_to_try(np.concatenate([pairs.score for pairs, _ in pools]), count).tolist()
-    ready = RuleOnPools(rule, pools, max_matches, quantity_veto)
+    ready = RuleOnPools(rule, pools, max_matches, forbid)
     sums = np.stack([ready.sums(threshold) for threshold in thresholds])
     values = np.where(objective.is_reached(sums), objective.values(sums), np.nan)
     smoothed = values if objective.min_precision else smooth(thresholds, values, bandwidth)
@@ -185,11 +190,11 @@ class RuleOnPools:
         rule: Name of the rule.
         pools: Scored pairs and label codes of each pool.
         max_matches: Maximum number of matches per listing.
-        quantity_veto: Whether listings whose titles state different quantities never match.
+        forbid: Kinds of attributes; pairs in conflict in one of them never match.
     """
 
-    def __init__(self, rule: Rule, pools: Sequence[ScoredPool], max_matches: int, quantity_veto: bool = False) -> None:
-        self._deciders = [(decider(rule, pairs, max_matches, quantity_veto), codes) for pairs, codes in pools]
+    def __init__(self, rule: Rule, pools: Sequence[ScoredPool], max_matches: int, forbid: Sequence[Kind] = ()) -> None:
+        self._deciders = [(decider(rule, pairs, max_matches, forbid), codes) for pairs, codes in pools]
 
     def metrics(self, threshold: float) -> Doubles:
         """Return the `listing_metrics` of every listing of all pools at a threshold, [n, 5]."""
@@ -220,7 +225,7 @@ def tune(pools: Sequence[ScoredPool], config: TuneConfig, seed: int = 0) -> Tune
         (0.5, 3)
     """
     objective = Objective.parse(config.objective)
-    most, veto = config.max_matches, config.quantity_veto
+    most, forbid = config.max_matches, config.forbidden
     rules = [
         best_threshold(
             pools,
@@ -229,7 +234,7 @@ def tune(pools: Sequence[ScoredPool], config: TuneConfig, seed: int = 0) -> Tune
             count=config.thresholds,
             bandwidth=config.smoothing,
             max_matches=most,
-            quantity_veto=veto,
+            forbid=forbid,
         )
         for rule in config.rules
     ]
@@ -239,10 +244,13 @@ def tune(pools: Sequence[ScoredPool], config: TuneConfig, seed: int = 0) -> Tune
     resamples = resample([rule.metrics for rule in rules], product, objective, config.resamples, seed)
     choice = choose([rule.value for rule in rules], resamples)
     chosen, size = rules[choice.chosen], max(round(sum(pairs.n for pairs, _ in pools) / len(pools)), 1)
-    decision = Decision(chosen.rule, chosen.threshold, most, veto, size, config.prior_shift)
+    decision = Decision(chosen.rule, chosen.threshold, most, forbid, size, config.prior_shift)
+    trials: list[KindTrial] = []
+    if "auto" in config.forbid:
+        decision, trials = choose_forbidden(pools, decision, objective, config.resamples, seed)
     if config.pool_size is not None:
         decision = decision.fix_size(config.pool_size)
-    return TunedDecision(decision, rules, choice, [pairs.n for pairs, _ in pools])
+    return TunedDecision(decision, rules, choice, [pairs.n for pairs, _ in pools], trials)
 
 
 def _not_reached(objective: Objective, rules: Sequence[RuleCurve]) -> str:
@@ -268,5 +276,7 @@ def summarize(tuned: TunedDecision, config: TuneConfig) -> dict[str, Any]:
         line |= {"for a pool of": decision.pool_size, "corrected from": chosen.threshold}
     else:
         line |= {"size correction": str(decision.prior_shift)}
+    if decision.forbid:
+        line |= {"forbidden by": ", ".join(decision.forbid)}
     lead = f" +{best.value - chosen.value:.3f}, within one standard error" if best is not chosen else ""
     return line | {"best:": f"{best.rule}{lead}"}

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ensemble.config import ScorerConfig
-from ensemble.features.attributes import has_conflict
+from ensemble.features.conflicts import conflict_mask
 from ensemble.scorer.model import Scorer, StackedScorer, describe_scores, replace_scores, second_model_mask
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
@@ -107,7 +107,7 @@ def train_scorer(
             second, rescored, rounds = _train_model(list(zip(around, codes, strict=True)), config, compute)
             models, all_rounds = [first, second], [*all_rounds, rounds]
             scored = list(map(replace_scores, scored, masks, rescored))
-    scored = [replace(s, conflict=has_conflict(pairs)) for s, pairs in zip(scored, described, strict=True)]
+    scored = [replace(s, conflict=conflict_mask(pairs)) for s, pairs in zip(scored, described, strict=True)]
     return StackedScorer(*models), scored, all_rounds
 
 
