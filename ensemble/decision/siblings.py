@@ -6,7 +6,7 @@ learn from. Labels of real catalogs hold few of them, and a scorer that never sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +77,7 @@ def choose_forbidden(
         The decision, and the trials in the order of the kinds; none where titles were not compared.
 
     Examples:
+        >>> from shared.schema import ScoredPairs
         >>> rows = np.arange(40, dtype=np.int32)  # twenty pairs that score high; 500 ml and 1 l in every second of them
         >>> conflict = (np.arange(20) % 2).astype(np.uint8)
         >>> pairs = ScoredPairs(40, rows[::2], rows[1::2], np.full(20, 0.9, np.float32), conflict)
@@ -86,31 +87,42 @@ def choose_forbidden(
     """
     if any(pairs.conflict is None for pairs, _ in pools):
         return decision, []
-    product = product_codes([codes for _, codes in pools])
-    without = _metrics(pools, decision)
-
-    def judge(kinds: Iterable[Kind]) -> tuple[Doubles, float, float, bool]:
-        """Return the metrics where some kinds forbid, the difference, its error, and whether it is acceptable."""
-        metrics = _metrics(pools, replace(decision, forbid=tuple(kinds)))
-        sums = np.stack([without.sum(axis=0), metrics.sum(axis=0)])
-        before, after = objective.values(sums)
-        error = float(np.diff(resample([without, metrics], product, objective, resamples, seed)).std(ddof=1))
-        difference = float(after - before)
-        return metrics, difference, error, difference >= -error and bool(objective.is_reached(sums)[1])
-
-    trials: list[KindTrial] = []
-    for kind in KINDS:
-        metrics, difference, error, is_acceptable = judge([kind])
-        lost = (without - metrics).sum(axis=0)
-        forbids = is_acceptable and lost[MATCHED] >= MIN_LOST
-        counts = round(lost[HITS]), round(lost[MATCHED] - lost[HITS])
-        trials.append(KindTrial(kind, *counts, difference, error, bool(forbids)))
+    judge = _Judge(pools, decision, objective, resamples, seed)
+    trials = [judge.try_kind(kind) for kind in KINDS]
     chosen: list[Kind] = []
     for trial in sorted((trial for trial in trials if trial.forbids), key=lambda trial: -trial.difference):
-        if not chosen or judge([*chosen, trial.kind])[-1]:
+        if not chosen or judge.compare([*chosen, trial.kind])[-1]:
             chosen.append(trial.kind)
     trials = [replace(trial, forbids=trial.kind in chosen) for trial in trials]
     return replace(decision, forbid=tuple(trial.kind for trial in trials if trial.forbids)), trials
+
+
+class _Judge:
+    """Compares a decision in which some kinds of attributes forbid matches with the one in which none does."""
+
+    def __init__(
+        self, pools: Sequence[ScoredPool], decision: Decision, objective: Objective, resamples: int, seed: int
+    ) -> None:
+        self._pools, self._decision, self._objective = pools, decision, objective
+        self._resamples, self._seed = resamples, seed
+        self._product = product_codes([codes for _, codes in pools])
+        self._without = _metrics(pools, decision)
+
+    def compare(self, kinds: Sequence[Kind]) -> tuple[Doubles, float, float, bool]:
+        """Return the sums of metrics that are lost, [5], the difference, its error, and whether it is acceptable."""
+        metrics = [self._without, _metrics(self._pools, replace(self._decision, forbid=tuple(kinds)))]
+        sums = np.stack([of_listings.sum(axis=0) for of_listings in metrics])
+        before, after = self._objective.values(sums)
+        resampled = resample(metrics, self._product, self._objective, self._resamples, self._seed)
+        difference, error = float(after - before), float(np.diff(resampled).std(ddof=1))
+        is_acceptable = difference >= -error and bool(self._objective.is_reached(sums)[1])
+        return sums[0] - sums[1], difference, error, is_acceptable
+
+    def try_kind(self, kind: Kind) -> KindTrial:
+        """Return what happens where one kind forbids matches."""
+        lost, difference, error, is_acceptable = self.compare([kind])
+        counts = round(lost[HITS]), round(lost[MATCHED] - lost[HITS])
+        return KindTrial(kind, *counts, difference, error, bool(is_acceptable and lost[MATCHED] >= MIN_LOST))
 
 
 def _metrics(pools: Sequence[ScoredPool], decision: Decision) -> Doubles:
@@ -133,6 +145,7 @@ def count_siblings(pools: Sequence[ScoredPool], titles: Sequence[NDArray[Any]]) 
         titles: Normalized titles of each pool, str [n].
 
     Examples:
+        >>> from shared.schema import ScoredPairs
         >>> pairs = ScoredPairs(2, *np.array([[0], [1]], np.int32), np.ones(1, np.float32), np.array([8], np.uint8))
         >>> count_siblings([(pairs, np.array([0, 1]))], [np.array(["red mug", "blue mug"], object)])["color"]
         1

@@ -1,8 +1,10 @@
 """Whether stated attributes forbid a match is tuned, and siblings among the training listings are counted."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from pydantic import ValidationError
 
@@ -12,8 +14,10 @@ from ensemble.decision.decision import Decision
 from ensemble.decision.objective import Objective
 from ensemble.decision.siblings import choose_forbidden, count_siblings, describe_siblings
 from ensemble.decision.tuning import ScoredPool, summarize, tune
-from ensemble.features.conflicts import KINDS, in_conflict
-from shared.schema import ScoredPairs
+from ensemble.features.attributes import attribute_features
+from ensemble.features.conflicts import KINDS, conflict_mask, in_conflict
+from ensemble.pool_views import PoolViews
+from shared.schema import CandidatePairs, Catalog, PairFeatures, ScoredPairs
 
 BIT: dict[Kind, int] = {kind: 1 << index for index, kind in enumerate(KINDS)}
 
@@ -70,7 +74,7 @@ def test_fall_within_its_error_is_accepted() -> None:
     assert trial.error == pytest.approx(np.sqrt(50 * (2 / 3) ** 2 + 98 * (1 / 3) ** 2) / 1198, rel=0.1)
 
 
-def test_kinds_whose_falls_add_up_are_not_all_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kinds_whose_falls_add_up_are_not_all_chosen() -> None:
     groups = [pair for kind in KINDS for pair in ((56, True, BIT[kind]), (49, False, BIT[kind]))]
     pool = pairs_apart((500, True, 0), *groups)
     _, trials = choose_forbidden([pool], Decision("threshold", 0.5), Objective(), 500, seed=0)
@@ -117,6 +121,31 @@ def test_setting_is_checked(forbid: str) -> None:
 def test_decision_refuses_unknown_kind() -> None:
     with pytest.raises(ValueError, match="no kind of attribute 'weight'; there are: quantity, size, model, color"):
         Decision("threshold", 0.5, forbid=("weight",))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "kind"),
+    [
+        ("Sabun Cair Lux 250 ml", "Sabun Cair Lux 1/2 L", "quantity"),
+        ("Susu Ultra 1.500 ml", "Susu Ultra 1,25 L", "quantity"),
+        ("Cola 6x330ml", "Cola 12 x 330 ml", "quantity"),
+        ("Masker isi 10", "Masker isi 50", "quantity"),
+        ("洗发水500ml装", "洗发水750ml装", "quantity"),
+        ('TV Samsung 43"', "TV Samsung 55 inch", "quantity"),
+        ("Kaos Polos L", "Kaos Polos XXL", "size"),
+        ("Case Samsung SM-G950F", "Case Samsung SM-A505F", "model"),
+        ("Kaos Polos Hitam", "Kaos Polos Putih", "color"),
+    ],
+)
+def test_titles_of_siblings_are_parted(one: str, other: str, kind: Kind, make_catalog: Callable[..., Catalog]) -> None:
+    """From titles to matches: siblings that score like true pairs match unless their kind forbids it."""
+    rows = np.array([0], np.int32), np.array([1], np.int32)
+    table = pd.DataFrame(attribute_features(PoolViews(make_catalog([one, other]), {}), CandidatePairs(2, *rows)))
+    mask = conflict_mask(PairFeatures(2, *rows, table))
+    pairs = ScoredPairs(2, *rows, np.array([0.97], np.float32), mask)
+    for forbid in [(), *((other_kind,) for other_kind in KINDS)]:
+        matches = Decision("average_link", 0.5, forbid=forbid).apply(pairs)
+        assert (len(matches) == 0) == (forbid == (kind,))
 
 
 # --- what was seen ---------------------------------------------------------------------------------------------------
