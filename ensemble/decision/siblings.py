@@ -18,7 +18,7 @@ from ensemble.decision.bootstrap import product_codes, resample
 from ensemble.decision.decision import Decision, decider
 from ensemble.decision.objective import HITS, MATCHED, Doubles, Objective, listing_metrics
 from ensemble.features.attributes import other_words
-from ensemble.features.conflicts import KINDS, in_conflict
+from ensemble.features.conflicts import IN_WORDS, KINDS, in_conflict
 from ensemble.features.incidence import incidence, shared_weight
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 MIN_LOST = 10  # lost matches from which on a kind is judged
 MIN_ALIKE = 0.8  # share of their other words that the titles of siblings have in common, of all that either has
 FEW = 10  # siblings; a number below it is called few
-IN_WORDS: Mapping[Kind, str] = {"quantity": "quantity", "size": "size", "model": "model number", "color": "color"}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ A kind of attribute is one bit of a mask, so that the decision can choose the ki
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import get_args
 
 import numpy as np
@@ -14,6 +14,7 @@ from ensemble.config import Kind
 from shared.schema import Flags, Mask, PairFeatures
 
 KINDS: tuple[Kind, ...] = get_args(Kind)  # a mask has the bit 1 << index for each
+IN_WORDS: Mapping[Kind, str] = {"quantity": "quantity", "size": "size", "model": "model number", "color": "color"}
 QUANTITY_CONFLICT = "quantity_conflict"  # name of the feature
 
 

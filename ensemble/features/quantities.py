@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from math import prod
 from typing import NamedTuple
@@ -47,7 +47,7 @@ _UNIT = (
 # A number is no part of a word, except behind "x" ("2x500ml") and "isi" ("isi10"), or glued to a whole word and a unit
 # ("sabun500ml"), which `_is_part_of_word` checks.
 _START = rf"(?<!\d)(?<!\d[.,])(?:(?<!{_LETTER})|(?<=[{_TIMES}])|(?<=isi)|(?<={_LETTER}{{4}}))"
-_TERM = re.compile(
+_TERM = (
     rf"(?=[.\d]){_START}(?:"
     rf"(?:(?P<whole>\d{{1,3}})[ -])?(?<!{_SLASH})(?<!{_SLASH} )"
     rf"(?P<over>\d{{1,3}})\s?(?P<slash>{_SLASH})\s?(?P<under>\d{{1,3}})(?![.,]?\d)(?!\s?{_SLASH}\s?\d)"
@@ -131,9 +131,14 @@ def _spell_marks(text: str) -> str:
     return _MARK.sub(spell, text)
 
 
+@cache
+def _term_pattern() -> re.Pattern[str]:
+    return re.compile(_TERM)  # takes a moment, with all the words of the units
+
+
 def _terms(text: str) -> Iterator[_Term]:
     """Yield the numbers of a text in order."""
-    for match in _TERM.finditer(text):
+    for match in _term_pattern().finditer(text):
         word = match["spaced"] or match["unspaced"]
         unit = WORDS["floz" if word.startswith("fl") else word] if word else None
         if _is_part_of_word(text, match, word):

@@ -8,10 +8,9 @@ import numpy as np
 from rapidfuzz import fuzz
 
 from ensemble.features.attributes import statement
+from ensemble.features.conflicts import IN_WORDS
 from ensemble.pool_views import PoolViews
 from shared.units import BASES
-
-IN_WORDS = {"quantity": "quantity", "model": "model number", "color": "color", "size": "size"}  # kind → in words
 
 
 def reasons(pool: PoolViews, one: int, other: int) -> str:

@@ -9,7 +9,6 @@ import pytest
 from pydantic import ValidationError
 
 from ensemble.config import Kind, TuneConfig
-from ensemble.decision import siblings
 from ensemble.decision.decision import Decision
 from ensemble.decision.objective import Objective
 from ensemble.decision.siblings import choose_forbidden, count_siblings, describe_siblings
@@ -192,4 +191,3 @@ def test_siblings_are_counted_over_pools_and_among_labeled_listings() -> None:
 )
 def test_describe_siblings(counts: tuple[int, ...], text: str) -> None:
     assert describe_siblings(dict(zip(KINDS, counts, strict=True))) == f"the training labels {text}"
-    assert set(siblings.IN_WORDS) == set(KINDS)

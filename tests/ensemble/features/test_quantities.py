@@ -198,7 +198,7 @@ PIECES = st.sampled_from(
 )
 
 
-@given(st.lists(PIECES, max_size=20).map("".join))
+@given(st.one_of(st.text(max_size=40), st.lists(PIECES, max_size=20).map("".join)))
 def test_any_title_is_read(title: str) -> None:
     for value in quantities(title):
         dimension, _, amount = value.partition(":")
