@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 from shared.config import ConfigSection
 
 Rule = Literal["average_link", "threshold", "min2"]
+Kind = Literal["quantity", "size", "model", "color"]  # of attributes in which two titles can be in conflict
 Family = Literal["branches", "titles", "attributes", "images", "pool"]
 
 _MIN_PRECISION = re.compile(r"\s*precision\s*>=\s*(\d*\.?\d+)\s*")
@@ -99,8 +100,10 @@ class TuneConfig(ConfigSection):
         0.4, ge=0, description="bandwidth in logits for smoothing the objective over thresholds; 0: no smoothing"
     )
     max_matches: int = Field(50, ge=1, description="maximum matches per listing, itself not counted")
-    quantity_veto: bool = Field(
-        False, description="never match listings whose titles state different quantities, whatever the rule"
+    forbid: list[Kind | Literal["auto", "none"]] = Field(
+        ["auto"],
+        description="attributes that forbid a match where two titles contradict each other in them: some of quantity, "
+        "size, model, color; auto: those that tuning finds to do no harm; none",
     )
     pool_size: int | None = Field(
         None, ge=1, description="number of listings to correct the threshold for; null: of the pool that is matched"
@@ -119,9 +122,26 @@ class TuneConfig(ConfigSection):
     def _normalize(cls, objective: str) -> str:
         return normalize_objective(objective)
 
-    @field_validator("rules")
+    @field_validator("rules", "forbid")
     @classmethod
-    def _check_unique(cls, rules: list[Rule]) -> list[Rule]:
-        if repeated := [rule for rule in dict.fromkeys(rules) if rules.count(rule) > 1]:
+    def _check_unique(cls, names: list[str]) -> list[str]:
+        if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
             raise ValueError(f"{', '.join(repeated)} is named twice")
-        return rules
+        return names
+
+    @field_validator("forbid", mode="before")
+    @classmethod
+    def _split(cls, names: object) -> object:
+        return names.split(",") if isinstance(names, str) else names
+
+    @field_validator("forbid")
+    @classmethod
+    def _check_alone(cls, names: list[str]) -> list[str]:
+        if len(names) > 1 and (alone := [name for name in names if name in ("auto", "none")]):
+            raise ValueError(f"{alone[0]} stands alone, or kinds of attributes are named")
+        return names
+
+    @property
+    def forbidden(self) -> tuple[Kind, ...]:
+        """The kinds of attributes that are set to forbid a match; none where tuning chooses them."""
+        return tuple(kind for kind in get_args(Kind) if kind in self.forbid)

@@ -123,3 +123,8 @@ class PoolViews:
     def titles(self) -> NDArray[Any]:
         """Return the normalized titles, str [n]; "" for a listing without a title."""
         return self.catalog.normalized_titles
+
+    @cached_property
+    def written_titles(self) -> NDArray[Any]:
+        """Return the titles as they are written, str [n]; "" for a listing without a title."""
+        return self.catalog.titles

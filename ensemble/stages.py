@@ -19,6 +19,7 @@ from branches.stages import (
 from ensemble.candidate_pairs import recall_by_branch, recall_by_rank, union
 from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.decision.decision import Decision
+from ensemble.decision.siblings import count_siblings, describe_siblings
 from ensemble.decision.tuning import ScoredPool, summarize, tune
 from ensemble.evaluation.holdout import (
     branch_threshold,
@@ -72,8 +73,8 @@ def run_graph(run: RunFolder, settings: Settings) -> Graph:
         MatcherError: There is no such data or no such branch, or settings contradict each other.
     """
     names, sources = settings[EnsembleConfig].branches, sources_of(run, settings)
-    if settings[TuneConfig].quantity_veto and "attributes" not in settings[EnsembleConfig].features:
-        raise MatcherError("tune.quantity_veto compares the quantities in titles: add attributes to ensemble.features")
+    if settings[TuneConfig].forbidden and "attributes" not in settings[EnsembleConfig].features:
+        raise MatcherError("tune.forbid compares the attributes in titles: add attributes to ensemble.features")
     for name in names:
         registry.get(name)
     stages = [*catalog_stages(run, settings, sources), *extra_stages(names, settings)]
@@ -279,13 +280,17 @@ def decision_stage(folds: Sequence[Pool], names: Sequence[str], settings: Settin
 def tune_on_folds(
     inputs: Inputs, config: StageConfig, out: Path, folds: Sequence[str], thinned: Sequence[str]
 ) -> Mapping[str, Any]:
-    """Tune the decision; keep the whole curve of every rule beside it."""
+    """Tune the decision; keep the whole curve of every rule and the number of siblings beside it."""
     scorer, folders = inputs["ensemble/scorer"], [inputs[f"pools/{fold}"] for fold in folds]
     copies = [load_scored_copies(scorer, folders[index], inputs[name]) for index, name in enumerate(thinned)]
-    tuned = tune(load_scored_folds(scorer, folders), config[TuneConfig], config[ComputeConfig].seed, copies)
+    pools = load_scored_folds(scorer, folders)
+    tuned = tune(pools, config[TuneConfig], config[ComputeConfig].seed, copies)
     tuned.decision.save(out / "decision.json")
-    write_json(out / "curves.json", tuned.to_json())
-    return summarize(tuned, config[TuneConfig])
+    titles = [load_catalog(inputs[f"pools/{fold}"]).normalized_titles for fold in folds]
+    siblings = count_siblings(pools, titles)
+    write_json(out / "curves.json", tuned.to_json() | {"siblings": siblings})
+    line = {} if siblings is None else {"siblings:": describe_siblings(siblings)}
+    return summarize(tuned, config[TuneConfig]) | line
 
 
 # --- scores, matches and metrics -------------------------------------------------------------------------------------

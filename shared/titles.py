@@ -10,29 +10,28 @@ import html
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
-from itertools import dropwhile
+from itertools import dropwhile, groupby, islice
 from typing import Any
 
 from numpy.typing import NDArray
 
 from shared.arrays import object_array
-
-# Units that belong to the number before them. Counting words ("2 pcs", "isi 2") and letters that are sizes or
-# models more often than units ("a", "s", "x", "in") stay words.
-UNITS = (
-    "ml cl l lt ltr liter liters litre litres cc mcg mg g gr gram grams gms kg oz lb lbs mm cm m mtr meter meters "
-    "metre inch mb gb tb mah wh w watt kw v volt hz khz mhz ghz mp mpix rpm dpi psi mbps px pixels"
-)
+from shared.units import GLUED_WORDS
 
 _BYTES_LITERAL = re.compile(r"""\s*b(["'])(.*)\1\s*""", re.DOTALL)
 _BYTE_ESCAPES = re.compile(r"(?:\\x[0-9a-fA-F]{2})+")
+_LONG_REFERENCE = re.compile(r"&#([0-9]{8,});?")
 _CODE_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _THOUSANDS = re.compile(r"(?<!\d)(?<!\d[.,])[1-9]\d{0,2}(?:[.,]\d{3})*[.,]000(?!\d)")
 _DECIMAL = re.compile(r"(?<=\d)[.,](?=\d)")
 _APOSTROPHE = re.compile(r"(?<=[^\W_])['\u2019](?=[^\W_])")
 _PLUS = re.compile(r"(?<=[^\W_])\+(?![^\W_])")
 _PERCENT = re.compile(r"(?<=\d) ?%")
-_UNIT = re.compile(rf"(?<![^ ])(\d+(?:\.\d+)?) ({'|'.join(UNITS.split())})(?![^ ])")
+_UNIT = re.compile(rf"(?<![^ ])(\d+(?:\.\d+)?) ({'|'.join(GLUED_WORDS)})(?![^ ])")
+
+_BEFORE_FRACTION = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2150-\u215f\u2189])")  # "1½" is not eleven halves
+_MAX_MARKS = 30  # combining marks in a row, as in the Stream-Safe Text Format of Unicode (UAX #15, section 13)
+_MARKS = re.compile(rf"[^\w\s\x00-\x7f]{{{_MAX_MARKS + 1},}}")  # holds every longer run of marks
 
 # Signs that stay, as private characters while everything else that is not a word character goes.
 _KEPT = {"\ue000": ".", "\ue001": "+", "\ue002": "%"}
@@ -78,16 +77,40 @@ def _decode(title: str) -> str:
         title = _CODE_ESCAPE.sub(lambda m: chr(int(m[1], 16)), _BYTE_ESCAPES.sub(_decode_bytes, title))
     for _ in range(2):  # exports escape twice at most
         if "&" in title:
-            title = html.unescape(title)
+            title = html.unescape(_LONG_REFERENCE.sub(_shorten_reference, title))
     return title
 
 
-def _fold(text: str) -> str:
-    """Return lower case, nothing invisible, and one code for look-alikes (full-width letters, ligatures, accents)."""
+def _shorten_reference(reference: re.Match[str]) -> str:
+    """Return a character reference with at most eight digits; Python refuses to read thousands of them."""
+    return f"&#{reference[1].lstrip('0')[:8] or '0'};"
+
+
+def _compose(text: str) -> str:
+    """Return the text in NFKC, without the marks after the first 30 in a row: their order takes quadratic time."""
+    return unicodedata.normalize("NFKC", _MARKS.sub(_limit_marks, text))
+
+
+def _limit_marks(marks: re.Match[str]) -> str:
+    runs = groupby(marks[0], lambda char: unicodedata.combining(char) > 0)
+    return "".join("".join(islice(run, _MAX_MARKS if combines else None)) for combines, run in runs)
+
+
+def fold(title: str) -> str:
+    """Return a title with its signs: lower case, escapes decoded, nothing invisible, one code for look-alikes.
+
+    Look-alikes are full-width letters, ligatures, accents. A fraction such as "½" becomes "1⁄2", apart from a
+    number before it.
+
+    Examples:
+        >>> fold("Tas &amp; ＤＯＭＰＥＴ 1,5 L")
+        'tas & dompet 1,5 l'
+    """
+    text = _decode(title)
     if text.isascii():
         return text.lower()
-    text = unicodedata.normalize("NFKC", text).translate(_VISIBLE).casefold()
-    return unicodedata.normalize("NFKC", text)
+    text = _compose(_BEFORE_FRACTION.sub(" ", text)).translate(_VISIBLE).casefold()
+    return _compose(text)
 
 
 def _mark_signs(text: str) -> str:
@@ -122,10 +145,10 @@ def normalize(title: str) -> str:
         >>> normalize("...")
         ''
     """
-    words = _mark_signs(_fold(_decode(title))).translate(_WORD_CHARACTERS).split()
+    words = _mark_signs(fold(title)).translate(_WORD_CHARACTERS).split()
     text = " ".join(words)
     if not text.isascii():  # letters that met when an apostrophe went may be one character
-        text = unicodedata.normalize("NFKC", " ".join(filter(None, map(_word, words))))
+        text = _compose(" ".join(filter(None, map(_word, words))))
     return _UNIT.sub(r"\1\2", text)
 
 

@@ -172,8 +172,6 @@ def judge(
 
 def _best(decision: Decision, pairs: ScoredPairs, codes: NDArray[np.integer], tuning: TuneConfig) -> float:
     """Return the row F1 of the decision's rule at the best threshold on the same pairs."""
-    most, veto = decision.max_matches, decision.quantity_veto
-    best = best_threshold(
-        [(pairs, codes)], decision.rule, count=tuning.thresholds, max_matches=most, quantity_veto=veto
-    )
+    most, forbid = decision.max_matches, decision.forbid
+    best = best_threshold([(pairs, codes)], decision.rule, count=tuning.thresholds, max_matches=most, forbid=forbid)
     return best.row_f1

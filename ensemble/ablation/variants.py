@@ -38,7 +38,7 @@ from shared.pipeline.stage import Inputs, Stage, StageConfig
 
 FULL = "the whole system"
 # A baseline is tuned in the simplest way, whatever objective the run has.
-SIMPLY = {"resamples": 2, "prior_shift": 0, "smoothing": 0}
+SIMPLY = {"forbid": ["none"], "resamples": 2, "prior_shift": 0, "smoothing": 0}
 PLAIN = TuneConfig().model_dump(mode="json", exclude={"thresholds", "max_matches"}) | SIMPLY
 ONE_THRESHOLD = {"tune": PLAIN | {"rules": ["threshold"]}}
 
@@ -90,8 +90,8 @@ def systems(settings: Settings) -> dict[str, System]:
         rows += [System("threshold as tuned", changes={"tune": {"prior_shift": 0}})]
     if tuning.smoothing:
         rows += [System("the highest point of the curve", changes={"tune": {"smoothing": 0}})]
-    if not tuning.quantity_veto:
-        rows += [System("with the quantity veto", changes={"tune": {"quantity_veto": True}})]
+    forbidden = {"no attribute forbids a match": ["none"], "quantities forbid a match": ["quantity"]}
+    rows += [System(n, changes={"tune": {"forbid": f}}) for n, f in forbidden.items() if f != tuning.forbid]
     for name in names if len(names) > 1 else []:
         rest = [other for other in names if other != name]
         rows.append(System(f"without {name}", changes={"ensemble": {"branches": rest}}))

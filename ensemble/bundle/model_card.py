@@ -9,8 +9,10 @@ from branches import registry
 from branches.stages import encoder_stage_name
 from ensemble.config import EnsembleConfig, TuneConfig
 from ensemble.decision.objective import Objective
+from ensemble.decision.siblings import describe_forbidden, describe_siblings
 from ensemble.evaluation.summary import COLUMNS, HEADS
 from ensemble.stages import DECISION, load_decision
+from shared.artifacts import read_json
 from shared.catalog.config import DataConfig
 from shared.pipeline.catalog_stages import SPLIT, TRAIN
 from shared.pipeline.pools import ALL, load_catalog
@@ -54,6 +56,9 @@ matched.matches, matched.groups, matched.pairs
 
 Both need the project's code and its packages, and no network. `bundle.json` holds the checksum of every file; a bundle
 in which anything was altered, added or removed is refused."""
+
+
+SIBLINGS = "Siblings, which are different products whose titles are alike but for an attribute that they state"
 
 
 def _trained_on(run: RunFolder, settings: Settings, *, refitted: bool) -> str:
@@ -106,15 +111,17 @@ def _metrics_table(metrics: Mapping[str, Any], *, refitted: bool) -> str:
 
 
 def _decision(source: RunFolder, settings: Settings) -> str:
-    decision = load_decision(source.open(DECISION))
-    veto = ", and titles that state different quantities never match" if decision.quantity_veto else ""
+    folder = source.open(DECISION)
+    decision, siblings = load_decision(folder), read_json(folder / "curves.json")["siblings"]
     aim = Objective.parse(settings[TuneConfig].objective).name
     size = f"{decision.pool_size:,} listings" if decision.pool_size else "unknown size"
     larger = (
         "for a larger one it rises" if decision.prior_shift else "in a larger one more pairs score as high by chance"
     )
-    tuned = f"`{decision.rule}` at {decision.threshold:.3f}, tuned for {aim}{veto}"
-    return f"{tuned}. The threshold is for a catalog of {size}; {larger}."
+    tuned = f"`{decision.rule}` at {decision.threshold:.3f}, tuned for {aim}"
+    forbidden = describe_forbidden(decision.forbid)
+    seen = "" if siblings is None else f"\n\n{SIBLINGS}: {describe_siblings(siblings)}; {forbidden}."
+    return f"{tuned}. The threshold is for a catalog of {size}; {larger}.{seen}"
 
 
 def _versions(source: RunFolder) -> dict[str, str]:

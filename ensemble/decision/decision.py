@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ensemble.config import Rule
+from ensemble.config import Kind, Rule
 from ensemble.decision.prior_shift import shift_threshold
 from ensemble.decision.rules import RULES, keep_best, sort_matches, subset
+from ensemble.features.conflicts import KINDS, in_conflict
 from shared.artifacts import read_json, write_json
 from shared.errors import ArtifactError
 from shared.schema import Flags, Matches, ScoredPairs, pair_key
@@ -30,7 +31,7 @@ class Decision:
         rule: Name of the rule.
         threshold: In [0, 1].
         max_matches: Maximum number of matches per listing; the best are kept.
-        quantity_veto: Whether listings whose titles state different quantities never match.
+        forbid: Kinds of attributes; listings whose titles contradict each other in one of them never match.
         pool_size: Number of listings of the pool that the threshold is for; None if that is unknown.
         prior_shift: Strength of the correction for the size of the pool, in [0, 1] (`prior_shift.py`); with 0 the
             threshold is the same for every pool.
@@ -45,7 +46,7 @@ class Decision:
     rule: Rule
     threshold: float
     max_matches: int = 50
-    quantity_veto: bool = False
+    forbid: tuple[Kind, ...] = ()
     pool_size: int | None = None
     prior_shift: float = 0.0
 
@@ -56,6 +57,8 @@ class Decision:
             raise ValueError(f"a threshold must lie in [0, 1], but is {self.threshold!r}")
         if not 0 <= self.prior_shift <= 1:
             raise ValueError(f"prior_shift must lie in [0, 1], but is {self.prior_shift!r}")
+        if unknown := sorted(set(self.forbid) - set(KINDS)):
+            raise ValueError(f"there is no kind of attribute {unknown[0]!r}; there are: {', '.join(KINDS)}")
 
     def threshold_for(self, n: int) -> float:
         """Return the threshold for a pool of n listings."""
@@ -71,16 +74,16 @@ class Decision:
         """Return the matches of a pool, at the threshold for a pool of that size.
 
         Args:
-            pairs: Scored pairs of n listings; with `conflict` if the decision has a quantity veto.
+            pairs: Scored pairs of n listings; with `conflict` if attributes forbid matches.
             ids: Posting ids [n]. Equal scores are then ordered by id, whatever the order of the rows; by row if None.
 
         Raises:
-            ArtifactError: The decision has a quantity veto, and the pairs have no `conflict`.
+            ArtifactError: Attributes forbid matches, and the pairs have no `conflict`.
         """
         if ids is not None:
             order = np.argsort(ids, kind="stable")
             return _move_matches(self.apply(_move_pairs(pairs, np.argsort(order))), order)
-        return decider(self.rule, pairs, self.max_matches, self.quantity_veto)(self.threshold_for(pairs.n))
+        return decider(self.rule, pairs, self.max_matches, self.forbid)(self.threshold_for(pairs.n))
 
     def save(self, path: Path) -> None:
         """Write JSON; the threshold is read back exactly."""
@@ -98,29 +101,29 @@ class Decision:
         try:
             if sorted(values) != sorted(names):
                 raise ValueError(f"it must have the fields {', '.join(names)}; an older one has to be tuned again")
-            return cls(**values)
+            return cls(**values | {"forbid": tuple(values["forbid"])})
         except (ValueError, TypeError) as error:
             raise ArtifactError(f"{path} is not a decision of this version: {error}") from error
 
 
 def decider(
-    rule: Rule, pairs: ScoredPairs, max_matches: int, quantity_veto: bool = False
+    rule: Rule, pairs: ScoredPairs, max_matches: int, forbid: Sequence[Kind] = ()
 ) -> Callable[[float], Matches]:
     """Return a function from threshold to matches, for one pool.
 
-    With a quantity veto, a pair in conflict scores 0 for the rule, and is no match even if its group would make it one.
+    A forbidden pair scores 0 for the rule, and is no match even if its group would make it one.
     Both listings may still match a third one, and so be in one group.
 
     Args:
         rule: Name of the rule.
         pairs: Scored pairs of the pool.
         max_matches: Maximum number of matches per listing.
-        quantity_veto: Whether pairs in conflict never match.
+        forbid: Kinds of attributes; pairs in conflict in one of them never match.
 
     Raises:
-        ArtifactError: There is a quantity veto, and the pairs have no `conflict`.
+        ArtifactError: Attributes forbid matches, and the pairs have no `conflict`.
     """
-    conflict = _conflicts(pairs) if quantity_veto else np.zeros(len(pairs), dtype=bool)
+    conflict = _forbidden(pairs, forbid)
     score = np.where(conflict, np.float32(0), pairs.score)
     ready = RULES[rule](ScoredPairs.of(pairs, score))
     forbidden = pairs.key[conflict]
@@ -135,15 +138,15 @@ def decider(
     return decide
 
 
-def _conflicts(pairs: ScoredPairs) -> Flags:
+def _forbidden(pairs: ScoredPairs, forbid: Sequence[Kind]) -> Flags:
     if pairs.conflict is not None:
-        return pairs.conflict
-    if len(pairs) == 0:
-        return np.zeros(0, dtype=bool)
-    raise ArtifactError(
-        "the quantity veto needs pairs that were compared by the quantities in their titles; "
-        "describe and score them again with attributes among ensemble.features"
-    )
+        return in_conflict(pairs.conflict, forbid)
+    if forbid and len(pairs):
+        raise ArtifactError(
+            f"matches are forbidden by {', '.join(forbid)}, but the pairs were not compared by the attributes in their "
+            "titles; describe and score them again with attributes among ensemble.features"
+        )
+    return np.zeros(len(pairs), dtype=bool)
 
 
 def groups_of(matches: Matches) -> NDArray[np.int64]:

@@ -4,25 +4,27 @@
    highest: the curve is flat near its top and rugged by chance, so its single highest point says little.
 2. Of the rules, each at its best threshold, the first in the order of the settings that is not clearly worse than the
    best is chosen (`bootstrap.py`).
-3. For a pool of another size, the threshold of the chosen rule is corrected (`prior_shift.py`).
+3. The kinds of attributes that forbid a match are chosen (`siblings.py`).
+4. For a pool of another size, the threshold of the chosen rule is corrected (`prior_shift.py`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.config import Rule, TuneConfig
+from ensemble.config import Kind, Rule, TuneConfig
 from ensemble.decision.bootstrap import CONFIDENCE, Choice, choose, interval, product_codes, resample
 from ensemble.decision.decision import Decision, decider
 from ensemble.decision.objective import MATCHED, Doubles, Objective, listing_metrics, pair_precision, row_f1
 from ensemble.decision.prior_shift import SUITABLE
+from ensemble.decision.siblings import KindTrial, choose_forbidden
 from shared.errors import MatcherError
 from shared.metrics.matching import midways
 from shared.schema import Flags, ScoredPairs
@@ -68,6 +70,7 @@ class TunedDecision:
         choice: How certain the choice is; its indices count `rules`.
         pool_sizes: Number of listings of each of those pools.
         whole: Which listings of `RuleCurve.metrics` are of a whole pool, not of a thinned copy, bool.
+        trials: Of each kind of attribute that tuning was to choose from those that forbid a match.
     """
 
     decision: Decision
@@ -75,6 +78,7 @@ class TunedDecision:
     choice: Choice
     pool_sizes: list[int]
     whole: Flags
+    trials: list[KindTrial] = field(default_factory=list)
 
     @property
     def sums(self) -> Doubles:
@@ -114,6 +118,7 @@ class TunedDecision:
             "best": {"rule": best.rule, "threshold": best.threshold},
             "interval": self.choice.interval,
             "shortfall": self.choice.shortfall,
+            "forbid": [asdict(trial) for trial in self.trials],
             "values": {rule.rule: _none_if_nan(rule.value) for rule in self.rules},
             "rules": {rule.rule: [(at, _none_if_nan(value)) for at, value in rule.curve] for rule in self.rules},
         }
@@ -167,7 +172,7 @@ def best_threshold(
     count: int = 200,
     bandwidth: float = 0.0,
     max_matches: int = 50,
-    quantity_veto: bool = False,
+    forbid: Sequence[Kind] = (),
 ) -> RuleCurve:
     """Return a rule's best threshold on some pools, and its whole curve.
 
@@ -178,7 +183,7 @@ def best_threshold(
         count: Maximum number of thresholds to try.
         bandwidth: Smoothing of the curve, in logits (`smooth`); not used for an objective with a minimum precision.
         max_matches: Maximum number of matches per listing.
-        quantity_veto: Whether listings whose titles state different quantities never match.
+        forbid: Kinds of attributes; pairs in conflict in one of them never match.
 
     Examples:
         >>> rows = np.array([0, 0], np.int32), np.array([1, 2], np.int32)
@@ -189,7 +194,7 @@ def best_threshold(
     """
     objective = objective or Objective()
     thresholds = thresholds_to_try(np.concatenate([pairs.score for pairs, _ in pools]), count).tolist()
-    ready = RuleOnPools(rule, pools, max_matches, quantity_veto)
+    ready = RuleOnPools(rule, pools, max_matches, forbid)
     sums = np.stack([ready.sums(threshold) for threshold in thresholds])
     values = np.where(objective.is_reached(sums), objective.values(sums), np.nan)
     smoothed = values if objective.min_precision else smooth(thresholds, values, bandwidth)
@@ -206,11 +211,11 @@ class RuleOnPools:
         rule: Name of the rule.
         pools: Scored pairs and label codes of each pool.
         max_matches: Maximum number of matches per listing.
-        quantity_veto: Whether listings whose titles state different quantities never match.
+        forbid: Kinds of attributes; pairs in conflict in one of them never match.
     """
 
-    def __init__(self, rule: Rule, pools: Sequence[ScoredPool], max_matches: int, quantity_veto: bool = False) -> None:
-        self._deciders = [(decider(rule, pairs, max_matches, quantity_veto), codes) for pairs, codes in pools]
+    def __init__(self, rule: Rule, pools: Sequence[ScoredPool], max_matches: int, forbid: Sequence[Kind] = ()) -> None:
+        self._deciders = [(decider(rule, pairs, max_matches, forbid), codes) for pairs, codes in pools]
 
     def metrics(self, threshold: float) -> Doubles:
         """Return the `listing_metrics` of every listing of all pools at a threshold, [n, 5]."""
@@ -247,7 +252,7 @@ def tune(
         (0.5, 3)
     """
     objective = Objective.parse(config.objective)
-    most, veto = config.max_matches, config.quantity_veto
+    most, forbid = config.max_matches, config.forbidden
     parts = [[pool, *copies] for pool, copies in zip_longest(pools, thinned, fillvalue=())]
     every = [pool for part in parts for pool in part]
     rules = [
@@ -258,7 +263,7 @@ def tune(
             count=config.thresholds,
             bandwidth=config.smoothing,
             max_matches=most,
-            quantity_veto=veto,
+            forbid=forbid,
         )
         for rule in config.rules
     ]
@@ -272,10 +277,13 @@ def tune(
     choice = replace(choice, interval=interval(on_whole[:, 0]))
     chosen, size = rules[choice.chosen], max(round(sum(pairs.n for pairs, _ in pools) / len(pools)), 1)
     strength = SUITABLE[chosen.rule] if config.prior_shift is None else config.prior_shift
-    decision = Decision(chosen.rule, chosen.threshold, most, veto, size, strength)
+    decision = Decision(chosen.rule, chosen.threshold, most, forbid, size, strength)
+    trials: list[KindTrial] = []
+    if "auto" in config.forbid:
+        decision, trials = choose_forbidden(every, decision, objective, config.resamples, seed)
     if config.pool_size is not None:
         decision = decision.fix_size(config.pool_size)
-    return TunedDecision(decision, rules, choice, [pairs.n for pairs, _ in pools], whole)
+    return TunedDecision(decision, rules, choice, [pairs.n for pairs, _ in pools], whole, trials)
 
 
 def _not_reached(objective: Objective, rules: Sequence[RuleCurve]) -> str:
@@ -304,5 +312,7 @@ def summarize(tuned: TunedDecision, config: TuneConfig) -> dict[str, Any]:
         line |= {"for a pool of": decision.pool_size, "corrected from": chosen.threshold}
     else:
         line |= {"size correction": str(decision.prior_shift)}
+    if decision.forbid:
+        line |= {"forbidden by": ", ".join(decision.forbid)}
     lead = f" +{best.value - chosen.value:.3f}, not clear" if best is not chosen else ""
     return line | {"best:": f"{best.rule}{lead}"}

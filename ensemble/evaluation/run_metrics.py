@@ -32,7 +32,7 @@ def metrics_of(run: RunFolder) -> dict[str, Any]:
     stages = {m["stage"]: {key: m[key] for key in ("seconds", "peak_memory_mb")} for m in run.manifests()}
     return {
         **evaluation,
-        "out_of_fold": {name: curves[name] for name in ("row_f1", "threshold", "pool_sizes")} | calibrated,
+        "out_of_fold": {name: curves[name] for name in ("row_f1", "threshold", "pool_sizes", "siblings")} | calibrated,
         "decision": asdict(decision) | thresholds,
         "stages": stages,
         "total": {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ensemble.config import Kind
+from ensemble.decision.siblings import describe_forbidden, describe_siblings
 from shared.pipeline.run import RunFolder
 
 COLUMNS = ("row_f1", "row_precision", "row_recall", "pair_f1", "b3_f1")
@@ -33,6 +35,7 @@ def summary(run: RunFolder, metrics: Mapping[str, Any]) -> str:
         "  Row F1 is the mean F1 over listings between predicted and true matches; it falls as the pool grows.",
         _missed(holdout),
         _decision(metrics["decision"], metrics["out_of_fold"], by_source),
+        *_siblings(metrics["out_of_fold"]["siblings"], metrics["decision"]["forbid"]),
         *_calibration(metrics["out_of_fold"]),
         "",
         *_files(run, by_source),
@@ -82,6 +85,12 @@ def _decision(decision: Mapping[str, Any], out_of_fold: Mapping[str, Any], by_so
     holdout = ", ".join(at) or f"{decision['holdout_threshold']:.3f}"
     here = f"corrected to {holdout} for the size of the holdout"
     return f"  Decision: {rule} at {tuned} for pools of {size:,} listings, {here}; {row_f1}."
+
+
+def _siblings(counts: Mapping[Kind, int] | None, forbid: Sequence[Kind]) -> list[str]:
+    if counts is None:
+        return []
+    return [f"  Siblings: {describe_siblings(counts)}; {describe_forbidden(forbid)}."]
 
 
 def _row(name: str, metrics: Mapping[str, Any]) -> str:

@@ -7,50 +7,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
 
 import numpy as np
 
+from ensemble.features.conflicts import QUANTITY_CONFLICT
 from ensemble.features.incidence import incidence, shared_weight
+from ensemble.features.quantities import Values, quantities, read_quantities
 from ensemble.pool_views import PoolViews
-from shared.schema import CandidatePairs, Flags, Floats, PairFeatures
+from shared.schema import CandidatePairs, Floats
+from shared.units import BASES
 
-Values = frozenset[str]
-
-QUANTITY_CONFLICT = "quantity_conflict"  # name of the feature
-
-# The dimension of a unit, its size in the dimension's base unit, and its spellings.
-_UNITS = """
-volume 1       ml mili cc
-volume 1000    l lt ltr liter litre litres liters
-mass   0.001   mg
-mass   1       g gr gram grams grm gm
-mass   1000    kg kilo kilogram
-length 0.1     mm
-length 1       cm
-length 100     m mtr meter metre
-length 2.54    inch inci in
-memory 1       gb
-memory 1024    tb
-power  1       w watt watts
-charge 1       mah
-count  1       pcs pc pce pieces piece buah bh biji lembar sheet sheets pasang pair pairs pack pak pax box sachet
-count  1       tablet tablets kapsul caps roll set
-count  12      lusin dozen lsn
-"""
-UNITS: dict[str, tuple[str, float]] = {
-    unit: (dimension, float(factor))
-    for dimension, factor, *units in (line.split() for line in _UNITS.strip().splitlines())
-    for unit in units
-}
-_NUMBER = r"(?<![\d.])(?<![^\W\dx])(\d{1,9}(?:\.\d{1,9})?)"  # no part of a number or word, but "2x500ml"
-_QUANTITY = re.compile(_NUMBER + r"\s?(" + "|".join(sorted(UNITS, key=len, reverse=True)) + r")\b")
-_ISI = re.compile(r"\b(?:isi|contents?|pack of|set of)\s?(\d{1,9})\b")  # "isi 10": ten in the pack
-_TIMES = re.compile(r"\b(\d{1,3})\s*x\b|\bx\s*(\d{1,3})\b")
 _MODEL = re.compile(r"\b(?=\w*\d)(?=\w*[a-z])[a-z0-9]+(?:[-/][a-z0-9]+)*\b")
 _DIGITS = re.compile(r"\d+(?:[.,]\d+)?")
-_SIZES = "xs s m l xl xxl xxxl 2xl 3xl 4xl 5xl jumbo mini besar kecil large small medium"
-SIZES = frozenset(_SIZES.split())
+# Size → its words.
+_SIZES = {
+    **dict.fromkeys(["xxs", "xs", "xl", "4xl", "5xl", "6xl", "jumbo", "mini"], ""),
+    **{"s": "small kecil", "m": "medium", "l": "large besar", "2xl": "xxl", "3xl": "xxxl"},
+}
+SIZES = {word: size for size, words in _SIZES.items() for word in [size, *words.split()]}
 COLORS = {
     word: color
     for color, words in {
@@ -72,22 +46,6 @@ COLORS = {
 }
 
 
-@lru_cache(maxsize=1 << 17)
-def quantities(title: str) -> Values:
-    """Return the quantities in a normalized title, in base units.
-
-    Examples:
-        >>> sorted(quantities("sabun 0.5 l isi 2"))
-        ['count:2', 'volume:500']
-    """
-    values = set()
-    for number, unit in _QUANTITY.findall(title):
-        dimension, factor = UNITS[unit]
-        values.add(f"{dimension}:{float(number) * factor:.4g}")
-    values |= {f"count:{int(number)}" for number in _ISI.findall(title)}
-    return frozenset(values | {f"count:{int(a or b)}" for a, b in _TIMES.findall(title)})
-
-
 def models(title: str) -> Values:
     """Return the words of letters and digits that are no quantity, such as model numbers.
 
@@ -95,7 +53,7 @@ def models(title: str) -> Values:
         >>> sorted(models("samsung sm-g950 case a5s 500 ml"))
         ['a5s', 'g950']
     """
-    return frozenset(_MODEL.findall(_QUANTITY.sub(" ", title)))
+    return frozenset(_MODEL.findall(read_quantities(title)[1]))
 
 
 def numbers(title: str) -> Values:
@@ -119,13 +77,24 @@ def colors(title: str) -> Values:
 
 
 def sizes(title: str) -> Values:
-    """Return the sizes of garments and packs in a title.
+    """Return the sizes of garments and packs in a title, Indonesian or English, in letters.
 
     Examples:
-        >>> sorted(sizes("kaos xl besar"))
-        ['besar', 'xl']
+        >>> sorted(sizes("kaos xxl besar"))
+        ['2xl', 'l']
     """
-    return SIZES.intersection(title.split())
+    return frozenset(SIZES[word] for word in title.split() if word in SIZES)
+
+
+def other_words(title: str) -> Values:
+    """Return the words of a normalized title that state no attribute and hold no digit.
+
+    Examples:
+        >>> sorted(other_words("tas merah xl 2 pcs sm-g950 asli"))
+        ['asli', 'sm', 'tas']
+    """
+    words = set(read_quantities(title)[1].replace("-", " ").split())
+    return frozenset(w for w in words if w not in COLORS and w not in SIZES and not _DIGITS.search(w))
 
 
 PARSERS: dict[str, Callable[[str], Values]] = {
@@ -135,6 +104,22 @@ PARSERS: dict[str, Callable[[str], Values]] = {
     "color": colors,
     "size": sizes,
 }
+
+
+def statement(pool: PoolViews, row: int, kind: str) -> Values:
+    """Return what a title states of a kind of attribute, a key of `PARSERS`.
+
+    Quantities are read from the title as it is written, whose signs say what a number means; all others from the
+    normalized title.
+
+    Examples:
+        >>> from shared.schema import Catalog
+        >>> catalog = Catalog.from_columns({"posting_id": ["a"], "title": ["Tea ½ kg"]})
+        >>> sorted(statement(PoolViews(catalog, {}), 0, "quantity"))
+        ['mass:500']
+    """
+    title = (pool.written_titles if kind == "quantity" else pool.titles)[row]
+    return PARSERS[kind](title) if title else frozenset()
 
 
 def attribute_features(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Floats]:
@@ -157,8 +142,8 @@ def attribute_features(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Floa
         ([1.0], [0.0], [1.0])
     """
     features: dict[str, Floats] = {}
-    for kind, parse in PARSERS.items():
-        has = incidence([parse(title) if title else frozenset() for title in pool.titles])
+    for kind in PARSERS:
+        has = incidence([statement(pool, row, kind) for row in range(len(pool))])
         count = np.asarray(has.sum(axis=1)).ravel()
         common = shared_weight(has, has, pairs)
         left_odd, right_odd = count[pairs.left] - common, count[pairs.right] - common
@@ -176,7 +161,8 @@ def quantity_conflict(pool: PoolViews, pairs: CandidatePairs) -> Floats:
     """Return whether titles state different quantities, float32 [p].
 
     1 where both state quantities of some dimension and none of them agrees, 0 where they agree in every dimension that
-    both state, NaN where they state no dimension in common.
+    both state, NaN where they state no dimension in common. A title without a count is not compared in counts: it may
+    leave out a pack as well as a single piece.
 
     Examples:
         >>> from shared.schema import Catalog
@@ -185,28 +171,13 @@ def quantity_conflict(pool: PoolViews, pairs: CandidatePairs) -> Floats:
         >>> quantity_conflict(PoolViews(catalog, {}), pairs).tolist()
         [1.0]
     """
-    values = [quantities(title) for title in pool.titles]
+    values = [statement(pool, row, "quantity") for row in range(len(pool))]
     comparable = np.zeros(len(pairs), dtype=bool)
     conflict = np.zeros(len(pairs), dtype=bool)
-    for dimension in sorted({dimension for dimension, _ in UNITS.values()}):
-        has = incidence([[q for q in of_title if q.startswith(dimension)] if of_title else () for of_title in values])
+    for dimension in BASES:
+        has = incidence([[q for q in of_title if q.startswith(f"{dimension}:")] for of_title in values])
         states = np.asarray(has.sum(axis=1)).ravel() > 0
         both = states[pairs.left] & states[pairs.right]
         comparable |= both
         conflict |= both & (shared_weight(has, has, pairs) == 0)
     return np.where(comparable, conflict, np.nan).astype(np.float32)
-
-
-def has_conflict(pairs: PairFeatures) -> Flags | None:
-    """Return where two titles state different quantities, bool [p]; None if the pairs lack that feature.
-
-    Examples:
-        >>> import pandas as pd
-        >>> table = pd.DataFrame({QUANTITY_CONFLICT: np.array([1, np.nan], np.float32)})
-        >>> has_conflict(PairFeatures(3, np.array([0, 1], np.int32), np.array([1, 2], np.int32), table)).tolist()
-        [True, False]
-    """
-    if QUANTITY_CONFLICT not in pairs.features:
-        return None
-    conflict: Flags = pairs.features[QUANTITY_CONFLICT].to_numpy() == 1
-    return conflict

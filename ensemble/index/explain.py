@@ -7,11 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 from rapidfuzz import fuzz
 
-from ensemble.features.attributes import PARSERS
+from ensemble.features.attributes import statement
+from ensemble.features.conflicts import IN_WORDS
 from ensemble.pool_views import PoolViews
-
-IN_WORDS = {"quantity": "quantity", "model": "model number", "color": "color", "size": "size"}  # kind → in words
-UNITS = {"volume": "ml", "mass": "g", "length": "cm", "memory": "GB", "power": "W", "charge": "mAh", "count": "pieces"}
+from shared.units import BASES
 
 
 def reasons(pool: PoolViews, one: int, other: int) -> str:
@@ -37,7 +36,7 @@ def _titles(pool: PoolViews, one: int, other: int) -> Iterator[str]:
         return
     yield "equal titles" if a == b else f"titles {fuzz.ratio(a, b):.0f} % alike"
     for kind, name in IN_WORDS.items():
-        of_a, of_b = PARSERS[kind](a), PARSERS[kind](b)
+        of_a, of_b = statement(pool, one, kind), statement(pool, other, kind)
         if of_a & of_b:
             yield f"both say {', '.join(sorted(map(_plain, of_a & of_b)))}"
         elif of_a and of_b:
@@ -47,7 +46,7 @@ def _titles(pool: PoolViews, one: int, other: int) -> Iterator[str]:
 def _plain(attribute: str) -> str:
     """Return a quantity such as `volume:500` as `500 ml`, and any other attribute as it is."""
     dimension, colon, amount = attribute.partition(":")
-    return f"{amount} {UNITS[dimension]}" if colon else attribute
+    return f"{amount} {BASES[dimension][1]}" if colon else attribute
 
 
 def _branches(pool: PoolViews, one: int, other: int) -> Iterator[str]:

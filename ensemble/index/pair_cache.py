@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from ensemble.features.attributes import has_conflict
-from shared.schema import CandidatePairs, Flags, Floats, PairFeatures, Rows, ScoredPairs
+from ensemble.features.conflicts import conflict_mask
+from shared.schema import CandidatePairs, Flags, Floats, Mask, PairFeatures, Rows, ScoredPairs
 
 COLUMNS = ("score", "first", "cosines", "conflict")
 
@@ -21,7 +21,7 @@ class CachedPairs(CandidatePairs):
         score: Probability that a pair is a match, float32 [p] in [0, 1].
         first: The same by the first model alone, which looks at the two listings and the density around them.
         cosines: By each of b branches, float32 [p, b]; NaN where it has no evidence about both listings.
-        conflict: Whether the two titles state different quantities, bool [p].
+        conflict: One bit per kind of attribute in which the two titles contradict each other, uint8 [p].
 
     Examples:
         >>> rows = np.array([0, 0], np.int32), np.array([1, 2], np.int32)
@@ -33,12 +33,12 @@ class CachedPairs(CandidatePairs):
     score: Floats = field(kw_only=True)
     first: Floats = field(kw_only=True)
     cosines: Floats = field(kw_only=True)
-    conflict: Flags = field(kw_only=True)
+    conflict: Mask = field(kw_only=True)
 
     @classmethod
     def unknown(cls, pairs: CandidatePairs, branches: int) -> Self:
         """Return pairs without scores: each is 0, each cosine NaN, and no pair has a conflict."""
-        score, no = np.zeros(len(pairs), dtype=np.float32), np.zeros(len(pairs), dtype=np.bool_)
+        score, no = np.zeros(len(pairs), dtype=np.float32), np.zeros(len(pairs), dtype=np.uint8)
         cosines = np.full((len(pairs), branches), np.nan, dtype=np.float32)
         return cls(pairs.n, pairs.left, pairs.right, score=score, first=score, cosines=cosines, conflict=no)
 
@@ -87,14 +87,14 @@ class CachedPairs(CandidatePairs):
         return cls(n, cosines=stacked, **columns)
 
 
-def conflicts(pairs: PairFeatures) -> Flags:
-    """Return whether the titles of pairs state different quantities, bool [p]; False if that was not checked.
+def conflicts(pairs: PairFeatures) -> Mask:
+    """Return the `conflict_mask` of pairs, uint8 [p]; 0 where the titles were not compared.
 
     Examples:
         >>> import pandas as pd
-        >>> row, table = np.array([0], np.int32), pd.DataFrame({"quantity_conflict": np.ones(1, np.float32)})
+        >>> row, table = np.array([0], np.int32), pd.DataFrame({"cosine": np.ones(1, np.float32)})
         >>> conflicts(PairFeatures(2, row, row + 1, table)).tolist()
-        [True]
+        [0]
     """
-    conflict = has_conflict(pairs)
-    return np.zeros(len(pairs), dtype=np.bool_) if conflict is None else conflict
+    conflict = conflict_mask(pairs)
+    return np.zeros(len(pairs), dtype=np.uint8) if conflict is None else conflict

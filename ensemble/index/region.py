@@ -16,6 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 from ensemble.decision.decision import Decision, groups_of
 from ensemble.decision.rules import AverageLink, both_directions, sort_matches
+from ensemble.features.conflicts import in_conflict
 from ensemble.index.pair_cache import CachedPairs
 from shared.schema import Flags, Floats, Matches, ScoredPairs
 
@@ -46,7 +47,7 @@ def decided(
 
     Examples:
         >>> rows = np.array([[0, 1], [1, 2]], np.int32)
-        >>> score, no = np.array([0.9, 0.2], np.float32), np.zeros(2, dtype=bool)
+        >>> score, no = np.array([0.9, 0.2], np.float32), np.zeros(2, dtype=np.uint8)
         >>> pairs = CachedPairs(3, *rows, score=score, first=score, cosines=score[:, None], conflict=no)
         >>> before = Matches(3, rows[0][:0], rows[0][:0], score[:0])
         >>> ids, new = np.array(["a", "b", "c"], dtype=object), np.ones(3, dtype=bool)
@@ -57,7 +58,7 @@ def decided(
     decision = decision.fix_size(len(ids))
     is_link, has_new_score = pairs.score >= decision.threshold - ROUNDING, pairs.score != previous
     if decision.rule == "min2":  # a listing's best pair counts, whatever its score
-        is_link |= _best(pairs, np.where(decision.quantity_veto & pairs.conflict, np.float32(0), pairs.score))
+        is_link |= _best(pairs, np.where(in_conflict(pairs.conflict, decision.forbid), np.float32(0), pairs.score))
     else:
         has_new_score &= is_link | (previous >= decision.threshold - ROUNDING)
     component = _components(pairs, is_link, matches)
@@ -107,8 +108,7 @@ def _best(pairs: CachedPairs, score: Floats) -> Flags:
 def _cliques(decision: Decision, pairs: CachedPairs, component: NDArray[np.int32]) -> Flags:
     """Return the listings of components in which every rule makes every pair a match, none too many; bool [n]."""
     strong = pairs.score >= np.float64(max(decision.threshold, AverageLink.MIN_THRESHOLD))
-    if decision.quantity_veto:
-        strong &= ~pairs.conflict
+    strong &= ~in_conflict(pairs.conflict, decision.forbid)
     size = np.bincount(component)
     links = np.bincount(component[pairs.left[strong]], minlength=len(size))
     complete = (links == size * (size - 1) // 2) & (size - 1 <= decision.max_matches)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import pandas as pd
 
-from ensemble.features.attributes import has_conflict
+from ensemble.features.conflicts import conflict_mask
 from ensemble.scorer.score_graph import score_graph_features
 from shared.errors import ArtifactError
 from shared.schema import Flags, Floats, PairFeatures, ScoredPairs
@@ -62,7 +62,7 @@ class Scorer:
         score: Floats = np.zeros(0, dtype=np.float32)
         if len(pairs):
             score = np.asarray(self.booster.predict(pairs.features[names], num_threads=threads), dtype=np.float32)
-        return ScoredPairs.of(pairs, score, has_conflict(pairs))
+        return ScoredPairs.of(pairs, score, conflict_mask(pairs))
 
     def importance(self) -> dict[str, float]:
         """Return each feature's share of the total gain in the model's splits, the largest first."""

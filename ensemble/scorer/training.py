@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ensemble.config import ScorerConfig
-from ensemble.features.attributes import has_conflict
+from ensemble.features.conflicts import conflict_mask
 from ensemble.scorer.model import Scorer, StackedScorer, describe_scores, replace_scores, second_model_mask
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
@@ -144,7 +144,7 @@ def train_scorer(
             second, rescored, rounds = _train_model(around, config, compute)
             models, all_rounds = [first, second], [*all_rounds, rounds]
             scored = list(map(replace_scores, scored, masks, rescored))
-    scored = [replace(s, conflict=has_conflict(pool.pairs)) for s, pool in zip(scored, pools, strict=True)]
+    scored = [replace(s, conflict=conflict_mask(pool.pairs)) for s, pool in zip(scored, pools, strict=True)]
     return StackedScorer(*models), scored, all_rounds
 
 

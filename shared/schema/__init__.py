@@ -9,7 +9,7 @@ from shared.schema.catalog import CATALOG_SCHEMA, NORMALIZED_TITLE, Catalog
 from shared.schema.embeddings import Embeddings
 from shared.schema.matches import Matches
 from shared.schema.pairs import CandidatePairs, Candidates, PairFeatures, ScoredPairs, locate, pair_key
-from shared.schema.types import Flags, Floats, Rows, Vectors
+from shared.schema.types import Flags, Floats, Mask, Rows, Vectors
 
 __all__ = [
     "CATALOG_SCHEMA",
@@ -20,6 +20,7 @@ __all__ = [
     "Embeddings",
     "Flags",
     "Floats",
+    "Mask",
     "Matches",
     "PairFeatures",
     "Rows",

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from shared.schema.types import NORM_TOLERANCE, Flags, Floats, Rows, require
+from shared.schema.types import NORM_TOLERANCE, Flags, Floats, Mask, Rows, require
 
 
 def pair_key(left: NDArray[np.integer], right: NDArray[np.integer], n: int) -> NDArray[np.int64]:
@@ -177,8 +177,8 @@ class ScoredPairs(CandidatePairs):
 
     Args:
         score: float32 [p] in [0, 1].
-        conflict: Whether the two titles state different quantities, bool [p], for a decision that forbids such matches;
-            None where the pairs were not compared in this.
+        conflict: One bit per kind of attribute in which the two titles contradict each other, uint8 [p], for a decision
+            that forbids such matches; None where the pairs were not compared in this.
 
     Examples:
         >>> pairs = CandidatePairs(3, np.array([0, 1], np.int32), np.array([1, 2], np.int32))
@@ -188,7 +188,7 @@ class ScoredPairs(CandidatePairs):
     """
 
     score: Floats
-    conflict: Flags | None = None
+    conflict: Mask | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -197,10 +197,10 @@ class ScoredPairs(CandidatePairs):
         require(bool(((self.score >= 0) & (self.score <= 1)).all()), "scores must lie in [0, 1]")
         if self.conflict is not None:
             require(len(self.conflict) == len(self.left), "conflicts differ in length")
-            require(self.conflict.dtype == np.bool_, f"conflicts must be bool, not {self.conflict.dtype}")
+            require(self.conflict.dtype == np.uint8, f"conflicts must be uint8, not {self.conflict.dtype}")
 
     @classmethod
-    def of(cls, pairs: CandidatePairs, score: Floats, conflict: Flags | None = None) -> Self:
+    def of(cls, pairs: CandidatePairs, score: Floats, conflict: Mask | None = None) -> Self:
         """Return the same pairs with these scores, float32 [p]."""
         return cls(pairs.n, pairs.left, pairs.right, score, conflict)
 

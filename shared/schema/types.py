@@ -9,6 +9,7 @@ from scipy import sparse
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
+Mask = NDArray[np.uint8]
 Vectors = Floats | sparse.csr_array
 
 NORM_TOLERANCE = 1e-3  # how far rounding may take a norm or a cosine from its bound

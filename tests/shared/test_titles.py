@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.titles import normalize, normalize_all
+from shared.titles import fold, normalize, normalize_all
 
 EXAMPLES = [
     ("[BPOM] FREEMAN MASK ( FULL SIZE / 175ml )", "bpom freeman mask full size 175ml"),
@@ -39,6 +39,14 @@ EXAMPLES = [
     ("عطر رجالي ١٠٠ مل", "عطر رجالي ١٠٠ مل"),
     ("กางเกง 2 ชิ้น", "กางเกง 2 ชิ้น"),
     ("café\u0301\u0301", "café\u0301\u0301"),
+    ("Gula ½ kg", "gula 1 2kg"),
+    ("Susu 1½ L", "susu 1 1 2l"),
+    ("Sepatu 38⅓", "sepatu 38 1 3"),
+    ("tea &#65; &#0000000065;", "tea a a"),
+    ("tea &#" + "9" * 4301 + ";", "tea"),
+    ("tea &#" + "0" * 5000 + "65;", "tea a"),
+    ("tea &amp;#" + "1" * 5000, "tea"),
+    ("tea &#x" + "f" * 5000 + "; mug", "tea mug"),
 ]
 NOTHING = [
     "",
@@ -99,6 +107,9 @@ def test_properties(title: str) -> None:
 @pytest.mark.parametrize(
     "title",
     [
+        *("\u0301\u0323" * 50_000, "a" + "\u0301\u0323" * 50_000, "a" + "\u0344\u0323" * 50_000, "½" * 100_000),
+        *("a" + ("\u0301\u0323" * 14 + "\u200d") * 3000, "a'" + ("\u0301\u0323" * 14 + "'") * 3000),
+        *("&#" * 50_000, "&#9" * 30_000, "&#" + "9" * 100_000, "\u0301&#x323;" * 10_000),
         *("x" * 100_000, "\u0301" * 100_000, "&amp;" * 30_000, "&" + "amp;" * 30_000, "1.000" * 20_000, "1," * 50_000),
         *("'" * 100_000, "b'" + "' " * 50_000, "5 ml " * 20_000, "\\x" * 50_000, "\u202eعطر" * 25_000, "☃1+" * 30_000),
     ],
@@ -108,6 +119,17 @@ def test_long_titles_take_no_time(title: str) -> None:
     text = normalize(title)
     assert normalize(text) == text
     assert time.process_time() - start < 2
+
+
+def test_marks_up_to_thirty_stay() -> None:
+    marks = "\u0323" * 30
+    assert normalize(f"q{marks}") == f"q{marks}"
+    assert normalize(f"q{marks}\u0323\u0323 mug") == f"q{marks} mug"
+
+
+def test_fold_keeps_signs() -> None:
+    assert fold('TV 55" ×2 ½ &quot;Ｆ&quot; 1,5') == 'tv 55" ×2 1⁄2 "f" 1,5'
+    assert fold("1½ ℓ") == "1 1⁄2 l"
 
 
 def test_all_in_order() -> None:

@@ -1,10 +1,13 @@
 """Scored pairs from a dictionary."""
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ensemble.decision.tuning import ScoredPool
+from ensemble.features.conflicts import KINDS
 from shared.schema import Matches, ScoredPairs
 
 Edges = dict[tuple[int, int], float]
@@ -15,6 +18,19 @@ def scored(n: int, edges: Edges) -> ScoredPairs:
     ends = np.array(sorted(edges), dtype=np.int32).reshape(-1, 2)
     score = np.array([edges[i, j] for i, j in sorted(edges)], dtype=np.float32)
     return ScoredPairs(n, ends[:, 0].copy(), ends[:, 1].copy(), score)
+
+
+def attribute_columns(count: int, **conflicts: Any) -> pd.DataFrame:
+    """Return the features of attributes of so many pairs, which state nothing but the conflicts that are given."""
+    names = [f"{kind}_{name}" for kind in KINDS for name in ("shared", "odd_low")]
+    table = pd.DataFrame(dict.fromkeys([*names, "quantity_conflict"], np.full(count, np.nan, dtype=np.float32)))
+    for kind, conflict in conflicts.items():
+        if kind == "quantity":
+            table["quantity_conflict"] = np.asarray(conflict, dtype=np.float32)
+        else:
+            table[f"{kind}_shared"] = 1 - np.asarray(conflict, dtype=np.float32)
+            table[f"{kind}_odd_low"] = np.ones(count, dtype=np.float32)
+    return table
 
 
 def lists_of(matches: Matches) -> dict[int, list[int]]:

@@ -36,7 +36,8 @@ def test_every_system_is_in_the_results(finished: Study) -> None:
         *(f"scorer, {rule}" for rule in get_args(Rule)),
         "threshold as tuned",
         "the highest point of the curve",
-        "with the quantity veto",
+        "no attribute forbids a match",
+        "quantities forbid a match",
         "without tfidf",
         "without phash",
     ]

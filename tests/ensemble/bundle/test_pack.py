@@ -12,6 +12,7 @@ from ensemble import Matcher
 from ensemble.bundle import pack as packing
 from ensemble.bundle.archive import Bundle
 from ensemble.bundle.pack import pack
+from ensemble.decision.siblings import describe_forbidden
 from ensemble.sections import sections
 from shared.errors import ArtifactError, MatcherError
 from shared.pipeline.run import RunFolder
@@ -37,6 +38,8 @@ def test_model_card_holds_the_metrics_of_the_run(bundle: Path, first: tuple[Path
     assert f"in a pool of {metrics['holdout']['pool_size']} listings" in card
     assert f"{metrics['decision']['threshold']:.3f}" in card
     assert "120 labeled listings" in card
+    assert "the training labels hold no siblings that differ in" in card
+    assert describe_forbidden(metrics["decision"]["forbid"]) in card
     assert json.loads((bundle / "metrics.json").read_text()) == {k: v for k, v in metrics.items() if k != "stages"}
     assert json.loads((bundle / "settings.json").read_text()).keys() & {"data", "compute"} == set()
 

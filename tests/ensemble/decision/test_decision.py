@@ -277,18 +277,18 @@ def test_both_directions_breaks_ties_by_row() -> None:
     assert lists_of(both_directions(4, *ends, np.array([0.5, 0.5, 0.5]))) == {0: [2, 3], 1: [2], 2: [0, 1], 3: [0]}
 
 
-# --- veto ------------------------------------------------------------------------------------------------------------
+# --- forbid ----------------------------------------------------------------------------------------------------------
 
 
 def conflicting(pairs: ScoredPairs, conflicts: set[tuple[int, int]]) -> ScoredPairs:
-    """The same pairs; those of `conflicts` state different quantities."""
+    """The same pairs; those of `conflicts` state different sizes."""
     ends = zip(pairs.left.tolist(), pairs.right.tolist(), strict=True)
-    return replace(pairs, conflict=np.array([pair in conflicts for pair in ends], dtype=bool))
+    return replace(pairs, conflict=np.array([2 * (pair in conflicts) for pair in ends], dtype=np.uint8))
 
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("seed", range(4))
-def test_quantity_veto_equals_rule_on_other_pairs(rule: str, seed: int) -> None:
+def test_forbidden_pairs_equal_rule_on_other_pairs(rule: str, seed: int) -> None:
     n, edges = 24, random_graph(24, 72, seed)
     ids = np.array([f"{at:02}" for at in np.random.default_rng(seed).permutation(n)], dtype=object)
     vetoed = set(sorted(edges)[::4])
@@ -296,7 +296,7 @@ def test_quantity_veto_equals_rule_on_other_pairs(rule: str, seed: int) -> None:
     as_zero = scored(n, edges | dict.fromkeys(vetoed, 0.0))
     dropped = 0
     for threshold in (0.1, 0.3, 0.6):
-        found = Decision(rule, threshold, quantity_veto=True).apply(pairs, ids)  # type: ignore[arg-type]
+        found = Decision(rule, threshold, forbid=("size",)).apply(pairs, ids)  # type: ignore[arg-type]
         plain = Decision(rule, threshold).apply(as_zero, ids)  # type: ignore[arg-type]
         ends = [tuple(sorted(pair)) for pair in zip(plain.listing.tolist(), plain.match.tolist(), strict=True)]
         keep = np.array([pair not in vetoed for pair in ends])
@@ -307,13 +307,13 @@ def test_quantity_veto_equals_rule_on_other_pairs(rule: str, seed: int) -> None:
     assert dropped > 0
 
 
-def test_quantity_veto_takes_no_place_under_cap() -> None:
+def test_forbidden_pairs_take_no_place_under_cap() -> None:
     pairs = conflicting(scored(4, {(0, 1): 0.9, (0, 2): 0.8, (0, 3): 0.7}), {(0, 1)})
-    decision = Decision("threshold", 0.5, max_matches=1, quantity_veto=True)
+    decision = Decision("threshold", 0.5, max_matches=1, forbid=("size",))
     assert lists_of(decision.apply(pairs)) == {0: [2], 1: [], 2: [0], 3: [0]}
 
 
-def test_quantity_veto_needs_conflict() -> None:
-    with pytest.raises(ArtifactError, match="needs pairs that were compared by the quantities"):
-        Decision("threshold", 0.5, quantity_veto=True).apply(scored(2, {(0, 1): 0.9}))
-    assert len(Decision("threshold", 0.5, quantity_veto=True).apply(scored(2, {}))) == 0
+def test_forbid_needs_conflict() -> None:
+    with pytest.raises(ArtifactError, match="forbidden by size, but the pairs were not compared"):
+        Decision("threshold", 0.5, forbid=("size",)).apply(scored(2, {(0, 1): 0.9}))
+    assert len(Decision("threshold", 0.5, forbid=("size",)).apply(scored(2, {}))) == 0

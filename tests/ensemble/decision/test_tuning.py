@@ -359,10 +359,10 @@ def test_best_threshold_equals_tune_without_its_extras(rule: Rule) -> None:
     assert best.row_f1 == tuned.chosen.row_f1
 
 
-def test_best_threshold_with_quantity_veto() -> None:
+def test_best_threshold_with_forbidden_pairs() -> None:
     pairs, codes = pool(4, {(0, 1): 0.6, (2, 3): 0.9}, [0, 0, 1, 2])
-    vetoed = replace(pairs, conflict=np.array([False, True]))
-    assert best_threshold([(vetoed, codes)], "threshold", quantity_veto=True).row_f1 == 1
+    vetoed = replace(pairs, conflict=np.array([0, 1], dtype=np.uint8))
+    assert best_threshold([(vetoed, codes)], "threshold", forbid=("quantity",)).row_f1 == 1
     assert best_threshold([(vetoed, codes)], "threshold").row_f1 < 1
 
 

@@ -14,12 +14,18 @@ CALIBRATION = {"ece": 0.0061, "pairs": 49_000, "open_ece": 0.0961, "open_pairs":
 
 
 def metrics(threshold: float, pool_size: int, prior_shift: float = 0.0) -> dict[str, Any]:
-    decided = {"rule": "min2", "threshold": threshold, "pool_size": pool_size, "prior_shift": prior_shift}
+    decided = {
+        "rule": "min2",
+        "threshold": threshold,
+        "pool_size": pool_size,
+        "prior_shift": prior_shift,
+        "forbid": ["size"],
+    }
     return {
         "holdout": METRICS | {"pool_size": 215, "missed_scored_wrong": 0.1, "missed_never_proposed": 0.2},
         "branches": {"tfidf": METRICS},
         "decision": decided | {"holdout_threshold": 0.321},
-        "out_of_fold": {"row_f1": 0.93, "threshold": 0.405, "pool_sizes": [400, 400], **CALIBRATION},
+        "out_of_fold": {"row_f1": 0.93, "threshold": 0.405, "pool_sizes": [400, 400], "siblings": None, **CALIBRATION},
         "total": {"seconds": 1.0, "peak_memory_mb": 1024},
     }
 
@@ -50,3 +56,13 @@ def test_summary_without_open_pairs(tmp_path: Path) -> None:
     known = metrics(0.4, 400)
     known["out_of_fold"] |= {"open_ece": None, "open_pairs": 0}
     assert "calibration" not in summary(RunFolder(tmp_path), known)
+
+
+def test_summary_of_siblings(tmp_path: Path) -> None:
+    seen = metrics(0.4, 400)
+    assert "Siblings" not in summary(RunFolder(tmp_path), seen)
+    seen["out_of_fold"]["siblings"] = {"quantity": 0, "size": 12, "model": 2, "color": 0}
+    assert (
+        "  Siblings: the training labels hold no siblings that differ in quantity or color, few in model number (2), "
+        "12 in size; titles that contradict each other in size never match.\n"
+    ) in summary(RunFolder(tmp_path), seen)

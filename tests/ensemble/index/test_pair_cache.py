@@ -5,16 +5,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ensemble.features.attributes import QUANTITY_CONFLICT
 from ensemble.index.pair_cache import COLUMNS, CachedPairs, conflicts
 from shared.schema import CandidatePairs, PairFeatures
+from tests.support.scored_pairs import attribute_columns
 
 
 def pairs(ends: list[tuple[int, int]], n: int = 6) -> CachedPairs:
     left, right = (np.array(column, dtype=np.int32) for column in zip(*ends, strict=True))
     score = ((10 * left + right) / 100).astype(np.float32)
     return CachedPairs(
-        n, left, right, score=score, first=score / 2, cosines=np.stack([-score, score], axis=1), conflict=left == 0
+        n,
+        left,
+        right,
+        score=score,
+        first=score / 2,
+        cosines=np.stack([-score, score], axis=1),
+        conflict=(left == 0).astype(np.uint8),
     )
 
 
@@ -60,8 +66,8 @@ def test_conflicts_reach_the_decision() -> None:
     known = pairs([(0, 1), (2, 3)])
     conflict = known.scored().conflict
     assert conflict is not None
-    assert conflict.tolist() == [True, False]
-    column = pd.DataFrame({QUANTITY_CONFLICT: np.array([1, 0], dtype=np.float32)})
-    assert conflicts(PairFeatures(6, known.left, known.right, column)).tolist() == [True, False]
+    assert conflict.tolist() == [1, 0]
+    column = attribute_columns(2, quantity=[1, 0], color=[1, 1])
+    assert conflicts(PairFeatures(6, known.left, known.right, column)).tolist() == [9, 8]
     other = pd.DataFrame({"other": known.score})
-    assert conflicts(PairFeatures(6, known.left, known.right, other)).tolist() == [False] * 2
+    assert conflicts(PairFeatures(6, known.left, known.right, other)).tolist() == [0, 0]

@@ -25,7 +25,7 @@ def scored(rng: np.random.Generator, n: int) -> CachedPairs:
     product = rng.integers(0, max(1, n // 3), n)
     score = np.where(product[left] == product[right], rng.uniform(0.4, 1, len(left)), rng.uniform(0, 0.5, len(left)))
     score = score.round(1).astype(np.float32)
-    conflict = rng.random(len(left)) < 0.05
+    conflict = rng.choice(3, len(left), p=[0.9, 0.05, 0.05]).astype(np.uint8)
     return CachedPairs(n, left, right, score=score, first=score, cosines=score[:, None], conflict=conflict)
 
 
@@ -47,7 +47,7 @@ def test_a_region_is_decided_as_in_the_whole(
     seed: int, n: int, rule: Rule, threshold: float, veto: bool, most: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    decision = Decision(rule, threshold, max_matches=most, quantity_veto=veto)
+    decision = Decision(rule, threshold, max_matches=most, forbid=("quantity",) * veto)
     before = scored(rng, n)
     matches = decision.apply(before.scored(), IDS[:n])
     score = before.score.copy()
@@ -63,7 +63,9 @@ def test_others_are_not_decided_again(monkeypatch: pytest.MonkeyPatch) -> None:
     ends = [(0, 1), (0, 2), (1, 2), (2, 3), (3, 4), (5, 6)]
     left, right = (np.array(column, dtype=np.int32) for column in zip(*ends, strict=True))
     score = np.array([0.9, 0.9, 0.2, 0.9, 0.9, 0.9], dtype=np.float32)
-    pairs = CachedPairs(7, left, right, score=score, first=score, cosines=score[:, None], conflict=score > 1)
+    pairs = CachedPairs(
+        7, left, right, score=score, first=score, cosines=score[:, None], conflict=(score > 1).astype(np.uint8)
+    )
     kept = Matches(7, np.array([5, 6], np.int32), np.array([6, 5], np.int32), np.array([0.6, 0.6], np.float32))
     sizes = []
     apply = region._apply

@@ -44,7 +44,7 @@ def test_features_in_a_part_are_those_in_the_whole(
     cosines[some] = 7  # of pairs to describe they are computed
     score = np.zeros(len(every), dtype=np.float32)
     pairs = CachedPairs(
-        60, every.left, every.right, score=score, first=score, cosines=cosines, conflict=score.astype(bool)
+        60, every.left, every.right, score=score, first=score, cosines=cosines, conflict=score.astype(np.uint8)
     )
     describer = Describer()
     whole = Whole(cast(Matcher, describer), pool.catalog, pool.branches, Words.of(pool.titles))

@@ -12,7 +12,6 @@ from sklearn.metrics import roc_auc_score
 from ensemble.config import EnsembleConfig, Family, ScorerConfig
 from ensemble.decision.decision import Decision
 from ensemble.features.assemble import excluded_features
-from ensemble.features.attributes import QUANTITY_CONFLICT
 from ensemble.scorer import training as train
 from ensemble.scorer.model import Scorer, StackedScorer
 from ensemble.scorer.training import (
@@ -27,6 +26,7 @@ from shared.compute import ComputeConfig
 from shared.errors import ArtifactError, MatcherError
 from shared.metrics.matching import same_product
 from shared.schema import PairFeatures, ScoredPairs
+from tests.support.scored_pairs import attribute_columns
 
 QUICK = ScorerConfig(rounds=40, patience=10, min_pairs_in_leaf=10)
 CPU = ComputeConfig(device="cpu", threads=1)
@@ -341,18 +341,19 @@ def test_scores_keep_conflict(tmp_path: Path) -> None:
         pool = labeled_pool(40, seed)
         pairs = pool.pairs
         stated = np.where(column == 2, np.nan, column).astype(np.float32)
-        with_conflict = pairs.features.assign(**{QUANTITY_CONFLICT: stated})
-        pools.append(replace(pool, pairs=PairFeatures(40, pairs.left, pairs.right, with_conflict)))
+        attributes = attribute_columns(len(pairs), quantity=stated, color=column == 2)
+        pools.append(replace(pool, pairs=replace(pairs, features=pairs.features.join(attributes))))
     scorer, scored, _ = train_scorer(pools, QUICK, CPU)
     rescored = scorer.score(pools[1].pairs, threads=1)
     first = scorer.first.score(pools[1].pairs, threads=1)
     np.testing.assert_array_equal(scorer.rescore(first).score, rescored.score)
     for found, pairs in zip([*scored, rescored], [pool.pairs for pool in (*pools, pools[1])], strict=True):
         found.save(tmp_path / "pairs.parquet")
+        differs = pairs.features["quantity_conflict"]
         for kept in (found, ScoredPairs.load(tmp_path / "pairs.parquet")):
-            assert np.array_equal(kept.conflict, pairs.features[QUANTITY_CONFLICT] == 1)  # type: ignore[arg-type]
-            matches = Decision("threshold", 0.0, 50, quantity_veto=True).apply(kept)
-            assert len(matches) == 2 * (pairs.features[QUANTITY_CONFLICT] != 1).sum()
+            assert np.array_equal(kept.conflict, (differs == 1) + 8 * differs.isna())
+            matches = Decision("threshold", 0.0, 50, forbid=("quantity",)).apply(kept)
+            assert len(matches) == 2 * (differs != 1).sum()
 
 
 def test_train_scorer_with_one_model(stacked: Stacked, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from tests.support.stored import assert_equal, floats, reloaded, rows
 
 # --- Candidates ------------------------------------------------------------------------------------------------------
 
+CONFLICT = np.array([1, 0, 9], dtype=np.uint8)
+
 
 def candidates(**changes: Any) -> Candidates:
     good = {
@@ -120,8 +122,8 @@ def test_pair_features_refuse_a_bad_frame(features: pd.DataFrame) -> None:
         {"score": floats(0, -0.5, 1)},
         {"score": floats(0, np.nan, 1)},
         {"score": np.array([0.0, 0.5, 1.0])},  # float64
-        {"conflict": np.array([True, False])},
-        {"conflict": np.array([1, 0, 1])},
+        {"conflict": np.array([1, 0], dtype=np.uint8)},
+        {"conflict": np.array([True, False, True])},
     ],
 )
 def test_scored_pairs_refuse_bad_columns(changes: dict[str, Any]) -> None:
@@ -134,10 +136,10 @@ SOME_PAIRS = [
     described(),
     described(features=pd.DataFrame(index=range(3))),
     scored(),
-    scored(conflict=np.array([True, False, True])),
+    scored(conflict=CONFLICT),
     CandidatePairs(1, rows(), rows()),
     PairFeatures(1, rows(), rows(), pd.DataFrame({"a": floats()})),
-    ScoredPairs(1, rows(), rows(), floats(), np.zeros(0, dtype=bool)),
+    ScoredPairs(1, rows(), rows(), floats(), np.zeros(0, dtype=np.uint8)),
 ]
 
 
@@ -146,7 +148,7 @@ def test_pairs_come_back_as_saved(made: CandidatePairs, tmp_path: Path) -> None:
     assert_equal(made, reloaded(made, tmp_path))
 
 
-@pytest.mark.parametrize("made", [bare(), described(), scored(conflict=np.array([True, False, True])), candidates()])
+@pytest.mark.parametrize("made", [bare(), described(), scored(conflict=CONFLICT), candidates()])
 def test_only_keeps_all_columns_of_some_pairs(made: CandidatePairs) -> None:
     keep = np.array([True, False, True])
     some = made.only(keep)

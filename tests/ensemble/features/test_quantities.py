@@ -1,0 +1,237 @@
+"""What titles say of amounts, however people write them."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ensemble.features.attributes import quantity_conflict
+from ensemble.features.quantities import quantities, read_quantities
+from ensemble.pool_views import PoolViews
+from shared.schema import CandidatePairs
+from shared.titles import normalize
+from shared.units import BASES
+
+READ = {
+    # fractions
+    "1/2 kg": "mass:500",
+    "½ kg": "mass:500",
+    "½kg": "mass:500",
+    "1 / 2 kg": "mass:500",
+    "¼ l": "volume:250",
+    "3/4 liter": "volume:750",
+    "1 1/2 l": "volume:1500",
+    "1½ l": "volume:1500",
+    "1 ½ L": "volume:1500",
+    "1-1/2 inch": "length:3.81",
+    "3/16 inch": "length:0.476",
+    "⅓ kg": "mass:333",
+    "1/2 lusin": "count:6",
+    "12/12/2023 5 kg": "mass:5000",
+    # amounts to choose from
+    "250/500 ml": "volume:250 volume:500",
+    "100/250/500ml": "volume:100 volume:250 volume:500",
+    "100g/200g": "mass:100 mass:200",
+    "10/20 pcs": "count:10 count:20",
+    "1/2 pcs": "count:1 count:2",
+    "3/32 GB": "memory:3 memory:32",
+    "6/128GB": "memory:6 memory:128",
+    # thousands and decimals
+    "1.500 gr": "mass:1500",
+    "1,500 ml": "volume:1500",
+    "1.500ml": "volume:1500",
+    "12.500 mAh": "charge:12500",
+    "1.000 kg": "mass:1000000",
+    "1.5 kg": "mass:1500",
+    "1,5 l": "volume:1500",
+    "1.500 kg": "mass:1500",
+    "2,345 kg": "mass:2340",
+    "0.500 kg": "mass:500",
+    "0,250 l": "volume:250",
+    "0.125 g": "mass:0.125",
+    ".5 l": "volume:500",
+    "1.234,5 g": "mass:1230",
+    "1,234.5 g": "mass:1230",
+    "1.500.000 pcs": "count:1500000",
+    "1.5.2 kg": "",
+    "0.500.000 g": "",
+    "1.5 pcs": "",
+    # a count and an amount
+    "6x330ml": "count:6 volume:330",
+    "6 x 330 ml": "count:6 volume:330",
+    "6×330 ml": "count:6 volume:330",
+    "6 * 330ml": "count:6 volume:330",
+    "6х330 мл": "count:6 volume:330",
+    "330ml x 6": "count:6 volume:330",
+    "330mlx6": "count:6 volume:330",
+    "330ml*6瓶": "count:6 volume:330",
+    "2 pcs x 50 ml": "count:2 volume:50",
+    "2pcs x 50ml": "count:2 volume:50",
+    "50 ml x 2 pcs": "count:2 volume:50",
+    "6 bottles x 12 fl oz": "count:6 volume:355",
+    "10 x 2 x 50 gr": "count:20 mass:50",
+    "2 x 8GB": "count:2 memory:8",
+    # sides
+    "120x80 cm": "length:120 length:80",
+    "120 x 80 x 40 cm": "length:120 length:40 length:80",
+    "120cm x 80cm": "length:120 length:80",
+    "120 cm x 80": "length:120 length:80",
+    "120×80×40cm": "length:120 length:40 length:80",
+    "1.5 x 2 m": "length:150 length:200",
+    "30 by 40 cm": "length:30 length:40",
+    "1920x1080 px": "resolution:1080 resolution:1920",
+    "120 x 80": "",
+    "120x80 cm x 2 pcs": "count:2 length:120 length:80",
+    # glued to letters, in other scripts
+    "洗发水500ml装": "volume:500",
+    "洗发水500毫升装": "volume:500",
+    "シャンプー500mlボトル": "volume:500",
+    "샴푸500ml대용량": "volume:500",
+    "สบู่500มล.": "volume:500",
+    "sabun500ml": "volume:500",
+    "шампунь500мл": "volume:500",
+    "500 мл": "volume:500",
+    "500毫升": "volume:500",
+    "500 มล.": "volume:500",
+    "500มิลลิลิตร": "volume:500",
+    "500 مل": "volume:500",
+    "٥٠٠ مل": "volume:500",
+    "1,5 кг": "mass:1500",
+    "2公斤": "mass:2000",
+    "3 шт. по 50 г": "count:3 mass:50",
+    "10 ชิ้น": "count:10",
+    "12枚入": "count:12",
+    "㎏ 5㎏ ５００㎖": "mass:5000 volume:500",
+    # units of the United States
+    "16 oz": "mass:454",
+    "16oz": "mass:454",
+    "1 lb": "mass:454",
+    "5 lbs": "mass:2270",
+    "16 fl oz": "volume:473",
+    "16 fl. oz.": "volume:473",
+    "8 fluid ounces": "volume:237",
+    "1 gallon": "volume:3790",
+    '55"': "length:140",
+    "55”": "length:140",
+    "55''": "length:140",
+    '55 "': "length:140",
+    "55 inch": "length:140",
+    "55-inch": "length:140",
+    "55in tv": "length:140",
+    "5'": "length:152",
+    "5 ft": "length:152",
+    "5'10\"": "length:152 length:25.4",
+    '5"x7"': "length:12.7 length:17.8",
+    "8 x 10 in": "length:20.3 length:25.4",
+    # packs
+    "isi10": "count:10",
+    "isi 10pcs": "count:10",
+    "isi 500 ml": "volume:500",
+    "pack of 3": "count:3",
+    "kopi x3": "count:3",
+    "kopi 3x": "count:3",
+    # no amounts
+    "3 in 1": "",
+    "2in1": "",
+    "5 in 1 tool": "",
+    '"iphone 8" case': "",
+    "'size 38' murah": "",
+    "women's 50's": "",
+    "a10 l": "",
+    "windows10 m": "",
+    "sm-t500g": "",
+    "canon g7 x": "",
+    "X2P4": "",
+    "e27": "",
+    "10m2": "",
+    "12345678901234 ml": "",
+    "m l": "",
+    "kg": "",
+    "iphone x 64 gb": "memory:64",
+    "6个月": "time:6",
+}
+
+
+@pytest.mark.parametrize(("title", "expected"), READ.items())
+def test_quantities_of_titles(title: str, expected: str) -> None:
+    assert quantities(title) == set(expected.split())
+    assert quantities(f"{title} asli") == set(expected.split())
+
+
+@pytest.mark.parametrize("title", ["Sabun 500 ML", "6x330ml", "120x80 cm", "1,500 ml", "0.5 kg", "500毫升", "16 fl oz"])
+def test_normalized_titles_say_the_same(title: str) -> None:
+    assert quantities(normalize(title)) == quantities(title)
+
+
+def test_rest_has_no_quantities() -> None:
+    assert read_quantities("Lamp E27 6x330ml, 120x80cm 2 pcs red")[1].split() == ["lamp", "e27", ",", "red"]
+
+
+def test_fractions_conflict_as_they_should(make_catalog: Callable[..., Any]) -> None:
+    titles = ["Tepung 1/2 kg", "Tepung 2 kg", "Gula ½ kg", "Gula 0.5 kg", "Susu 1½ L", "Susu 1.5 L", "Susu 1.500 ml"]
+    pairs = CandidatePairs(7, np.array([0, 0, 2, 4, 4], np.int32), np.array([1, 2, 3, 5, 6], np.int32))
+    assert quantity_conflict(PoolViews(make_catalog(titles), {}), pairs).tolist() == [1, 0, 0, 0, 0]
+
+
+PIECES = st.sampled_from(
+    [
+        *"0123456789 .,/x×*'\"-",
+        "½",
+        "ml",
+        "kg",
+        "cm",
+        "in",
+        "pcs",
+        "isi",
+        "fl oz",
+        "洗",
+        "มล",
+        "мл",
+        "\u2044",
+        "000",
+        "a",
+    ]
+)
+
+
+@given(st.one_of(st.text(max_size=40), st.lists(PIECES, max_size=20).map("".join)))
+def test_any_title_is_read(title: str) -> None:
+    for value in quantities(title):
+        dimension, _, amount = value.partition(":")
+        assert dimension in BASES
+        assert float(amount) >= 0
+
+
+UNITS = [
+    *("1", "1 ", "1.1 ", "1.", "a1", "1x", "x1 ", "isi 1", "12é", "isi ", "1/", "1/2 ", "1 1/2", '"', '5"', "'", "5'"),
+    *(
+        "5' ",
+        "\u0301\u0323",
+        "½",
+        "1½",
+        "x",
+        "1x1 ",
+        "1 kg x ",
+        "洗1",
+        "in ",
+        "5in ",
+        "ml",
+        "1,",
+        "fl oz ",
+        "5fl ",
+        "-1",
+    ),
+    *("1- ", "&#1", "1 x", "  ", "1  ", "abcd1", "1\u20442", "一", "1x1kg/", "อ", "1อั", '5"x'),
+]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_long_titles_take_linear_time(unit: str) -> None:
+    title = "5 kg " + unit * (100_000 // len(unit))
+    start = time.process_time()
+    read_quantities(title)
+    assert time.process_time() - start < 3  # seconds; half of one where it is slowest, minutes were it quadratic
