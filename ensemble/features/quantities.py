@@ -14,7 +14,6 @@ import re
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from itertools import pairwise
-from math import prod
 from typing import NamedTuple
 
 from shared.titles import fold
@@ -37,7 +36,7 @@ def _any_of(words: list[str]) -> str:
 _IS_UNSPACED = re.compile(rf".*[{_UNSPACED}]")
 _SPACED_WORDS = [word for word in WORDS if not _IS_UNSPACED.match(word) and word != "in"]
 _UNSPACED_WORDS = [word for word in WORDS if _IS_UNSPACED.match(word)]
-_END = rf"(?![\d_])(?!(?![{_TIMES}]\s?\d){_LETTER})"  # the unit ends, or "x6" follows
+_END = rf"(?![\d_])(?!(?![{_TIMES}]\s?\d){_LETTER})(?!/s\b)"  # the unit ends, or "x6" follows; no "MB/s"
 _UNIT = (
     rf"(?:(?P<spaced>fl\.?\s?oz|fluid\s(?:ounces?|oz)|{_any_of(_SPACED_WORDS)}"
     # "in" is a word more often than a unit: "3 in 1", "9 in box".
@@ -59,6 +58,9 @@ _PACK = re.compile(r"(?<!\w)(?:isi|contents?|(?:pack|set|box|case|bundle|lot) (?
 _TIMES_BEFORE = re.compile(rf"(?<!\w)[{_TIMES}]\s{{0,2}}$")  # "tea x3"
 _TIMES_BEHIND = re.compile(rf"\s{{0,2}}[{_TIMES}](?!\w)")  # "tea 3x"
 _INCHES_BEHIND = re.compile(r"\s?in\b(?![\s-]*\d)")  # "8 x 10 in frame"
+_LONG_WORD = re.compile(rf"{_LETTER}{{4}}$")
+_MODEL_BEFORE = re.compile(rf"{_LETTER}-$")
+_MODEL_BEHIND = re.compile(r"-\d+(?!\d)(?![^\W\d])(?! [^\W\d]{1,3}\b)")  # digits that have no unit
 _LOOK_BACK = 16  # characters that hold any match of `_PACK`
 
 _DOUBLE, _SINGLE = "\"”″|''|’’|′′", "'’′"
@@ -138,34 +140,55 @@ def _term_pattern() -> re.Pattern[str]:
 
 def _terms(text: str) -> Iterator[_Term]:
     """Yield the numbers of a text in order."""
+    end = None  # of the last number
     for match in _term_pattern().finditer(text):
-        word = match["spaced"] or match["unspaced"]
-        unit = WORDS["floz" if word.startswith("fl") else word] if word else None
-        if _is_part_of_word(text, match, word):
-            continue
-        if match["number"]:
-            yield _Term(match.start(), match.end(), _amount(match["number"], unit), unit)
-            continue
-        whole, over, under = int(match["whole"] or 0), int(match["over"]), int(match["under"])
-        if _is_fraction(over, under, match["slash"], unit):
-            yield _Term(match.start(), match.end(), whole + over / under, unit)
-            continue
-        if match["whole"]:
-            yield _Term(match.start("whole"), match.end("whole"), float(whole), None)
+        is_joined = end is not None and _JOINT.fullmatch(text, end, match.start()) is not None
+        if not _is_part_of_word(text, match, is_joined):
+            yield from _terms_of_match(text, match)
+            end = match.end()
+
+
+def _terms_of_match(text: str, match: re.Match[str]) -> Iterator[_Term]:
+    """Yield the one number of a match, or the two or three that look like a fraction and are none."""
+    word = _word(match)
+    unit = WORDS["floz" if word.startswith("fl") else word] if word else None
+    if match["number"]:
+        yield _Term(match.start(), match.end(), _amount(match["number"], unit), unit)
+        return
+    whole, over, under = int(match["whole"] or 0), int(match["over"]), int(match["under"])
+    if _is_fraction(over, under, match["slash"], unit):
+        yield _Term(match.start(), match.end(), whole + over / under, unit)
+        return
+    if match["whole"]:
+        yield _Term(match.start("whole"), match.end("whole"), float(whole), None)
+    if not _MODEL_BEFORE.search(_before(text, match.start("over"))):
         yield _Term(match.start("over"), match.end("over"), float(over), None)
-        yield _Term(match.start("under"), match.end(), float(under), unit)
+    yield _Term(match.start("under"), match.end(), float(under), unit)
 
 
-def _is_part_of_word(text: str, match: re.Match[str], word: str | None) -> bool:
-    """Return whether a number belongs to the letters before it, as in a model number."""
-    start, behind = match.start(), text[match.end() : match.end() + 1]
-    if word is None and behind not in _TIMES and re.match(_LETTER, behind):
+def _word(match: re.Match[str]) -> str:
+    return match["spaced"] or match["unspaced"] or ""
+
+
+def _before(text: str, start: int) -> str:
+    return text[max(start - _LOOK_BACK, 0) : start]
+
+
+def _is_part_of_word(text: str, match: re.Match[str], is_joined: bool) -> bool:
+    """Return whether a number, or the unit behind it, belongs to letters beside it, as in "BP-264", "811 CL-811"."""
+    end, word, before = match.end(), _word(match), _before(text, match.start())
+    is_glued = bool(word) and text[end - len(word) - 1].isdigit()
+    if not word:
+        behind = text[end : end + 1]
+        if _MODEL_BEFORE.search(before) or (behind not in _TIMES and re.match(_LETTER, behind)):
+            return True
+    elif not is_glued and _MODEL_BEHIND.match(text, end):
         return True
-    if start == 0 or not re.match(_LETTER, text[start - 1]) or text[start - 1] in _TIMES:
+    if is_joined or not re.match(_LETTER, before[-1:]) or _PACK.search(before):
         return False
-    if _PACK.search(text[max(start - _LOOK_BACK, 0) : start]):
-        return False
-    return word is None or len(word) < 2 or not text[match.end() - len(word) - 1].isdigit()
+    if before[-1:] in _TIMES:  # "x3" is a count, "x455lb" a model
+        return bool(word) and not _LONG_WORD.search(before)
+    return len(word) < 2 or not is_glued
 
 
 def _amount(number: str, unit: Unit | None) -> float | None:
@@ -233,8 +256,6 @@ def _read_chain(text: str, chain: list[_Term]) -> set[str]:
             counts.append(unit.to_base(term.value))
         else:
             values.add(_written(unit, term.value))
-    if counts and not are_alternatives:
-        counts = [prod(counts)]
     return values.union(*map(_count, counts))
 
 
@@ -246,12 +267,12 @@ def _units(chain: list[_Term]) -> list[Unit]:
 
 
 def _read_bare_count(text: str, chain: list[_Term]) -> set[str]:
-    """Return the count that words or signs beside a single number make it: "isi 10", "tea x3", "tea 3x"."""
-    (start, end, value, _), before = chain[0], text[max(chain[0].start - _LOOK_BACK, 0) : chain[0].start]
-    if len(chain) > 1 or value is None:
-        return set()
+    """Return the counts that words or signs beside numbers make them: "isi 10", "isi 10/15", "tea x3", "tea 3x"."""
+    start, end = chain[0].start, chain[-1].end
+    before = _before(text, start)
     is_times = _TIMES_BEFORE.search(before) or _TIMES_BEHIND.match(text, end)
-    return _count(value) if _PACK.search(before) or (is_times and end - start <= 3) else set()
+    is_count = _PACK.search(before) or (is_times and len(chain) == 1 and end - start <= 3)
+    return set().union(*(_count(term.value) for term in chain if is_count and term.value is not None))
 
 
 def _count(value: float) -> set[str]:
