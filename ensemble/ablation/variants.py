@@ -86,7 +86,7 @@ def systems(settings: Settings) -> dict[str, System]:
     rows += [System("mean cosine", "mean", ONE_THRESHOLD)]
     tuning = settings[TuneConfig]
     rows += [System(f"scorer, {rule}", changes={"tune": {"rules": [rule]}}) for rule in tuning.rules]
-    if tuning.prior_shift and tuning.pool_size is None:
+    if tuning.prior_shift != 0 and tuning.pool_size is None:
         rows += [System("threshold as tuned", changes={"tune": {"prior_shift": 0}})]
     if tuning.smoothing:
         rows += [System("the highest point of the curve", changes={"tune": {"smoothing": 0}})]
@@ -103,6 +103,8 @@ def systems(settings: Settings) -> dict[str, System]:
     for family in [family for family in FAMILIES if family not in used]:
         more = {"features": [*used, family]}
         rows.append(System(f"with the features of {family}", changes={"ensemble": more}))
+    if scorer.thinned:
+        rows.append(System("without thinned pools", changes={"scorer": {"thinned": []}}))
     rows.append(System("without the second model", changes={"scorer": {"models": 1}}))
     rows.append(System("without row weights", changes={"scorer": {"group_size_power": 0}}))
     return {row.name: row for row in rows}

@@ -16,6 +16,7 @@ from ensemble.ablation import scoring
 from ensemble.ablation import study as study_module
 from ensemble.ablation.study import NAMED
 from ensemble.ablation.variants import FULL, System, judge_stage
+from ensemble.config import ScorerConfig
 from ensemble.decision.tuning import tune
 from ensemble.scorer.training import NothingToLearnError, train_scorer
 from shared.catalog.split import HOLDOUT, components, part_split, parts
@@ -30,6 +31,7 @@ from shared.schema import Catalog, Embeddings
 pytestmark = pytest.mark.slow  # runs of several stages
 Study = Any  # of conftest.py
 Call = Callable[..., tuple[int, str, str]]
+COPIES = len(ScorerConfig().thinned)
 
 
 def judged_stages(output: str) -> list[str]:
@@ -161,9 +163,13 @@ def test_encoder_embeds_none_of_its_training_listings(
 
 def test_decision_is_tuned_on_the_fold_pools(call: Call, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     tuned_on: list[list[np.ndarray]] = []
-    monkeypatch.setattr(
-        scoring, "tune", lambda pools, config: tuned_on.append([codes for _, codes in pools]) or tune(pools, config)
-    )
+
+    def spy(pools: list[Any], config: Any, *, thinned: list[Any]) -> Any:
+        tuned_on.append([codes for _, codes in pools])
+        assert [len(copies) for copies in thinned] == [COPIES, COPIES]
+        return tune(pools, config, thinned=thinned)
+
+    monkeypatch.setattr(scoring, "tune", spy)
     assert call(study.run, "--only", FULL)[0] == 0
     catalog = study.catalog
     assert [len(pools) for pools in tuned_on] == [2, 2]  # both fold pools of each half
@@ -202,10 +208,10 @@ def test_killed_study_goes_on(call: Call, study: Study, monkeypatch: pytest.Monk
         code, _, error = call(study.run, *only)
         assert code == 130
         assert "run the same command again to continue" in error
-    assert trained == [2, 2, 2]  # both scorers of the first half, and the first one of the second
+    assert trained == [2 + 2 * COPIES] * 3  # both scorers of the first half, and the first one of the second
     code, output, _ = call(study.run, *only)
     assert code == 0
-    assert trained == [2, 2, 2, 2]
+    assert trained == [2 + 2 * COPIES] * 4
     assert [line == "unchanged" for line in judged_stages(output)] == [True, True, True, False, False, False]
     _, again, _ = call(study.run, *only, "--force")
     assert "unchanged" not in judged_stages(again)

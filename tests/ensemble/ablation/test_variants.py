@@ -42,7 +42,7 @@ def test_every_system_is_in_the_results(finished: Study) -> None:
         "without phash",
     ]
     expected += [f"without the features of {family}" for family in USED]
-    expected += ["without the second model", "without row weights"]
+    expected += ["without thinned pools", "without the second model", "without row weights"]
     assert list(found) == expected
     for system in found.values():
         assert sum(fit["pool_size"] for fit in system["fits"]) == len(finished.catalog)
@@ -93,10 +93,10 @@ def test_system_without_a_family_has_none_of_its_features(finished: Study, famil
 
 
 def test_unused_family_is_added() -> None:
-    found = systems(Settings({"ensemble": {"features": ["branches", "images", "attributes"]}}, sections()))
+    found = systems(Settings({"ensemble": {"features": ["branches", "images", "attributes", "pool"]}}, sections()))
     assert [name for name in found if name.startswith("with the features")] == ["with the features of titles"]
     changes = found["with the features of titles"].changes
-    assert changes == {"ensemble": {"features": ["branches", "images", "attributes", "titles"]}}
+    assert changes == {"ensemble": {"features": ["branches", "images", "attributes", "pool", "titles"]}}
 
 
 @pytest.mark.slow
