@@ -75,6 +75,8 @@ def match_new(matcher: Matcher, settings: Settings, out: Path, *, evaluate: bool
     if line := unusable_images(catalog):
         print(line)
     result = matcher.match_catalog(catalog)
+    if line := result.set_aside.line:
+        print(line)
     metrics: dict[str, Any] | None = None
     if labels is not None:
         codes = label_codes(labels)

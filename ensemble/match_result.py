@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ensemble.decision.decision import Decision, groups_of
 from shared.arrays import object_array
+from shared.catalog.placeholders import NOTHING, SetAside
 from shared.schema import Catalog, Matches, ScoredPairs
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins with one of these as a formula
@@ -32,6 +33,7 @@ class MatchResult:
         scored_pairs: All candidate pairs with their scores.
         match_rows: The matches.
         group_numbers: Group number of each listing, int [n].
+        set_aside: The evidence that many unlike listings share, which was not used.
 
     Examples:
         >>> from shared.schema import CATALOG_SCHEMA
@@ -47,12 +49,20 @@ class MatchResult:
     scored_pairs: ScoredPairs
     match_rows: Matches
     group_numbers: NDArray[np.int64]
+    set_aside: SetAside = NOTHING
 
     @classmethod
-    def from_scores(cls, decision: Decision, catalog: Catalog, pairs: ScoredPairs) -> Self:
-        """Return the result of a decision on a pool's scored pairs; equal scores are ordered by posting id."""
+    def from_scores(cls, decision: Decision, catalog: Catalog, pairs: ScoredPairs, report: SetAside = NOTHING) -> Self:
+        """Return the result of a decision on a pool's scored pairs; equal scores are ordered by posting id.
+
+        Args:
+            decision: The decision.
+            catalog: n listings, without the evidence that was set aside.
+            pairs: Their scored pairs.
+            report: What was set aside.
+        """
         matches = decision.apply(pairs, catalog.ids)
-        return cls(catalog, pairs, matches, groups_of(matches))
+        return cls(catalog, pairs, matches, groups_of(matches), report)
 
     @cached_property
     def matches(self) -> pd.DataFrame:

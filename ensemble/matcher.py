@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -24,6 +25,7 @@ from ensemble.sections import sections
 from ensemble.stages import DECISION, SCORER, load_decision
 from shared.artifacts import digest
 from shared.catalog.config import DataConfig
+from shared.catalog.placeholders import set_aside
 from shared.catalog.reader import frame_catalog
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError
@@ -107,8 +109,12 @@ class Matcher:
         return frame_catalog(listings, None if images is None else Path(images), config, self._compute)
 
     def match_catalog(self, catalog: Catalog) -> MatchResult:
-        """Return the matches of listings as a pool of their own; their labels are not used."""
-        return self.match_embedded(catalog, self.embed(catalog))
+        """Return the matches of listings as a pool of their own; their labels are not used.
+
+        What many unlike listings share is set aside; the catalog of the result is without it.
+        """
+        catalog, report = set_aside(catalog)
+        return replace(self.match_embedded(catalog, self.embed(catalog)), set_aside=report)
 
     def embed(self, catalog: Catalog, names: Sequence[str] | None = None) -> dict[str, Embeddings]:
         """Embed listings as a pool of their own, by each branch.

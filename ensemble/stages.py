@@ -32,7 +32,7 @@ from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.metrics.matching import label_codes, same_product
 from shared.pipeline.catalog_stages import catalog_stages, sources_of
-from shared.pipeline.pools import CATALOG_POOL, HOLDOUT_POOL, Pool, all_pools, fold_pools, load_catalog
+from shared.pipeline.pools import CATALOG_POOL, HOLDOUT_POOL, Pool, all_pools, fold_pools, load_catalog, load_set_aside
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
@@ -265,9 +265,9 @@ def match_listings(inputs: Inputs, config: StageConfig, out: Path) -> Mapping[st
     """Decide the matches of the run's catalog, and write them."""
     decision = load_decision(inputs["ensemble/decision"])
     catalog, scored = load_catalog(inputs["pools/catalog"]), load_scores(inputs["ensemble/scores/catalog"])
-    result = MatchResult.from_scores(decision, catalog, scored)
+    result = MatchResult.from_scores(decision, catalog, scored, load_set_aside(inputs["pools/catalog"]))
     result.save(out)
-    return result.summary()
+    return result.summary() | result.set_aside.metrics
 
 
 def _evaluation_stage(folds: Sequence[Pool], names: Sequence[str]) -> Stage:

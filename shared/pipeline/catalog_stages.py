@@ -11,6 +11,7 @@ import numpy as np
 
 from shared.catalog.config import DataConfig
 from shared.catalog.image_memo import ImageMemo
+from shared.catalog.placeholders import set_aside
 from shared.catalog.reader import catalog_fingerprint, read_catalog
 from shared.catalog.source import Source, Sources, find_sources
 from shared.catalog.split import HOLDOUT, SplitConfig, make_split
@@ -26,12 +27,15 @@ from shared.pipeline.pools import (
     load_catalog,
     load_split,
     save_catalog,
+    save_set_aside,
 )
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
+from shared.schema import Catalog
 
 DEMO, TRAIN, TEST, SPLIT = "demo", "catalog/train", "catalog/test", "split"
+_POOL_CODE = ("shared.schema", "shared.catalog.placeholders")
 IMAGE_MEMO = "images.json"  # of the run folder: size, time and checksum of each image that was hashed
 
 
@@ -137,28 +141,32 @@ def fold_stages(folds: int) -> list[Stage]:
     """
     labeled = {pool.stage: fold for fold, pool in enumerate(fold_pools(folds))} | {HOLDOUT_POOL.stage: HOLDOUT}
     return [
-        Stage(name, take_fold, code=("shared.schema",), reads=(TRAIN, SPLIT), parameters={"fold": fold})
+        Stage(name, take_fold, code=_POOL_CODE, reads=(TRAIN, SPLIT), parameters={"fold": fold})
         for name, fold in labeled.items()
     ]
 
 
 def _catalog_pool_stage(whole: str) -> Stage:
-    return Stage(CATALOG_POOL.stage, take_all, code=("shared.schema",), reads=(whole,), parameters={"catalog": whole})
+    return Stage(CATALOG_POOL.stage, take_all, code=_POOL_CODE, reads=(whole,), parameters={"catalog": whole})
 
 
 def take_fold(inputs: Inputs, config: StageConfig, out: Path, fold: int) -> Mapping[str, Any]:
     """Write the labeled listings of a fold or of the holdout, in the order of their table."""
     catalog, split = load_catalog(inputs["catalog/train"]), load_split(inputs["split"])
-    pool = catalog.take(np.flatnonzero(split.fold == fold))
-    save_catalog(pool, out)
-    return {"listings": len(pool)}
+    return _save_pool(catalog.take(np.flatnonzero(split.fold == fold)), out)
 
 
 def take_all(inputs: Inputs, config: StageConfig, out: Path, catalog: str) -> Mapping[str, Any]:
     """Write all listings of a catalog, without their labels."""
-    pool = load_catalog(inputs[catalog]).without_labels()
+    return _save_pool(load_catalog(inputs[catalog]).without_labels(), out)
+
+
+def _save_pool(listings: Catalog, out: Path) -> Mapping[str, Any]:
+    """Write the listings of a pool without the evidence that many unlike ones share, and what that is."""
+    pool, report = set_aside(listings)
     save_catalog(pool, out)
-    return {"listings": len(pool)}
+    save_set_aside(report, out)
+    return {"listings": len(pool)} | report.metrics
 
 
 def update_stages(
