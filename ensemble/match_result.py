@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ensemble.decision.decision import Decision, groups_of
 from shared.arrays import object_array
+from shared.catalog.copies import copy_of
 from shared.catalog.placeholders import NOTHING, SetAside
 from shared.schema import Catalog, Matches, ScoredPairs
 
@@ -58,9 +59,10 @@ class MatchResult:
         Args:
             decision: The decision.
             catalog: n listings, without the evidence that was set aside.
-            pairs: Their scored pairs.
+            pairs: Their scored pairs; of listings with equal content, the one with the smallest posting id has them.
             report: What was set aside.
         """
+        pairs = pairs.with_copies(copy_of(catalog))
         matches = decision.apply(pairs, catalog.ids)
         return cls(catalog, pairs, matches, groups_of(matches), report)
 
@@ -82,7 +84,11 @@ class MatchResult:
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
-        """Return all candidate pairs: columns `left`, `right`, `score`."""
+        """Return all candidate pairs: columns `left`, `right`, `score`.
+
+        Of listings with equal content only the one with the smallest posting id was searched; each of the others makes
+        a pair with it, of score 1.
+        """
         return _frame(self._pairs_table())
 
     def group_ids(self) -> NDArray[Any]:
@@ -121,7 +127,15 @@ class MatchResult:
 
     def _pairs_table(self) -> pa.Table:
         ids, pairs = self.catalog.ids, self.scored_pairs
-        return _table({"left": ids[pairs.left], "right": ids[pairs.right], "score": pairs.score})
+        left, right, score = pairs.left, pairs.right, pairs.score
+        if pairs.copy_of is not None:
+            copies = np.flatnonzero(pairs.copy_of != np.arange(pairs.n))
+            ends = np.sort(np.stack([copies, pairs.copy_of[copies]]), axis=0)
+            left, right = np.append(left, ends[0]), np.append(right, ends[1])
+            score = np.append(score, np.ones(len(copies), dtype=np.float32))
+            order = np.lexsort((right, left))
+            left, right, score = left[order], right[order], score[order]
+        return _table({"left": ids[left], "right": ids[right], "score": score})
 
 
 def write_submission(path: Path, ids: NDArray[Any], matches: Matches) -> None:

@@ -27,6 +27,7 @@ from ensemble.scorer.training import LabeledPool, train_scorer
 from ensemble.sections import sections
 from ensemble.stages import features_name, load_features
 from shared.artifacts import digest, read_json, write_json
+from shared.catalog.copies import copy_of
 from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError, MatcherError
@@ -108,6 +109,7 @@ class Search:
             (load_features(run.open(features_name(pool.name))), label_codes(load_catalog(run.open(pool.stage)).labels))
             for pool in folds
         ]
+        self.copies = [copy_of(load_catalog(run.open(pool.stage))) for pool in folds]
         self.left_out = excluded_features(settings[EnsembleConfig], self.config)
         self.path = run.folder / FOLDER / "trials.json"
         inputs = [run.digest_of(features_name(pool.name)) for pool in folds]
@@ -147,7 +149,10 @@ class Search:
 
     def row_f1(self, settings: Mapping[str, Any]) -> float:
         """Return the out-of-fold row F1 with these settings, after the decision is tuned for them."""
-        pools = [(pairs, codes) for pairs, (_, codes) in zip(self.scored(settings), self.pools, strict=True)]
+        pools = [
+            (pairs.with_copies(copies), codes)
+            for pairs, (_, codes), copies in zip(self.scored(settings), self.pools, self.copies, strict=True)
+        ]
         return tune(pools, self.settings[TuneConfig], self.compute.seed).chosen.row_f1
 
 

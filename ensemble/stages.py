@@ -27,6 +27,7 @@ from ensemble.pool_views import BranchView, PoolViews
 from ensemble.scorer.model import StackedScorer
 from ensemble.scorer.training import train_scorer
 from shared.artifacts import read_json, write_json
+from shared.catalog.copies import copy_of
 from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
@@ -96,7 +97,7 @@ def candidates_stage(pool: Pool, names: Sequence[str]) -> Stage:
     return Stage(
         candidates_name(pool.name),
         unite_candidates,
-        code=("ensemble.candidate_pairs", "shared.metrics.matching"),
+        code=("ensemble.candidate_pairs", "shared.catalog.copies", "shared.metrics.matching"),
         reads=(pool.stage, *(candidates_stage_name(name, pool) for name in names)),
         parameters={"pool": pool.name, "branches": list(names)},
     )
@@ -112,9 +113,9 @@ def unite_candidates(
     pairs.save(out / "pairs.parquet")
     if not any(label is not None for label in catalog.labels):
         return {"pairs": len(pairs)}
-    codes = label_codes(catalog.labels)
-    recalls = recall_by_branch(proposals, pairs, codes)
-    write_json(out / "recall.json", recalls | {"by_rank": recall_by_rank(proposals, codes)})
+    codes, copies = label_codes(catalog.labels), copy_of(catalog)
+    recalls = recall_by_branch(proposals, pairs, codes, copies)
+    write_json(out / "recall.json", recalls | {"by_rank": recall_by_rank(proposals, codes, copies)})
     return {"pairs": len(pairs), "recall_of_true_pairs": recalls["union"]}
 
 
@@ -184,14 +185,17 @@ def train_on_folds(inputs: Inputs, config: StageConfig, out: Path, folds: Sequen
 
 
 def load_scored_folds(scorer: Path, pools: Sequence[Path]) -> list[ScoredPool]:
-    """Return the out-of-fold scores of fold pools, each with the label codes of its listings.
+    """Return the out-of-fold scores of fold pools with the copies of their listings, each with label codes.
 
     Args:
         scorer: Folder of the stage `SCORER`.
         pools: Folders of the fold pools.
     """
+    catalogs = [load_catalog(pool) for pool in pools]
+    scored = [ScoredPairs.load(scorer / f"{pool.name}.parquet") for pool in pools]
     return [
-        (ScoredPairs.load(scorer / f"{pool.name}.parquet"), label_codes(load_catalog(pool).labels)) for pool in pools
+        (pairs.with_copies(copy_of(catalog)), label_codes(catalog.labels))
+        for pairs, catalog in zip(scored, catalogs, strict=True)
     ]
 
 
@@ -203,7 +207,7 @@ def decision_stage(folds: Sequence[Pool], names: Sequence[str]) -> Stage:
     return Stage(
         DECISION,
         tune_on_folds,
-        code=("ensemble.decision.tuning", "shared.metrics.matching"),
+        code=("ensemble.decision.tuning", "shared.catalog.copies", "shared.metrics.matching"),
         reads=(SCORER, *(pool.stage for pool in folds), *new_catalog_encoders(names)),
         settings=(TuneConfig, ComputeConfig),
         parameters={"folds": [pool.name for pool in folds]},
@@ -275,7 +279,12 @@ def _evaluation_stage(folds: Sequence[Pool], names: Sequence[str]) -> Stage:
     return Stage(
         EVALUATION,
         evaluate_on_holdout,
-        code=("ensemble.evaluation.holdout", "ensemble.match_result", "shared.metrics.matching"),
+        code=(
+            "ensemble.evaluation.holdout",
+            "ensemble.match_result",
+            "shared.catalog.copies",
+            "shared.metrics.matching",
+        ),
         reads=(
             DECISION,
             SCORER,
@@ -308,6 +317,8 @@ def evaluate_on_holdout(
             load_candidates(inputs[f"{name}/candidates/holdout"]),
             codes,
             config[TuneConfig],
+            [pairs.copy_of for pairs, _ in scored],
+            result.scored_pairs.copy_of,
         )
         for name in branches
     }

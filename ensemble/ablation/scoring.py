@@ -31,7 +31,7 @@ class Material:
         Material(scores, features, {"tfidf": candidates}, codes, TuneConfig())
 
     Args:
-        scores: The scorer's scores, out of fold in the fold pools.
+        scores: The scorer's scores, out of fold in the fold pools, with the copies of the listings.
         features: The described pairs.
         candidates: Branch → its candidates of each pool.
         codes: Label codes of the fold pools' listings.
@@ -157,7 +157,9 @@ def judge(
         the row F1 of each listing, float64 [n].
     """
     tuning = material.tuning
-    *of_folds, pairs = SCORES[by](material, branches)
+    copies = [scored.copy_of for scored in material.scores]
+    scored = SCORES[by](material, branches)
+    *of_folds, pairs = (pairs.with_copies(of_pool) for pairs, of_pool in zip(scored, copies, strict=True))
     decision = tune([*zip(of_folds, material.codes, strict=True)], tuning).decision
     codes = label_codes(catalog.labels)
     matches = decision.apply(pairs, catalog.ids)

@@ -22,6 +22,7 @@ from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.features.assemble import FAMILIES
 from ensemble.stages import SCORER, features_name, load_features, load_scored_folds, load_scores, scores_name
 from shared.artifacts import write_json
+from shared.catalog.copies import copy_of
 from shared.catalog.split import SplitConfig
 from shared.pipeline.pools import HOLDOUT_POOL, fold_pools, load_catalog
 from shared.pipeline.settings import Settings, Values
@@ -111,7 +112,7 @@ def judge_stage(settings: Settings, system: System) -> Stage:
     return Stage(
         "judged",
         judge_system,
-        code=("ensemble.ablation.scoring",),
+        code=("ensemble.ablation.scoring", "shared.catalog.copies"),
         reads=(SCORER, scores_name(HOLDOUT_POOL.name), *(pool.stage for pool in pools), *features, *views),
         settings=(TuneConfig, EnsembleConfig, ScorerConfig),
         parameters={"by": system.by, "branches": list(system.branches), "folds": [pool.name for pool in folds]},
@@ -125,7 +126,10 @@ def judge_system(
     pools, catalog = [*folds, "holdout"], load_catalog(inputs["pools/holdout"])
     folds_with_scores = load_scored_folds(inputs["ensemble/scorer"], [inputs[f"pools/{fold}"] for fold in folds])
     material = Material(
-        [*(pairs for pairs, _ in folds_with_scores), load_scores(inputs["ensemble/scores/holdout"])],
+        [
+            *(pairs for pairs, _ in folds_with_scores),
+            load_scores(inputs["ensemble/scores/holdout"]).with_copies(copy_of(catalog)),
+        ],
         [load_features(inputs[f"ensemble/features/{pool}"]) for pool in pools],
         {
             name: [load_candidates(inputs[f"{name}/candidates/{pool}"]) for pool in pools]

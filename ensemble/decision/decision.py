@@ -13,6 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ensemble.config import Rule
+from ensemble.decision.copies import with_copies, without_forced
 from ensemble.decision.prior_shift import shift_threshold
 from ensemble.decision.rules import RULES, keep_best, sort_matches, subset
 from shared.artifacts import read_json, write_json
@@ -109,7 +110,7 @@ def decider(
     """Return a function from threshold to matches, for one pool.
 
     With a quantity veto, a pair in conflict scores 0 for the rule, and is no match even if its group would make it one.
-    Both listings may still match a third one, and so be in one group.
+    Both listings may still match a third one, and so be in one group. Copies match whatever the rule.
 
     Args:
         rule: Name of the rule.
@@ -130,7 +131,11 @@ def decider(
         if len(forbidden):
             low, high = np.minimum(matches.listing, matches.match), np.maximum(matches.listing, matches.match)
             matches = subset(matches, ~np.isin(pair_key(low, high, pairs.n), forbidden))
-        return keep_best(matches, max_matches)
+        if pairs.copy_of is None:
+            return keep_best(matches, max_matches)
+        if rule == "min2":
+            matches = without_forced(matches, threshold, pairs.copy_of)
+        return with_copies(keep_best(matches, max_matches), pairs.copy_of, max_matches)
 
     return decide
 
@@ -166,7 +171,11 @@ def _move_pairs(pairs: ScoredPairs, new_row: NDArray[np.int64]) -> ScoredPairs:
     low, high = np.sort(np.stack([new_row[pairs.left], new_row[pairs.right]]), axis=0).astype(np.int32)
     order = np.lexsort((high, low))
     conflict = None if pairs.conflict is None else pairs.conflict[order]
-    return ScoredPairs(pairs.n, low[order], high[order], pairs.score[order], conflict)
+    copies = None
+    if pairs.copy_of is not None:
+        copies = np.empty_like(pairs.copy_of)
+        copies[new_row] = new_row[pairs.copy_of]
+    return ScoredPairs(pairs.n, low[order], high[order], pairs.score[order], conflict, copies)
 
 
 def _move_matches(matches: Matches, new_row: NDArray[np.int64]) -> Matches:

@@ -32,7 +32,6 @@ from shared.pipeline.pools import (
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
-from shared.schema import Catalog
 
 DEMO, TRAIN, TEST, SPLIT = "demo", "catalog/train", "catalog/test", "split"
 _POOL_CODE = ("shared.schema", "shared.catalog.placeholders")
@@ -151,19 +150,17 @@ def _catalog_pool_stage(whole: str) -> Stage:
 
 
 def take_fold(inputs: Inputs, config: StageConfig, out: Path, fold: int) -> Mapping[str, Any]:
-    """Write the labeled listings of a fold or of the holdout, in the order of their table."""
+    """Write the labeled listings of a fold or of the holdout, without what many unlike ones share."""
     catalog, split = load_catalog(inputs["catalog/train"]), load_split(inputs["split"])
-    return _save_pool(catalog.take(np.flatnonzero(split.fold == fold)), out)
+    pool, report = set_aside(catalog.take(np.flatnonzero(split.fold == fold)))
+    save_catalog(pool, out)
+    save_set_aside(report, out)
+    return {"listings": len(pool)} | report.metrics
 
 
 def take_all(inputs: Inputs, config: StageConfig, out: Path, catalog: str) -> Mapping[str, Any]:
-    """Write all listings of a catalog, without their labels."""
-    return _save_pool(load_catalog(inputs[catalog]).without_labels(), out)
-
-
-def _save_pool(listings: Catalog, out: Path) -> Mapping[str, Any]:
-    """Write the listings of a pool without the evidence that many unlike ones share, and what that is."""
-    pool, report = set_aside(listings)
+    """Write all listings of a catalog, without their labels and without what many unlike ones share."""
+    pool, report = set_aside(load_catalog(inputs[catalog]).without_labels())
     save_catalog(pool, out)
     save_set_aside(report, out)
     return {"listings": len(pool)} | report.metrics

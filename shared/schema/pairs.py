@@ -179,6 +179,8 @@ class ScoredPairs(CandidatePairs):
         score: float32 [p] in [0, 1].
         conflict: Whether the two titles state different quantities, bool [p], for a decision that forbids such matches;
             None where the pairs were not compared in this.
+        copy_of: For each listing the row of the one of equal content that stands for it in the pairs, int32 [n]; None:
+            each stands for itself. It is not saved, since it follows from the listings.
 
     Examples:
         >>> pairs = CandidatePairs(3, np.array([0, 1], np.int32), np.array([1, 2], np.int32))
@@ -189,6 +191,7 @@ class ScoredPairs(CandidatePairs):
 
     score: Floats
     conflict: Flags | None = None
+    copy_of: Rows | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -198,6 +201,18 @@ class ScoredPairs(CandidatePairs):
         if self.conflict is not None:
             require(len(self.conflict) == len(self.left), "conflicts differ in length")
             require(self.conflict.dtype == np.bool_, f"conflicts must be bool, not {self.conflict.dtype}")
+        if self.copy_of is not None:
+            require(len(self.copy_of) == self.n, f"copies of {len(self.copy_of)} listings, not {self.n}")
+            stands = self.copy_of[np.concatenate([self.left, self.right])]
+            require(np.array_equal(stands, np.concatenate([self.left, self.right])), "a copy of a listing has pairs")
+
+    def only(self, keep: Flags) -> Self:
+        """Return some of the pairs with all that belongs to them; `keep` is bool [p]."""
+        return super().only(keep).with_copies(self.copy_of)
+
+    def with_copies(self, copy_of: Rows | None) -> Self:
+        """Return the same pairs, each of listings that stand for all listings of equal content."""
+        return replace(self, copy_of=copy_of)
 
     @classmethod
     def of(cls, pairs: CandidatePairs, score: Floats, conflict: Flags | None = None) -> Self:

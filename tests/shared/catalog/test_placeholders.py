@@ -61,14 +61,16 @@ def test_a_few_unlike_listings_keep_their_image(k: int) -> None:
 def test_a_hash_without_an_image_is_set_aside(k: int) -> None:
     made, report = set_aside(catalog(unlike(100), phash=[HASH] * k + HASHES[: 100 - k]))
     assert made.has_phash.tolist() == [False] * k + [True] * (100 - k)
-    assert report.kinds["hashes"].listings == k and report.kinds["hashes"].value == f"{HASH:016x}"
+    assert report.kinds["hashes"].listings == k
+    assert report.kinds["hashes"].value == f"{HASH:016x}"
 
 
 def test_re_encoded_copies_of_an_image_are_set_aside() -> None:
     bits = [0, 1 << 3 | 1 << 60, 1 << 22, 1 << 42 | 1 << 43]
     hashes = [HASH ^ bits[i % 4] for i in range(60)]
     made, report = set_aside(with_images(unlike(60), [f"sha{i}" for i in range(60)], hashes))
-    assert not made.has_image.any() and not made.has_phash.any()
+    assert not made.has_image.any()
+    assert not made.has_phash.any()
     assert report.kinds["images"].listings == 60
     far = [HASH ^ (2 ** (NEAR_BITS + 1) - 1) << 8 * (i % 3) for i in range(4)]
     assert set_aside(catalog(unlike(8), phash=[HASH] * 4 + far))[1] == NOTHING
@@ -108,8 +110,10 @@ def test_listings_without_a_title_lose_a_shared_image_too() -> None:
 def test_a_title_of_listings_whose_images_differ_is_set_aside(title: str, k: int) -> None:
     titles = [title] * k + unlike(300 - k)
     made, report = set_aside(with_images(titles, [f"sha{i}" for i in range(300)], HASHES[:300]))
-    assert made.titles.tolist() == [""] * k + titles[k:] and made.has_image.all()
-    assert report.kinds["titles"].listings == k and report.kinds["titles"].value == title
+    assert made.titles.tolist() == [""] * k + titles[k:]
+    assert made.has_image.all()
+    assert report.kinds["titles"].listings == k
+    assert report.kinds["titles"].value == title
 
 
 @pytest.mark.parametrize("hashes", [[None] * 1000, [HASH] * 1000, [None] * 600 + HASHES[:400], HASHES[:250] * 4])
@@ -129,7 +133,9 @@ def test_image_and_title_are_set_aside_together() -> None:
         with_images(titles, ["icon"] * 20 + [f"sha{i}" for i in range(20)], [HASH] * 20 + HASHES[:20])
     )
     assert made.has_image.tolist() == (made.titles == "").tolist() == [False] * 20 + [True] * 20
-    assert report.line is not None and "1 image of 20" in report.line and "1 title of 20" in report.line
+    assert report.line is not None
+    assert "1 image of 20" in report.line
+    assert "1 title of 20" in report.line
 
 
 def test_the_order_of_listings_does_not_matter() -> None:
@@ -147,7 +153,8 @@ def test_a_report_survives_json() -> None:
     report = set_aside(catalog(unlike(9), phash=[HASH] * 9))[1]
     assert SetAside.from_json(json.loads(json.dumps(report.to_json()))) == report
     assert report.metrics == {"set_aside": f"1 hash of 9 listings ({HASH:016x}, such as p0000)"}
-    assert NOTHING.line is None and NOTHING.metrics == {}
+    assert NOTHING.line is None
+    assert NOTHING.metrics == {}
 
 
 def test_many_different_hashes_take_seconds() -> None:
