@@ -10,6 +10,7 @@ from shared.config import ConfigSection
 Rule = Literal["threshold", "min2", "average_link"]
 Family = Literal["branches", "titles", "attributes", "images"]
 
+MAX_GROUP = 1000  # listings in a group, unless `tune.max_group` says otherwise
 _MIN_PRECISION = re.compile(r"\s*precision\s*>=\s*(\d*\.?\d+)\s*")
 
 
@@ -94,6 +95,11 @@ class TuneConfig(ConfigSection):
         0.4, ge=0, description="bandwidth in logits for smoothing the objective over thresholds; 0: no smoothing"
     )
     max_matches: int = Field(50, ge=1, description="maximum matches per listing, itself not counted")
+    max_group: int | None = Field(
+        MAX_GROUP,
+        ge=2,
+        description="most listings in a group, those of equal content counted once; larger groups are split; null: any",
+    )
     quantity_veto: bool = Field(
         False, description="never match listings whose titles state different quantities, whatever the rule"
     )

@@ -35,6 +35,7 @@ class MatchResult:
         match_rows: The matches.
         group_numbers: Group number of each listing, int [n].
         set_aside: The evidence that many unlike listings share, which was not used.
+        split_groups: Number of groups that were larger than `tune.max_group` allows and were split.
 
     Examples:
         >>> from shared.schema import CATALOG_SCHEMA
@@ -51,6 +52,7 @@ class MatchResult:
     match_rows: Matches
     group_numbers: NDArray[np.int64]
     set_aside: SetAside = NOTHING
+    split_groups: int = 0
 
     @classmethod
     def from_scores(cls, decision: Decision, catalog: Catalog, pairs: ScoredPairs, report: SetAside = NOTHING) -> Self:
@@ -63,8 +65,8 @@ class MatchResult:
             report: What was set aside.
         """
         pairs = pairs.with_copies(copy_of(catalog))
-        matches = decision.apply(pairs, catalog.ids)
-        return cls(catalog, pairs, matches, groups_of(matches), report)
+        matches, split_groups = decision.decide(pairs, catalog.ids)
+        return cls(catalog, pairs, matches, groups_of(matches), report, split_groups)
 
     @cached_property
     def matches(self) -> pd.DataFrame:
@@ -101,12 +103,24 @@ class MatchResult:
     def summary(self) -> dict[str, int]:
         """Return counts for a progress line."""
         sizes = np.bincount(self.group_numbers)
+        too_large = {"groups_too_large_and_split": self.split_groups} if self.split_groups else {}
         return {
             "listings": len(self.catalog),
             "groups_of_two_or_more": int((sizes > 1).sum()),
             "listings_without_a_match": self.match_rows.n - len(np.unique(self.match_rows.listing)),
             "largest_group": int(sizes.max(initial=0)),
-        }
+        } | too_large
+
+    @property
+    def warning(self) -> str | None:
+        """Return a line that says how many groups were too large; None where no group was."""
+        if not self.split_groups:
+            return None
+        groups = "1 group was" if self.split_groups == 1 else f"{self.split_groups:,} groups were"
+        return (
+            f"warning: {groups} too large (tune.max_group) and split at higher thresholds; chains of look-alikes make "
+            "such groups, and a higher threshold or the rule average_link makes fewer"
+        )
 
     def tables(self) -> dict[str, pa.Table]:
         """Return the frames `matches`, `groups` and `pairs` as Arrow tables, by name."""

@@ -173,6 +173,11 @@ def _best(decision: Decision, pairs: ScoredPairs, codes: NDArray[np.integer], tu
     """Return the row F1 of the decision's rule at the best threshold on the same pairs."""
     most, veto = decision.max_matches, decision.quantity_veto
     best = best_threshold(
-        [(pairs, codes)], decision.rule, count=tuning.thresholds, max_matches=most, quantity_veto=veto
+        [(pairs, codes)],
+        decision.rule,
+        count=tuning.thresholds,
+        max_matches=most,
+        quantity_veto=veto,
+        max_group=decision.max_group,
     )
     return best.row_f1

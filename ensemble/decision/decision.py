@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -12,10 +11,10 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ensemble.config import Rule
+from ensemble.config import MAX_GROUP, Rule
 from ensemble.decision.copies import with_copies, without_forced
 from ensemble.decision.prior_shift import shift_threshold
-from ensemble.decision.rules import RULES, keep_best, sort_matches, subset
+from ensemble.decision.rules import RULES, DecisionRule, keep_best, sort_matches, subset
 from shared.artifacts import read_json, write_json
 from shared.errors import ArtifactError
 from shared.schema import Flags, Matches, ScoredPairs, pair_key
@@ -35,6 +34,8 @@ class Decision:
         pool_size: Number of listings of the pool that the threshold is for; None if that is unknown.
         prior_shift: Strength of the correction for the size of the pool, in [0, 1] (`prior_shift.py`); with 0 the
             threshold is the same for every pool.
+        max_group: The most listings in a group, those of equal content counted once; larger groups are split. None: any
+            number.
 
     Examples:
         >>> rows = np.array([0, 0], np.int32), np.array([1, 2], np.int32)
@@ -49,6 +50,7 @@ class Decision:
     quantity_veto: bool = False
     pool_size: int | None = None
     prior_shift: float = 0.0
+    max_group: int | None = MAX_GROUP
 
     def __post_init__(self) -> None:
         if self.rule not in list(RULES):
@@ -78,10 +80,16 @@ class Decision:
         Raises:
             ArtifactError: The decision has a quantity veto, and the pairs have no `conflict`.
         """
+        return self.decide(pairs, ids)[0]
+
+    def decide(self, pairs: ScoredPairs, ids: NDArray[Any] | None = None) -> tuple[Matches, int]:
+        """Return what `apply` returns, and how many groups were too large and were split."""
         if ids is not None:
             order = np.argsort(ids, kind="stable")
-            return _move_matches(self.apply(_move_pairs(pairs, np.argsort(order))), order)
-        return decider(self.rule, pairs, self.max_matches, self.quantity_veto)(self.threshold_for(pairs.n))
+            matches, split_groups = self.decide(_move_pairs(pairs, np.argsort(order)))
+            return _move_matches(matches, order), split_groups
+        ready = decider(self.rule, pairs, self.max_matches, self.quantity_veto, self.max_group)
+        return ready(self.threshold_for(pairs.n)), ready.split_groups
 
     def save(self, path: Path) -> None:
         """Write JSON; the threshold is read back exactly."""
@@ -104,9 +112,48 @@ class Decision:
             raise ArtifactError(f"{path} is not a decision of this version: {error}") from error
 
 
+class Decider:
+    """A rule, ready for one pool: a function from threshold to matches.
+
+    Args:
+        ready: The rule.
+        pairs: Scored pairs of the pool.
+        forbidden: Keys of pairs that never match.
+        rule: Name of the rule.
+        max_matches: Maximum number of matches per listing.
+    """
+
+    def __init__(
+        self, ready: DecisionRule, pairs: ScoredPairs, forbidden: NDArray[np.int64], rule: Rule, max_matches: int
+    ) -> None:
+        self._ready, self._pairs, self._forbidden = ready, pairs, forbidden
+        self._rule, self._max_matches = rule, max_matches
+
+    @property
+    def split_groups(self) -> int:
+        """Return how many groups were too large at the last threshold, and were split."""
+        return self._ready.split_groups
+
+    def __call__(self, threshold: float) -> Matches:
+        """Return the matches at a threshold."""
+        pairs, matches = self._pairs, self._ready.matches(threshold)
+        if len(self._forbidden):
+            low, high = np.minimum(matches.listing, matches.match), np.maximum(matches.listing, matches.match)
+            matches = subset(matches, ~np.isin(pair_key(low, high, pairs.n), self._forbidden))
+        if pairs.copy_of is None:
+            return keep_best(matches, self._max_matches)
+        if self._rule == "min2":
+            matches = without_forced(matches, threshold, pairs.copy_of)
+        return with_copies(keep_best(matches, self._max_matches), pairs.copy_of, self._max_matches)
+
+
 def decider(
-    rule: Rule, pairs: ScoredPairs, max_matches: int, quantity_veto: bool = False
-) -> Callable[[float], Matches]:
+    rule: Rule,
+    pairs: ScoredPairs,
+    max_matches: int,
+    quantity_veto: bool = False,
+    max_group: int | None = MAX_GROUP,
+) -> Decider:
     """Return a function from threshold to matches, for one pool.
 
     With a quantity veto, a pair in conflict scores 0 for the rule, and is no match even if its group would make it one.
@@ -117,27 +164,14 @@ def decider(
         pairs: Scored pairs of the pool.
         max_matches: Maximum number of matches per listing.
         quantity_veto: Whether pairs in conflict never match.
+        max_group: The most listings in a group, those of equal content counted once; larger groups are split.
 
     Raises:
         ArtifactError: There is a quantity veto, and the pairs have no `conflict`.
     """
     conflict = _conflicts(pairs) if quantity_veto else np.zeros(len(pairs), dtype=bool)
     score = np.where(conflict, np.float32(0), pairs.score)
-    ready = RULES[rule](ScoredPairs.of(pairs, score))
-    forbidden = pairs.key[conflict]
-
-    def decide(threshold: float) -> Matches:
-        matches = ready.matches(threshold)
-        if len(forbidden):
-            low, high = np.minimum(matches.listing, matches.match), np.maximum(matches.listing, matches.match)
-            matches = subset(matches, ~np.isin(pair_key(low, high, pairs.n), forbidden))
-        if pairs.copy_of is None:
-            return keep_best(matches, max_matches)
-        if rule == "min2":
-            matches = without_forced(matches, threshold, pairs.copy_of)
-        return with_copies(keep_best(matches, max_matches), pairs.copy_of, max_matches)
-
-    return decide
+    return Decider(RULES[rule](ScoredPairs.of(pairs, score), max_group), pairs, pairs.key[conflict], rule, max_matches)
 
 
 def _conflicts(pairs: ScoredPairs) -> Flags:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.config import Rule, TuneConfig
+from ensemble.config import MAX_GROUP, Rule, TuneConfig
 from ensemble.decision.bootstrap import CONFIDENCE, Choice, choose, product_codes, resample
 from ensemble.decision.decision import Decision, decider
 from ensemble.decision.objective import MATCHED, Doubles, Objective, listing_metrics, pair_precision, row_f1
@@ -147,6 +147,7 @@ def best_threshold(
     bandwidth: float = 0.0,
     max_matches: int = 50,
     quantity_veto: bool = False,
+    max_group: int | None = MAX_GROUP,
 ) -> RuleCurve:
     """Return a rule's best threshold on some pools, and its whole curve.
 
@@ -158,6 +159,7 @@ def best_threshold(
         bandwidth: Smoothing of the curve, in logits (`smooth`); not used for an objective with a minimum precision.
         max_matches: Maximum number of matches per listing.
         quantity_veto: Whether listings whose titles state different quantities never match.
+        max_group: The most listings in a group, those of equal content counted once.
 
     Examples:
         >>> rows = np.array([0, 0], np.int32), np.array([1, 2], np.int32)
@@ -168,7 +170,7 @@ def best_threshold(
     """
     objective = objective or Objective()
     thresholds = thresholds_to_try(np.concatenate([pairs.score for pairs, _ in pools]), count).tolist()
-    ready = RuleOnPools(rule, pools, max_matches, quantity_veto)
+    ready = RuleOnPools(rule, pools, max_matches, quantity_veto, max_group)
     sums = np.stack([ready.sums(threshold) for threshold in thresholds])
     values = np.where(objective.is_reached(sums), objective.values(sums), np.nan)
     smoothed = values if objective.min_precision else smooth(thresholds, values, bandwidth)
@@ -186,10 +188,19 @@ class RuleOnPools:
         pools: Scored pairs and label codes of each pool.
         max_matches: Maximum number of matches per listing.
         quantity_veto: Whether listings whose titles state different quantities never match.
+        max_group: The most listings in a group, those of equal content counted once.
     """
 
-    def __init__(self, rule: Rule, pools: Sequence[ScoredPool], max_matches: int, quantity_veto: bool = False) -> None:
-        self._deciders = [(decider(rule, pairs, max_matches, quantity_veto), codes) for pairs, codes in pools]
+    def __init__(
+        self,
+        rule: Rule,
+        pools: Sequence[ScoredPool],
+        max_matches: int,
+        quantity_veto: bool = False,
+        max_group: int | None = MAX_GROUP,
+    ) -> None:
+        limits = max_matches, quantity_veto, max_group
+        self._deciders = [(decider(rule, pairs, *limits), codes) for pairs, codes in pools]
 
     def metrics(self, threshold: float) -> Doubles:
         """Return the `listing_metrics` of every listing of all pools at a threshold, [n, 5]."""
@@ -230,6 +241,7 @@ def tune(pools: Sequence[ScoredPool], config: TuneConfig, seed: int = 0) -> Tune
             bandwidth=config.smoothing,
             max_matches=most,
             quantity_veto=veto,
+            max_group=config.max_group,
         )
         for rule in config.rules
     ]
@@ -239,7 +251,7 @@ def tune(pools: Sequence[ScoredPool], config: TuneConfig, seed: int = 0) -> Tune
     resamples = resample([rule.metrics for rule in rules], product, objective, config.resamples, seed)
     choice = choose([rule.value for rule in rules], resamples)
     chosen, size = rules[choice.chosen], max(round(sum(pairs.n for pairs, _ in pools) / len(pools)), 1)
-    decision = Decision(chosen.rule, chosen.threshold, most, veto, size, config.prior_shift)
+    decision = Decision(chosen.rule, chosen.threshold, most, veto, size, config.prior_shift, config.max_group)
     if config.pool_size is not None:
         decision = decision.fix_size(config.pool_size)
     return TunedDecision(decision, rules, choice, [pairs.n for pairs, _ in pools])
