@@ -126,8 +126,50 @@ def set_aside(catalog: Catalog) -> tuple[Catalog, SetAside]:
         >>> catalog.has_phash.any(), report.kinds["hashes"].listings
         (np.False_, 5)
     """
+    return leave_out(catalog, *shared_evidence(catalog))
+
+
+def shared_evidence(catalog: Catalog) -> tuple[Flags, Flags]:
+    """Return whose image and hash, and whose title many otherwise unlike listings share, bool [n] each."""
     images, near = _shared_images(catalog)
-    titles = _shared_titles(catalog, images, near)
+    return images, _shared_titles(catalog, images, near)
+
+
+def left_out(original: Catalog, judged: Catalog) -> tuple[Flags, Flags]:
+    """Return whose image and hash, and whose title were set aside, bool [n] each.
+
+    Args:
+        original: n listings as read.
+        judged: The same without what was set aside.
+    """
+    titles = original.normalized_titles != judged.normalized_titles
+    return (original.has_image & ~judged.has_image) | (original.has_phash & ~judged.has_phash), titles
+
+
+def like(listings: Catalog, others: Catalog, images: Flags, titles: Flags) -> tuple[Flags, Flags]:
+    """Return which listings share an image or hash, and which a title, with others whose own is set aside; bool [n].
+
+    Args:
+        listings: n listings.
+        others: m listings as read.
+        images: Those whose image and hash are set aside, bool [m].
+        titles: Those whose title is set aside, bool [m].
+    """
+    near = listings.phashes[:, None] ^ others.phashes[images & others.has_phash]
+    alike = listings.has_phash & (np.bitwise_count(near) <= NEAR_BITS).any(axis=1)
+    alike |= listings.has_image & np.isin(listings.column("image_sha"), others.column("image_sha")[images])
+    same = np.isin(listings.normalized_titles, others.normalized_titles[titles])
+    return alike, same & (listings.normalized_titles != "")
+
+
+def leave_out(catalog: Catalog, images: Flags, titles: Flags) -> tuple[Catalog, SetAside]:
+    """Return the same listings without some of their evidence, and what that is.
+
+    Args:
+        catalog: n listings.
+        images: Those that lose their image and hash, bool [n].
+        titles: Those that lose their title, bool [n].
+    """
     if not images.any() and not titles.any():
         return catalog, NOTHING
     nulls: dict[str, Any] = {}

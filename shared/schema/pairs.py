@@ -108,6 +108,32 @@ class CandidatePairs:
         return cls(n, columns["left"], columns["right"])
 
 
+def place_pairs(pairs: CandidatePairs, place: Rows) -> tuple[NDArray[np.int64], Rows, Rows, Flags]:
+    """Return the pairs whose listings are both in another pool, in its rows and sorted.
+
+    Args:
+        pairs: Pairs of listings of a pool.
+        place: The row of each of these listings in the other pool, int32 [n]; -1 where it is not in it.
+
+    Returns:
+        Where each of the pairs stood, its left and right row, and whether these changed sides.
+
+    Examples:
+        >>> pairs = CandidatePairs(3, np.array([0, 1], np.int32), np.array([2, 2], np.int32))
+        >>> [column.tolist() for column in place_pairs(pairs, np.array([1, -1, 0], np.int32))]
+        [[0], [0], [1], [True]]
+    """
+    left, right = place[pairs.left], place[pairs.right]
+    order = np.flatnonzero((left >= 0) & (right >= 0))
+    left, right = left[order], right[order]
+    swapped = left > right
+    left, right = np.where(swapped, right, left), np.where(swapped, left, right)
+    if swapped.any() or (np.diff(left) < 0).any():
+        by_row = np.lexsort((right, left))
+        order, left, right, swapped = order[by_row], left[by_row], right[by_row], swapped[by_row]
+    return order, left, right, swapped
+
+
 @dataclass(frozen=True)
 class Candidates(CandidatePairs):
     """Pairs that one branch proposes in a pool.
@@ -132,6 +158,18 @@ class Candidates(CandidatePairs):
         require((np.abs(self.similarity) <= 1 + NORM_TOLERANCE).all(), "similarities must lie in [-1, 1]")
         require(((self.rank_left >= 0) & (self.rank_right >= 0)).all(), "ranks must not be negative")
         require(((self.rank_left > 0) | (self.rank_right > 0)).all(), "a candidate needs a rank on one side")
+
+    def placed(self, place: Rows, n: int) -> Candidates:
+        """Return the pairs whose listings are both in another pool, in its rows.
+
+        Args:
+            place: The row of each listing in the other pool, int32 [n]; -1 where it is not in it.
+            n: Listings of the other pool.
+        """
+        order, left, right, swapped = place_pairs(self, place)
+        rank_left, rank_right = self.rank_left[order], self.rank_right[order]
+        ranks = np.where(swapped, rank_right, rank_left), np.where(swapped, rank_left, rank_right)
+        return Candidates(n, left, right, self.similarity[order], *ranks)
 
     def _columns(self) -> dict[str, Any]:
         ranks = {"rank_left": self.rank_left, "rank_right": self.rank_right}
