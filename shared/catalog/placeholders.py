@@ -7,7 +7,8 @@ set aside: the listings keep their rows, and are compared by what else they have
    `NEAR_BITS` bits, as those of a re-encoded copy do. It is set aside where they have `MANY` or more different titles
    that share hardly a word.
 2. A title is set aside where many listings with images share it and their images differ: `MANY_SHORT` listings for a
-   title of few words, `MANY_LONG` for any other. Sellers of one product often use the same photo.
+   title of few words, `MANY_LONG` for any other. Sellers of one product often use the same photo, so hardly any of the
+   images may be alike; of a title that holds nothing but `EMPTY_WORDS`, `MANY` different images are enough.
 
 Few listings that share a value keep it, and so do those of which nothing else is known.
 """
@@ -35,6 +36,12 @@ UNLIKE_MAX = 0.25  # ... up to this
 JUDGED = 300  # titles at most from which a cohesion is computed
 MANY_SHORT, SHORT, MANY_LONG = 10, 3, 50  # listings; words; listings
 WITH_IMAGE, ALIKE = 0.5, 0.1  # shares of a title's listings: that must have images, that may have near-equal ones
+_EMPTY = (  # words that name no product by themselves
+    "test testing title untitled titel judul no not none null na nil unknown default sample example dummy tbd todo xxx "
+    "ready stock stok new baru promo sale sold out product produk products item items barang listing name nama tanpa "
+    "without available tersedia cod original ori import murah best seller free ongkir hot and the a n"
+)
+EMPTY_WORDS = frozenset(_EMPTY.split())
 IMAGE_FACTS = ("image_sha", "phash", "width", "height", "bytes")  # columns that say what an image shows
 _BANDS = [(0, 22), (22, 21), (43, 21)]  # (first bit, bits): where two bits differ, one band is equal
 _SPACELESS = [(0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x2E80, 0x9FFF), (0xF900, 0xFAFF)]
@@ -325,10 +332,14 @@ def _shared_titles(catalog: Catalog, images: Flags, near: list[Index]) -> Flags:
     codes, values = pd.factorize(catalog.column(NORMALIZED_TITLE.name))
     for rows, title in zip(_rows_by_code(codes.astype(np.int64)), values, strict=True):
         with_image = [row for row in rows.tolist() if len(near[row]) and not images[row]]
-        many = MANY_SHORT if len(title.split()) <= SHORT else MANY_LONG
-        if len(with_image) >= many and len(with_image) >= WITH_IMAGE * len(rows):
-            inside = np.zeros(len(catalog), dtype=np.bool_)
-            inside[with_image] = True
-            alike = sum(int(inside[near[row]].sum()) > 1 for row in with_image)
-            mask[rows] = alike <= ALIKE * len(with_image)
+        words = title.split()
+        is_empty = EMPTY_WORDS.issuperset(words)
+        many = MANY if is_empty else MANY_SHORT if len(words) <= SHORT else MANY_LONG
+        if len(with_image) < many or len(with_image) < WITH_IMAGE * len(rows):
+            continue
+        different = len({int(near[row][0]) for row in with_image})
+        inside = np.zeros(len(catalog), dtype=np.bool_)
+        inside[with_image] = True
+        alike = sum(int(inside[near[row]].sum()) > 1 for row in with_image)
+        mask[rows] = different >= MANY if is_empty else alike <= ALIKE * len(with_image)
     return mask

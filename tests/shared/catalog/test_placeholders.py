@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.catalog.placeholders import NEAR_BITS, NOTHING, SetAside, set_aside
+from shared.catalog.placeholders import NEAR_BITS, NOTHING, SetAside, leave_out, left_out, like, set_aside
 from shared.schema import Catalog
 
 HASH = 0x9B3C5D2A6F0E1478
@@ -105,7 +105,8 @@ def test_listings_without_a_title_lose_a_shared_image_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("title", "k"), [("test", 10), ("No title", 20), ("ready stock", 300), ("one two three four", 50)]
+    ("title", "k"),
+    [("test", 5), ("viva rose water", 10), ("No title", 20), ("ready stock", 300), ("one two three four", 50)],
 )
 def test_a_title_of_listings_whose_images_differ_is_set_aside(title: str, k: int) -> None:
     titles = [title] * k + unlike(300 - k)
@@ -123,8 +124,17 @@ def test_a_title_stays_where_images_are_missing_or_alike(hashes: list[int | None
 
 
 def test_a_title_of_few_words_stays_with_few_listings() -> None:
-    made = catalog(["test"] * 9 + unlike(300), phash=HASHES[:309])
+    made = catalog(["viva rose water"] * 9 + ["test"] * 4 + unlike(300), phash=HASHES[:313])
     assert set_aside(made) == (made, NOTHING)
+
+
+@pytest.mark.parametrize("title", ["test", "No title", "ready stock"])
+def test_a_title_that_says_nothing_goes_though_some_images_are_alike(title: str) -> None:
+    made, report = set_aside(catalog([title] * 20 + unlike(20), phash=HASHES[:5] * 4 + HASHES[10:30]))
+    assert report.kinds["titles"].listings == 20
+    assert made.has_phash.all()
+    same = catalog([title] * 20, phash=HASHES[:4] * 5)
+    assert set_aside(same) == (same, NOTHING)
 
 
 def test_image_and_title_are_set_aside_together() -> None:
@@ -162,3 +172,15 @@ def test_many_different_hashes_take_seconds() -> None:
     hashes = np.random.default_rng(1).integers(2**63, size=n, dtype=np.uint64)
     made = catalog([f"a{i} b{i}" for i in range(n)], phash=hashes.tolist())
     assert set_aside(made)[1] == NOTHING
+
+
+def test_what_is_shared_with_listings_that_lost_it_is_told() -> None:
+    others = with_images([*unlike(9), "test"], ["icon"] * 9 + ["own"], [HASH] * 9 + [HASHES[0]])
+    judged = leave_out(others, np.arange(10) < 9, np.arange(10) == 9)[0]
+    images, titles = left_out(others, judged)
+    assert (images.tolist(), titles.tolist()) == ([True] * 9 + [False], [False] * 9 + [True])
+    new = with_images(["lamp", "Test", "fan", None], ["icon", "own", None, None], [None, HASHES[0], HASH ^ 3, None])
+    assert [mask.tolist() for mask in like(new, others, images, titles)] == [
+        [True, False, True, False],
+        [False, True, False, False],
+    ]
