@@ -340,6 +340,8 @@ def _shared_titles(catalog: Catalog, images: Flags, near: list[Index]) -> Flags:
         different = len({int(near[row][0]) for row in with_image})
         inside = np.zeros(len(catalog), dtype=np.bool_)
         inside[with_image] = True
-        alike = sum(int(inside[near[row]].sum()) > 1 for row in with_image)
+        near_sets = {id(near[row]): near[row] for row in with_image}  # equal images share one array
+        has_twin = {key: int(inside[rows_near].sum()) > 1 for key, rows_near in near_sets.items()}
+        alike = sum(has_twin[id(near[row])] for row in with_image)
         mask[rows] = different >= MANY if is_empty else alike <= ALIKE * len(with_image)
     return mask

@@ -184,3 +184,9 @@ def test_what_is_shared_with_listings_that_lost_it_is_told() -> None:
         [True, False, True, False],
         [False, True, False, False],
     ]
+
+
+def test_many_equal_listings_take_seconds() -> None:
+    n = 60_000
+    made = with_images(["mask"] * n, ["photo"] * n, [HASH] * n)
+    assert set_aside(made) == (made, NOTHING)
