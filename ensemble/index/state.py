@@ -66,6 +66,7 @@ class State:
         changes: All splits and merges so far, the oldest first.
         built: Number of listings at the last rebuild.
         changed: Number of listings that were added, changed or removed since then.
+        split_groups: Number of groups that were too large at the last rebuild and were split.
 
     Examples:
         >>> state = State(built=100, changed=20)
@@ -83,6 +84,7 @@ class State:
     changes: tuple[Change, ...] = ()
     built: int = 0
     changed: int = 0
+    split_groups: int = 0
 
     def __len__(self) -> int:
         return len(self.catalog)
@@ -103,7 +105,7 @@ class State:
         """Return the matches and groups of all listings, as they are written for a user."""
         pairs = self.pairs.scored().with_copies(self.copies)
         _, report = leave_out(self.originals, *left_out(self.originals, self.catalog))
-        return MatchResult(self.catalog, pairs, self.matches, groups_of(self.matches), report)
+        return MatchResult(self.catalog, pairs, self.matches, groups_of(self.matches), report, self.split_groups)
 
     def groups(self) -> pa.Table:
         """Return the group id of each listing: columns posting_id, group_id."""
@@ -120,7 +122,8 @@ class State:
         pq.write_table(self.groups(), folder / "groups.parquet")
         pq.write_table(pa.table({"group_id": pa.array(sorted(self.retired), pa.string())}), folder / "retired.parquet")
         write_changes(folder / CHANGES, self.changes)
-        write_json(folder / "sizes.json", {"built": self.built, "changed": self.changed})
+        sizes = {"built": self.built, "changed": self.changed, "split_groups": self.split_groups}
+        write_json(folder / "sizes.json", sizes)
         for name, branch in self.branches.items():
             (folder / name).mkdir()
             branch.embeddings.save(folder / name / "embeddings.safetensors")
@@ -146,6 +149,7 @@ class State:
             tuple(Change(**json.loads(line)) for line in lines),
             sizes["built"],
             sizes["changed"],
+            sizes["split_groups"],
         )
 
 

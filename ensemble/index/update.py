@@ -91,7 +91,7 @@ def rebuilt(matcher: Matcher, embedders: Embedders, state: State, planned: Plan)
         cosines=_cosines(pair_features, branches),
         conflict=conflicts(pair_features),
     )
-    matches = matcher.decision.apply(pairs.scored().with_copies(copies), catalog.ids)
+    matches, split_groups = matcher.decision.decide(pairs.scored().with_copies(copies), catalog.ids)
     return replace(
         state,
         catalog=Catalog(catalog.table),
@@ -101,6 +101,7 @@ def rebuilt(matcher: Matcher, embedders: Embedders, state: State, planned: Plan)
         matches=matches,
         built=len(catalog),
         changed=0,
+        split_groups=split_groups,
     )
 
 
