@@ -15,6 +15,7 @@ from branches.candidates import propose
 from branches.reuse import embed_reusing
 from shared.artifacts import digest, file_digest
 from shared.catalog.config import DataConfig
+from shared.catalog.copies import copy_of
 from shared.catalog.extra_data import Extra, extras_of, join, layout_of, read_extra, reading_of
 from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
@@ -250,18 +251,24 @@ def candidates_stage(branch: Branch, pool: Pool) -> Stage:
     return Stage(
         candidates_stage_name(branch.name, pool),
         propose_pairs,
-        code=("branches.candidates", registry.module_of(branch.name, "config")),
-        reads=(embeddings_stage_name(branch.name, pool),),
+        code=("branches.candidates", "shared.catalog.copies", registry.module_of(branch.name, "config")),
+        reads=(pool.stage, embeddings_stage_name(branch.name, pool)),
         settings=(branch.Config,),
         step="candidates",
-        parameters={"branch": branch.name, "embeddings": embeddings_stage_name(branch.name, pool)},
+        parameters={
+            "branch": branch.name,
+            "pool": pool.stage,
+            "embeddings": embeddings_stage_name(branch.name, pool),
+        },
     )
 
 
-def propose_pairs(inputs: Inputs, config: StageConfig, out: Path, branch: str, embeddings: str) -> Mapping[str, Any]:
-    """Propose the pairs of a pool by a branch."""
-    section = config[registry.get(branch).Config]
-    candidates = propose(load_embeddings(inputs[embeddings]), section, config[ComputeConfig])
+def propose_pairs(
+    inputs: Inputs, config: StageConfig, out: Path, branch: str, pool: str, embeddings: str
+) -> Mapping[str, Any]:
+    """Propose the pairs of a pool by a branch; of listings with equal content, one is searched."""
+    section, copies = config[registry.get(branch).Config], copy_of(load_catalog(inputs[pool]))
+    candidates = propose(load_embeddings(inputs[embeddings]), section, config[ComputeConfig], copies)
     candidates.save(out / "candidates.parquet")
     return {"pairs": len(candidates)}
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from shared.metrics.matching import count_true_pairs, same_product
-from shared.schema import CandidatePairs, Candidates
+from shared.schema import CandidatePairs, Candidates, Rows
 from shared.search.sorting import distinct
 
 RANKS = (1, 2, 5, 10, 20, 50)  # neighbors per listing for which recall is reported
@@ -33,24 +34,49 @@ def union(proposals: Iterable[Candidates], n: int) -> CandidatePairs:
     return CandidatePairs(n, (key // max(n, 1)).astype(np.int32), (key % max(n, 1)).astype(np.int32))
 
 
-def recall(left: NDArray[np.int32], right: NDArray[np.int32], codes: NDArray[np.integer]) -> float:
+def recall(
+    left: NDArray[np.int32], right: NDArray[np.int32], codes: NDArray[np.integer], copies: Rows | None = None
+) -> float:
     """Return the share of the true pairs that are among some pairs; 1 if there is no true pair.
+
+    A pair of listings that stand for others counts for all of these, and listings with equal content are paired.
 
     Args:
         left: Left row of each pair, int32 [p].
         right: Right row of each pair, int32 [p].
         codes: Label codes of the pool's listings, int [n].
+        copies: For each listing the row of the one of equal content that stands for it, int32 [n]; None: itself.
 
     Examples:
         >>> recall(np.array([0], np.int32), np.array([1], np.int32), np.array([4, 4, 7, 7]))
         0.5
     """
     true = count_true_pairs(codes)
-    return int(same_product(left, right, codes).sum()) / true if true else 1.0
+    if not true:
+        return 1.0
+    if copies is None:
+        return int(same_product(left, right, codes).sum()) / true
+    return _true_pairs_of_copies(left, right, codes, copies) / true
+
+
+def _true_pairs_of_copies(
+    left: NDArray[np.int32], right: NDArray[np.int32], codes: NDArray[np.integer], copies: Rows
+) -> int:
+    """Return the number of true pairs within classes of equal content and between those that some pairs stand for."""
+    labeled = codes >= 0
+    shape = (len(codes), int(codes.max(initial=0)) + 1)
+    ones = np.ones(int(labeled.sum()), dtype=np.int64)
+    counts = csr_array((ones, (copies[labeled], codes[labeled])), shape=shape)  # listings by class and label
+    counts.sum_duplicates()
+    within = int((counts.data * (counts.data - 1) // 2).sum())
+    return within + int(counts[left].multiply(counts[right]).sum())
 
 
 def recall_by_branch(
-    proposals: Mapping[str, Candidates], pairs: CandidatePairs, codes: NDArray[np.integer]
+    proposals: Mapping[str, Candidates],
+    pairs: CandidatePairs,
+    codes: NDArray[np.integer],
+    copies: Rows | None = None,
 ) -> dict[str, float]:
     """Return the recall of true pairs by each branch's candidates and by their `union`.
 
@@ -58,6 +84,7 @@ def recall_by_branch(
         proposals: Branch → its candidates of a pool.
         pairs: The union of these.
         codes: Label codes of the pool's listings, int [n].
+        copies: As for `recall`; listings with equal content are joined whatever a branch proposes.
 
     Examples:
         >>> row, rank, codes = np.array([0], np.int32), np.array([1], np.int32), np.array([4, 4])
@@ -65,16 +92,19 @@ def recall_by_branch(
         >>> recall_by_branch(proposals, union(proposals.values(), 2), codes)
         {'tfidf': 1.0, 'union': 1.0}
     """
-    by_branch = {name: recall(candidates.left, candidates.right, codes) for name, candidates in proposals.items()}
-    return by_branch | {"union": recall(pairs.left, pairs.right, codes)}
+    every = {**proposals, "union": pairs}
+    return {name: recall(proposed.left, proposed.right, codes, copies) for name, proposed in every.items()}
 
 
-def recall_by_rank(proposals: Mapping[str, Candidates], codes: NDArray[np.integer]) -> dict[str, list[Any]]:
+def recall_by_rank(
+    proposals: Mapping[str, Candidates], codes: NDArray[np.integer], copies: Rows | None = None
+) -> dict[str, list[Any]]:
     """Return the recall of true pairs when each listing proposes no more than its k nearest by a branch, and ties.
 
     Args:
         proposals: Branch → its candidates of a pool.
         codes: Label codes of the pool's listings, int [n].
+        copies: As for `recall`.
 
     Returns:
         The `RANKS` as `k`, and in their order the recall of each branch and of the `union` of them all.
@@ -89,7 +119,7 @@ def recall_by_rank(proposals: Mapping[str, Candidates], codes: NDArray[np.intege
     for k in RANKS:
         nearest = {name: nearest_of(candidates, k) for name, candidates in proposals.items()}
         for name, pairs in (nearest | {"union": union(nearest.values(), len(codes))}).items():
-            table[name].append(recall(pairs.left, pairs.right, codes))
+            table[name].append(recall(pairs.left, pairs.right, codes, copies))
     return table
 
 

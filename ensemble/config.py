@@ -11,6 +11,7 @@ Rule = Literal["average_link", "threshold", "min2"]
 Kind = Literal["quantity", "size", "model", "color"]  # of attributes in which two titles can be in conflict
 Family = Literal["branches", "titles", "attributes", "images", "pool"]
 
+MAX_GROUP = 1000  # listings in a group, unless `tune.max_group` says otherwise
 _MIN_PRECISION = re.compile(r"\s*precision\s*>=\s*(\d*\.?\d+)\s*")
 
 
@@ -78,8 +79,8 @@ class ScorerConfig(ConfigSection):
     exclude_features: list[Family] = Field([], description="families of pair features that the scorer must not use")
     thinned: list[Annotated[float, Field(ge=0, le=1)]] = Field(
         [0.0, 0.1, 0.3, 0.6],
-        description="thinned copies of each fold pool to learn from: in each, the share of the products that keep more "
-        "than one listing; [] where every catalog to be matched has a match for each listing",
+        description="pools thinned from each fold pool to learn from: in each, the share of the products that keep "
+        "more than one listing; [] where every catalog to be matched has a match for each listing",
     )
     models: int = Field(2, ge=1, le=2, description="2: a second model rescores pairs by the first scores around them")
 
@@ -100,6 +101,11 @@ class TuneConfig(ConfigSection):
         0.4, ge=0, description="bandwidth in logits for smoothing the objective over thresholds; 0: no smoothing"
     )
     max_matches: int = Field(50, ge=1, description="maximum matches per listing, itself not counted")
+    max_group: int | None = Field(
+        MAX_GROUP,
+        ge=2,
+        description="most listings in a group, those of equal content counted once; larger groups are split; null: any",
+    )
     forbid: list[Kind | Literal["auto", "none"]] = Field(
         ["auto"],
         description="attributes that forbid a match where two titles contradict each other in them: some of quantity, "

@@ -75,6 +75,8 @@ def match_new(matcher: Matcher, settings: Settings, out: Path, *, evaluate: bool
     if line := unusable_images(catalog):
         print(line)
     result = matcher.match_catalog(catalog)
+    if line := result.set_aside.line:
+        print(line)
     metrics: dict[str, Any] | None = None
     if labels is not None:
         codes = label_codes(labels)
@@ -85,6 +87,8 @@ def match_new(matcher: Matcher, settings: Settings, out: Path, *, evaluate: bool
     print(f"{decision.rule} at {decision.threshold_for(size):.3f}, the threshold for a pool of {size:,}")
     counts = " · ".join(f"{label.replace('_', ' ')} {count:,}" for label, count in result.summary().items())
     print(f"{counts}\nwritten to {out}")
+    if result.warning:
+        print(result.warning)
 
 
 def write(result: MatchResult, metrics: Mapping[str, Any] | None, out: Path) -> None:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from ensemble.decision.decision import Decision, groups_of
 from shared.arrays import object_array
+from shared.catalog.copies import copy_of
+from shared.catalog.placeholders import NOTHING, SetAside
 from shared.schema import Catalog, Matches, ScoredPairs
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins with one of these as a formula
@@ -32,6 +34,8 @@ class MatchResult:
         scored_pairs: All candidate pairs with their scores.
         match_rows: The matches.
         group_numbers: Group number of each listing, int [n].
+        set_aside: The evidence that many unlike listings share, which was not used.
+        split_groups: Number of groups that were larger than `tune.max_group` allows and were split.
 
     Examples:
         >>> from shared.schema import CATALOG_SCHEMA
@@ -47,12 +51,22 @@ class MatchResult:
     scored_pairs: ScoredPairs
     match_rows: Matches
     group_numbers: NDArray[np.int64]
+    set_aside: SetAside = NOTHING
+    split_groups: int = 0
 
     @classmethod
-    def from_scores(cls, decision: Decision, catalog: Catalog, pairs: ScoredPairs) -> Self:
-        """Return the result of a decision on a pool's scored pairs; equal scores are ordered by posting id."""
-        matches = decision.apply(pairs, catalog.ids)
-        return cls(catalog, pairs, matches, groups_of(matches))
+    def from_scores(cls, decision: Decision, catalog: Catalog, pairs: ScoredPairs, report: SetAside = NOTHING) -> Self:
+        """Return the result of a decision on a pool's scored pairs; equal scores are ordered by posting id.
+
+        Args:
+            decision: The decision.
+            catalog: n listings, without the evidence that was set aside.
+            pairs: Their scored pairs; of listings with equal content, the one with the smallest posting id has them.
+            report: What was set aside.
+        """
+        pairs = pairs.with_copies(copy_of(catalog))
+        matches, split_groups = decision.decide(pairs, catalog.ids)
+        return cls(catalog, pairs, matches, groups_of(matches), report, split_groups)
 
     @cached_property
     def matches(self) -> pd.DataFrame:
@@ -72,7 +86,11 @@ class MatchResult:
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
-        """Return all candidate pairs: columns `left`, `right`, `score`."""
+        """Return all candidate pairs: columns `left`, `right`, `score`.
+
+        Of listings with equal content only the one with the smallest posting id was searched; each of the others makes
+        a pair with it, of score 1.
+        """
         return _frame(self._pairs_table())
 
     def group_ids(self) -> NDArray[Any]:
@@ -85,12 +103,24 @@ class MatchResult:
     def summary(self) -> dict[str, int]:
         """Return counts for a progress line."""
         sizes = np.bincount(self.group_numbers)
+        too_large = {"groups_too_large_and_split": self.split_groups} if self.split_groups else {}
         return {
             "listings": len(self.catalog),
             "groups_of_two_or_more": int((sizes > 1).sum()),
             "listings_without_a_match": self.match_rows.n - len(np.unique(self.match_rows.listing)),
             "largest_group": int(sizes.max(initial=0)),
-        }
+        } | too_large
+
+    @property
+    def warning(self) -> str | None:
+        """Return a line that says how many groups were too large; None where no group was."""
+        if not self.split_groups:
+            return None
+        groups = "1 group was" if self.split_groups == 1 else f"{self.split_groups:,} groups were"
+        return (
+            f"warning: {groups} too large (tune.max_group) and split at higher thresholds; chains of look-alikes make "
+            "such groups, and a higher threshold or the rule average_link makes fewer"
+        )
 
     def tables(self) -> dict[str, pa.Table]:
         """Return the frames `matches`, `groups` and `pairs` as Arrow tables, by name."""
@@ -111,7 +141,15 @@ class MatchResult:
 
     def _pairs_table(self) -> pa.Table:
         ids, pairs = self.catalog.ids, self.scored_pairs
-        return _table({"left": ids[pairs.left], "right": ids[pairs.right], "score": pairs.score})
+        left, right, score = pairs.left, pairs.right, pairs.score
+        if pairs.copy_of is not None:
+            copies = np.flatnonzero(pairs.copy_of != np.arange(pairs.n))
+            ends = np.sort(np.stack([copies, pairs.copy_of[copies]]), axis=0)
+            left, right = np.append(left, ends[0]), np.append(right, ends[1])
+            score = np.append(score, np.ones(len(copies), dtype=np.float32))
+            order = np.lexsort((right, left))
+            left, right, score = left[order], right[order], score[order]
+        return _table({"left": ids[left], "right": ids[right], "score": score})
 
 
 def write_submission(path: Path, ids: NDArray[Any], matches: Matches) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -24,13 +25,15 @@ from ensemble.sections import sections
 from ensemble.stages import DECISION, SCORER, load_decision
 from shared.artifacts import digest
 from shared.catalog.config import DataConfig
+from shared.catalog.copies import copy_of
+from shared.catalog.placeholders import set_aside
 from shared.catalog.reader import frame_catalog
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError
 from shared.pipeline.pools import ALL
 from shared.pipeline.run import ArtifactStore, RunFolder, remembered
 from shared.pipeline.settings import Settings, merge, portable
-from shared.schema import CandidatePairs, Candidates, Catalog, Embeddings, PairFeatures
+from shared.schema import CandidatePairs, Candidates, Catalog, Embeddings, PairFeatures, Rows
 
 READ = {SCORER: ("first.txt", "second.txt"), DECISION: ("decision.json",)}  # stage → files; of others: all
 
@@ -107,8 +110,12 @@ class Matcher:
         return frame_catalog(listings, None if images is None else Path(images), config, self._compute)
 
     def match_catalog(self, catalog: Catalog) -> MatchResult:
-        """Return the matches of listings as a pool of their own; their labels are not used."""
-        return self.match_embedded(catalog, self.embed(catalog))
+        """Return the matches of listings as a pool of their own; their labels are not used.
+
+        What many unlike listings share is set aside; the catalog of the result is without it.
+        """
+        catalog, report = set_aside(catalog)
+        return replace(self.match_embedded(catalog, self.embed(catalog)), set_aside=report)
 
     def embed(self, catalog: Catalog, names: Sequence[str] | None = None) -> dict[str, Embeddings]:
         """Embed listings as a pool of their own, by each branch.
@@ -148,12 +155,22 @@ class Matcher:
             catalog: n listings.
             embeddings: Of every branch, in the order of `branches`, n rows each.
         """
-        views = {name: BranchView(embeddings[name], self.candidates(name, embeddings[name])) for name in self.branches}
+        copies = copy_of(catalog)
+        views = {
+            name: BranchView(embeddings[name], self.candidates(name, embeddings[name], copies))
+            for name in self.branches
+        }
         return self.match_pool(self.pool(catalog, views))
 
-    def candidates(self, name: str, embeddings: Embeddings) -> Candidates:
-        """Return the pairs that a branch proposes among embedded listings."""
-        return propose(embeddings, self.settings[registry.get(name).Config], self._compute)
+    def candidates(self, name: str, embeddings: Embeddings, copies: Rows | None = None) -> Candidates:
+        """Return the pairs that a branch proposes among embedded listings.
+
+        Args:
+            name: The branch.
+            embeddings: Of n listings.
+            copies: For each listing the row of the one of equal content that stands for it, int32 [n]; None: itself.
+        """
+        return propose(embeddings, self.settings[registry.get(name).Config], self._compute, copies)
 
     def pool(
         self, catalog: Catalog, views: Mapping[str, BranchView], surroundings: Surroundings | None = None

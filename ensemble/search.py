@@ -114,7 +114,7 @@ class Search:
         folds = fold_pools(settings[SplitConfig].folds, settings[DataConfig].sources)
         stages = [(pool.name, pool.fold, pool.source) for pool in folds]
         self.pools = labeled_pools(run.open, stages, thinned=bool(self.config.thinned))
-        self._copies = len(self.config.thinned)  # each whole pool is followed by its thinned copies
+        self._thinned = len(self.config.thinned)  # after each whole pool come those thinned from it
         self._codes = [pool.codes for pool in self.pools]
         self.left_out = excluded_features(settings[EnsembleConfig], self.config)
         self.path = run.folder / FOLDER / "trials.json"
@@ -155,8 +155,9 @@ class Search:
 
     def row_f1(self, settings: Mapping[str, Any]) -> float:
         """Return the out-of-fold row F1 with these settings, after the decision is tuned for them."""
-        pools = list(zip(self.scored(settings), self._codes, strict=True))
-        parts = [pools[start : start + self._copies + 1] for start in range(0, len(pools), self._copies + 1)]
+        scored = zip(self.scored(settings), self.pools, strict=True)
+        pools = [(pairs.with_copies(pool.copies), pool.codes) for pairs, pool in scored]
+        parts = [pools[start : start + self._thinned + 1] for start in range(0, len(pools), self._thinned + 1)]
         whole, thinned = [part[0] for part in parts], [part[1:] for part in parts]
         return tune(whole, self.settings[TuneConfig], self.compute.seed, thinned).row_f1
 

@@ -33,16 +33,25 @@ from ensemble.match_result import MatchResult
 from ensemble.pool_views import BranchView, PoolViews
 from ensemble.scorer.model import StackedScorer
 from ensemble.scorer.training import LabeledPool, train_scorer
-from ensemble.thinned_pools import load_thinned_codes, load_thinned_pairs, thinned_name, thinned_stage
+from ensemble.thinned_pools import load_thinned_pairs, load_thinned_rows, thinned_name, thinned_stage
 from ensemble.thinning import score_files
 from shared.artifacts import read_json, write_json
 from shared.catalog.config import DataConfig
+from shared.catalog.copies import copy_of
 from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.metrics.matching import label_codes, same_product
 from shared.pipeline.catalog_stages import catalog_stages, sources_of
-from shared.pipeline.pools import Pool, all_pools, catalog_pool, fold_pools, holdout_pool, load_catalog
+from shared.pipeline.pools import (
+    Pool,
+    all_pools,
+    catalog_pool,
+    fold_pools,
+    holdout_pool,
+    load_catalog,
+    load_set_aside,
+)
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
@@ -107,7 +116,7 @@ def candidates_stage(pool: Pool, names: Sequence[str]) -> Stage:
     return Stage(
         candidates_name(pool.name),
         unite_candidates,
-        code=("ensemble.candidate_pairs", "shared.metrics.matching"),
+        code=("ensemble.candidate_pairs", "shared.catalog.copies", "shared.metrics.matching"),
         reads=(pool.stage, *(candidates_stage_name(name, pool) for name in names)),
         parameters={"pool": pool.name, "branches": list(names)},
     )
@@ -123,9 +132,9 @@ def unite_candidates(
     pairs.save(out / "pairs.parquet")
     if not any(label is not None for label in catalog.labels):
         return {"pairs": len(pairs)}
-    codes = label_codes(catalog.labels)
-    recalls = recall_by_branch(proposals, pairs, codes)
-    write_json(out / "recall.json", recalls | {"by_rank": recall_by_rank(proposals, codes)})
+    codes, copies = label_codes(catalog.labels), copy_of(catalog)
+    recalls = recall_by_branch(proposals, pairs, codes, copies)
+    write_json(out / "recall.json", recalls | {"by_rank": recall_by_rank(proposals, codes, copies)})
     return {"pairs": len(pairs), "recall_of_true_pairs": recalls["union"]}
 
 
@@ -167,7 +176,7 @@ def load_features(folder: Path) -> PairFeatures:
 
 
 def thinned_stages(folds: Sequence[Pool], settings: Settings) -> list[Stage]:
-    """Return the stages with the thinned copies of the fold pools; none where the settings ask for none."""
+    """Return the stages with the pools thinned from the fold pools; none where the settings ask for none."""
     shares, seed = settings[ScorerConfig].thinned, settings[ComputeConfig].seed
     names = settings[EnsembleConfig].branches
     return [thinned_stage(pool, names, shares, seed) for pool in folds] if shares else []
@@ -178,7 +187,7 @@ def _thinned_names(folds: Sequence[Pool], settings: Settings) -> list[str]:
 
 
 def scorer_stage(folds: Sequence[Pool], settings: Settings) -> Stage:
-    """Return the stage that trains the scorer on the fold pools and their thinned copies."""
+    """Return the stage that trains the scorer on the fold pools and on those thinned from them."""
     return Stage(
         SCORER,
         train_on_folds,
@@ -201,34 +210,36 @@ def scorer_stage(folds: Sequence[Pool], settings: Settings) -> Stage:
 def labeled_pools(
     folder_of: Callable[[str], Path], folds: Sequence[tuple[str, int, str]], *, thinned: bool
 ) -> list[LabeledPool]:
-    """Return the fold pools, each followed by its thinned copies.
+    """Return the fold pools, each followed by those thinned from it.
 
     Args:
         folder_of: Returns the folder of a stage by its name.
         folds: Name, fold and source of each fold pool.
-        thinned: Whether there are thinned copies.
+        thinned: Whether there are thinned pools.
     """
     pools = []
     for name, fold, source in folds:
-        codes = label_codes(load_catalog(folder_of(f"pools/{name}")).labels)
-        pools.append(LabeledPool(load_features(folder_of(features_name(name))), codes, fold, source))
+        catalog = load_catalog(folder_of(f"pools/{name}"))
+        codes = label_codes(catalog.labels)
+        pairs = load_features(folder_of(features_name(name)))
+        pools.append(LabeledPool(pairs, codes, fold, source, copy_of(catalog)))
         if thinned:
             folder = folder_of(thinned_name(name))
-            copies = zip(load_thinned_pairs(folder), load_thinned_codes(folder, codes), strict=True)
-            pools += [LabeledPool(pairs, of_copy, fold, source) for pairs, of_copy in copies]
+            for pairs, rows in zip(load_thinned_pairs(folder), load_thinned_rows(folder), strict=True):
+                pools.append(LabeledPool(pairs, codes[rows], fold, source, copy_of(catalog.take(rows))))
     return pools
 
 
 def train_on_folds(
     inputs: Inputs, config: StageConfig, out: Path, folds: Sequence[tuple[str, int, str]]
 ) -> Mapping[str, Any]:
-    """Train the scorer; keep the out-of-fold scores of every fold pool and its thinned copies beside it."""
-    copies = len(config[ScorerConfig].thinned)
-    labeled = labeled_pools(inputs.__getitem__, folds, thinned=copies > 0)
+    """Train the scorer; keep the out-of-fold scores of every pool beside it."""
+    thinned = len(config[ScorerConfig].thinned)
+    labeled = labeled_pools(inputs.__getitem__, folds, thinned=thinned > 0)
     left_out = excluded_features(config[EnsembleConfig], config[ScorerConfig])
     scorer, scored, rounds = train_scorer(labeled, config[ScorerConfig], config[ComputeConfig], left_out)
     scorer.save(out)
-    files = [file for name, _, _ in folds for file in score_files(name, copies)]
+    files = [file for name, _, _ in folds for file in score_files(name, thinned)]
     for file, pairs in zip(files, scored, strict=True):
         pairs.save(out / file)
     write_json(out / "importance.json", {name: model.importance() for name, model in scorer.models().items()})
@@ -237,32 +248,39 @@ def train_on_folds(
 
 
 def load_scored_folds(scorer: Path, pools: Sequence[Path]) -> list[ScoredPool]:
-    """Return the out-of-fold scores of fold pools, each with the label codes of its listings.
+    """Return the out-of-fold scores of fold pools with the copies of their listings, each with label codes.
 
     Args:
         scorer: Folder of the stage `SCORER`.
         pools: Folders of the fold pools.
     """
+    catalogs = [load_catalog(pool) for pool in pools]
+    scored = [ScoredPairs.load(scorer / f"{pool.name}.parquet") for pool in pools]
     return [
-        (ScoredPairs.load(scorer / f"{pool.name}.parquet"), label_codes(load_catalog(pool).labels)) for pool in pools
+        (pairs.with_copies(copy_of(catalog)), label_codes(catalog.labels))
+        for pairs, catalog in zip(scored, catalogs, strict=True)
     ]
 
 
-def load_scored_copies(scorer: Path, pool: Path, thinned: Path) -> list[ScoredPool]:
-    """Return the out-of-fold scores of the thinned copies of a fold pool, each with the label codes of its listings.
+def load_scored_thinned(scorer: Path, pool: Path, thinned: Path) -> list[ScoredPool]:
+    """Return the out-of-fold scores of the thinned pools of a fold, each with the label codes of its listings.
 
     Args:
         scorer: Folder of the stage `SCORER`.
         pool: Folder of the fold pool.
-        thinned: Folder of the stage that made the copies.
+        thinned: Folder of the stage that thinned it.
     """
-    codes = load_thinned_codes(thinned, label_codes(load_catalog(pool).labels))
-    _, *files = score_files(pool.name, len(codes))
-    return [(ScoredPairs.load(scorer / file), of_copy) for file, of_copy in zip(files, codes, strict=True)]
+    catalog, kept = load_catalog(pool), load_thinned_rows(thinned)
+    codes = label_codes(catalog.labels)
+    _, *files = score_files(pool.name, len(kept))
+    return [
+        (ScoredPairs.load(scorer / file).with_copies(copy_of(catalog.take(rows))), codes[rows])
+        for file, rows in zip(files, kept, strict=True)
+    ]
 
 
 def decision_stage(folds: Sequence[Pool], names: Sequence[str], settings: Settings) -> Stage:
-    """Return the stage that tunes the decision on the out-of-fold scores of the fold pools and their thinned copies.
+    """Return the stage that tunes the decision on the out-of-fold scores of all fold pools, whole and thinned.
 
     It reads the encoders for new catalogs only so that `match` can tell whether they are those it was tuned with.
     """
@@ -270,7 +288,7 @@ def decision_stage(folds: Sequence[Pool], names: Sequence[str], settings: Settin
     return Stage(
         DECISION,
         tune_on_folds,
-        code=("ensemble.decision.tuning", "shared.metrics.matching"),
+        code=("ensemble.decision.tuning", "shared.catalog.copies", "shared.metrics.matching"),
         reads=(SCORER, *(pool.stage for pool in folds), *thinned, *new_catalog_encoders(names)),
         settings=(TuneConfig, ComputeConfig),
         parameters={"folds": [pool.name for pool in folds], "thinned": thinned},
@@ -282,9 +300,9 @@ def tune_on_folds(
 ) -> Mapping[str, Any]:
     """Tune the decision; keep the whole curve of every rule and the number of siblings beside it."""
     scorer, folders = inputs["ensemble/scorer"], [inputs[f"pools/{fold}"] for fold in folds]
-    copies = [load_scored_copies(scorer, folders[index], inputs[name]) for index, name in enumerate(thinned)]
+    parts = [load_scored_thinned(scorer, folders[index], inputs[name]) for index, name in enumerate(thinned)]
     pools = load_scored_folds(scorer, folders)
-    tuned = tune(pools, config[TuneConfig], config[ComputeConfig].seed, copies)
+    tuned = tune(pools, config[TuneConfig], config[ComputeConfig].seed, parts)
     tuned.decision.save(out / "decision.json")
     titles = [load_catalog(inputs[f"pools/{fold}"]).normalized_titles for fold in folds]
     siblings = count_siblings(pools, titles)
@@ -342,9 +360,9 @@ def match_listings(inputs: Inputs, config: StageConfig, out: Path) -> Mapping[st
     """Decide the matches of the run's catalog, and write them."""
     decision = load_decision(inputs["ensemble/decision"])
     catalog, scored = load_catalog(inputs["pools/catalog"]), load_scores(inputs["ensemble/scores/catalog"])
-    result = MatchResult.from_scores(decision, catalog, scored)
+    result = MatchResult.from_scores(decision, catalog, scored, load_set_aside(inputs["pools/catalog"]))
     result.save(out)
-    return result.summary()
+    return result.summary() | result.set_aside.metrics
 
 
 def match_sources(inputs: Inputs, config: StageConfig, out: Path, pools: Mapping[str, str]) -> Mapping[str, Any]:
@@ -352,7 +370,7 @@ def match_sources(inputs: Inputs, config: StageConfig, out: Path, pools: Mapping
     decision, summaries = load_decision(inputs["ensemble/decision"]), []
     for source, pool in pools.items():
         catalog, scored = load_catalog(inputs[f"pools/{pool}"]), load_scores(inputs[f"ensemble/scores/{pool}"])
-        result = MatchResult.from_scores(decision, catalog, scored)
+        result = MatchResult.from_scores(decision, catalog, scored, load_set_aside(inputs[f"pools/{pool}"]))
         (out / source).mkdir()
         result.save(out / source)
         summaries.append(result.summary())
@@ -366,7 +384,12 @@ def _evaluation_stage(folds: Sequence[Pool], names: Sequence[str], sources: Sequ
     return Stage(
         EVALUATION,
         evaluate_on_holdout,
-        code=("ensemble.evaluation.holdout", "ensemble.match_result", "shared.metrics.matching"),
+        code=(
+            "ensemble.evaluation.holdout",
+            "ensemble.match_result",
+            "shared.catalog.copies",
+            "shared.metrics.matching",
+        ),
         reads=(
             DECISION,
             SCORER,
@@ -402,6 +425,7 @@ def evaluate_on_holdout(
         name: branch_threshold(
             [load_candidates(inputs[f"{name}/candidates/{fold}"]) for fold in folds],
             [codes for _, codes in scored],
+            [pairs.copy_of for pairs, _ in scored],
             config[TuneConfig],
         )
         for name in branches
@@ -413,9 +437,11 @@ def evaluate_on_holdout(
         result = MatchResult.from_scores(decision, catalog, load_scores(inputs[f"ensemble/scores/{pool}"]))
         holdout = evaluate_matches(result.match_rows, result.scored_pairs, codes)
         holdout["recall_by_rank"] = read_json(inputs[f"ensemble/candidates/{pool}"] / "recall.json")["by_rank"]
+        proposed = {name: load_candidates(inputs[f"{name}/candidates/{pool}"]) for name in branches}
+        copies = result.scored_pairs.copy_of
         alone = {
-            name: evaluate_branch(load_candidates(inputs[f"{name}/candidates/{pool}"]), codes, at, config[TuneConfig])
-            for name, at in thresholds.items()
+            name: evaluate_branch(proposed[name], codes, threshold, config[TuneConfig], copies)
+            for name, threshold in thresholds.items()
         }
         by_source[source] = {"holdout": holdout, "branches": alone}
     of_run = mean_metrics(list(by_source.values()))

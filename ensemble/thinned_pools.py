@@ -21,11 +21,11 @@ from shared.pipeline.pools import Pool, load_catalog
 from shared.pipeline.stage import Inputs, Stage, StageConfig
 from shared.schema import PairFeatures
 
-_ROWS = "rows.parquet"  # the file with the rows of the pool that each copy keeps
+_ROWS = "rows.parquet"  # the file with the rows of the pool that each thinned pool keeps
 
 
 def thinned_name(pool: str) -> str:
-    """Return the name of the stage with the thinned copies of a fold pool.
+    """Return the name of the stage that thins a fold pool.
 
     Examples:
         >>> thinned_name("fold0")
@@ -35,14 +35,14 @@ def thinned_name(pool: str) -> str:
 
 
 def thinned_stage(pool: Pool, names: Sequence[str], shares: Sequence[float], seed: int, name: str = "") -> Stage:
-    """Return the stage that describes the candidate pairs of thinned copies of a labeled pool.
+    """Return the stage that describes the candidate pairs of thinned pools.
 
         thinned_stage(fold_pool(0), ["tfidf"], [0, 0.3], seed=0)
 
     Args:
-        pool: The pool.
+        pool: The labeled pool to thin.
         names: The branches.
-        shares: Share of the products with more than one listing, in each copy.
+        shares: Share of the products with more than one listing, in each thinned pool.
         seed: Seed of `thin`.
         name: Name of the stage; by default that of the pool.
     """
@@ -68,35 +68,35 @@ def describe_thinned_pools(
     shares: Sequence[float],
     seed: int,
 ) -> Mapping[str, Any]:
-    """Describe the candidate pairs of each thinned copy of a pool."""
+    """Describe the candidate pairs of each pool that is thinned from a labeled one."""
     catalog = load_catalog(inputs[f"pools/{pool}"])
     codes = label_codes(catalog.labels)
     learned = {
         name: load_embeddings(inputs[f"{name}/embeddings/{pool}"]) for name in branches if registry.get(name).learns
     }
     configs = {name: config[registry.get(name).Config] for name in branches}
-    rows, pairs = [thin(codes, share, seed + copy) for copy, share in enumerate(shares)], 0
-    for copy, kept in enumerate(rows):
-        of_copy = {name: embeddings.take(kept) for name, embeddings in learned.items()}
-        families, compute = config[EnsembleConfig].features, config[ComputeConfig]
-        described = described_pool(catalog.take(kept), of_copy, configs, families, compute)
-        described.save(out / f"pairs{copy}.parquet")
+    families, compute = config[EnsembleConfig].features, config[ComputeConfig]
+    kept, pairs = [thin(codes, share, seed + number) for number, share in enumerate(shares)], 0
+    for number, rows in enumerate(kept):
+        embeddings = {name: whole.take(rows) for name, whole in learned.items()}
+        described = described_pool(catalog.take(rows), embeddings, configs, families, compute)
+        described.save(out / f"pairs{number}.parquet")
         pairs += len(described)
-    copies = np.repeat(np.arange(len(rows)), [len(kept) for kept in rows])
-    pq.write_table(pa.table({"copy": copies, "row": np.concatenate([np.zeros(0, np.int64), *rows])}), out / _ROWS)
-    return {"copies": len(rows), "listings": len(copies), "pairs": pairs}
+    pools = np.repeat(np.arange(len(kept)), [len(rows) for rows in kept])
+    pq.write_table(pa.table({"pool": pools, "row": np.concatenate(kept)}), out / _ROWS)
+    return {"pools": len(kept), "listings": len(pools), "pairs": pairs}
 
 
 def load_thinned_pairs(folder: Path) -> list[PairFeatures]:
-    """Return the described pairs of each copy, from the folder of its stage."""
-    return [PairFeatures.load(folder / f"pairs{copy}.parquet") for copy in range(_count(folder))]
+    """Return the described pairs of each thinned pool, from the folder of its stage."""
+    return [PairFeatures.load(folder / f"pairs{number}.parquet") for number in range(_count(folder))]
 
 
-def load_thinned_codes(folder: Path, codes: NDArray[np.integer]) -> list[NDArray[np.integer]]:
-    """Return the label codes of the listings of each copy, from the folder of its stage and the codes of the pool."""
+def load_thinned_rows(folder: Path) -> list[NDArray[np.int64]]:
+    """Return the rows of the fold pool that each thinned pool keeps, from the folder of its stage."""
     table = pq.read_table(folder / _ROWS)
-    copies, rows = table["copy"].to_numpy(), table["row"].to_numpy()
-    return [codes[rows[copies == copy]] for copy in range(_count(folder))]
+    pools, rows = table["pool"].to_numpy(), table["row"].to_numpy()
+    return [rows[pools == number] for number in range(_count(folder))]
 
 
 def _count(folder: Path) -> int:

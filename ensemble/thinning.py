@@ -1,9 +1,9 @@
-"""Thinned pools: copies of the fold pools in which fewer products have several listings.
+"""Thinned pools: parts of the fold pools in which fewer products have several listings.
 
 Listings are mostly labeled because they have a match, so a scorer learns from them that the nearest neighbor is one.
-Most catalogs are not like that. Each fold pool is therefore also searched in copies in which only a share of the
-products keep more than one listing. What depends on the pool (neighbors, ranks, densities, how rare a word is) is
-computed again in each copy; the embeddings of trained encoders are kept.
+Most catalogs are not like that. So the scorer also learns from smaller pools in which only a share of the products keep
+more than one listing. What depends on the pool (neighbors, ranks, densities, how rare a word is) is computed again in
+each of them; the embeddings of trained encoders are kept.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ensemble.candidate_pairs import union
 from ensemble.config import Family
 from ensemble.features.assemble import pair_features
 from ensemble.pool_views import BranchView, PoolViews
+from shared.catalog.copies import copy_of
 from shared.compute import ComputeConfig
 from shared.schema import Catalog, Embeddings, PairFeatures
 
@@ -66,19 +67,19 @@ def described_pool(
         families: Families of features.
         compute: Where the work runs.
     """
-    views = {}
+    views, copies = {}, copy_of(catalog)
     for name, config in configs.items():
         embeddings = learned.get(name) or registry.get(name).fit(catalog, None, config, compute).transform(catalog)
-        views[name] = BranchView(embeddings, propose(embeddings, config, compute))
+        views[name] = BranchView(embeddings, propose(embeddings, config, compute, copies))
     pool = PoolViews(catalog, views, compute.xp(), compute.cpu_threads)
     return pair_features(pool, union((view.candidates for view in views.values()), len(catalog)), families)
 
 
-def score_files(pool: str, copies: int) -> list[str]:
-    """Return the names of the files with the out-of-fold scores of a fold pool and of its thinned copies.
+def score_files(pool: str, thinned: int) -> list[str]:
+    """Return the names of the files with the out-of-fold scores of a fold pool and of those thinned from it.
 
     Examples:
         >>> score_files("fold0", 1)
         ['fold0.parquet', 'fold0-thinned0.parquet']
     """
-    return [f"{pool}.parquet", *(f"{pool}-thinned{copy}.parquet" for copy in range(copies))]
+    return [f"{pool}.parquet", *(f"{pool}-thinned{number}.parquet" for number in range(thinned))]

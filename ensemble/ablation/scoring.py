@@ -31,12 +31,12 @@ class Material:
         Material(scores, features, {"tfidf": candidates}, codes, TuneConfig())
 
     Args:
-        scores: The scorer's scores, out of fold in the fold pools.
+        scores: The scorer's scores, out of fold in the fold pools, with the copies of the listings.
         features: The described pairs.
         candidates: Branch → its candidates of each pool.
         codes: Label codes of the fold pools' listings.
         tuning: Section `tune`.
-        thinned: Of each fold pool its thinned copies with the scorer's out-of-fold scores.
+        thinned: Of each fold pool those thinned from it, with the scorer's out-of-fold scores.
     """
 
     scores: list[ScoredPairs]
@@ -159,7 +159,9 @@ def judge(
         the row F1 of each listing, float64 [n].
     """
     tuning = material.tuning
-    *of_folds, pairs = SCORES[by](material, branches)
+    copies = [scored.copy_of for scored in material.scores]
+    scored = SCORES[by](material, branches)
+    *of_folds, pairs = (pairs.with_copies(of_pool) for pairs, of_pool in zip(scored, copies, strict=True))
     thinned = material.thinned if by == "scorer" else ()
     decision = tune([*zip(of_folds, material.codes, strict=True)], tuning, thinned=thinned).decision
     codes = label_codes(catalog.labels)
@@ -172,6 +174,12 @@ def judge(
 
 def _best(decision: Decision, pairs: ScoredPairs, codes: NDArray[np.integer], tuning: TuneConfig) -> float:
     """Return the row F1 of the decision's rule at the best threshold on the same pairs."""
-    most, forbid = decision.max_matches, decision.forbid
-    best = best_threshold([(pairs, codes)], decision.rule, count=tuning.thresholds, max_matches=most, forbid=forbid)
+    best = best_threshold(
+        [(pairs, codes)],
+        decision.rule,
+        count=tuning.thresholds,
+        max_matches=decision.max_matches,
+        forbid=decision.forbid,
+        max_group=decision.max_group,
+    )
     return best.row_f1

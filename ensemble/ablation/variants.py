@@ -24,13 +24,14 @@ from ensemble.stages import (
     SCORER,
     features_name,
     load_features,
-    load_scored_copies,
     load_scored_folds,
+    load_scored_thinned,
     load_scores,
     scores_name,
     thinned_stages,
 )
 from shared.artifacts import write_json
+from shared.catalog.copies import copy_of
 from shared.catalog.split import SplitConfig
 from shared.pipeline.pools import HOLDOUT_POOL, fold_pools, load_catalog
 from shared.pipeline.settings import Settings, Values
@@ -123,7 +124,7 @@ def judge_stage(settings: Settings, system: System) -> Stage:
     return Stage(
         "judged",
         judge_system,
-        code=("ensemble.ablation.scoring",),
+        code=("ensemble.ablation.scoring", "shared.catalog.copies"),
         reads=(
             SCORER,
             scores_name(HOLDOUT_POOL.name),
@@ -155,7 +156,10 @@ def judge_system(
     pools, catalog = [*folds, "holdout"], load_catalog(inputs["pools/holdout"])
     folds_with_scores = load_scored_folds(inputs["ensemble/scorer"], [inputs[f"pools/{fold}"] for fold in folds])
     material = Material(
-        [*(pairs for pairs, _ in folds_with_scores), load_scores(inputs["ensemble/scores/holdout"])],
+        [
+            *(pairs for pairs, _ in folds_with_scores),
+            load_scores(inputs["ensemble/scores/holdout"]).with_copies(copy_of(catalog)),
+        ],
         [load_features(inputs[f"ensemble/features/{pool}"]) for pool in pools],
         {
             name: [load_candidates(inputs[f"{name}/candidates/{pool}"]) for pool in pools]
@@ -164,7 +168,7 @@ def judge_system(
         [codes for _, codes in folds_with_scores],
         config[TuneConfig],
         [
-            load_scored_copies(inputs["ensemble/scorer"], inputs[f"pools/{folds[index]}"], inputs[name])
+            load_scored_thinned(inputs["ensemble/scorer"], inputs[f"pools/{folds[index]}"], inputs[name])
             for index, name in enumerate(thinned)
         ],
     )

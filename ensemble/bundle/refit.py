@@ -88,7 +88,7 @@ def _one_more_fold(fold: int, sources: Sequence[str]) -> list[Stage]:
 
 
 def _thinned_holdouts(fold: int, settings: Settings) -> list[Stage]:
-    """Return the stages with the thinned copies of the new fold's pools."""
+    """Return the stages with the pools thinned from those of the new fold."""
     shares, seed = settings[ScorerConfig].thinned, settings[ComputeConfig].seed
     names, sources = settings[EnsembleConfig].branches, settings[DataConfig].sources if shares else []
     return [

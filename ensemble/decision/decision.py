@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ensemble.config import Kind, Rule
+from ensemble.config import MAX_GROUP, Kind, Rule
+from ensemble.decision.copies import with_copies, without_forced
 from ensemble.decision.prior_shift import shift_threshold
-from ensemble.decision.rules import RULES, keep_best, sort_matches, subset
+from ensemble.decision.rules import RULES, DecisionRule, keep_best, sort_matches, subset
 from ensemble.features.conflicts import KINDS, in_conflict
 from shared.artifacts import read_json, write_json
 from shared.errors import ArtifactError
@@ -35,6 +36,8 @@ class Decision:
         pool_size: Number of listings of the pool that the threshold is for; None if that is unknown.
         prior_shift: Strength of the correction for the size of the pool, in [0, 1] (`prior_shift.py`); with 0 the
             threshold is the same for every pool.
+        max_group: The most listings in a group, those of equal content counted once; larger groups are split. None: any
+            number.
 
     Examples:
         >>> rows = np.array([0, 0], np.int32), np.array([1, 2], np.int32)
@@ -49,6 +52,7 @@ class Decision:
     forbid: tuple[Kind, ...] = ()
     pool_size: int | None = None
     prior_shift: float = 0.0
+    max_group: int | None = MAX_GROUP
 
     def __post_init__(self) -> None:
         if self.rule not in list(RULES):
@@ -80,10 +84,16 @@ class Decision:
         Raises:
             ArtifactError: Attributes forbid matches, and the pairs have no `conflict`.
         """
+        return self.decide(pairs, ids)[0]
+
+    def decide(self, pairs: ScoredPairs, ids: NDArray[Any] | None = None) -> tuple[Matches, int]:
+        """Return what `apply` returns, and how many groups were too large and were split."""
         if ids is not None:
             order = np.argsort(ids, kind="stable")
-            return _move_matches(self.apply(_move_pairs(pairs, np.argsort(order))), order)
-        return decider(self.rule, pairs, self.max_matches, self.forbid)(self.threshold_for(pairs.n))
+            matches, split_groups = self.decide(_move_pairs(pairs, np.argsort(order)))
+            return _move_matches(matches, order), split_groups
+        ready = decider(self.rule, pairs, self.max_matches, self.forbid, self.max_group)
+        return ready(self.threshold_for(pairs.n)), ready.split_groups
 
     def save(self, path: Path) -> None:
         """Write JSON; the threshold is read back exactly."""
@@ -106,36 +116,66 @@ class Decision:
             raise ArtifactError(f"{path} is not a decision of this version: {error}") from error
 
 
+class Decider:
+    """A rule, ready for one pool: a function from threshold to matches.
+
+    Args:
+        ready: The rule.
+        pairs: Scored pairs of the pool.
+        forbidden: Keys of pairs that never match.
+        rule: Name of the rule.
+        max_matches: Maximum number of matches per listing.
+    """
+
+    def __init__(
+        self, ready: DecisionRule, pairs: ScoredPairs, forbidden: NDArray[np.int64], rule: Rule, max_matches: int
+    ) -> None:
+        self._ready, self._pairs, self._forbidden = ready, pairs, forbidden
+        self._rule, self._max_matches = rule, max_matches
+
+    @property
+    def split_groups(self) -> int:
+        """Return how many groups were too large at the last threshold, and were split."""
+        return self._ready.split_groups
+
+    def __call__(self, threshold: float) -> Matches:
+        """Return the matches at a threshold."""
+        pairs, matches = self._pairs, self._ready.matches(threshold)
+        if len(self._forbidden):
+            low, high = np.minimum(matches.listing, matches.match), np.maximum(matches.listing, matches.match)
+            matches = subset(matches, ~np.isin(pair_key(low, high, pairs.n), self._forbidden))
+        if pairs.copy_of is None:
+            return keep_best(matches, self._max_matches)
+        if self._rule == "min2":
+            matches = without_forced(matches, threshold, pairs.copy_of)
+        return with_copies(keep_best(matches, self._max_matches), pairs.copy_of, self._max_matches)
+
+
 def decider(
-    rule: Rule, pairs: ScoredPairs, max_matches: int, forbid: Sequence[Kind] = ()
-) -> Callable[[float], Matches]:
+    rule: Rule,
+    pairs: ScoredPairs,
+    max_matches: int,
+    forbid: Sequence[Kind] = (),
+    max_group: int | None = MAX_GROUP,
+) -> Decider:
     """Return a function from threshold to matches, for one pool.
 
-    A forbidden pair scores 0 for the rule, and is no match even if its group would make it one.
-    Both listings may still match a third one, and so be in one group.
+    A forbidden pair scores 0 for the rule, and is no match even if its group would make it one. Both listings may still
+    match a third one, and so be in one group. Copies match whatever the rule.
 
     Args:
         rule: Name of the rule.
         pairs: Scored pairs of the pool.
         max_matches: Maximum number of matches per listing.
         forbid: Kinds of attributes; pairs in conflict in one of them never match.
+        max_group: The most listings in a group, those of equal content counted once; larger groups are split.
 
     Raises:
         ArtifactError: Attributes forbid matches, and the pairs have no `conflict`.
     """
     conflict = _forbidden(pairs, forbid)
     score = np.where(conflict, np.float32(0), pairs.score)
-    ready = RULES[rule](ScoredPairs.of(pairs, score))
-    forbidden = pairs.key[conflict]
-
-    def decide(threshold: float) -> Matches:
-        matches = ready.matches(threshold)
-        if len(forbidden):
-            low, high = np.minimum(matches.listing, matches.match), np.maximum(matches.listing, matches.match)
-            matches = subset(matches, ~np.isin(pair_key(low, high, pairs.n), forbidden))
-        return keep_best(matches, max_matches)
-
-    return decide
+    return Decider(RULES[rule](ScoredPairs.of(pairs, score), max_group), pairs, pairs.key[conflict], rule, max_matches)
 
 
 def _forbidden(pairs: ScoredPairs, forbid: Sequence[Kind]) -> Flags:
@@ -169,7 +209,11 @@ def _move_pairs(pairs: ScoredPairs, new_row: NDArray[np.int64]) -> ScoredPairs:
     low, high = np.sort(np.stack([new_row[pairs.left], new_row[pairs.right]]), axis=0).astype(np.int32)
     order = np.lexsort((high, low))
     conflict = None if pairs.conflict is None else pairs.conflict[order]
-    return ScoredPairs(pairs.n, low[order], high[order], pairs.score[order], conflict)
+    copies = None
+    if pairs.copy_of is not None:
+        copies = np.empty_like(pairs.copy_of)
+        copies[new_row] = new_row[pairs.copy_of]
+    return ScoredPairs(pairs.n, low[order], high[order], pairs.score[order], conflict, copies)
 
 
 def _move_matches(matches: Matches, new_row: NDArray[np.int64]) -> Matches:

@@ -2,7 +2,8 @@
 
 From simple to complex: `Threshold`, `Min2`, `AverageLink`. Whatever does not depend on the threshold is computed once.
 When several thresholds are needed, ask for the lowest first: `AverageLink` clusters from the top down to it. A higher
-threshold only splits groups, except with `Min2`. No rule depends on the size of the pool.
+threshold only splits groups, except with `Min2`. No rule depends on the size of the pool. Groups that are too large
+are split (`size_cap.py`): pairs of listings in different parts do not match.
 """
 
 from __future__ import annotations
@@ -13,15 +14,21 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import connected_components
 
 from ensemble.config import Rule
 from ensemble.decision.average_linkage import agglomerate
+from ensemble.decision.size_cap import SizeCap
 from shared.schema import Flags, Matches, Rows, ScoredPairs, locate, pair_key
 
 
 class DecisionRule(Protocol):
-    """A rule, ready for the scored pairs of one pool."""
+    """A rule, ready for the scored pairs of one pool.
+
+    Attributes:
+        split_groups: Number of groups that were too large at the last threshold.
+    """
+
+    split_groups: int
 
     def matches(self, threshold: float) -> Matches:
         """Return the matches at a threshold in [0, 1]."""
@@ -39,12 +46,16 @@ class Threshold:
         [[1], [0], []]
     """
 
-    def __init__(self, pairs: ScoredPairs) -> None:
+    def __init__(self, pairs: ScoredPairs, max_group: int | None = None) -> None:
         self._every = both_directions(pairs.n, pairs.left, pairs.right, pairs.score)
+        self._cap, self._score = SizeCap(pairs.n, pairs.left, pairs.right, pairs.score, max_group), pairs.score
+        self.split_groups = 0
 
     def matches(self, threshold: float) -> Matches:
         """Return the matches at a threshold; they are symmetric."""
-        return subset(self._every, self._every.score >= np.float64(threshold))  # not rounded to float32
+        matches = subset(self._every, self._every.score >= np.float64(threshold))  # not rounded to float32
+        group, self.split_groups = self._cap.groups(self._score >= np.float64(threshold))
+        return _within(matches, group) if self.split_groups else matches
 
 
 class Min2:
@@ -60,13 +71,20 @@ class Min2:
         [[1], [0], [0]]
     """
 
-    def __init__(self, pairs: ScoredPairs) -> None:
+    def __init__(self, pairs: ScoredPairs, max_group: int | None = None) -> None:
         self._every = both_directions(pairs.n, pairs.left, pairs.right, pairs.score)
+        self._cap, self._score = SizeCap(pairs.n, pairs.left, pairs.right, pairs.score, max_group), pairs.score
+        self.split_groups = 0
         self._is_best = np.diff(self._every.listing, prepend=-1) != 0
+        best = subset(self._every, self._is_best)
+        low, high = np.minimum(best.listing, best.match), np.maximum(best.listing, best.match)
+        self._is_best_pair = np.isin(pairs.key, pair_key(low, high, pairs.n))
 
     def matches(self, threshold: float) -> Matches:
         """Return the matches at a threshold. A best pair below it is a match in one direction only; ties: lower row."""
-        return subset(self._every, self._is_best | (self._every.score >= np.float64(threshold)))
+        matches = subset(self._every, self._is_best | (self._every.score >= np.float64(threshold)))
+        group, self.split_groups = self._cap.groups(self._is_best_pair | (self._score >= np.float64(threshold)))
+        return _within(matches, group) if self.split_groups else matches
 
 
 class AverageLink:
@@ -85,33 +103,39 @@ class AverageLink:
 
     MIN_THRESHOLD: ClassVar[float] = 0.05  # the lowest threshold that is used: weaker links never join groups
 
-    def __init__(self, pairs: ScoredPairs) -> None:
-        self.pairs = pairs
-        self._joins = agglomerate(pairs.n, pairs.left, pairs.right, pairs.score, min_link=np.inf)
-        self._lowest = np.inf  # joins with a link at or above it are computed
+    def __init__(self, pairs: ScoredPairs, max_group: int | None = None) -> None:
+        self.pairs, self.max_group, self.split_groups = pairs, max_group, 0
+        self._join(np.inf)
+
+    def _join(self, min_link: float) -> None:
+        """Compute all joins with a link at or above `min_link`."""
+        pairs, self._lowest = self.pairs, min_link
+        one, other, self._link = agglomerate(pairs.n, pairs.left, pairs.right, pairs.score, min_link=min_link)
+        self._cap = SizeCap(pairs.n, one, other, self._link, self.max_group)
 
     def groups(self, threshold: float) -> NDArray[np.int64]:
         """Return the group number of each listing, [n]. A higher threshold only splits groups."""
         threshold = max(threshold, self.MIN_THRESHOLD)
         if threshold < self._lowest:
-            pairs, self._lowest = self.pairs, threshold
-            self._joins = agglomerate(pairs.n, pairs.left, pairs.right, pairs.score, min_link=threshold)
-        one, other, link = self._joins
-        joined = link >= threshold
-        edges = (np.ones(int(joined.sum()), dtype=np.int8), (one[joined], other[joined]))
-        graph = coo_array(edges, shape=(self.pairs.n, self.pairs.n))
-        return connected_components(graph, directed=False)[1].astype(np.int64)
+            self._join(threshold)
+        group, self.split_groups = self._cap.groups(self._link >= threshold)
+        return group
 
     def matches(self, threshold: float) -> Matches:
         """Return matches between all listings of a group; a pair that is no candidate has score NaN."""
         return _matches_within(self.groups(threshold), self.pairs)
 
 
-RULES: dict[Rule, Callable[[ScoredPairs], DecisionRule]] = {
+RULES: dict[Rule, Callable[..., DecisionRule]] = {
     "threshold": Threshold,
     "min2": Min2,
     "average_link": AverageLink,
 }
+
+
+def _within(matches: Matches, group: NDArray[np.int64]) -> Matches:
+    """Return the matches of two listings of one group; `group` is the group number of each listing, [n]."""
+    return subset(matches, group[matches.listing] == group[matches.match])
 
 
 def both_directions(n: int, left: Rows, right: Rows, score: NDArray[np.floating]) -> Matches:

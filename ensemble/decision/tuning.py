@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.config import Kind, Rule, TuneConfig
+from ensemble.config import MAX_GROUP, Kind, Rule, TuneConfig
 from ensemble.decision.bootstrap import CONFIDENCE, Choice, choose, interval, product_codes, resample
 from ensemble.decision.decision import Decision, decider
 from ensemble.decision.objective import MATCHED, Doubles, Objective, listing_metrics, pair_precision, row_f1
@@ -69,7 +69,7 @@ class TunedDecision:
         rules: Every rule on the pools it was tuned on, in the order of the settings.
         choice: How certain the choice is; its indices count `rules`.
         pool_sizes: Number of listings of each of those pools.
-        whole: Which listings of `RuleCurve.metrics` are of a whole pool, not of a thinned copy, bool.
+        whole: Which listings of `RuleCurve.metrics` are of a whole pool, not of a thinned one, bool.
         trials: Of each kind of attribute that tuning was to choose from those that forbid a match.
     """
 
@@ -93,7 +93,7 @@ class TunedDecision:
 
     @property
     def thinned_row_f1(self) -> float | None:
-        """The same over the listings of the thinned copies; None where there are none."""
+        """The same over the listings of the thinned pools; None where there are none."""
         return None if self.whole.all() else float(row_f1(self.chosen.metrics[~self.whole].sum(axis=0)))
 
     @property
@@ -173,6 +173,7 @@ def best_threshold(
     bandwidth: float = 0.0,
     max_matches: int = 50,
     forbid: Sequence[Kind] = (),
+    max_group: int | None = MAX_GROUP,
 ) -> RuleCurve:
     """Return a rule's best threshold on some pools, and its whole curve.
 
@@ -184,6 +185,7 @@ def best_threshold(
         bandwidth: Smoothing of the curve, in logits (`smooth`); not used for an objective with a minimum precision.
         max_matches: Maximum number of matches per listing.
         forbid: Kinds of attributes; pairs in conflict in one of them never match.
+        max_group: The most listings in a group, those of equal content counted once.
 
     Examples:
         >>> rows = np.array([0, 0], np.int32), np.array([1, 2], np.int32)
@@ -194,7 +196,7 @@ def best_threshold(
     """
     objective = objective or Objective()
     thresholds = thresholds_to_try(np.concatenate([pairs.score for pairs, _ in pools]), count).tolist()
-    ready = RuleOnPools(rule, pools, max_matches, forbid)
+    ready = RuleOnPools(rule, pools, max_matches, forbid, max_group)
     sums = np.stack([ready.sums(threshold) for threshold in thresholds])
     values = np.where(objective.is_reached(sums), objective.values(sums), np.nan)
     smoothed = values if objective.min_precision else smooth(thresholds, values, bandwidth)
@@ -212,10 +214,19 @@ class RuleOnPools:
         pools: Scored pairs and label codes of each pool.
         max_matches: Maximum number of matches per listing.
         forbid: Kinds of attributes; pairs in conflict in one of them never match.
+        max_group: The most listings in a group, those of equal content counted once.
     """
 
-    def __init__(self, rule: Rule, pools: Sequence[ScoredPool], max_matches: int, forbid: Sequence[Kind] = ()) -> None:
-        self._deciders = [(decider(rule, pairs, max_matches, forbid), codes) for pairs, codes in pools]
+    def __init__(
+        self,
+        rule: Rule,
+        pools: Sequence[ScoredPool],
+        max_matches: int,
+        forbid: Sequence[Kind] = (),
+        max_group: int | None = MAX_GROUP,
+    ) -> None:
+        limits = max_matches, forbid, max_group
+        self._deciders = [(decider(rule, pairs, *limits), codes) for pairs, codes in pools]
 
     def metrics(self, threshold: float) -> Doubles:
         """Return the `listing_metrics` of every listing of all pools at a threshold, [n, 5]."""
@@ -239,7 +250,7 @@ def tune(
         pools: Scored pairs and label codes of pools that the scorer was not trained on.
         config: Section `tune` of the settings.
         seed: Seed of the bootstrap.
-        thinned: Of each pool the thinned copies, for which the decision is tuned as well; empty where there are none.
+        thinned: Of each pool those thinned from it, for which the decision is tuned as well; empty where there are none.
 
     Raises:
         MatcherError: No rule and threshold reaches the minimum precision of the objective.
@@ -253,7 +264,7 @@ def tune(
     """
     objective = Objective.parse(config.objective)
     most, forbid = config.max_matches, config.forbidden
-    parts = [[pool, *copies] for pool, copies in zip_longest(pools, thinned, fillvalue=())]
+    parts = [[pool, *of_pool] for pool, of_pool in zip_longest(pools, thinned, fillvalue=())]
     every = [pool for part in parts for pool in part]
     rules = [
         best_threshold(
@@ -264,6 +275,7 @@ def tune(
             bandwidth=config.smoothing,
             max_matches=most,
             forbid=forbid,
+            max_group=config.max_group,
         )
         for rule in config.rules
     ]
@@ -272,12 +284,14 @@ def tune(
     product = product_codes([np.concatenate([codes for _, codes in part]) for part in parts])
     resamples = resample([rule.metrics for rule in rules], product, objective, config.resamples, seed)
     choice = choose([rule.value for rule in rules], resamples)
-    whole = np.concatenate([np.full(len(codes), not copy) for part in parts for copy, (_, codes) in enumerate(part)])
+    whole = np.concatenate(
+        [np.full(len(codes), number == 0) for part in parts for number, (_, codes) in enumerate(part)]
+    )
     on_whole = resample([rules[choice.chosen].metrics[whole]], product[whole], objective, config.resamples, seed)
     choice = replace(choice, interval=interval(on_whole[:, 0]))
     chosen, size = rules[choice.chosen], max(round(sum(pairs.n for pairs, _ in pools) / len(pools)), 1)
     strength = SUITABLE[chosen.rule] if config.prior_shift is None else config.prior_shift
-    decision = Decision(chosen.rule, chosen.threshold, most, forbid, size, strength)
+    decision = Decision(chosen.rule, chosen.threshold, most, forbid, size, strength, config.max_group)
     trials: list[KindTrial] = []
     if "auto" in config.forbid:
         decision, trials = choose_forbidden(every, decision, objective, config.resamples, seed)

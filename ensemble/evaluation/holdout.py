@@ -14,19 +14,19 @@ from ensemble.decision.decision import Decision, groups_of
 from ensemble.decision.tuning import ScoredPool, best_threshold
 from ensemble.evaluation.calibration import calibration
 from shared.metrics.matching import measure, same_product
-from shared.schema import CandidatePairs, Candidates, Matches, ScoredPairs
+from shared.schema import Candidates, Matches, Rows, ScoredPairs
 
 
-def evaluate_matches(matches: Matches, pairs: CandidatePairs, codes: NDArray[np.integer]) -> dict[str, Any]:
+def evaluate_matches(matches: Matches, pairs: ScoredPairs, codes: NDArray[np.integer]) -> dict[str, Any]:
     """Return the metrics of matches, with missed true pairs counted by whether they were candidates.
 
     Args:
         matches: Of a pool of n listings.
-        pairs: All candidate pairs of the pool.
+        pairs: All candidate pairs of the pool, with its copies.
         codes: Label codes of the listings, int [n].
 
     Examples:
-        >>> pairs = CandidatePairs(3, np.array([0], np.int32), np.array([1], np.int32))
+        >>> pairs = ScoredPairs(3, np.array([0], np.int32), np.array([1], np.int32), np.ones(1, np.float32))
         >>> rows = np.array([0, 1], np.int32)
         >>> matches = Matches(3, rows, rows[::-1].copy(), np.ones(2, np.float32))
         >>> metrics = evaluate_matches(matches, pairs, np.array([5, 5, 5]))
@@ -34,7 +34,7 @@ def evaluate_matches(matches: Matches, pairs: CandidatePairs, codes: NDArray[np.
         (0.333, 0.667)
     """
     metrics = measure(matches, groups_of(matches), codes).to_json()
-    candidate_recall = recall(pairs.left, pairs.right, codes)
+    candidate_recall = recall(pairs.left, pairs.right, codes, pairs.copy_of)
     return metrics | {"recall_of_candidates": candidate_recall} | missed(candidate_recall, metrics["pair_recall"])
 
 
@@ -44,22 +44,29 @@ def evaluate_calibration(pools: Sequence[ScoredPool]) -> dict[str, Any]:
     return calibration(np.concatenate([pairs.score for pairs, _ in pools]), np.concatenate(match))
 
 
-def branch_threshold(folds: Sequence[Candidates], codes: Sequence[NDArray[np.integer]], config: TuneConfig) -> float:
+def branch_threshold(
+    folds: Sequence[Candidates],
+    codes: Sequence[NDArray[np.integer]],
+    copies: Sequence[Rows | None],
+    config: TuneConfig,
+) -> float:
     """Return the threshold at which one branch alone is best on the fold pools.
 
-        branch_threshold([fold0, fold1], [codes0, codes1], TuneConfig())
+        branch_threshold([fold0, fold1], [codes0, codes1], [copies0, copies1], TuneConfig())
 
     Args:
         folds: Its candidates in every fold pool.
         codes: Label codes of the listings of these pools.
+        copies: For each listing of these pools the row of the one of equal content that stands for it.
         config: Section `tune`: how many thresholds are tried, and how many matches a listing may have.
     """
-    pools = list(zip(map(similarity_as_score, folds), codes, strict=True))
+    scored = [similarity_as_score(*fold) for fold in zip(folds, copies, strict=True)]
+    pools = list(zip(scored, codes, strict=True))
     return best_threshold(pools, "threshold", count=config.thresholds, max_matches=config.max_matches).threshold
 
 
 def evaluate_branch(
-    holdout: Candidates, codes: NDArray[np.integer], threshold: float, config: TuneConfig
+    holdout: Candidates, codes: NDArray[np.integer], threshold: float, config: TuneConfig, copies: Rows | None = None
 ) -> dict[str, Any]:
     """Return the metrics of one branch alone on a holdout pool.
 
@@ -70,8 +77,9 @@ def evaluate_branch(
         codes: Label codes of the holdout's listings.
         threshold: The least similarity of a match, as by `branch_threshold`.
         config: Section `tune`: how many matches a listing may have.
+        copies: For each listing the row of the one of equal content that stands for it.
     """
-    pairs = similarity_as_score(holdout)
+    pairs = similarity_as_score(holdout, copies)
     matches = Decision("threshold", threshold, config.max_matches).apply(pairs)
     return evaluate_matches(matches, pairs, codes) | {"threshold": threshold}
 
@@ -97,7 +105,7 @@ def mean_metrics(values: Sequence[Any]) -> Any:
     return round(mean) if isinstance(first, int) else mean
 
 
-def similarity_as_score(candidates: Candidates) -> ScoredPairs:
+def similarity_as_score(candidates: Candidates, copies: Rows | None = None) -> ScoredPairs:
     """Return a branch's candidates with their cosine, clipped to [0, 1], as score.
 
     Examples:
@@ -105,4 +113,4 @@ def similarity_as_score(candidates: Candidates) -> ScoredPairs:
         >>> similarity_as_score(Candidates(2, row, row + 1, np.array([0.5], np.float32), rank, rank)).score.tolist()
         [0.5]
     """
-    return ScoredPairs.of(candidates, np.clip(candidates.similarity, 0, 1))
+    return ScoredPairs.of(candidates, np.clip(candidates.similarity, 0, 1)).with_copies(copies)

@@ -87,8 +87,13 @@ def _checked(name: str, work: Work) -> Work:
 
 
 def _conclude(index: Index, counts: dict[str, int], out: Path | None) -> None:
-    summary = {**counts, **index.state.result().summary()}
+    result = index.state.result()
+    if line := result.set_aside.line:
+        print(line)
+    summary = {**counts, **result.summary()}
     print(" · ".join(f"{label.replace('_', ' ')} {count:,}" for label, count in summary.items()))
+    if result.warning:
+        print(result.warning)
     if due := index.state.rebuild_due:
         print(due)
     if out is not None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from ensemble.index.plan import Plan
 from ensemble.matcher import Matcher
 from shared.schema import Catalog, Embeddings, Flags, Vectors
 
@@ -18,7 +19,7 @@ class Embedders:
     """Embeds new listings so that they can be compared with those of an index; every model is loaded once.
 
         embedders = Embedders(matcher, state.catalog)
-        embeddings = embedders.grown("image", state.branches["image"].embeddings, plan.catalog, plan.origin)
+        embeddings = embedders.grown("image", state.branches["image"].embeddings, planned)
 
     Args:
         matcher: The one that the index was made with.
@@ -35,22 +36,45 @@ class Embedders:
         for name in self.matcher.branches:
             self._of(name)
 
-    def grown(self, name: str, previous: Embeddings, catalog: Catalog, origin: Rows) -> Embeddings:
-        """Return the embeddings of listings; those that the index already holds keep theirs.
+    def grown(self, name: str, previous: Embeddings, planned: Plan) -> Embeddings:
+        """Return the embeddings of the listings of a plan; those that the index already holds keep theirs.
 
         Args:
             name: The branch.
             previous: Embeddings of the listings that the index holds.
-            catalog: n listings; the new ones with their images.
-            origin: The row of the index that each is in, int64 [n]; -1 where it is new or changed.
+            planned: n listings; the new ones with their images.
         """
+        origin = planned.origin
         new = origin < 0
         if not new.any():
             return Embeddings(previous.vectors[origin], previous.present[origin])
-        additions = self._of(name).transform(_renamed(catalog.take(np.flatnonzero(new)), "new"))
+        rows = np.flatnonzero(new)
+        judged_anew = planned.previous[rows] >= 0  # their images may be gone
+        embedder, listings = self._of(name), planned.catalog.take(rows)
+        additions = embedder.transform(_renamed(_without_images(listings, judged_anew), "new"))
         present = np.zeros(len(origin), dtype=np.bool_)
         present[~new], present[new] = previous.present[origin[~new]], additions.present
-        return Embeddings(_merged(previous.vectors[origin[~new]], additions.vectors, new), present)
+        vectors = _merged(previous.vectors[origin[~new]], additions.vectors, new)
+        images = rows[judged_anew & listings.has_image & ~additions.present]  # only their titles were set aside
+        if len(images) and not self._reads_titles(name, planned.originals.take(images)):
+            assert isinstance(vectors, np.ndarray)
+            assert isinstance(previous.vectors, np.ndarray)
+            vectors[images] = previous.vectors[planned.previous[images]]
+            present[images] = previous.present[planned.previous[images]]
+        return Embeddings(vectors, present)
+
+    def _reads_titles(self, name: str, listings: Catalog) -> bool:
+        """Return whether a branch has evidence about some listings by their titles alone."""
+        titles = {"posting_id": listings.ids.tolist(), "title": listings.column("title").tolist()}
+        return bool(self._of(name).transform(_renamed(Catalog.from_columns(titles), "titled")).present.any())
+
+
+def _without_images(catalog: Catalog, mask: Flags) -> Catalog:
+    """Return the same listings; those in `mask` as if their image could not be used."""
+    if not (mask & catalog.has_image).any():
+        return catalog
+    shas = catalog.column("image_sha")
+    return catalog.with_columns({"image_sha": [None if out else s for s, out in zip(shas, mask, strict=True)]})
 
 
 def _merged(previous: Vectors, additions: Vectors, new: Flags) -> Vectors:

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from ensemble.index.embeddings import Embedders
-from ensemble.index.plan import Plan, plan
+from ensemble.index.plan import Plan, judged, plan
 from ensemble.index.query import Hit, hits
 from ensemble.index.snapshots import Snapshots
 from ensemble.index.state import CHANGES, State, write_changes
@@ -106,8 +106,8 @@ class Index:
         with self.snapshots.locked():
             self._read()
             self._check_there()
-            planned = plan(self._state.catalog, None, [])
-            self._write(rebuilt(self.matcher, self._embedders, self._state, planned), "rebuild")
+            planned = plan(self._state.originals, None, [])
+            self._write(rebuilt(self.matcher, self._embedders, self._state, self._judged(planned)), "rebuild")
         return planned.counts
 
     def query(self, listings: Listings, images: str | Path | None = None, most: int = 5) -> list[list[Hit]]:
@@ -139,7 +139,8 @@ class Index:
     def _with_query(self, listing: Catalog) -> State:
         """Return what the index would hold with one more listing, which has no id."""
         nameless = listing.with_columns({"posting_id": [NAMELESS]})
-        planned = plan(self._state.catalog, nameless, [])
+        planned = plan(self._state.originals, nameless, [])
+        planned = self._judged(planned, query=True)
         return updated(self.matcher, self._embedders, self._state, self._words, planned, locally=True)
 
     def _change(self, listings: Catalog | None, removed: list[str]) -> dict[str, int]:
@@ -149,11 +150,14 @@ class Index:
             if listings is None:
                 self._check_there()
             if self._number and self._request == request:  # a command was killed after it had written all of this
-                return plan(self._state.catalog, None, []).counts
-            planned = plan(self._state.catalog, listings, removed)
+                return plan(self._state.originals, None, []).counts
+            planned = plan(self._state.originals, listings, removed)
             if removed or len(planned.added):
-                self._write(self._changed(planned), request)
+                self._write(self._changed(self._judged(planned)), request)
         return planned.counts
+
+    def _judged(self, planned: Plan, *, query: bool = False) -> Plan:
+        return judged(planned, self._state.originals, self._state.catalog, query=query)
 
     def _changed(self, planned: Plan) -> State:
         if not len(self._state):

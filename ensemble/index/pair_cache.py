@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from ensemble.features.conflicts import conflict_mask
-from shared.schema import CandidatePairs, Flags, Floats, Mask, PairFeatures, Rows, ScoredPairs
+from shared.schema import CandidatePairs, Flags, Floats, Mask, PairFeatures, Rows, ScoredPairs, place_pairs
 
 COLUMNS = ("score", "first", "cosines", "conflict")
 
@@ -51,13 +51,12 @@ class CachedPairs(CandidatePairs):
         """Return the pairs whose listings are both in another pool, in its rows.
 
         Args:
-            place: The row of each listing in the other pool, int32 [n], rising; -1 where it is not in it.
+            place: The row of each listing in the other pool, int32 [n]; -1 where it is not in it.
             n: Listings of the other pool.
         """
-        left, right = place[self.left], place[self.right]
-        both = (left >= 0) & (right >= 0)
-        remaining = self if both.all() else self.only(both)
-        return replace(remaining, n=n, left=left[both], right=right[both])
+        order, left, right, _ = place_pairs(self, place)
+        columns = {name: getattr(self, name)[order] for name in COLUMNS}
+        return replace(self, n=n, left=left, right=right, **columns)
 
     def joined(self, others: CachedPairs) -> Self:
         """Return these pairs and others of the same pool, none of which is among these, sorted."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from shared.catalog.placeholders import leave_out, left_out, like, shared_evidence
 from shared.errors import MatcherError, raise_faults
 from shared.schema import Catalog
+from shared.schema import Rows as RowNumbers
 
 EVIDENCE = ("title", "phash", "image_sha", "width", "height", "bytes")  # what branches and features see of a listing
 
@@ -26,6 +28,8 @@ class Plan:
         catalog: n listings in the order of their posting ids; images of those that are new lie in its folder.
         origin: The row of each in the index as it is now, int64 [n]; -1 where it is new or changed.
         added: The listings that are new or changed, in the same order, with their images.
+        originals: The same n listings as they were read; `judged` takes from `catalog` what many unlike ones share.
+        previous: The row of each in the index where it is there with the same content as read, int64 [n]; else -1.
         counts: Numbers of listings that are `added`, `updated`, `unchanged` and `removed`.
 
     Examples:
@@ -37,6 +41,8 @@ class Plan:
     catalog: Catalog
     origin: Rows
     added: Catalog
+    originals: Catalog
+    previous: Rows
     counts: dict[str, int]
 
 
@@ -78,7 +84,59 @@ def plan(index: Catalog, additions: Catalog | None, removed: Collection[str]) ->
     added = additions.take(np.array(fresh, dtype=np.int64)) if additions else index.take(np.zeros(0, dtype=np.int64))
     updated = sum(posting_id in rows for posting_id in added.ids)
     counts = {"added": len(added) - updated, "updated": updated, "removed": len(removed)}
-    return Plan(catalog, origin, added, counts | {"unchanged": int((origin >= 0).sum())})
+    return Plan(catalog, origin, added, catalog, origin, counts | {"unchanged": int((origin >= 0).sum())})
+
+
+def judged(planned: Plan, originals: Catalog, catalog: Catalog, *, query: bool = False) -> Plan:
+    """Return a plan whose listings are without the evidence that many otherwise unlike ones share.
+
+    What was set aside stays so as long as its listing is as it was, because its image may be gone.
+
+    Args:
+        planned: From `plan`.
+        originals: m listings that the index holds, as they were read.
+        catalog: The same without what was set aside.
+        query: Whether the new listings are not to stay: they lose what they share with listings that lost it, and the
+            others keep theirs.
+
+    Returns:
+        The plan; a listing of which other evidence is set aside than before counts as changed.
+    """
+    still = planned.previous >= 0
+    before = [np.zeros(len(still), dtype=np.bool_) for _ in range(2)]
+    for mask, previous in zip(before, left_out(originals, catalog), strict=True):
+        mask[still] = previous[planned.previous[still]]
+    now = [mask.copy() for mask in before]
+    if query:
+        new = np.flatnonzero(~still)
+        fresh = like(planned.originals.take(new), planned.originals, *before)
+        now[0][new], now[1][new] = fresh
+    else:
+        for mask, fresh_mask in zip(now, shared_evidence(planned.originals), strict=True):
+            mask |= fresh_mask
+    same = still & (now[0] == before[0]) & (now[1] == before[1])
+    listings, _ = leave_out(planned.originals, *now)
+    origin = np.where(same, planned.previous, -1)
+    return replace(planned, catalog=listings, origin=origin, added=listings.take(np.flatnonzero(origin < 0)))
+
+
+def classes(origin: Rows, previous: RowNumbers, copies: RowNumbers) -> Rows:
+    """Return the previous row of each listing that stands for others or itself, int64 [n]; -1 for all others.
+
+    A class of equal content that was there before keeps its row, whichever of its listings stands for it.
+
+    Args:
+        origin: The previous row of each listing, int64 [n]; -1 where it is new or changed.
+        previous: For each previous listing the row of the one that stood for it, int32 [m].
+        copies: For each listing the row of the one that stands for it, int32 [n].
+
+    Examples:
+        >>> classes(np.array([-1, 0, 1]), np.array([0, 1], np.int32), np.array([0, 0, 2], np.int32)).tolist()
+        [0, -1, 1]
+    """
+    rows, still = np.full(len(origin), -1, dtype=np.int64), origin >= 0
+    rows[copies[still]] = previous[origin[still]]
+    return rows
 
 
 def _faults(rows: Collection[str], new: Collection[str], removed: Collection[str]) -> Iterator[str]:

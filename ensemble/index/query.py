@@ -53,11 +53,12 @@ def hits(state: State, posting_id: str, most: int) -> list[Hit]:
     Returns:
         Those that match, then the others, each part with the best first.
     """
-    ids, titles = state.catalog.ids, state.catalog.titles
+    ids, titles = state.catalog.ids, state.originals.titles
     own_row = int(np.flatnonzero(ids == posting_id)[0])
     matches, pairs = state.matches, state.pairs
-    matched = matches.match[matches.listing == own_row].tolist()
-    score = dict.fromkeys(matched, float("nan"))
+    own = matches.listing == own_row
+    matched = matches.match[own].tolist()
+    score = dict(zip(matched, matches.score[own].tolist(), strict=True))
     for end, other in ((pairs.left, pairs.right), (pairs.right, pairs.left)):
         mask = end == own_row
         score |= dict(zip(other[mask].tolist(), pairs.score[mask].tolist(), strict=True))

@@ -111,7 +111,8 @@ def _cliques(decision: Decision, pairs: CachedPairs, component: NDArray[np.int32
     strong &= ~in_conflict(pairs.conflict, decision.forbid)
     size = np.bincount(component)
     links = np.bincount(component[pairs.left[strong]], minlength=len(size))
-    complete = (links == size * (size - 1) // 2) & (size - 1 <= decision.max_matches)
+    most = min(decision.max_matches + 1, decision.max_group or pairs.n)
+    complete = (links == size * (size - 1) // 2) & (size <= most)
     of_listing: Flags = complete[component]
     return of_listing
 

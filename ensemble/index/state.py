@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +20,8 @@ from ensemble.index.pair_cache import CachedPairs
 from ensemble.match_result import MatchResult
 from ensemble.pool_views import BranchView
 from shared.artifacts import read_json, write_json
+from shared.catalog.copies import copy_of
+from shared.catalog.placeholders import leave_out, left_out
 from shared.schema import CATALOG_SCHEMA, CandidatePairs, Candidates, Catalog, Embeddings, Matches, Rows
 from shared.search.incremental import PreviousSearch
 
@@ -35,7 +38,7 @@ class BranchState:
 
     Args:
         embeddings: Of all n listings.
-        search: Their neighbors.
+        search: Their neighbors; of listings with equal content, only one is searched.
     """
 
     embeddings: Embeddings
@@ -52,15 +55,18 @@ class State:
     """The listings of an index with their pairs, matches and groups.
 
     Args:
-        catalog: n listings in the order of their posting ids. Their image files may be gone.
+        catalog: n listings in the order of their posting ids, without what was set aside. Their image files may be
+            gone.
+        originals: The same listings as they were read.
         branches: Branch → its embeddings and neighbors of them.
-        pairs: All candidate pairs.
+        pairs: All candidate pairs; of listings with equal content, the one with the smallest posting id has them.
         matches: All matches.
         group_ids: Posting id → id of its group.
         retired: Group ids of earlier groups that are no longer used.
         changes: All splits and merges so far, the oldest first.
         built: Number of listings at the last rebuild.
         changed: Number of listings that were added, changed or removed since then.
+        split_groups: Number of groups that were too large at the last rebuild and were split.
 
     Examples:
         >>> state = State(built=100, changed=20)
@@ -69,6 +75,7 @@ class State:
     """
 
     catalog: Catalog = field(default_factory=lambda: Catalog(CATALOG_SCHEMA.empty_table()))
+    originals: Catalog = field(default_factory=lambda: Catalog(CATALOG_SCHEMA.empty_table()))
     branches: Mapping[str, BranchState] = field(default_factory=dict)
     pairs: CachedPairs = field(default_factory=lambda: CachedPairs.unknown(CandidatePairs(0, _NOBODY, _NOBODY), 0))
     matches: Matches = field(default_factory=lambda: Matches(0, _NOBODY, _NOBODY, _NOBODY.astype(np.float32)))
@@ -77,9 +84,15 @@ class State:
     changes: tuple[Change, ...] = ()
     built: int = 0
     changed: int = 0
+    split_groups: int = 0
 
     def __len__(self) -> int:
         return len(self.catalog)
+
+    @cached_property
+    def copies(self) -> Rows:
+        """Return for each listing the row of the one of equal content that stands for it, int32 [n]."""
+        return copy_of(self.catalog)
 
     @property
     def rebuild_due(self) -> str | None:
@@ -90,7 +103,9 @@ class State:
 
     def result(self) -> MatchResult:
         """Return the matches and groups of all listings, as they are written for a user."""
-        return MatchResult(self.catalog, self.pairs.scored(), self.matches, groups_of(self.matches))
+        pairs = self.pairs.scored().with_copies(self.copies)
+        _, report = leave_out(self.originals, *left_out(self.originals, self.catalog))
+        return MatchResult(self.catalog, pairs, self.matches, groups_of(self.matches), report, self.split_groups)
 
     def groups(self) -> pa.Table:
         """Return the group id of each listing: columns posting_id, group_id."""
@@ -100,13 +115,15 @@ class State:
     def save(self, folder: Path) -> None:
         """Write the files of a snapshot."""
         self.catalog.save(folder / "catalog.parquet")
+        self.originals.save(folder / "originals.parquet")
         self.pairs.save(folder / "pairs.parquet")
         matches = {name: getattr(self.matches, name) for name in ("listing", "match", "score")}
         pq.write_table(pa.table(matches), folder / "matches.parquet")
         pq.write_table(self.groups(), folder / "groups.parquet")
         pq.write_table(pa.table({"group_id": pa.array(sorted(self.retired), pa.string())}), folder / "retired.parquet")
         write_changes(folder / CHANGES, self.changes)
-        write_json(folder / "sizes.json", {"built": self.built, "changed": self.changed})
+        sizes = {"built": self.built, "changed": self.changed, "split_groups": self.split_groups}
+        write_json(folder / "sizes.json", sizes)
         for name, branch in self.branches.items():
             (folder / name).mkdir()
             branch.embeddings.save(folder / name / "embeddings.safetensors")
@@ -123,6 +140,7 @@ class State:
         sizes = read_json(folder / "sizes.json")
         return cls(
             catalog,
+            Catalog.load(folder / "originals.parquet"),
             {path.name: _load_branch(path) for path in sorted(folder.iterdir()) if path.is_dir()},
             CachedPairs.load(folder / "pairs.parquet"),
             Matches(len(catalog), **{name: matches.column(name).to_numpy() for name in matches.column_names}),
@@ -131,6 +149,7 @@ class State:
             tuple(Change(**json.loads(line)) for line in lines),
             sizes["built"],
             sizes["changed"],
+            sizes["split_groups"],
         )
 
 
@@ -150,7 +169,7 @@ def places(origin: NDArray[np.int64], n: int) -> Rows:
     """Return the present row of each listing that an index had, int32 [n]; -1 where it is gone or was changed.
 
     Args:
-        origin: The previous row of each present listing, [m], rising; -1 for one that is new or was changed.
+        origin: The previous row of each present listing, [m]; -1 for one that is new or was changed.
         n: Number of listings that the index had.
 
     Examples:

@@ -25,18 +25,22 @@ from numpy.typing import NDArray
 
 from branches import registry
 from branches.base import BranchConfig
+from branches.candidates import without_copies
 from ensemble.candidate_pairs import union
+from ensemble.decision.copies import with_copies, without_forced
 from ensemble.decision.decision import groups_of
+from ensemble.decision.rules import sort_matches
 from ensemble.index.embeddings import Embedders
 from ensemble.index.group_ids import changes, inherited
 from ensemble.index.pair_cache import CachedPairs, conflicts
-from ensemble.index.plan import Plan
+from ensemble.index.plan import Plan, classes
 from ensemble.index.region import decided
 from ensemble.index.state import BranchState, State, places
 from ensemble.index.subgraph import Whole
 from ensemble.matcher import Matcher
 from ensemble.pool_views import Words
 from ensemble.scorer.model import second_model_mask
+from shared.catalog.copies import class_sizes, copy_of
 from shared.compute import ComputeConfig
 from shared.schema import CandidatePairs, Catalog, Flags, Floats, Matches, PairFeatures, locate
 from shared.search.incremental import PreviousSearch, nearest_since
@@ -65,12 +69,13 @@ def rebuilt(matcher: Matcher, embedders: Embedders, state: State, planned: Plan)
         planned: Which listings it is to hold.
     """
     catalog, branches = planned.catalog, {}
+    copies = copy_of(catalog)
     for name in matcher.branches:
         if registry.get(name).learns and state.branches:
-            embeddings = embedders.grown(name, state.branches[name].embeddings, catalog, planned.origin)
+            embeddings = embedders.grown(name, state.branches[name].embeddings, planned)
         else:
             embeddings = matcher.embed(catalog, [name])[name]
-        candidates = matcher.candidates(name, embeddings)
+        candidates = matcher.candidates(name, embeddings, copies)
         search = PreviousSearch.of(candidates, _config(matcher, name).neighbors)
         branches[name] = BranchState(embeddings, search)
     pool = matcher.pool(catalog, {name: branch.view for name, branch in branches.items()})
@@ -86,15 +91,17 @@ def rebuilt(matcher: Matcher, embedders: Embedders, state: State, planned: Plan)
         cosines=_cosines(pair_features, branches),
         conflict=conflicts(pair_features),
     )
-    matches = matcher.decision.apply(pairs.scored(), catalog.ids)
+    matches, split_groups = matcher.decision.decide(pairs.scored().with_copies(copies), catalog.ids)
     return replace(
         state,
         catalog=Catalog(catalog.table),
+        originals=Catalog(planned.originals.table),
         branches=branches,
         pairs=pairs,
         matches=matches,
         built=len(catalog),
         changed=0,
+        split_groups=split_groups,
     )
 
 
@@ -122,10 +129,11 @@ def updated(
         locally: Whether to decide again only near the new listings, even if the threshold changed; this is enough for
             a query about them.
     """
-    origin, n = planned.origin, len(planned.catalog)
+    n, copies = len(planned.catalog), copy_of(planned.catalog)
+    origin = classes(planned.origin, state.copies, copies)
     new, place = origin < 0, places(origin, len(state))
-    branches = _branches(matcher, embedders, state, planned, locally)
-    removed = state.catalog.take(np.flatnonzero(place < 0))
+    branches = _branches(matcher, embedders, state, planned, origin, locally)
+    removed = state.catalog.take(np.flatnonzero(places(planned.origin, len(state)) < 0))
     words = words.changed(planned.added.normalized_titles, removed.normalized_titles)
     pairs = _pairs(state.pairs.placed(place, n), branches, new, locally)
     views = {name: branch.view for name, branch in branches.items()}
@@ -134,28 +142,40 @@ def updated(
     return replace(
         state,
         catalog=Catalog(planned.catalog.table),
+        originals=Catalog(planned.originals.table),
         branches=branches,
         pairs=pairs_with_scores,
-        matches=_matches(matcher, planned, pairs_with_scores, pairs.score, state.matches, place, locally),
+        matches=_matches(matcher, planned, pairs_with_scores, pairs.score, state, place, copies, locally),
         changed=state.changed + sum(count for name, count in planned.counts.items() if name != "unchanged"),
     )
 
 
 def _branches(
-    matcher: Matcher, embedders: Embedders, state: State, planned: Plan, locally: bool
+    matcher: Matcher, embedders: Embedders, state: State, planned: Plan, origin: Rows, locally: bool
 ) -> dict[str, BranchState]:
+    """Return the embeddings of all listings, and the neighbors of those that stand for others or themselves.
+
+    Args:
+        matcher: The one that the index was made with.
+        embedders: Embed new listings.
+        state: What the index holds.
+        planned: Which listings it is to hold.
+        origin: From `classes`.
+        locally: Whether the vectors of listings that stay are what they were.
+    """
     xp, branches = matcher.settings[ComputeConfig].xp(), {}
+    copies = copy_of(planned.catalog)
     for name in matcher.branches:
         previous, config = state.branches[name], _config(matcher, name)
         stays = locally or registry.get(name).learns
         if stays:
-            embeddings = embedders.grown(name, previous.embeddings, planned.catalog, planned.origin)
+            embeddings = embedders.grown(name, previous.embeddings, planned)
         else:
             embeddings = matcher.embed(planned.catalog, [name])[name]
         search = nearest_since(
             previous.search,
-            planned.origin,
-            embeddings,
+            origin,
+            without_copies(embeddings, copies),
             config.neighbors,
             xp,
             minimum=config.minimum,
@@ -260,22 +280,42 @@ def _matches(
     planned: Plan,
     pairs: CachedPairs,
     previous_scores: Floats,
-    previous: Matches,
+    state: State,
     place: NDArray[np.int32],
+    copies: NDArray[np.int32],
     locally: bool,
 ) -> Matches:
-    """Return the matches, decided again where they may change."""
+    """Return the matches, decided again where they may change, first of listings that stand for others or themselves.
+
+    Args:
+        matcher: The one that the index was made with.
+        planned: Which listings the index is to hold.
+        pairs: All pairs, scored.
+        previous_scores: Their scores before.
+        state: What the index held.
+        place: For each listing that it held the present row of its class, if it stood for it; else -1.
+        copies: For each listing the row of the one that stands for it.
+        locally: Whether to decide again only near the new listings.
+    """
+    ids, n, decision, previous = planned.catalog.ids, len(planned.catalog), matcher.decision, state.matches
+    stood = state.copies == np.arange(len(state))
+    inside = stood[previous.listing] & stood[previous.match]
     listing, match = place[previous.listing], place[previous.match]
-    both, lost_match = (listing >= 0) & (match >= 0), (listing >= 0) & (match < 0)
-    ids, n = planned.catalog.ids, len(planned.catalog)
-    remaining = Matches(n, listing[both], match[both], previous.score[both])
-    changed = planned.origin < 0
-    if locally:
-        return decided(matcher.decision, ids, pairs, previous_scores, remaining, changed, hops=HOPS)
-    changed[listing[lost_match]] = True
-    if matcher.decision.threshold_for(len(place)) != matcher.decision.threshold_for(n):
-        changed[:] = True
-    return decided(matcher.decision, ids, pairs, previous_scores, remaining, changed)
+    both, lost_match = inside & (listing >= 0) & (match >= 0), inside & (listing >= 0) & (match < 0)
+    remaining = sort_matches(n, listing[both], match[both], previous.score[both])
+    size, size_before = class_sizes(copies), np.zeros(n, dtype=np.int32)
+    size_before[place[place >= 0]] = class_sizes(state.copies)[place >= 0]
+    changed = (size > 0) & ((size_before == 0) | ((size_before > 1) != (size > 1)))
+    changed[copies[planned.origin < 0]] = True
+    if not locally:
+        changed[listing[lost_match]] = True
+        if decision.threshold_for(len(place)) != decision.threshold_for(n):
+            changed[:] = True
+    hops = HOPS if locally else None
+    matches = decided(decision, ids, pairs, previous_scores, remaining, changed, hops=hops)
+    if decision.rule == "min2":
+        matches = without_forced(matches, decision.threshold_for(n), copies)
+    return with_copies(matches, copies, decision.max_matches)
 
 
 # --- names -----------------------------------------------------------------------------------------------------------

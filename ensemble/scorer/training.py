@@ -23,7 +23,7 @@ from ensemble.scorer.model import Scorer, StackedScorer, describe_scores, replac
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.metrics.matching import group_sizes, same_product
-from shared.schema import Flags, Floats, PairFeatures, ScoredPairs
+from shared.schema import Flags, Floats, PairFeatures, Rows, ScoredPairs
 
 if TYPE_CHECKING:  # a second to import, which a run with nothing to do can save
     import lightgbm as lgb
@@ -44,12 +44,15 @@ class LabeledPool:
         codes: Label codes of its n listings, int [n].
         fold: Its fold; the pools of one fold are scored by models that saw none of them.
         source: The catalog that its listings are from.
+        copies: For each listing the row of the one of equal content that stands for it in the pairs, int32 [n]; None:
+            each stands for itself.
     """
 
     pairs: PairFeatures
     codes: NDArray[np.integer]
     fold: int
     source: str = ""
+    copies: Rows | None = None
 
 
 @dataclass(frozen=True)

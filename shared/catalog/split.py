@@ -29,7 +29,8 @@ from shared.schema import NORMALIZED_TITLE, Catalog
 
 HOLDOUT = -1
 # An image, hash or title that more label groups share than this is a placeholder ("no image", "test"): it names no
-# product, and tying its listings together would make one component of much of the catalog.
+# product, and tying its listings together would make one component of much of the catalog. `placeholders.py` tells
+# such values without labels.
 PLACEHOLDER_GROUPS = 50
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from shared.catalog.config import DataConfig
 from shared.catalog.image_memo import ImageMemo
+from shared.catalog.placeholders import set_aside
 from shared.catalog.reader import catalog_fingerprint, read_catalog
 from shared.catalog.source import Source, Sources, find_sources
 from shared.catalog.split import HOLDOUT, SplitConfig, make_split
@@ -30,6 +31,7 @@ from shared.pipeline.pools import (
     load_split,
     of_source,
     save_catalog,
+    save_set_aside,
 )
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
@@ -37,6 +39,7 @@ from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
 from shared.schema import Catalog
 
 DEMO, TRAIN, TEST, SPLIT = "demo", "catalog/train", "catalog/test", "split"
+_POOL_CODE = ("shared.schema", "shared.catalog.placeholders")
 IMAGE_MEMO = "images.json"  # of the run folder: size, time and checksum of each image that was hashed
 
 
@@ -170,7 +173,7 @@ def _fold_stage(pool: Pool) -> Stage:
     return Stage(
         pool.stage,
         take_fold,
-        code=("shared.schema",),
+        code=_POOL_CODE,
         reads=(TRAIN, SPLIT),
         parameters={"fold": pool.fold, **source},
     )
@@ -181,26 +184,28 @@ def _catalog_pool_stage(sources: Sources) -> Stage:
     return Stage(
         catalog_pool(sources.name).stage,
         take_all,
-        code=("shared.schema",),
+        code=_POOL_CODE,
         reads=(whole,),
         parameters={"catalog": whole},
     )
 
 
 def take_fold(inputs: Inputs, config: StageConfig, out: Path, fold: int, source: str = "") -> Mapping[str, Any]:
-    """Write the labeled listings of a fold or of the holdout, in the order of their table."""
+    """Write the labeled listings of a fold or of the holdout, without what many unlike ones share."""
     catalog, split = load_catalog(inputs["catalog/train"]), load_split(inputs["split"])
-    pool = catalog.take(np.flatnonzero(split.fold == fold))
-    pool = pool.of_source(source) if source else pool
+    whole = catalog.take(np.flatnonzero(split.fold == fold))
+    pool, report = set_aside(whole.of_source(source) if source else whole)
     save_catalog(pool, out)
-    return {"listings": len(pool)}
+    save_set_aside(report, out)
+    return {"listings": len(pool)} | report.metrics
 
 
 def take_all(inputs: Inputs, config: StageConfig, out: Path, catalog: str) -> Mapping[str, Any]:
-    """Write all listings of a catalog, without their labels."""
-    pool = load_catalog(inputs[catalog]).without_labels()
+    """Write all listings of a catalog, without their labels and without what many unlike ones share."""
+    pool, report = set_aside(load_catalog(inputs[catalog]).without_labels())
     save_catalog(pool, out)
-    return {"listings": len(pool)}
+    save_set_aside(report, out)
+    return {"listings": len(pool)} | report.metrics
 
 
 def update_stages(

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.artifacts import read_json, write_json
+from shared.catalog.placeholders import SetAside
 from shared.catalog.split import HOLDOUT, Split
 from shared.schema import Catalog
 
@@ -121,6 +123,16 @@ def save_catalog(catalog: Catalog, folder: Path) -> None:
         2
     """
     catalog.save(folder / "catalog.parquet")
+
+
+def save_set_aside(report: SetAside, folder: Path) -> None:
+    """Write what was set aside of a pool's evidence into the folder of its stage."""
+    write_json(folder / "set_aside.json", report.to_json())
+
+
+def load_set_aside(folder: Path) -> SetAside:
+    """Return what was set aside of the evidence of a pool, whose stage has this folder."""
+    return SetAside.from_json(read_json(folder / "set_aside.json"))
 
 
 def load_split(folder: Path) -> Split:

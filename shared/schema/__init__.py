@@ -8,7 +8,15 @@ Every type speaks of listings by their **row** in the catalog (or pool) it belon
 from shared.schema.catalog import CATALOG_SCHEMA, NORMALIZED_TITLE, Catalog
 from shared.schema.embeddings import Embeddings
 from shared.schema.matches import Matches
-from shared.schema.pairs import CandidatePairs, Candidates, PairFeatures, ScoredPairs, locate, pair_key
+from shared.schema.pairs import (
+    CandidatePairs,
+    Candidates,
+    PairFeatures,
+    ScoredPairs,
+    locate,
+    pair_key,
+    place_pairs,
+)
 from shared.schema.types import Flags, Floats, Mask, Rows, Vectors
 
 __all__ = [
@@ -28,4 +36,5 @@ __all__ = [
     "Vectors",
     "locate",
     "pair_key",
+    "place_pairs",
 ]

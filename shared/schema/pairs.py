@@ -108,6 +108,32 @@ class CandidatePairs:
         return cls(n, columns["left"], columns["right"])
 
 
+def place_pairs(pairs: CandidatePairs, place: Rows) -> tuple[NDArray[np.int64], Rows, Rows, Flags]:
+    """Return the pairs whose listings are both in another pool, in its rows and sorted.
+
+    Args:
+        pairs: Pairs of listings of a pool.
+        place: The row of each of these listings in the other pool, int32 [n]; -1 where it is not in it.
+
+    Returns:
+        Where each of the pairs stood, its left and right row, and whether these changed sides.
+
+    Examples:
+        >>> pairs = CandidatePairs(3, np.array([0, 1], np.int32), np.array([2, 2], np.int32))
+        >>> [column.tolist() for column in place_pairs(pairs, np.array([1, -1, 0], np.int32))]
+        [[0], [0], [1], [True]]
+    """
+    left, right = place[pairs.left], place[pairs.right]
+    order = np.flatnonzero((left >= 0) & (right >= 0))
+    left, right = left[order], right[order]
+    swapped = left > right
+    left, right = np.where(swapped, right, left), np.where(swapped, left, right)
+    if swapped.any() or (np.diff(left) < 0).any():
+        by_row = np.lexsort((right, left))
+        order, left, right, swapped = order[by_row], left[by_row], right[by_row], swapped[by_row]
+    return order, left, right, swapped
+
+
 @dataclass(frozen=True)
 class Candidates(CandidatePairs):
     """Pairs that one branch proposes in a pool.
@@ -132,6 +158,18 @@ class Candidates(CandidatePairs):
         require((np.abs(self.similarity) <= 1 + NORM_TOLERANCE).all(), "similarities must lie in [-1, 1]")
         require(((self.rank_left >= 0) & (self.rank_right >= 0)).all(), "ranks must not be negative")
         require(((self.rank_left > 0) | (self.rank_right > 0)).all(), "a candidate needs a rank on one side")
+
+    def placed(self, place: Rows, n: int) -> Candidates:
+        """Return the pairs whose listings are both in another pool, in its rows.
+
+        Args:
+            place: The row of each listing in the other pool, int32 [n]; -1 where it is not in it.
+            n: Listings of the other pool.
+        """
+        order, left, right, swapped = place_pairs(self, place)
+        rank_left, rank_right = self.rank_left[order], self.rank_right[order]
+        ranks = np.where(swapped, rank_right, rank_left), np.where(swapped, rank_left, rank_right)
+        return Candidates(n, left, right, self.similarity[order], *ranks)
 
     def _columns(self) -> dict[str, Any]:
         ranks = {"rank_left": self.rank_left, "rank_right": self.rank_right}
@@ -179,6 +217,8 @@ class ScoredPairs(CandidatePairs):
         score: float32 [p] in [0, 1].
         conflict: One bit per kind of attribute in which the two titles contradict each other, uint8 [p], for a decision
             that forbids such matches; None where the pairs were not compared in this.
+        copy_of: For each listing the row of the one of equal content that stands for it in the pairs, int32 [n]; None:
+            each stands for itself. It is not saved, since it follows from the listings.
 
     Examples:
         >>> pairs = CandidatePairs(3, np.array([0, 1], np.int32), np.array([1, 2], np.int32))
@@ -189,6 +229,7 @@ class ScoredPairs(CandidatePairs):
 
     score: Floats
     conflict: Mask | None = None
+    copy_of: Rows | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -198,6 +239,18 @@ class ScoredPairs(CandidatePairs):
         if self.conflict is not None:
             require(len(self.conflict) == len(self.left), "conflicts differ in length")
             require(self.conflict.dtype == np.uint8, f"conflicts must be uint8, not {self.conflict.dtype}")
+        if self.copy_of is not None:
+            require(len(self.copy_of) == self.n, f"copies of {len(self.copy_of)} listings, not {self.n}")
+            stands = self.copy_of[np.concatenate([self.left, self.right])]
+            require(np.array_equal(stands, np.concatenate([self.left, self.right])), "a copy of a listing has pairs")
+
+    def only(self, keep: Flags) -> Self:
+        """Return some of the pairs with all that belongs to them; `keep` is bool [p]."""
+        return super().only(keep).with_copies(self.copy_of)
+
+    def with_copies(self, copy_of: Rows | None) -> Self:
+        """Return the same pairs, each of listings that stand for all listings of equal content."""
+        return replace(self, copy_of=copy_of)
 
     @classmethod
     def of(cls, pairs: CandidatePairs, score: Floats, conflict: Mask | None = None) -> Self:

@@ -78,7 +78,7 @@ def nearest_since(
 
     Args:
         previous: A search with the same arguments.
-        origin: The row that each listing had in it, int64 [n], rising; -1 for one that is new or has become another.
+        origin: The row that each listing had in it, int64 [n]; -1 for one that is new or has become another.
         embeddings: Vectors of the n listings. Those of listings that are not new are taken to be what they were.
         k: Neighbors per listing, as of `nearest`.
         xp: numpy or CuPy.
@@ -127,15 +127,12 @@ class _Lists:
         place = np.full(candidates.n, -1, dtype=np.int32)
         place[origin[still]] = still
         left, right = place[candidates.left], place[candidates.right]
-        both, lost = (left >= 0) & (right >= 0), np.zeros(n, dtype=np.bool_)
+        lost = np.zeros(n, dtype=np.bool_)
         for end, other, rank in ((left, right, candidates.rank_left), (right, left, candidates.rank_right)):
             lost[end[(rank > 0) & (end >= 0) & (other < 0)]] = True
-        remaining = candidates if both.all() else candidates.only(both)
         reach = np.full(n, ANYBODY, dtype=np.float32)
         reach[still] = previous.reach[origin[still]]
-        ends = left[both], right[both]
-        pairs = Candidates(n, *ends, remaining.similarity, remaining.rank_left, remaining.rank_right)
-        return cls(pairs, reach, origin < 0, lost)
+        return cls(candidates.placed(place, n), reach, origin < 0, lost)
 
     def with_similarities(self, embeddings: Embeddings, k: int, minimum: float) -> Self:
         """Return the same lists with similarities as they are now, all of them to be ranked again."""

@@ -25,7 +25,7 @@ from shared.pipeline.engine import bring_stage_up_to_date
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Inputs, Stage, StageConfig
-from shared.schema import Matches, ScoredPairs
+from shared.schema import Catalog, Matches, ScoredPairs
 from tests.support.paths import ROOT
 
 Make = Callable[..., Any]
@@ -194,3 +194,18 @@ def test_stages_import_no_commands_or_matcher() -> None:
         assert rest <= {"ensemble.match_result"}, stage.name
         assert not modules & {"ensemble", "ensemble.cli", "ensemble.__main__", "branches.cli"}, stage.name
         assert stage.name == "judged" or not [name for name in modules if name.startswith("shared.demo")], stage.name
+
+
+def test_groups_that_are_too_large_are_split_and_told() -> None:
+    n = 3000
+    left = np.arange(n - 1, dtype=np.int32)
+    score = np.linspace(0.5, 0.9, n - 1).astype(np.float32)
+    ids = {"posting_id": [f"p{i:04}" for i in range(n)], "title": [f"mug {i}" for i in range(n)]}
+    catalog = Catalog.from_columns(ids)
+    result = MatchResult.from_scores(Decision("threshold", 0.4), catalog, ScoredPairs(n, left, left + 1, score))
+    assert result.summary()["groups_too_large_and_split"] == result.split_groups == 1
+    assert result.summary()["largest_group"] <= 1000
+    assert result.warning is not None
+    assert result.warning.startswith("warning: 1 group was too large (tune.max_group)")
+    whole = MatchResult.from_scores(Decision("threshold", 0.95), catalog, ScoredPairs(n, left, left + 1, score))
+    assert whole.warning is None

@@ -27,6 +27,7 @@ from shared.pipeline.pools import (
     fold_pools,
     holdout_pool,
     load_catalog,
+    load_set_aside,
     load_split,
 )
 from shared.pipeline.run import RunFolder, remembered
@@ -309,3 +310,20 @@ def test_sources_that_are_refused(demo_folder: Path, tmp_path: Path) -> None:
         with pytest.raises(MatcherError, match=message):
             update(tmp_path / "run", several(*paths))
         assert remembered(tmp_path / "run") == {}
+
+
+def test_pools_are_without_what_many_unlike_listings_share(tmp_path: Path) -> None:
+    rows = [f"p{i},thing{i // 2} model{i // 2},9b3c5d2a6f0e1478,g{i // 2}" for i in range(200)]
+    (tmp_path / "data").mkdir()
+    table = "\n".join(["posting_id,title,image_phash,label_group", *rows])
+    (tmp_path / "data" / "train.csv").write_text(table, encoding="utf-8")
+    settings, lines = settings_of(tmp_path / "data"), list[str]()
+    run = RunFolder(tmp_path / "run", say=lines.append)
+    graph = Graph(catalog_stages(run, settings, sources_of(run, settings)))
+    update_stages(run, settings, graph, list(graph))
+    for name in (TRAIN, *(pool.stage for pool in all_pools(3))):
+        assert load_catalog(run.open(name)).has_phash.all() == (name == TRAIN)
+    report = load_set_aside(run.open(CATALOG_POOL.stage))
+    assert report.kinds["hashes"].listings == 200
+    line = next(line for line in lines if line.startswith(CATALOG_POOL.stage))
+    assert "set aside 1 hash of 200 listings (9b3c5d2a6f0e1478, such as p0)" in line

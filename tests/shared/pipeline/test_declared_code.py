@@ -30,14 +30,16 @@ SECTIONS = ensemble_sections.sections()
 # What reads and writes a stage's files, and what finds a branch: each does one thing, which its name says.
 LOADERS = {
     ("shared.pipeline.pools", "load_catalog"),
+    ("shared.pipeline.pools", "load_set_aside"),
     ("shared.pipeline.pools", "load_split"),
     ("shared.pipeline.pools", "save_catalog"),
+    ("shared.pipeline.pools", "save_set_aside"),
     ("branches.stages", "load_candidates"),
     ("branches.stages", "load_embeddings"),
     ("ensemble.stages", "load_decision"),
     ("ensemble.stages", "load_features"),
     ("ensemble.stages", "labeled_pools"),
-    ("ensemble.stages", "load_scored_copies"),
+    ("ensemble.stages", "load_scored_thinned"),
     ("ensemble.stages", "load_scored_folds"),
     ("ensemble.stages", "load_scores"),
     ("shared.artifacts", "read_json"),

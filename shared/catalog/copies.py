@@ -1,0 +1,48 @@
+"""Listings with equal content: one of them is searched and scored, and its matches are those of all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from shared.catalog.images import is_flat_hash
+from shared.schema import NORMALIZED_TITLE, Catalog, Rows
+
+
+def copy_of(catalog: Catalog) -> Rows:
+    """Return for each listing the row of the listing that stands for all of equal content, int32 [n].
+
+    Content is the normalized title, the image file and the perceptual hash. The listing with the smallest posting id
+    stands for all. One without a title whose image is missing or blank has no content and stands for itself.
+
+    Args:
+        catalog: n listings.
+
+    Examples:
+        >>> titles = ["Red mug", "Fan", "RED MUG!", None, None]
+        >>> copy_of(Catalog.from_columns({"posting_id": ["c", "b", "a", "d", "e"], "title": titles})).tolist()
+        [2, 1, 2, 3, 4]
+    """
+    n = len(catalog)
+    titles = pd.factorize(catalog.column(NORMALIZED_TITLE.name))[0]
+    images = pd.factorize(catalog.column("image_sha"))[0]
+    hashes = np.where(catalog.has_phash, np.unique(catalog.phashes, return_inverse=True)[1], -1)
+    has_content = (titles >= 0) | (catalog.has_phash & ~is_flat_hash(catalog.phashes))
+    alone = np.where(has_content, -1, np.arange(n))
+    content = np.stack([titles, images, hashes, alone], axis=1)
+    _, code = np.unique(content, axis=0, return_inverse=True)
+    by_id = np.argsort(catalog.ids, kind="stable")
+    _, first = np.unique(code[by_id], return_index=True)
+    rows: Rows = by_id[first][code].astype(np.int32)
+    return rows
+
+
+def class_sizes(copies: Rows) -> Rows:
+    """Return the number of listings that each one stands for, itself included, int32 [n]; 0 for one that is a copy.
+
+    Examples:
+        >>> class_sizes(np.array([2, 1, 2], np.int32)).tolist()
+        [0, 1, 2]
+    """
+    sizes: Rows = np.bincount(copies, minlength=len(copies)).astype(np.int32)
+    return sizes
