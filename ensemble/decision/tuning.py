@@ -250,7 +250,7 @@ def tune(
         pools: Scored pairs and label codes of pools that the scorer was not trained on.
         config: Section `tune` of the settings.
         seed: Seed of the bootstrap.
-        thinned: Of each pool those thinned from it, for which the decision is tuned as well; empty where there are none.
+        thinned: Of each pool those thinned from it, for which the decision is tuned as well.
 
     Raises:
         MatcherError: No rule and threshold reaches the minimum precision of the objective.
@@ -284,9 +284,10 @@ def tune(
     product = product_codes([np.concatenate([codes for _, codes in part]) for part in parts])
     resamples = resample([rule.metrics for rule in rules], product, objective, config.resamples, seed)
     choice = choose([rule.value for rule in rules], resamples)
-    whole = np.concatenate(
-        [np.full(len(codes), number == 0) for part in parts for number, (_, codes) in enumerate(part)]
+    is_whole, sizes = zip(
+        *((number == 0, len(codes)) for part in parts for number, (_, codes) in enumerate(part)), strict=False
     )
+    whole = np.repeat(is_whole, sizes)
     on_whole = resample([rules[choice.chosen].metrics[whole]], product[whole], objective, config.resamples, seed)
     choice = replace(choice, interval=interval(on_whole[:, 0]))
     chosen, size = rules[choice.chosen], max(round(sum(pairs.n for pairs, _ in pools) / len(pools)), 1)
