@@ -284,10 +284,8 @@ def tune(
     product = product_codes([np.concatenate([codes for _, codes in part]) for part in parts])
     resamples = resample([rule.metrics for rule in rules], product, objective, config.resamples, seed)
     choice = choose([rule.value for rule in rules], resamples)
-    is_whole, sizes = zip(
-        *((number == 0, len(codes)) for part in parts for number, (_, codes) in enumerate(part)), strict=False
-    )
-    whole = np.repeat(is_whole, sizes)
+    is_whole = [number == 0 for part in parts for number in range(len(part))]
+    whole = np.repeat(is_whole, [len(codes) for _, codes in every])
     on_whole = resample([rules[choice.chosen].metrics[whole]], product[whole], objective, config.resamples, seed)
     choice = replace(choice, interval=interval(on_whole[:, 0]))
     chosen, size = rules[choice.chosen], max(round(sum(pairs.n for pairs, _ in pools) / len(pools)), 1)
