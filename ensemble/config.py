@@ -121,6 +121,10 @@ class TuneConfig(ConfigSection):
         description="strength of the threshold's correction for pool size; 0: none, 1: full prior shift; "
         "null: the one that suits the rule",
     )
+    guard: bool = Field(
+        True,
+        description="raise the threshold of average_link in a catalog that is unlike those of the training",
+    )
     resamples: int = Field(1000, ge=2, description="bootstrap resamples of the products for the choice of the rule")
 
     @field_validator("objective")

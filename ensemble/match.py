@@ -74,7 +74,7 @@ def match_new(matcher: Matcher, settings: Settings, out: Path, *, evaluate: bool
     catalog = read_catalog(source, data, settings[ComputeConfig], labeled=False)
     if line := unusable_images(catalog):
         print(line)
-    result = matcher.match_catalog(catalog)
+    result = matcher.match_catalog(catalog, data.known)
     if line := result.set_aside.line:
         print(line)
     metrics: dict[str, Any] | None = None
@@ -83,12 +83,12 @@ def match_new(matcher: Matcher, settings: Settings, out: Path, *, evaluate: bool
         metrics = evaluate_matches(result.match_rows, result.scored_pairs, codes) | {"labeled": int(np.sum(codes >= 0))}
         print(summarize_labeled(metrics) + "\n")
     write(result, metrics, out)
-    decision, size = matcher.decision, len(catalog)
-    print(f"{decision.rule} at {decision.threshold_for(size):.3f}, the threshold for a pool of {size:,}")
+    threshold = f"{result.threshold:.3f}" if result.threshold is not None else "an unknown threshold"
+    print(f"{matcher.decision.rule} at {threshold}, in a pool of {len(catalog):,}")
     counts = " · ".join(f"{label.replace('_', ' ')} {count:,}" for label, count in result.summary().items())
     print(f"{counts}\nwritten to {out}")
-    if result.warning:
-        print(result.warning)
+    for line in result.warnings:
+        print(line)
 
 
 def write(result: MatchResult, metrics: Mapping[str, Any] | None, out: Path) -> None:

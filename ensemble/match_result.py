@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ensemble.decision.decision import Decision, groups_of
+from ensemble.decision.guard import SIMILAR, expected_share
 from shared.arrays import object_array
+from shared.catalog.config import Known
 from shared.catalog.copies import copy_of
 from shared.catalog.placeholders import NOTHING, SetAside
 from shared.schema import Catalog, Matches, ScoredPairs
@@ -36,6 +38,8 @@ class MatchResult:
         group_numbers: Group number of each listing, int [n].
         set_aside: The evidence that many unlike listings share, which was not used.
         split_groups: Number of groups that were larger than `tune.max_group` allows and were split.
+        threshold: The threshold that was used; None if it is unknown.
+        agreement: How far two rules agree on the matches, in [0, 1], see `ensemble.decision.guard`; None if unknown.
 
     Examples:
         >>> from shared.schema import CATALOG_SCHEMA
@@ -53,9 +57,18 @@ class MatchResult:
     group_numbers: NDArray[np.int64]
     set_aside: SetAside = NOTHING
     split_groups: int = 0
+    threshold: float | None = None
+    agreement: float | None = None
 
     @classmethod
-    def from_scores(cls, decision: Decision, catalog: Catalog, pairs: ScoredPairs, report: SetAside = NOTHING) -> Self:
+    def from_scores(
+        cls,
+        decision: Decision,
+        catalog: Catalog,
+        pairs: ScoredPairs,
+        report: SetAside = NOTHING,
+        known: Known = "nothing",
+    ) -> Self:
         """Return the result of a decision on a pool's scored pairs; equal scores are ordered by posting id.
 
         Args:
@@ -63,10 +76,13 @@ class MatchResult:
             catalog: n listings, without the evidence that was set aside.
             pairs: Their scored pairs; of listings with equal content, the one with the smallest posting id has them.
             report: What was set aside.
+            known: What the user knows of the catalog, see `Decision.decide`.
         """
         pairs = pairs.with_copies(copy_of(catalog))
-        matches, split_groups = decision.decide(pairs, catalog.ids)
-        return cls(catalog, pairs, matches, groups_of(matches), report, split_groups)
+        outcome = decision.decide(pairs, catalog.ids, known)
+        groups = groups_of(outcome.matches)
+        decided = outcome.split_groups, outcome.threshold, outcome.agreement
+        return cls(catalog, pairs, outcome.matches, groups, report, *decided)
 
     @cached_property
     def matches(self) -> pd.DataFrame:
@@ -100,6 +116,16 @@ class MatchResult:
             smallest[group] = min(smallest.get(group, posting_id), posting_id)
         return object_array(smallest[group] for group in self.group_numbers.tolist())
 
+    @property
+    def is_unlike(self) -> bool:
+        """Return whether the catalog is unlike those of the training, so that the threshold was raised."""
+        return self.agreement is not None and self.agreement < SIMILAR
+
+    @property
+    def expected_to_match(self) -> int:
+        """Return how many listings are expected to have a match, by the scores; decided matches are the surest."""
+        return round(expected_share(self.scored_pairs) * len(self.catalog))
+
     def summary(self) -> dict[str, int]:
         """Return counts for a progress line."""
         sizes = np.bincount(self.group_numbers)
@@ -108,19 +134,28 @@ class MatchResult:
             "listings": len(self.catalog),
             "groups_of_two_or_more": int((sizes > 1).sum()),
             "listings_without_a_match": self.match_rows.n - len(np.unique(self.match_rows.listing)),
+            "expected_to_have_a_match": self.expected_to_match,
             "largest_group": int(sizes.max(initial=0)),
         } | too_large
 
     @property
-    def warning(self) -> str | None:
-        """Return a line that says how many groups were too large; None where no group was."""
-        if not self.split_groups:
-            return None
-        groups = "1 group was" if self.split_groups == 1 else f"{self.split_groups:,} groups were"
-        return (
-            f"warning: {groups} too large (tune.max_group) and split at higher thresholds; chains of look-alikes make "
-            "such groups, and a higher threshold or the rule average_link makes fewer"
-        )
+    def warnings(self) -> list[str]:
+        """Return a line for each thing that makes the matches doubtful."""
+        lines = []
+        if self.is_unlike:
+            lines.append(
+                "warning: this catalog is unlike those of the training: two ways to decide agree on "
+                f"{self.agreement:.0%} (usual: {SIMILAR:.0%} or more). The threshold was raised to "
+                f"{self.threshold:.3f}, and the number of listings expected to have a match means little. Labels of "
+                "some of its products would help: train on them as well (--data OLD,NEW)"
+            )
+        if self.split_groups:
+            groups = "1 group was" if self.split_groups == 1 else f"{self.split_groups:,} groups were"
+            lines.append(
+                f"warning: {groups} too large (tune.max_group) and split at higher thresholds; chains of look-alikes "
+                "make such groups, and a higher threshold or the rule average_link makes fewer"
+            )
+        return lines
 
     def tables(self) -> dict[str, pa.Table]:
         """Return the frames `matches`, `groups` and `pairs` as Arrow tables, by name."""

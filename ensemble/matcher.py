@@ -24,7 +24,7 @@ from ensemble.scorer.model import StackedScorer
 from ensemble.sections import sections
 from ensemble.stages import DECISION, SCORER, load_decision
 from shared.artifacts import digest
-from shared.catalog.config import DataConfig
+from shared.catalog.config import DataConfig, Known
 from shared.catalog.copies import copy_of
 from shared.catalog.placeholders import set_aside
 from shared.catalog.reader import frame_catalog
@@ -87,13 +87,15 @@ class Matcher:
         """Return the digest of all that scores and matches depend on; it is the same for a run and its bundle."""
         return matcher_digest(self._store, self.settings)
 
-    def match(self, listings: pd.DataFrame, images: str | Path | None = None) -> MatchResult:
+    def match(self, listings: pd.DataFrame, images: str | Path | None = None, known: Known = "nothing") -> MatchResult:
         """Match the listings of a frame.
 
         Args:
             listings: With the columns `posting_id` and `title`, `image` or both; `image_phash` if there are hashes.
                 A cell may be empty; other columns are not read.
             images: Folder with the files that `image` names; None: do without images.
+            known: What you know of the catalog: `all`, every listing has a match; `pairs`, no product has more than
+                two listings (two lists with one listing of each product); `nothing`.
 
         Returns:
             The result, whose `groups`, `matches` and `pairs` are frames.
@@ -102,20 +104,24 @@ class Matcher:
             MatcherError: The frame has faults (one error names all of them), or there is no such folder.
         """
         with threadpool_limits(self._compute.cpu_threads):
-            return self.match_catalog(self.read(listings, images))
+            return self.match_catalog(self.read(listings, images), known)
 
     def read(self, listings: pd.DataFrame, images: str | Path | None = None) -> Catalog:
         """Return the catalog of a frame; arguments and errors as for `match`."""
         config = DataConfig(max_pixels=self.settings[DataConfig].max_pixels)
         return frame_catalog(listings, None if images is None else Path(images), config, self._compute)
 
-    def match_catalog(self, catalog: Catalog) -> MatchResult:
+    def match_catalog(self, catalog: Catalog, known: Known = "nothing") -> MatchResult:
         """Return the matches of listings as a pool of their own; their labels are not used.
 
         What many unlike listings share is set aside; the catalog of the result is without it.
+
+        Args:
+            catalog: The listings.
+            known: As for `match`.
         """
         catalog, report = set_aside(catalog)
-        return replace(self.match_embedded(catalog, self.embed(catalog)), set_aside=report)
+        return replace(self.match_embedded(catalog, self.embed(catalog), known), set_aside=report)
 
     def embed(self, catalog: Catalog, names: Sequence[str] | None = None) -> dict[str, Embeddings]:
         """Embed listings as a pool of their own, by each branch.
@@ -148,19 +154,22 @@ class Matcher:
     def _encoder(self, name: str) -> Path | None:
         return self._store.open(encoder_stage_name(name, ALL)) if registry.get(name).learns else None
 
-    def match_embedded(self, catalog: Catalog, embeddings: Mapping[str, Embeddings]) -> MatchResult:
+    def match_embedded(
+        self, catalog: Catalog, embeddings: Mapping[str, Embeddings], known: Known = "nothing"
+    ) -> MatchResult:
         """Return the matches of listings that are embedded already.
 
         Args:
             catalog: n listings.
             embeddings: Of every branch, in the order of `branches`, n rows each.
+            known: As for `match`.
         """
         copies = copy_of(catalog)
         views = {
             name: BranchView(embeddings[name], self.candidates(name, embeddings[name], copies))
             for name in self.branches
         }
-        return self.match_pool(self.pool(catalog, views))
+        return self.match_pool(self.pool(catalog, views), known)
 
     def candidates(self, name: str, embeddings: Embeddings, copies: Rows | None = None) -> Candidates:
         """Return the pairs that a branch proposes among embedded listings.
@@ -178,10 +187,11 @@ class Matcher:
         """Return listings with every branch's view of them, in the order of `branches`."""
         return PoolViews(catalog, views, self._compute.xp(), self._compute.cpu_threads, surroundings)
 
-    def match_pool(self, pool: PoolViews) -> MatchResult:
-        """Return the matches of listings with every branch's embeddings and candidates."""
+    def match_pool(self, pool: PoolViews, known: Known = "nothing") -> MatchResult:
+        """Return the matches of listings with every branch's embeddings and candidates; `known` as for `match`."""
         pairs = self.describe(pool, self.proposed(pool))
-        return MatchResult.from_scores(self.decision, pool.catalog, self.scorer.score(pairs, pool.xp, pool.threads))
+        scored = self.scorer.score(pairs, pool.xp, pool.threads)
+        return MatchResult.from_scores(self.decision, pool.catalog, scored, known=known)
 
     def proposed(self, pool: PoolViews) -> CandidatePairs:
         """Return the pairs that the branches propose."""

@@ -36,7 +36,7 @@ from ensemble.scorer.training import LabeledPool, train_scorer
 from ensemble.thinned_pools import load_thinned_pairs, load_thinned_rows, thinned_name, thinned_stage
 from ensemble.thinning import score_files
 from shared.artifacts import read_json, write_json
-from shared.catalog.config import DataConfig
+from shared.catalog.config import DataConfig, Known
 from shared.catalog.copies import copy_of
 from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
@@ -103,8 +103,8 @@ def ensemble_stages(settings: Settings) -> list[Stage]:
         scorer_stage(folds, settings),
         decision_stage(folds, names, settings),
         *(scores_stage(pool) for pool in (*map(holdout_pool, sources), *map(catalog_pool, sources))),
-        _matches_stage(sources),
-        _evaluation_stage(folds, names, sources),
+        _matches_stage(sources, settings[DataConfig].known),
+        _evaluation_stage(folds, names, sources, settings[DataConfig].known),
     ]
 
 
@@ -344,7 +344,7 @@ def load_decision(folder: Path) -> Decision:
     return Decision.load(folder / "decision.json")
 
 
-def _matches_stage(sources: Sequence[str]) -> Stage:
+def _matches_stage(sources: Sequence[str], known: Known) -> Stage:
     pools = [catalog_pool(source) for source in sources]
     several = {"pools": {pool.source: pool.name for pool in pools}} if len(sources) > 1 else {}
     return Stage(
@@ -352,25 +352,28 @@ def _matches_stage(sources: Sequence[str]) -> Stage:
         match_sources if several else match_listings,
         code=("ensemble.match_result", "ensemble.decision.decision"),
         reads=(*(pool.stage for pool in pools), DECISION, *(scores_name(pool.name) for pool in pools)),
-        parameters=several,
+        parameters={**several, "known": known},
     )
 
 
-def match_listings(inputs: Inputs, config: StageConfig, out: Path) -> Mapping[str, Any]:
+def match_listings(inputs: Inputs, config: StageConfig, out: Path, known: Known) -> Mapping[str, Any]:
     """Decide the matches of the run's catalog, and write them."""
     decision = load_decision(inputs["ensemble/decision"])
     catalog, scored = load_catalog(inputs["pools/catalog"]), load_scores(inputs["ensemble/scores/catalog"])
-    result = MatchResult.from_scores(decision, catalog, scored, load_set_aside(inputs["pools/catalog"]))
+    result = MatchResult.from_scores(decision, catalog, scored, load_set_aside(inputs["pools/catalog"]), known)
     result.save(out)
-    return result.summary() | result.set_aside.metrics
+    unlike = {"unlike_the_training_two_rules_agree_on": f"{result.agreement:.0%}"} if result.is_unlike else {}
+    return result.summary() | result.set_aside.metrics | unlike
 
 
-def match_sources(inputs: Inputs, config: StageConfig, out: Path, pools: Mapping[str, str]) -> Mapping[str, Any]:
+def match_sources(
+    inputs: Inputs, config: StageConfig, out: Path, pools: Mapping[str, str], known: Known
+) -> Mapping[str, Any]:
     """Decide the matches of each catalog of the run alone, source → pool, and write them into a folder of its name."""
     decision, summaries = load_decision(inputs["ensemble/decision"]), []
     for source, pool in pools.items():
         catalog, scored = load_catalog(inputs[f"pools/{pool}"]), load_scores(inputs[f"ensemble/scores/{pool}"])
-        result = MatchResult.from_scores(decision, catalog, scored, load_set_aside(inputs[f"pools/{pool}"]))
+        result = MatchResult.from_scores(decision, catalog, scored, load_set_aside(inputs[f"pools/{pool}"]), known)
         (out / source).mkdir()
         result.save(out / source)
         summaries.append(result.summary())
@@ -378,7 +381,7 @@ def match_sources(inputs: Inputs, config: StageConfig, out: Path, pools: Mapping
     return totals | {"largest_group": max(summary["largest_group"] for summary in summaries)}
 
 
-def _evaluation_stage(folds: Sequence[Pool], names: Sequence[str], sources: Sequence[str]) -> Stage:
+def _evaluation_stage(folds: Sequence[Pool], names: Sequence[str], sources: Sequence[str], known: Known) -> Stage:
     holdouts = [holdout_pool(source) for source in sources]
     measured = [*folds, *holdouts]
     return Stage(
@@ -403,6 +406,7 @@ def _evaluation_stage(folds: Sequence[Pool], names: Sequence[str], sources: Sequ
             "folds": [pool.name for pool in folds],
             "branches": list(names),
             "holdouts": {pool.source: pool.name for pool in holdouts},
+            "known": known,
         },
     )
 
@@ -414,6 +418,7 @@ def evaluate_on_holdout(
     folds: Sequence[str],
     branches: Sequence[str],
     holdouts: Mapping[str, str],
+    known: Known,
 ) -> Mapping[str, Any]:
     """Measure the ensemble and every branch alone on the holdout, and the out-of-fold scores as probabilities.
 
@@ -434,7 +439,8 @@ def evaluate_on_holdout(
     for source, pool in holdouts.items():
         catalog = load_catalog(inputs[f"pools/{pool}"])
         codes = label_codes(catalog.labels)
-        result = MatchResult.from_scores(decision, catalog, load_scores(inputs[f"ensemble/scores/{pool}"]))
+        scores = load_scores(inputs[f"ensemble/scores/{pool}"])
+        result = MatchResult.from_scores(decision, catalog, scores, known=known)
         holdout = evaluate_matches(result.match_rows, result.scored_pairs, codes)
         holdout["recall_by_rank"] = read_json(inputs[f"ensemble/candidates/{pool}"] / "recall.json")["by_rank"]
         proposed = {name: load_candidates(inputs[f"{name}/candidates/{pool}"]) for name in branches}

@@ -14,14 +14,44 @@ from scipy.sparse.csgraph import connected_components
 
 from ensemble.config import MAX_GROUP, Kind, Rule
 from ensemble.decision.copies import with_copies, without_forced
+from ensemble.decision.guard import SIMILAR, agreement, careful_threshold
 from ensemble.decision.prior_shift import shift_threshold
 from ensemble.decision.rules import RULES, DecisionRule, keep_best, sort_matches, subset
 from ensemble.features.conflicts import KINDS, in_conflict
 from shared.artifacts import read_json, write_json
+from shared.catalog.config import Known
 from shared.errors import ArtifactError
 from shared.schema import Flags, Matches, ScoredPairs, pair_key
 
 __all__ = ["RULES", "Decision", "decider", "groups_of"]
+
+
+ATTACHED = 0.02  # least score of the best pair of a listing that has no match but must have one
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The matches of a pool, and how they were decided.
+
+        Decision("threshold", 0.5).decide(pairs).matches
+
+    Args:
+        matches: The matches.
+        split_groups: Number of groups that were too large and were split.
+        threshold: The threshold that was used.
+        agreement: Agreement of two rules at the threshold for the size of the pool, in [0, 1]; None where it was not
+            looked at. The threshold that was used is a higher one where the agreement is below `guard.SIMILAR`.
+    """
+
+    matches: Matches
+    split_groups: int = 0
+    threshold: float = 0.0
+    agreement: float | None = None
+
+    @property
+    def is_unlike(self) -> bool:
+        """Return whether the pool is unlike those that the scorer was trained on."""
+        return self.agreement is not None and self.agreement < SIMILAR
 
 
 @dataclass(frozen=True)
@@ -38,6 +68,9 @@ class Decision:
             threshold is the same for every pool.
         max_group: The most listings in a group, those of equal content counted once; larger groups are split. None: any
             number.
+        guard: Whether the threshold of `average_link` is raised in pools that are unlike those of the training
+            (`guard.py`).
+        least: The threshold is never lower than this, whatever the size of the pool.
 
     Examples:
         >>> rows = np.array([0, 0], np.int32), np.array([1, 2], np.int32)
@@ -53,6 +86,8 @@ class Decision:
     pool_size: int | None = None
     prior_shift: float = 0.0
     max_group: int | None = MAX_GROUP
+    guard: bool = False
+    least: float = 0.0
 
     def __post_init__(self) -> None:
         if self.rule not in list(RULES):
@@ -67,15 +102,15 @@ class Decision:
     def threshold_for(self, n: int) -> float:
         """Return the threshold for a pool of n listings."""
         if not self.prior_shift or not self.pool_size:
-            return self.threshold
-        return shift_threshold(self.threshold, self.prior_shift, n / self.pool_size)
+            return max(self.threshold, self.least)
+        return max(shift_threshold(self.threshold, self.prior_shift, n / self.pool_size), self.least)
 
     def fix_size(self, n: int) -> Decision:
         """Return the decision with the threshold for a pool of n listings, whatever pool it is then applied to."""
         return replace(self, threshold=self.threshold_for(n), pool_size=n, prior_shift=0.0)
 
     def apply(self, pairs: ScoredPairs, ids: NDArray[Any] | None = None) -> Matches:
-        """Return the matches of a pool, at the threshold for a pool of that size.
+        """Return the matches of a pool, at the threshold for a pool of that size or a raised one (`guard.py`).
 
         Args:
             pairs: Scored pairs of n listings; with `conflict` if attributes forbid matches.
@@ -84,16 +119,35 @@ class Decision:
         Raises:
             ArtifactError: Attributes forbid matches, and the pairs have no `conflict`.
         """
-        return self.decide(pairs, ids)[0]
+        return self.decide(pairs, ids).matches
 
-    def decide(self, pairs: ScoredPairs, ids: NDArray[Any] | None = None) -> tuple[Matches, int]:
-        """Return what `apply` returns, and how many groups were too large and were split."""
+    def decide(self, pairs: ScoredPairs, ids: NDArray[Any] | None = None, known: Known = "nothing") -> Outcome:
+        """Return the matches of a pool, and how they were decided.
+
+        Args:
+            pairs: As for `apply`.
+            ids: As for `apply`.
+            known: What the user knows of the pool. `all`: every listing has a match, so that a listing without one gets
+                its best pair, if that scores `ATTACHED` or more. `pairs`: no product has more than two listings.
+
+        Raises:
+            ArtifactError: Attributes forbid matches, and the pairs have no `conflict`.
+        """
         if ids is not None:
             order = np.argsort(ids, kind="stable")
-            matches, split_groups = self.decide(_move_pairs(pairs, np.argsort(order)))
-            return _move_matches(matches, order), split_groups
-        ready = decider(self.rule, pairs, self.max_matches, self.forbid, self.max_group)
-        return ready(self.threshold_for(pairs.n)), ready.split_groups
+            outcome = self.decide(_move_pairs(pairs, np.argsort(order)), known=known)
+            return replace(outcome, matches=_move_matches(outcome.matches, order))
+        limits = self.max_matches, self.forbid, 2 if known == "pairs" else self.max_group
+        ready, threshold, agreed = decider(self.rule, pairs, *limits), self.threshold_for(pairs.n), None
+        if self.guard and self.rule == "average_link":
+            plain = decider("threshold", pairs, *limits)
+            agreed = agreement(ready(threshold), plain(threshold))
+            if agreed < SIMILAR:
+                threshold = careful_threshold(threshold, lambda step: agreement(ready(step), plain(step)))
+        matches = ready(threshold)
+        if known == "all":
+            matches = _attached(matches, decider("min2", pairs, *limits)(1.0))
+        return Outcome(matches, ready.split_groups, threshold, agreed)
 
     def save(self, path: Path) -> None:
         """Write JSON; the threshold is read back exactly."""
@@ -187,6 +241,21 @@ def _forbidden(pairs: ScoredPairs, forbid: Sequence[Kind]) -> Flags:
             "titles; describe and score them again with attributes among ensemble.features"
         )
     return np.zeros(len(pairs), dtype=bool)
+
+
+def _attached(matches: Matches, best: Matches) -> Matches:
+    """Return matches in which each listing without any has its best one, if that scores `ATTACHED` or more.
+
+    Args:
+        matches: Of n listings.
+        best: Of the same, sorted: among them each listing's best.
+    """
+    alone = np.ones(matches.n, dtype=bool)
+    alone[matches.listing] = False
+    is_first = np.diff(best.listing, prepend=-1) != 0
+    added = subset(best, is_first & alone[best.listing] & (best.score >= ATTACHED))
+    columns = ((getattr(matches, name), getattr(added, name)) for name in ("listing", "match", "score"))
+    return sort_matches(matches.n, *map(np.concatenate, columns))
 
 
 def groups_of(matches: Matches) -> NDArray[np.int64]:

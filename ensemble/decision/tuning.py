@@ -290,7 +290,7 @@ def tune(
     choice = replace(choice, interval=interval(on_whole[:, 0]))
     chosen, size = rules[choice.chosen], max(round(sum(pairs.n for pairs, _ in pools) / len(pools)), 1)
     strength = SUITABLE[chosen.rule] if config.prior_shift is None else config.prior_shift
-    decision = Decision(chosen.rule, chosen.threshold, most, forbid, size, strength, config.max_group)
+    decision = Decision(chosen.rule, chosen.threshold, most, forbid, size, strength, config.max_group, config.guard)
     trials: list[KindTrial] = []
     if "auto" in config.forbid:
         decision, trials = choose_forbidden(every, decision, objective, config.resamples, seed)

@@ -92,8 +92,8 @@ def _conclude(index: Index, counts: dict[str, int], out: Path | None) -> None:
         print(line)
     summary = {**counts, **result.summary()}
     print(" · ".join(f"{label.replace('_', ' ')} {count:,}" for label, count in summary.items()))
-    if result.warning:
-        print(result.warning)
+    for line in result.warnings:
+        print(line)
     if due := index.state.rebuild_due:
         print(due)
     if out is not None:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ensemble.decision.decision import groups_of
+from ensemble.decision.guard import SIMILAR
 from ensemble.index.group_ids import Change
 from ensemble.index.pair_cache import CachedPairs
 from ensemble.match_result import MatchResult
@@ -67,6 +68,8 @@ class State:
         built: Number of listings at the last rebuild.
         changed: Number of listings that were added, changed or removed since then.
         split_groups: Number of groups that were too large at the last rebuild and were split.
+        threshold: The threshold of the last rebuild.
+        agreement: How far two rules agreed on the matches then, in [0, 1]; None if nobody looked.
 
     Examples:
         >>> state = State(built=100, changed=20)
@@ -85,6 +88,8 @@ class State:
     built: int = 0
     changed: int = 0
     split_groups: int = 0
+    threshold: float = 0.0
+    agreement: float | None = None
 
     def __len__(self) -> int:
         return len(self.catalog)
@@ -105,7 +110,13 @@ class State:
         """Return the matches and groups of all listings, as they are written for a user."""
         pairs = self.pairs.scored().with_copies(self.copies)
         _, report = leave_out(self.originals, *left_out(self.originals, self.catalog))
-        return MatchResult(self.catalog, pairs, self.matches, groups_of(self.matches), report, self.split_groups)
+        decided = self.split_groups, self.threshold, self.agreement
+        return MatchResult(self.catalog, pairs, self.matches, groups_of(self.matches), report, *decided)
+
+    @property
+    def least_threshold(self) -> float:
+        """Return the threshold to which the last rebuild raised it in an unlike catalog; 0 if it did not."""
+        return self.threshold if self.agreement is not None and self.agreement < SIMILAR else 0.0
 
     def groups(self) -> pa.Table:
         """Return the group id of each listing: columns posting_id, group_id."""
@@ -122,8 +133,8 @@ class State:
         pq.write_table(self.groups(), folder / "groups.parquet")
         pq.write_table(pa.table({"group_id": pa.array(sorted(self.retired), pa.string())}), folder / "retired.parquet")
         write_changes(folder / CHANGES, self.changes)
-        sizes = {"built": self.built, "changed": self.changed, "split_groups": self.split_groups}
-        write_json(folder / "sizes.json", sizes)
+        names = ("built", "changed", "split_groups", "threshold", "agreement")
+        write_json(folder / "built.json", {name: getattr(self, name) for name in names})
         for name, branch in self.branches.items():
             (folder / name).mkdir()
             branch.embeddings.save(folder / name / "embeddings.safetensors")
@@ -137,7 +148,7 @@ class State:
         groups = pq.read_table(folder / "groups.parquet")
         matches = pq.read_table(folder / "matches.parquet")
         lines = (folder / CHANGES).read_text(encoding="utf-8").splitlines()
-        sizes = read_json(folder / "sizes.json")
+        built = read_json(folder / "built.json")
         return cls(
             catalog,
             Catalog.load(folder / "originals.parquet"),
@@ -147,9 +158,7 @@ class State:
             dict(zip(*(groups.column(name).to_pylist() for name in ("posting_id", "group_id")), strict=True)),
             frozenset(pq.read_table(folder / "retired.parquet").column("group_id").to_pylist()),
             tuple(Change(**json.loads(line)) for line in lines),
-            sizes["built"],
-            sizes["changed"],
-            sizes["split_groups"],
+            **built,
         )
 
 

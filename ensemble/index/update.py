@@ -91,17 +91,19 @@ def rebuilt(matcher: Matcher, embedders: Embedders, state: State, planned: Plan)
         cosines=_cosines(pair_features, branches),
         conflict=conflicts(pair_features),
     )
-    matches, split_groups = matcher.decision.decide(pairs.scored().with_copies(copies), catalog.ids)
+    outcome = matcher.decision.decide(pairs.scored().with_copies(copies), catalog.ids)
     return replace(
         state,
         catalog=Catalog(catalog.table),
         originals=Catalog(planned.originals.table),
         branches=branches,
         pairs=pairs,
-        matches=matches,
+        matches=outcome.matches,
         built=len(catalog),
         changed=0,
-        split_groups=split_groups,
+        split_groups=outcome.split_groups,
+        threshold=outcome.threshold,
+        agreement=outcome.agreement,
     )
 
 
@@ -297,7 +299,8 @@ def _matches(
         copies: For each listing the row of the one that stands for it.
         locally: Whether to decide again only near the new listings.
     """
-    ids, n, decision, previous = planned.catalog.ids, len(planned.catalog), matcher.decision, state.matches
+    ids, n, previous = planned.catalog.ids, len(planned.catalog), state.matches
+    decision = replace(matcher.decision, guard=False, least=state.least_threshold)
     stood = state.copies == np.arange(len(state))
     inside = stood[previous.listing] & stood[previous.match]
     listing, match = place[previous.listing], place[previous.match]

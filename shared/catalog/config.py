@@ -2,13 +2,15 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from shared.catalog.images import PILLOW_MAX_PIXELS
 from shared.catalog.tables import ending
 from shared.config import ConfigSection
+
+Known = Literal["nothing", "all", "pairs"]  # what a user knows of how many listings of a catalog sell one product
 
 
 class DataConfig(ConfigSection):
@@ -30,6 +32,11 @@ class DataConfig(ConfigSection):
         "",
         description="image folder, looked for beside the table, then here; empty: train_images or test_images beside "
         "the table; for a single table also images, then the table's own folder",
+    )
+    known: Known = Field(
+        "nothing",
+        description="what you know of the catalog to be matched; all: every listing has a match; pairs: no product has "
+        "more than two listings, as in two lists with one listing each",
     )
     max_pixels: int = Field(50_000_000, ge=1, le=PILLOW_MAX_PIXELS, description="larger images are refused undecoded")
 

@@ -127,6 +127,7 @@ def test_summary_counts_groups_and_listings(make_catalog: Make) -> None:
         "listings": 6,
         "groups_of_two_or_more": 2,
         "listings_without_a_match": 1,
+        "expected_to_have_a_match": 4,
         "largest_group": 3,
     }
 
@@ -205,7 +206,6 @@ def test_groups_that_are_too_large_are_split_and_told() -> None:
     result = MatchResult.from_scores(Decision("threshold", 0.4), catalog, ScoredPairs(n, left, left + 1, score))
     assert result.summary()["groups_too_large_and_split"] == result.split_groups == 1
     assert result.summary()["largest_group"] <= 1000
-    assert result.warning is not None
-    assert result.warning.startswith("warning: 1 group was too large (tune.max_group)")
+    assert [line[:50] for line in result.warnings] == ["warning: 1 group was too large (tune.max_group) an"]
     whole = MatchResult.from_scores(Decision("threshold", 0.95), catalog, ScoredPairs(n, left, left + 1, score))
-    assert whole.warning is None
+    assert whole.warnings == []

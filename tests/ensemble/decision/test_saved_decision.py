@@ -83,7 +83,7 @@ def test_decision_as_json(tmp_path: Path) -> None:
     decision = Decision("min2", 1 / 3, 9, forbid=("quantity", "color"), pool_size=70_000, prior_shift=0.35)
     decision.save(tmp_path / "d.json")
     about = {"rule": "min2", "threshold": 1 / 3, "max_matches": 9, "forbid": ["quantity", "color"], "pool_size": 70_000}
-    about |= {"prior_shift": 0.35, "max_group": 1000}
+    about |= {"prior_shift": 0.35, "max_group": 1000, "guard": False, "least": 0.0}
     assert json.loads((tmp_path / "d.json").read_text()) == about
     assert Decision.load(tmp_path / "d.json") == decision
 

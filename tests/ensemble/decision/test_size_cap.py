@@ -9,10 +9,15 @@ import pytest
 from ensemble.config import TuneConfig
 from ensemble.decision.decision import RULES, Decision, groups_of
 from ensemble.decision.tuning import tune
-from shared.schema import ScoredPairs
+from shared.schema import Matches, ScoredPairs
 from tests.support.scored_pairs import Edges, scored
 
 N = 100_000
+
+
+def split_matches(decision: Decision, pairs: ScoredPairs) -> tuple[Matches, int]:
+    outcome = decision.decide(pairs)
+    return outcome.matches, outcome.split_groups
 
 
 def partition(groups: np.ndarray) -> set[frozenset[int]]:
@@ -36,7 +41,7 @@ def test_threshold_splits_as_rising_thresholds_do(seed: int, most: int) -> None:
     rng = np.random.default_rng(seed)
     values = np.float32([0.5, 0.6, 0.7, 0.8, 0.9]) if seed % 2 else np.sort(rng.random(200)).astype(np.float32)
     edges = {pair: float(rng.choice(values)) for pair in combinations(range(40), 2) if rng.random() < 0.08}
-    matches, split = Decision("threshold", 0.3, max_group=most).decide(scored(40, edges))
+    matches, split = split_matches(Decision("threshold", 0.3, max_group=most), scored(40, edges))
     assert partition(groups_of(matches)) == set(split_one_by_one(set(range(40)), edges, 0.3, most))
     whole = np.bincount(groups_of(Decision("threshold", 0.3, max_group=None).apply(scored(40, edges))))
     assert split == (whole > most).sum()
@@ -50,25 +55,25 @@ def chain(score: np.ndarray) -> ScoredPairs:
 @pytest.mark.parametrize("rule", ["threshold", "min2"])
 def test_long_chain_is_split_with_a_word(rule: str) -> None:
     score = 0.5 + np.random.default_rng(0).random(N - 1) / 2
-    matches, split = Decision(rule, 0.4).decide(chain(score))  # type: ignore[arg-type]
+    matches, split = split_matches(Decision(rule, 0.4), chain(score))  # type: ignore[arg-type]
     sizes = np.bincount(groups_of(matches))
     assert split == 1
     assert sizes.max() <= 1000
     assert len(sizes) < N / 10  # it falls apart at the weakest links only
-    free, none = Decision(rule, 0.4, max_group=None).decide(chain(score))  # type: ignore[arg-type]
+    free, none = split_matches(Decision(rule, 0.4, max_group=None), chain(score))  # type: ignore[arg-type]
     assert (groups_of(free).max(), none) == (0, 0)
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_chain_of_equal_scores_falls_apart(rule: str) -> None:
-    matches, _ = Decision(rule, 0.4, max_group=10).decide(chain(np.full(5000, 0.9)))  # type: ignore[arg-type]
+    matches, _ = split_matches(Decision(rule, 0.4, max_group=10), chain(np.full(5000, 0.9)))  # type: ignore[arg-type]
     assert np.bincount(groups_of(matches)).max() <= 10
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_groups_of_the_largest_size_stay(rule: str) -> None:
     edges = dict.fromkeys(combinations(range(10), 2), 0.9) | dict.fromkeys(combinations(range(10, 21), 2), 0.9)
-    matches, split = Decision(rule, 0.5, max_group=10).decide(scored(21, edges))  # type: ignore[arg-type]
+    matches, split = split_matches(Decision(rule, 0.5, max_group=10), scored(21, edges))  # type: ignore[arg-type]
     assert split == 1
     assert np.bincount(groups_of(matches)).tolist() == [10] + [1] * 11
 
@@ -90,7 +95,7 @@ def test_split_does_not_depend_on_the_order_of_rows(rule: str) -> None:
 def test_copies_count_as_one_listing() -> None:
     copies = np.where(np.arange(5000) < 4998, 0, np.arange(5000)).astype(np.int32)
     pairs = scored(5000, {(0, 4998): 0.9, (4998, 4999): 0.8}).with_copies(copies)
-    matches, split = Decision("threshold", 0.5, max_group=3).decide(pairs)
+    matches, split = split_matches(Decision("threshold", 0.5, max_group=3), pairs)
     assert groups_of(matches).max() == split == 0
 
 

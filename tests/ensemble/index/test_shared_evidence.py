@@ -69,6 +69,7 @@ def test_a_thousand_equal_titles_are_one_group(seed: int, by_rule: Matcher) -> N
         "listings": 1000,
         "groups_of_two_or_more": 1,
         "listings_without_a_match": 0,
+        "expected_to_have_a_match": 1000,
         "largest_group": 1000,
     }
     assert len(result.pairs) == 999
