@@ -13,7 +13,7 @@ class DemoConfig(ConfigSection):
     """The invented listings that are matched when no data is named."""
 
     kind: Kind = Field(
-        "marketplace",
+        "mixed",
         description="marketplace: every product in two listings or more; shops: lists of several shops, most products "
         "in one or two, with model numbers and specifications; mixed: one catalog, half of each",
     )
