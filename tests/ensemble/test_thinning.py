@@ -1,0 +1,94 @@
+"""Pools in which fewer products have several listings."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ensemble.config import EnsembleConfig, ScorerConfig
+from ensemble.sections import sections
+from ensemble.stages import labeled_pools, thinned_stages
+from ensemble.thinned_pools import load_thinned_rows, thinned_name
+from ensemble.thinning import described_pool, thin
+from shared.compute import ComputeConfig
+from shared.metrics.matching import label_codes
+from shared.pipeline.pools import fold_pools, load_catalog
+from shared.pipeline.settings import Settings
+
+CODES = np.repeat(np.arange(2000), np.random.default_rng(0).integers(1, 6, 2000))
+
+
+# --- which listings stay ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+def test_thin_keeps_the_share_of_products_with_several_listings(share: float) -> None:
+    kept = np.bincount(CODES[thin(CODES, share, seed=1)], minlength=2000)
+    whole = np.bincount(CODES)
+    assert (kept >= 1).all()
+    assert (kept <= whole).all()
+    assert np.mean(kept[whole > 1] > 1) == pytest.approx(share, abs=0.03)
+    several = (whole > 2) & (kept > 1)
+    assert set(kept[several]) <= {2, 3, 4, 5}
+    if share:
+        assert np.mean(kept[several] == 2) == pytest.approx(0.5, abs=0.08)
+        assert (kept[several & (kept > 2)] == whole[several & (kept > 2)]).all()
+
+
+def test_thin_keeps_listings_without_a_label() -> None:
+    assert thin(np.array([-1, 0, 0, -1]), 0, seed=3).tolist() in ([0, 1, 3], [0, 2, 3])
+    assert thin(np.array([-1, -1]), 0, seed=0).tolist() == [0, 1]
+    assert thin(np.zeros(0, dtype=int), 0.5, seed=0).tolist() == []
+
+
+def test_thin_takes_any_listing_and_depends_on_the_seed() -> None:
+    codes = np.zeros(4, dtype=int)
+    assert {int(thin(codes, 0, seed)[0]) for seed in range(50)} == {0, 1, 2, 3}
+    rows = [thin(CODES, 0.3, seed) for seed in (1, 1, 2)]
+    assert rows[0].tolist() == rows[1].tolist() != rows[2].tolist()
+    assert (np.diff(rows[0]) > 0).all()
+
+
+# --- what is worked out again ----------------------------------------------------------------------------------------
+
+
+def test_described_pool_is_that_of_a_catalog_of_its_own(make_catalog: Callable[..., Any]) -> None:
+    settings = Settings({}, sections())
+    titles = [f"{color} {thing} {size}" for color in ("red", "blue") for thing in ("mug", "fan") for size in "123"]
+    catalog = make_catalog(titles)
+    configs = {"tfidf": settings[settings.sections["tfidf"]]}
+    compute = ComputeConfig(device="cpu", threads=1)
+    rows = np.array([0, 1, 5, 7, 11])
+    part = described_pool(catalog.take(rows), {}, configs, ["branches", "pool"], compute)
+    alone = described_pool(make_catalog([titles[row] for row in rows]), {}, configs, ["branches", "pool"], compute)
+    whole = described_pool(catalog, {}, configs, ["branches", "pool"], compute)
+    assert part.features.equals(alone.features)
+    assert part.features["tfidf_pool_q2"].iloc[0] != whole.features["tfidf_pool_q2"].iloc[0]
+
+
+# --- in a run --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_thinned_pools_of_a_run(first: tuple[Path, str]) -> None:
+    run, shares = first[0], ScorerConfig().thinned
+    for pool in fold_pools(2):
+        codes = label_codes(load_catalog(run / pool.stage).labels)
+        kept = load_thinned_rows(run / thinned_name(pool.name))
+        assert len(kept) == len(shares)
+        assert shares[0] == 0
+        assert np.bincount(codes[kept[0]]).max() == 1
+        assert [len(rows) for rows in kept] == sorted(len(rows) for rows in kept)
+    stages = [(pool.name, pool.fold, pool.source) for pool in fold_pools(2)]
+    pools = labeled_pools(lambda name: run / name, stages, thinned=True)
+    assert [pool.fold for pool in pools] == [0] * (1 + len(shares)) + [1] * (1 + len(shares))
+    assert all(pool.pairs.n == len(pool.codes) for pool in pools)
+    assert {len(pool.pairs.features.columns) for pool in pools} == {len(pools[0].pairs.features.columns)}
+
+
+def test_no_thinned_pools_where_none_are_wanted() -> None:
+    settings = Settings({"scorer": {"thinned": []}}, sections())
+    assert thinned_stages(fold_pools(2), settings) == []
+    assert EnsembleConfig().features[-1] == "pool"
