@@ -22,7 +22,7 @@ from ensemble.matcher import Matcher, check_current
 from ensemble.sections import sections
 from ensemble.stages import EVALUATION, decision_stage, scorer_stage
 from ensemble.transfer.measure import LabeledListings, measure_pool
-from ensemble.transfer.variants import WHOLE, variants
+from ensemble.transfer.variants import variants
 from shared.artifacts import write_json
 from shared.catalog.config import DataConfig
 from shared.catalog.split import SplitConfig
@@ -37,7 +37,7 @@ from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph
 
 FOLDER = "ensemble/" + TRANSFER  # of the run
-OTHERS = f"{WHOLE}; trained on the other catalogs"
+OTHERS = "scorer and decision of the other catalogs"
 COLUMNS = (
     "listings",
     "with a match",
@@ -53,8 +53,8 @@ LEGEND = """Each row is a pool of its own, made of held-out listings. With a mat
 rule and threshold that were used. Precision, recall, row F1: means over listings; the interval of row F1 by bootstrap
 over products. At its best: row F1 of the same rule at the threshold that is best on the same pool; loss: what row F1
 falls short of that. Of products listed twice, two listings are drawn by compute.seed, of all others one."""
-OTHERS_LEGEND = f"""{OTHERS.capitalize()}: scorer and decision are; the encoders learned from the folds of
-all catalogs."""
+OTHERS_LEGEND = f"""{OTHERS.capitalize()}: all listings, matched by what was trained and tuned
+without this catalog; the encoders are those of the run, which learned from the folds of all catalogs."""
 Row = dict[str, Any]  # catalog, pool, and what `measure_pool` returns
 
 
@@ -85,7 +85,7 @@ def study(run: RunFolder, settings: Settings, *, force: bool = False) -> list[Ro
         except ArtifactError:
             raise
         except MatcherError as error:  # the other catalogs have too little to learn from, say
-            run.say(f"  {source}, {OTHERS} is left out of the table: {error}")
+            run.say(f"  {source}: {OTHERS}: left out of the table: {error}")
             continue
         holdout = LabeledListings.of_holdout(run, settings, source)
         rows.append({"catalog": source, "pool": OTHERS} | measure_pool(without, holdout))
