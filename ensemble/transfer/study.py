@@ -132,7 +132,7 @@ def name_of(row: Mapping[str, Any]) -> str:
 
 def progress(row: Mapping[str, Any]) -> str:
     """Return the line of progress about a pool that was measured."""
-    return f"  {name_of(row):<40} row F1 {row['row_f1']:.3f} in a pool of {row['pool_size']:,}"
+    return f"  {name_of(row):<58} row F1 {row['row_f1']:.3f} in a pool of {row['pool_size']:,}"
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
