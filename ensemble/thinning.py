@@ -42,11 +42,27 @@ def thin(codes: NDArray[np.integer], share: float, seed: int) -> NDArray[np.int6
     rng = np.random.default_rng(seed)
     draw = rng.random(int(codes.max(initial=-1)) + 1)
     kept = np.where(draw < share / 2, len(codes), np.where(draw < share, 2, 1))
+    return keep_listings(codes, kept, rng)
+
+
+def keep_listings(codes: NDArray[np.integer], most: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return the rows of a random choice of listings, at most so many of each product, rising.
+
+    Args:
+        codes: Label code of each listing, int [n]; -1 where there is no label: such a listing stays.
+        most: Number of listings that each product keeps at most, by label code, int [products].
+        rng: Source of randomness. In the same state it gives choices of which the smaller ones lie in the larger ones.
+
+    Examples:
+        >>> codes = np.array([0, 1, 0, 0, -1])
+        >>> sorted(codes[keep_listings(codes, np.array([2, 1]), np.random.default_rng(0))].tolist())
+        [-1, 0, 0, 1]
+    """
     order = rng.permutation(len(codes))
     order = order[np.argsort(codes[order], kind="stable")]  # the listings of a product together, in random order
     code = codes[order]
     place = np.arange(len(code)) - np.searchsorted(code, code)  # among the listings of the product, from 0
-    return np.sort(order[(code < 0) | (place < np.append(kept, 0)[code])])
+    return np.sort(order[(code < 0) | (place < np.append(most, 0)[code])])
 
 
 def described_pool(

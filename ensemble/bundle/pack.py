@@ -78,8 +78,13 @@ def require_place(out: Path) -> None:
         raise MatcherError(f"cannot write a bundle to {out}: something else is there; name a new folder")
 
 
-def require_own(run: RunFolder, settings: Settings) -> None:
+def require_own(run: RunFolder, settings: Settings, user: str = "a bundle") -> None:
     """Raise an error if settings differ from those that the run was made with.
+
+    Args:
+        run: The run.
+        settings: Those of a command.
+        user: What has to have the settings of the run, for the message.
 
     Raises:
         MatcherError: A setting differs that is not about the machine.
@@ -94,5 +99,5 @@ def require_own(run: RunFolder, settings: Settings) -> None:
         }
 
     if flat(settings.values) != flat(remembered(run.folder)):
-        what = "a bundle has the settings of its run; pass other settings to ./run_all.sh first"
+        what = f"{user} has the settings of its run; pass other settings to ./run_all.sh first"
         raise MatcherError(f"{what} (only --compute.device and --compute.threads may differ)")

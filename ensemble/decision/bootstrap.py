@@ -102,8 +102,8 @@ def interval(values: Doubles) -> Interval:
     """Return the confidence interval of a value from its resamples, [count].
 
     Examples:
-        >>> interval(np.arange(101.0))
-        (5.0, 95.0)
+        >>> [round(bound) for bound in interval(np.arange(101.0))]
+        [5, 95]
     """
     low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)

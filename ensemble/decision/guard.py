@@ -47,7 +47,7 @@ def careful_threshold(threshold: float, agreement_at: Callable[[float], float]) 
 
     Examples:
         >>> round(careful_threshold(0.5, lambda threshold: threshold), 2)
-        0.95
+        0.93
     """
     start = np.log(max(threshold, 1e-6) / max(1 - threshold, 1e-6))
     steps = 1 / (1 + np.exp(-np.linspace(start, max(start, 0) + 5, STEPS)))

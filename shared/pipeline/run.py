@@ -20,7 +20,7 @@ from shared.pipeline.locks import locked
 MANIFEST = "manifest.json"
 SETTINGS = "settings.json"
 WORK, OLD = ".work", ".old"  # endings of a stage's folder while it runs, and of the folder that it replaces
-ABLATION, REFIT = "ablation", "refit"  # folders of stages that use the run and are no part of it
+ABLATION, REFIT, TRANSFER = "ablation", "refit", "transfer"  # folders of stages that use the run and are no part of it
 BASE = "base/"  # see `OverlayRun`
 _REQUIRED = {"stage", "outputs", "metrics", "key", "ended"}
 
@@ -108,9 +108,9 @@ class RunFolder:
         return manifest if sound else None
 
     def manifests(self) -> list[dict[str, Any]]:
-        """Return the manifests of all finished stages by their end, without those of an ablation or a refit."""
+        """Return the manifests of all finished stages by their end, without those that are no part of it."""
         names = [path.parent.relative_to(self.folder) for path in self.folder.rglob(MANIFEST)]
-        of_run = [name for name in names if not {ABLATION, REFIT} & set(name.parts)]
+        of_run = [name for name in names if not {ABLATION, REFIT, TRANSFER} & set(name.parts)]
         manifests = [self.manifest(name.as_posix()) for name in of_run if not name.name.endswith((WORK, OLD))]
         return sorted((manifest for manifest in manifests if manifest), key=lambda manifest: manifest["ended"])
 

@@ -23,6 +23,7 @@ ENSEMBLE = [  # modules of commands, without those that have commands of their o
     "ensemble.score",
     "ensemble.search",
     "ensemble.train",
+    "ensemble.transfer.__main__",
     "ensemble.tune",
 ]
 LEARNING = [name for name in registry.names() if registry.get(name).learns]
