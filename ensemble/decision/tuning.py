@@ -281,13 +281,10 @@ def tune(
     ]
     if all(math.isnan(rule.value) for rule in rules):
         raise MatcherError(_not_reached(objective, rules))
-    product = product_codes([np.concatenate([codes for _, codes in part]) for part in parts])
-    resamples = resample([rule.metrics for rule in rules], product, objective, config.resamples, seed)
-    choice = choose([rule.value for rule in rules], resamples)
     is_whole = [number == 0 for part in parts for number in range(len(part))]
     whole = np.repeat(is_whole, [len(codes) for _, codes in every])
-    on_whole = resample([rules[choice.chosen].metrics[whole]], product[whole], objective, config.resamples, seed)
-    choice = replace(choice, interval=interval(on_whole[:, 0]))
+    product = product_codes([np.concatenate([codes for _, codes in part]) for part in parts])
+    choice = _choice(rules, product, whole, objective, config, seed)
     chosen, size = rules[choice.chosen], max(round(sum(pairs.n for pairs, _ in pools) / len(pools)), 1)
     strength = SUITABLE[chosen.rule] if config.prior_shift is None else config.prior_shift
     decision = Decision(chosen.rule, chosen.threshold, most, forbid, size, strength, config.max_group, config.guard)
@@ -297,6 +294,22 @@ def tune(
     if config.pool_size is not None:
         decision = decision.fix_size(config.pool_size)
     return TunedDecision(decision, rules, choice, [pairs.n for pairs, _ in pools], whole, trials)
+
+
+def _choice(
+    rules: Sequence[RuleCurve],
+    product: NDArray[np.int64],
+    whole: Flags,
+    objective: Objective,
+    config: TuneConfig,
+    seed: int,
+) -> Choice:
+    """Return the choice of a rule by all pools, with the interval of its value in the whole ones."""
+    resamples = resample([rule.metrics for rule in rules], product, objective, config.resamples, seed)
+    choice = choose([rule.value for rule in rules], resamples)
+    metrics = rules[choice.chosen].metrics[whole]
+    on_whole = resample([metrics], product[whole], objective, config.resamples, seed)
+    return replace(choice, interval=interval(on_whole[:, 0]))
 
 
 def _not_reached(objective: Objective, rules: Sequence[RuleCurve]) -> str:
