@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from ensemble.config import Rule
 
-SUITABLE: dict[Rule, float] = {"average_link": 0.3, "threshold": 1.0, "min2": 1.0}
+SUITABLE: dict[Rule, float] = {"average_link": 0.3, "threshold": 0.5, "min2": 0.5}
 MAX_ODDS_RATIO = 8.0
 
 
