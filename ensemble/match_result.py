@@ -184,7 +184,8 @@ class MatchResult:
                 f"{self.threshold:.3f}, and the number of listings expected to have a match means little",
             ]
         else:
-            sentences.append("Scores may be far off")
+            agree = "" if self.agreement is None else f", although two ways to decide agree on {self.agreement:.0%}"
+            sentences.append(f"Scores may be far off{agree}")
         help_ = "Labels of some of its products would help: train on them as well (--data OLD,NEW)"
         return ". ".join([*sentences, help_])
 

@@ -386,14 +386,16 @@ def match_sources(
     inputs: Inputs, config: StageConfig, out: Path, pools: Mapping[str, str], known: Known
 ) -> Mapping[str, Any]:
     """Decide the matches of each catalog of the run alone, source → pool, and write them into a folder of its name."""
-    decision, summaries = load_decision(inputs["ensemble/decision"]), []
+    decision, summaries, unlike = load_decision(inputs["ensemble/decision"]), [], []
     for source, pool in pools.items():
         result = _match_pool(inputs, decision, pool, known)
         (out / source).mkdir()
         result.save(out / source)
         summaries.append(result.summary())
+        unlike += [source] if result.unlike_metrics else []
     totals = {name: sum(summary[name] for summary in summaries) for name in summaries[0]}
-    return totals | {"largest_group": max(summary["largest_group"] for summary in summaries)}
+    told = {"unlike_the_training": ", ".join(unlike)} if unlike else {}
+    return totals | {"largest_group": max(summary["largest_group"] for summary in summaries)} | told
 
 
 def _evaluation_stage(folds: Sequence[Pool], names: Sequence[str], sources: Sequence[str], known: Known) -> Stage:

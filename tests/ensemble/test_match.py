@@ -226,4 +226,5 @@ def test_warning_says_what_is_unlike_the_training_in_one_line(agreement: float |
         assert ("(no images; length of titles)" in line) == features
         assert ("agree on 60%" in line) == ("raised to 0.900" in line) == rules
         assert ("Scores may be far off" in line) != rules
+        assert ("although two ways to decide agree on 95%" in line) == (agreement == 0.95)
         assert "Labels of some of its products would help" in line
