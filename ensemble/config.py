@@ -114,12 +114,11 @@ class TuneConfig(ConfigSection):
     pool_size: int | None = Field(
         None, ge=1, description="number of listings to correct the threshold for; null: of the pool that is matched"
     )
-    prior_shift: float | None = Field(
-        None,
+    prior_shift: float = Field(
+        0.4,
         ge=0,
         le=1,
-        description="strength of the threshold's correction for pool size; 0: none, 1: full prior shift; "
-        "null: the one that suits the rule",
+        description="strength of the threshold's correction for pool size; 0: none, 1: full prior shift",
     )
     guard: bool = Field(
         True,

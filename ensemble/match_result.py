@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ensemble.decision.decision import Decision, groups_of
 from ensemble.decision.guard import SIMILAR, expected_share
+from ensemble.scorer.experience import Unlikeness
 from shared.arrays import object_array
 from shared.catalog.config import Known
 from shared.catalog.copies import copy_of
@@ -40,6 +41,7 @@ class MatchResult:
         split_groups: Number of groups that were larger than `tune.max_group` allows and were split.
         threshold: The threshold that was used; None if it is unknown.
         agreement: How far two rules agree on the matches, in [0, 1], see `ensemble.decision.guard`; None if unknown.
+        unlikeness: How far the catalog's features are from those of the training; None if they were not compared.
 
     Examples:
         >>> from shared.schema import CATALOG_SCHEMA
@@ -59,6 +61,7 @@ class MatchResult:
     split_groups: int = 0
     threshold: float | None = None
     agreement: float | None = None
+    unlikeness: Unlikeness | None = None
 
     @classmethod
     def from_scores(
@@ -68,6 +71,7 @@ class MatchResult:
         pairs: ScoredPairs,
         report: SetAside = NOTHING,
         known: Known = "nothing",
+        unlikeness: Unlikeness | None = None,
     ) -> Self:
         """Return the result of a decision on a pool's scored pairs; equal scores are ordered by posting id.
 
@@ -77,12 +81,14 @@ class MatchResult:
             pairs: Their scored pairs; of listings with equal content, the one with the smallest posting id has them.
             report: What was set aside.
             known: What the user knows of the catalog, see `Decision.decide`.
+            unlikeness: How far the features of the pairs are from those of the training. The matches do not depend on
+                it.
         """
         pairs = pairs.with_copies(copy_of(catalog))
         outcome = decision.decide(pairs, catalog.ids, known)
         groups = groups_of(outcome.matches)
         decided = outcome.split_groups, outcome.threshold, outcome.agreement
-        return cls(catalog, pairs, outcome.matches, groups, report, *decided)
+        return cls(catalog, pairs, outcome.matches, groups, report, *decided, unlikeness)
 
     @cached_property
     def matches(self) -> pd.DataFrame:
@@ -122,6 +128,23 @@ class MatchResult:
         return self.agreement is not None and self.agreement < SIMILAR
 
     @property
+    def has_unlike_features(self) -> bool:
+        """Return whether the features of the catalog are unlike those of the training."""
+        return self.unlikeness is not None and self.unlikeness.is_unlike
+
+    @property
+    def unlike_in(self) -> str:
+        """Return in words in which features the catalog is unlike the training; "" if it is in none."""
+        return "; ".join(self.unlikeness.reasons) if self.unlikeness is not None and self.has_unlike_features else ""
+
+    @property
+    def unlike_metrics(self) -> dict[str, str]:
+        """Return for a progress line what is unlike the training; empty if nothing is."""
+        features = {"unlike_the_training_in": self.unlike_in} if self.has_unlike_features else {}
+        rules = {"unlike_the_training_two_rules_agree_on": f"{self.agreement:.0%}"} if self.is_unlike else {}
+        return features | rules
+
+    @property
     def expected_to_match(self) -> int:
         """Return how many listings are expected to have a match, by the scores; decided matches are the surest."""
         return round(expected_share(self.scored_pairs) * len(self.catalog))
@@ -141,14 +164,7 @@ class MatchResult:
     @property
     def warnings(self) -> list[str]:
         """Return a line for each thing that makes the matches doubtful."""
-        lines = []
-        if self.is_unlike:
-            lines.append(
-                "warning: this catalog is unlike those of the training: two ways to decide agree on "
-                f"{self.agreement:.0%} (usual: {SIMILAR:.0%} or more). The threshold was raised to "
-                f"{self.threshold:.3f}, and the number of listings expected to have a match means little. Labels of "
-                "some of its products would help: train on them as well (--data OLD,NEW)"
-            )
+        lines = [self._unlike_line()] if self.is_unlike or self.has_unlike_features else []
         if self.split_groups:
             groups = "1 group was" if self.split_groups == 1 else f"{self.split_groups:,} groups were"
             lines.append(
@@ -156,6 +172,22 @@ class MatchResult:
                 "make such groups, and a higher threshold or the rule average_link makes fewer"
             )
         return lines
+
+    def _unlike_line(self) -> str:
+        """Return what is unlike the training, what was done about it, and what would help."""
+        reasons = f" ({self.unlike_in})" if self.unlike_in else ""
+        sentences = [f"warning: this catalog is unlike those of the training{reasons}"]
+        if self.is_unlike:
+            usual = f"(usual: {SIMILAR:.0%} or more)"
+            sentences += [
+                f"Two ways to decide agree on {self.agreement:.0%} {usual}, so the threshold was raised to "
+                f"{self.threshold:.3f}, and the number of listings expected to have a match means little",
+            ]
+        else:
+            agree = "" if self.agreement is None else f", although two ways to decide agree on {self.agreement:.0%}"
+            sentences.append(f"Scores may be far off{agree}")
+        help_ = "Labels of some of its products would help: train on them as well (--data OLD,NEW)"
+        return ". ".join([*sentences, help_])
 
     def tables(self) -> dict[str, pa.Table]:
         """Return the frames `matches`, `groups` and `pairs` as Arrow tables, by name."""

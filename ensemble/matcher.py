@@ -20,6 +20,8 @@ from ensemble.config import EnsembleConfig
 from ensemble.features.assemble import pair_features
 from ensemble.match_result import MatchResult
 from ensemble.pool_views import BranchView, PoolViews, Surroundings
+from ensemble.scorer.experience import FILE as EXPERIENCE
+from ensemble.scorer.experience import Experience
 from ensemble.scorer.model import StackedScorer
 from ensemble.sections import sections
 from ensemble.stages import DECISION, SCORER, load_decision
@@ -35,7 +37,7 @@ from shared.pipeline.run import ArtifactStore, RunFolder, remembered
 from shared.pipeline.settings import Settings, merge, portable
 from shared.schema import CandidatePairs, Candidates, Catalog, Embeddings, PairFeatures, Rows
 
-READ = {SCORER: ("first.txt", "second.txt"), DECISION: ("decision.json",)}  # stage → files; of others: all
+READ = {SCORER: ("first.txt", "second.txt", EXPERIENCE), DECISION: ("decision.json",)}  # stage → files; of others: all
 
 
 class Matcher:
@@ -54,6 +56,7 @@ class Matcher:
         self.settings, self.branches = settings, settings[EnsembleConfig].branches
         self._store, self._compute = store, settings[ComputeConfig]
         self.scorer, self.decision = StackedScorer.load(store.open(SCORER)), load_decision(store.open(DECISION))
+        self.experience = Experience.load(store.open(SCORER))
 
     @classmethod
     def load(cls, bundle: str | Path, *, device: Literal["auto", "cpu", "cuda"] = "auto", threads: int = 0) -> Self:
@@ -191,7 +194,8 @@ class Matcher:
         """Return the matches of listings with every branch's embeddings and candidates; `known` as for `match`."""
         pairs = self.describe(pool, self.proposed(pool))
         scored = self.scorer.score(pairs, pool.xp, pool.threads)
-        return MatchResult.from_scores(self.decision, pool.catalog, scored, known=known)
+        unlikeness = self.experience.compare(pairs, self.scorer.first.importance())
+        return MatchResult.from_scores(self.decision, pool.catalog, scored, known=known, unlikeness=unlikeness)
 
     def proposed(self, pool: PoolViews) -> CandidatePairs:
         """Return the pairs that the branches propose."""

@@ -31,6 +31,7 @@ from ensemble.evaluation.holdout import (
 from ensemble.features.assemble import excluded_features, pair_features
 from ensemble.match_result import MatchResult
 from ensemble.pool_views import BranchView, PoolViews
+from ensemble.scorer.experience import Experience, Unlikeness
 from ensemble.scorer.model import StackedScorer
 from ensemble.scorer.training import LabeledPool, train_scorer
 from ensemble.thinned_pools import load_thinned_pairs, load_thinned_rows, thinned_name, thinned_stage
@@ -193,6 +194,7 @@ def scorer_stage(folds: Sequence[Pool], settings: Settings) -> Stage:
         train_on_folds,
         code=(
             "ensemble.scorer.training",
+            "ensemble.scorer.experience",
             "ensemble.features.assemble",
             "ensemble.thinning",
             "shared.metrics.matching",
@@ -233,12 +235,14 @@ def labeled_pools(
 def train_on_folds(
     inputs: Inputs, config: StageConfig, out: Path, folds: Sequence[tuple[str, int, str]]
 ) -> Mapping[str, Any]:
-    """Train the scorer; keep the out-of-fold scores of every pool beside it."""
+    """Train the scorer; keep the out-of-fold scores of every pool and the experience beside it."""
     thinned = len(config[ScorerConfig].thinned)
     labeled = labeled_pools(inputs.__getitem__, folds, thinned=thinned > 0)
     left_out = excluded_features(config[EnsembleConfig], config[ScorerConfig])
     scorer, scored, rounds = train_scorer(labeled, config[ScorerConfig], config[ComputeConfig], left_out)
     scorer.save(out)
+    pools, numbers = [pool.pairs for pool in labeled], [pool.fold for pool in labeled]
+    Experience.of_pools(pools, numbers, scorer.first.importance()).save(out)
     files = [file for name, _, _ in folds for file in score_files(name, thinned)]
     for file, pairs in zip(files, scored, strict=True):
         pairs.save(out / file)
@@ -319,24 +323,31 @@ def scores_stage(pool: Pool) -> Stage:
     return Stage(
         scores_name(pool.name),
         score_pairs,
-        code=("ensemble.scorer.model",),
+        code=("ensemble.scorer.model", "ensemble.scorer.experience"),
         reads=(SCORER, features_name(pool.name)),
         parameters={"features": features_name(pool.name)},
     )
 
 
 def score_pairs(inputs: Inputs, config: StageConfig, out: Path, features: str) -> Mapping[str, Any]:
-    """Score the described pairs of a pool."""
+    """Score the described pairs of a pool, and compare them with those of the training."""
     compute = config[ComputeConfig]
-    scorer = StackedScorer.load(inputs["ensemble/scorer"])
-    scored = scorer.score(load_features(inputs[features]), compute.xp(), compute.cpu_threads)
+    scorer, described = StackedScorer.load(inputs["ensemble/scorer"]), load_features(inputs[features])
+    scored = scorer.score(described, compute.xp(), compute.cpu_threads)
     scored.save(out / "pairs.parquet")
+    unlikeness = Experience.load(inputs["ensemble/scorer"]).compare(described, scorer.first.importance())
+    write_json(out / "unlikeness.json", unlikeness.to_json())
     return {"pairs": len(scored)}
 
 
 def load_scores(folder: Path) -> ScoredPairs:
     """Return the scored pairs that a stage wrote into its folder."""
     return ScoredPairs.load(folder / "pairs.parquet")
+
+
+def load_unlikeness(folder: Path) -> Unlikeness:
+    """Return how far a pool is from the training, from the folder of the stage that scored it."""
+    return Unlikeness.from_json(read_json(folder / "unlikeness.json"))
 
 
 def load_decision(folder: Path) -> Decision:
@@ -359,26 +370,32 @@ def _matches_stage(sources: Sequence[str], known: Known) -> Stage:
 def match_listings(inputs: Inputs, config: StageConfig, out: Path, known: Known) -> Mapping[str, Any]:
     """Decide the matches of the run's catalog, and write them."""
     decision = load_decision(inputs["ensemble/decision"])
-    catalog, scored = load_catalog(inputs["pools/catalog"]), load_scores(inputs["ensemble/scores/catalog"])
-    result = MatchResult.from_scores(decision, catalog, scored, load_set_aside(inputs["pools/catalog"]), known)
+    result = _match_pool(inputs, decision, "catalog", known)
     result.save(out)
-    unlike = {"unlike_the_training_two_rules_agree_on": f"{result.agreement:.0%}"} if result.is_unlike else {}
-    return result.summary() | result.set_aside.metrics | unlike
+    return result.summary() | result.set_aside.metrics | result.unlike_metrics
+
+
+def _match_pool(inputs: Inputs, decision: Decision, pool: str, known: Known) -> MatchResult:
+    """Return the matches of a pool that was scored."""
+    folder, scores = inputs[f"pools/{pool}"], inputs[f"ensemble/scores/{pool}"]
+    catalog, scored, report = load_catalog(folder), load_scores(scores), load_set_aside(folder)
+    return MatchResult.from_scores(decision, catalog, scored, report, known, load_unlikeness(scores))
 
 
 def match_sources(
     inputs: Inputs, config: StageConfig, out: Path, pools: Mapping[str, str], known: Known
 ) -> Mapping[str, Any]:
     """Decide the matches of each catalog of the run alone, source → pool, and write them into a folder of its name."""
-    decision, summaries = load_decision(inputs["ensemble/decision"]), []
+    decision, summaries, unlike = load_decision(inputs["ensemble/decision"]), [], []
     for source, pool in pools.items():
-        catalog, scored = load_catalog(inputs[f"pools/{pool}"]), load_scores(inputs[f"ensemble/scores/{pool}"])
-        result = MatchResult.from_scores(decision, catalog, scored, load_set_aside(inputs[f"pools/{pool}"]), known)
+        result = _match_pool(inputs, decision, pool, known)
         (out / source).mkdir()
         result.save(out / source)
         summaries.append(result.summary())
+        unlike += [source] if result.unlike_metrics else []
     totals = {name: sum(summary[name] for summary in summaries) for name in summaries[0]}
-    return totals | {"largest_group": max(summary["largest_group"] for summary in summaries)}
+    told = {"unlike_the_training": ", ".join(unlike)} if unlike else {}
+    return totals | {"largest_group": max(summary["largest_group"] for summary in summaries)} | told
 
 
 def _evaluation_stage(folds: Sequence[Pool], names: Sequence[str], sources: Sequence[str], known: Known) -> Stage:

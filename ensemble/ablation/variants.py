@@ -87,7 +87,7 @@ def systems(settings: Settings) -> dict[str, System]:
     rows += [System("mean cosine", "mean", ONE_THRESHOLD)]
     tuning = settings[TuneConfig]
     rows += [System(f"scorer, {rule}", changes={"tune": {"rules": [rule]}}) for rule in tuning.rules]
-    if tuning.prior_shift != 0 and tuning.pool_size is None:
+    if tuning.prior_shift and tuning.pool_size is None:
         rows += [System("threshold as tuned", changes={"tune": {"prior_shift": 0}})]
     if tuning.smoothing:
         rows += [System("the highest point of the curve", changes={"tune": {"smoothing": 0}})]

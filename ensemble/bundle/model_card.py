@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from branches import registry
 from branches.stages import encoder_stage_name
-from ensemble.config import EnsembleConfig, TuneConfig
+from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.decision.objective import Objective
 from ensemble.decision.siblings import describe_forbidden, describe_siblings
 from ensemble.evaluation.summary import COLUMNS, HEADS
 from ensemble.stages import DECISION, load_decision
 from shared.artifacts import read_json
 from shared.catalog.config import DataConfig
+from shared.metrics.matching import group_sizes, label_codes
 from shared.pipeline.catalog_stages import SPLIT, TRAIN
 from shared.pipeline.pools import ALL, load_catalog
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
+from shared.schema import Catalog
 
 
 def model_card(run: RunFolder, source: RunFolder, settings: Settings, metrics: Mapping[str, Any]) -> str:
@@ -65,7 +69,8 @@ def _trained_on(run: RunFolder, settings: Settings, *, refitted: bool) -> str:
     metrics = (run.manifest(SPLIT) or {})["metrics"]
     trained, held_out = metrics["listings_to_train_on"], metrics["held_out"]
     read = (run.manifest(TRAIN) or {})["metrics"]
-    products = len(set(load_catalog(run.open(TRAIN)).labels))
+    catalog = load_catalog(run.open(TRAIN))
+    products = len(set(catalog.labels))
     catalogs = settings[DataConfig].sources
     of_catalogs = f" of {len(catalogs)} catalogs ({', '.join(catalogs)})" if len(catalogs) > 1 else ""
     listings = f"{read['listings']:,} labeled listings{of_catalogs} of {products:,} products"
@@ -76,6 +81,7 @@ def _trained_on(run: RunFolder, settings: Settings, *, refitted: bool) -> str:
         lines.append(
             f"Encoders and scorer learned from {trained:,} of them; {held_out:,} were held out for the metrics."
         )
+    lines += [_singles(catalog, settings[ScorerConfig].thinned), _evidence(catalog)]
     names = settings[EnsembleConfig].branches
     lines.append(f"Branches: {', '.join(names)}.")
     for name in names:
@@ -83,6 +89,23 @@ def _trained_on(run: RunFolder, settings: Settings, *, refitted: bool) -> str:
         if stage and stage["metrics"].get("extra_joined"):
             lines.append(f"The {name} encoder learned from {stage['metrics']['extra_joined']:,} other listings, too.")
     return "\n".join(lines)
+
+
+def _singles(catalog: Catalog, shares: Sequence[float]) -> str:
+    """Return how many listings are the only one of their product, and from which thinned pools the scorer learned."""
+    single = float(np.mean(group_sizes(label_codes(catalog.labels)) <= 1)) if len(catalog) else 0.0
+    line = f"{single:.0%} of them are the only listing of their product."
+    if not shares:
+        return line
+    listed = ", ".join(f"{share:.0%}" for share in shares)
+    return f"{line} The scorer also learned from pools in which {listed} of the products keep more than one listing."
+
+
+def _evidence(catalog: Catalog) -> str:
+    """Return which share of the listings has evidence for the branches and the families of features."""
+    evidence = {"an image": catalog.has_image, "a title": catalog.titles != "", "an image hash": catalog.has_phash}
+    listed = ", ".join(f"{np.mean(mask) if len(catalog) else 0:.0%} {name}" for name, mask in evidence.items())
+    return f"Evidence of these listings: {listed}. Scores of catalogs with other evidence may be far off."
 
 
 def _metrics_table(metrics: Mapping[str, Any], *, refitted: bool) -> str:

@@ -6,18 +6,14 @@ odds rises (Saerens, Latinne and Decaestecker 2002, Neural Computation 14(1), eq
 
     logit(threshold at N) = logit(threshold at n) + prior_shift · log(N / n)
 
-A `prior_shift` of 1 is the full correction, and right for a rule in which every look-alike makes a wrong match. It is
-too much where the mean over two groups counts, which most look-alikes do not reach. `SUITABLE` holds the strength that
-lost least in pools of .1 to 3 times the size (ensemble/RESULTS.md, "The size of the pool"). The odds
-change by `MAX_ODDS_RATIO` at most: in a much larger pool nothing would match any more, because a scorer gives no score
-for such odds; and in a tiny pool everyone is someone's nearest neighbor, so that scores mean less.
+A `prior_shift` of 1 is the full correction. A scorer that looks at ranks and densities adapts to the size in part by
+itself, so a smaller strength lost least from a tenth to thirty times the size (ensemble/RESULTS.md, "The size of the
+pool"). The odds change by `MAX_ODDS_RATIO` at most: in a much larger pool nothing would match any more, because a scorer
+gives no score for such odds; and in a tiny pool everyone is someone's nearest neighbor, so that scores mean less.
 """
 
 from __future__ import annotations
 
-from ensemble.config import Rule
-
-SUITABLE: dict[Rule, float] = {"average_link": 0.3, "threshold": 0.5, "min2": 0.5}
 MAX_ODDS_RATIO = 8.0
 
 

@@ -23,7 +23,6 @@ from ensemble.config import MAX_GROUP, Kind, Rule, TuneConfig
 from ensemble.decision.bootstrap import CONFIDENCE, Choice, choose, interval, product_codes, resample
 from ensemble.decision.decision import Decision, decider
 from ensemble.decision.objective import MATCHED, Doubles, Objective, listing_metrics, pair_precision, row_f1
-from ensemble.decision.prior_shift import SUITABLE
 from ensemble.decision.siblings import KindTrial, choose_forbidden
 from shared.errors import MatcherError
 from shared.metrics.matching import midways
@@ -286,8 +285,8 @@ def tune(
     product = product_codes([np.concatenate([codes for _, codes in part]) for part in parts])
     choice = _choice(rules, product, whole, objective, config, seed)
     chosen, size = rules[choice.chosen], max(round(sum(pairs.n for pairs, _ in pools) / len(pools)), 1)
-    strength = SUITABLE[chosen.rule] if config.prior_shift is None else config.prior_shift
-    decision = Decision(chosen.rule, chosen.threshold, most, forbid, size, strength, config.max_group, config.guard)
+    adapts = size, config.prior_shift, config.max_group, config.guard
+    decision = Decision(chosen.rule, chosen.threshold, most, forbid, *adapts)
     trials: list[KindTrial] = []
     if "auto" in config.forbid:
         decision, trials = choose_forbidden(every, decision, objective, config.resamples, seed)

@@ -2,6 +2,7 @@ import csv
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ensemble.config import EnsembleConfig
 from ensemble.decision.decision import Decision, groups_of
 from ensemble.match_result import MatchResult, write_submission
 from ensemble.matcher import Matcher, check_current
+from ensemble.scorer.experience import Unlikeness
 from ensemble.sections import sections
 from ensemble.stages import ensemble_stages
 from shared.arrays import object_array
@@ -209,3 +211,20 @@ def test_groups_that_are_too_large_are_split_and_told() -> None:
     assert [line[:50] for line in result.warnings] == ["warning: 1 group was too large (tune.max_group) an"]
     whole = MatchResult.from_scores(Decision("threshold", 0.95), catalog, ScoredPairs(n, left, left + 1, score))
     assert whole.warnings == []
+
+
+@pytest.mark.parametrize("agreement", [None, 0.95, 0.6])
+@pytest.mark.parametrize("distance", [None, 0.03, 0.3])
+def test_warning_says_what_is_unlike_the_training_in_one_line(agreement: float | None, distance: float | None) -> None:
+    unlikeness = None if distance is None else Unlikeness(distance, 0.05, ("no images", "length of titles"))
+    catalog = Catalog.from_columns({"posting_id": ["a", "b"], "title": ["mug", "fan"]})
+    decided = replace(result(catalog, {}), threshold=0.9, agreement=agreement, unlikeness=unlikeness)
+    rules, features = agreement == 0.6, distance == 0.3
+    assert len(decided.warnings) == len(decided.unlike_metrics) - (rules and features) == (rules or features)
+    for line in decided.warnings:
+        assert line.startswith("warning: this catalog is unlike those of the training")
+        assert ("(no images; length of titles)" in line) == features
+        assert ("agree on 60%" in line) == ("raised to 0.900" in line) == rules
+        assert ("Scores may be far off" in line) != rules
+        assert ("although two ways to decide agree on 95%" in line) == (agreement == 0.95)
+        assert "Labels of some of its products would help" in line

@@ -1,6 +1,7 @@
 """What a bundle holds, and which runs, settings and places are refused."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from ensemble import Matcher
 from ensemble.bundle import pack as packing
-from ensemble.bundle.archive import Bundle
+from ensemble.bundle.archive import Bundle, seal
 from ensemble.bundle.pack import pack
 from ensemble.decision.siblings import describe_forbidden
 from ensemble.sections import sections
@@ -38,6 +39,8 @@ def test_model_card_holds_the_metrics_of_the_run(bundle: Path, first: tuple[Path
     assert f"in a pool of {metrics['holdout']['pool_size']} listings" in card
     assert f"{metrics['decision']['threshold']:.3f}" in card
     assert "120 labeled listings" in card
+    assert re.search(r"\d+% of them are the only listing of their product\. The scorer also learned from pools", card)
+    assert re.search(r"Evidence of these listings: \d+% an image, \d+% a title, \d+% an image hash\.", card)
     assert "the training labels hold no siblings that differ in" in card
     assert describe_forbidden(metrics["decision"]["forbid"]) in card
     assert json.loads((bundle / "metrics.json").read_text()) == {k: v for k, v in metrics.items() if k != "stages"}
@@ -62,6 +65,15 @@ def test_run_is_packed_without_its_data(run: Path, without_data: None, bundle: P
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
+
+
+def test_bundle_of_a_scorer_without_experience_is_refused(bundle: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    (copy / "ensemble" / "scorer" / "experience.parquet").unlink()
+    (copy / "bundle.json").unlink()
+    seal(copy, {})
+    with pytest.raises(ArtifactError, match="trained by an older version"):
+        Matcher.load(copy)
 
 
 @pytest.mark.parametrize("name", ["ensemble/scorer/first.txt", "image/encoder/all/encoder.safetensors", "README.md"])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ensemble import tune as tune_command
 from ensemble.config import Rule, TuneConfig
 from ensemble.decision.objective import Objective
-from ensemble.decision.prior_shift import MAX_ODDS_RATIO, SUITABLE, shift_threshold
+from ensemble.decision.prior_shift import MAX_ODDS_RATIO, shift_threshold
 from ensemble.decision.tuning import (
     RuleOnPools,
     ScoredPool,
@@ -81,12 +81,12 @@ def test_prior_shift_follows_settings() -> None:
     assert (moving.decision.threshold, moving.decision.pool_size, moving.decision.prior_shift) == (
         at,
         300,
-        SUITABLE[moving.decision.rule],
+        TuneConfig().prior_shift,
     )
     assert (named.decision.threshold, named.decision.prior_shift) == (moving.decision.threshold_for(900), 0)
     assert named.decision.threshold_for(7) == named.decision.threshold > at
     assert still.decision.threshold_for(900) == at
-    assert summarize(moving, TuneConfig())["size correction"] == str(SUITABLE[moving.decision.rule])
+    assert summarize(moving, TuneConfig())["size correction"] == str(TuneConfig().prior_shift)
 
 
 @given(st.floats(0.001, 0.999), st.floats(0, 1), st.floats(1 / MAX_ODDS_RATIO, MAX_ODDS_RATIO))
