@@ -3,8 +3,9 @@
 from ensemble.cli import update_run
 from ensemble.evaluation.run_metrics import write_metrics
 from ensemble.evaluation.summary import summary
+from ensemble.result_stages import EVALUATION, MATCHES
 from ensemble.sections import sections
-from ensemble.stages import EVALUATION, MATCHES, run_graph
+from ensemble.stages import run_graph
 from shared.catalog.config import DataConfig
 from shared.pipeline.cli import Arguments, Command
 from shared.pipeline.run import RunFolder

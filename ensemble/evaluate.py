@@ -3,7 +3,7 @@
 from ensemble.cli import step_command
 from ensemble.evaluation.run_metrics import write_metrics
 from ensemble.evaluation.summary import summary
-from ensemble.stages import EVALUATION, MATCHES
+from ensemble.result_stages import EVALUATION, MATCHES
 from shared.pipeline.run import RunFolder
 
 

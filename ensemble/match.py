@@ -14,8 +14,8 @@ from ensemble.evaluation.holdout import evaluate_matches
 from ensemble.evaluation.summary import summarize_labeled
 from ensemble.match_result import MatchResult
 from ensemble.matcher import Matcher
+from ensemble.result_stages import MATCHES
 from ensemble.sections import sections
-from ensemble.stages import MATCHES
 from shared.artifacts import updated_folder, write_json
 from shared.catalog.config import DataConfig
 from shared.catalog.reader import read_catalog, read_labels, unusable_images

@@ -24,7 +24,7 @@ from ensemble.scorer.experience import FILE as EXPERIENCE
 from ensemble.scorer.experience import Experience
 from ensemble.scorer.model import StackedScorer
 from ensemble.sections import sections
-from ensemble.stages import DECISION, SCORER, load_decision
+from ensemble.training_stages import DECISION, SCORER, load_decision
 from shared.artifacts import digest
 from shared.catalog.config import DataConfig, Known
 from shared.catalog.copies import copy_of

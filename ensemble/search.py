@@ -24,9 +24,10 @@ from ensemble.cli import update_run
 from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.decision.tuning import tune
 from ensemble.features.assemble import excluded_features
+from ensemble.pair_stages import features_name
 from ensemble.scorer.training import train_scorer
 from ensemble.sections import sections
-from ensemble.stages import features_name, labeled_pools, thinned_stages
+from ensemble.training_stages import labeled_pools, thinned_stages
 from shared.artifacts import digest, read_json, write_json
 from shared.catalog.config import DataConfig
 from shared.catalog.split import SplitConfig

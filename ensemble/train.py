@@ -1,7 +1,7 @@
 """The command `python -m ensemble.train`."""
 
 from ensemble.cli import step_command
-from ensemble.stages import SCORER
+from ensemble.training_stages import SCORER
 
 
 def main() -> int:

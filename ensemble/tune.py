@@ -2,7 +2,7 @@
 
 from ensemble.cli import update_run
 from ensemble.sections import sections
-from ensemble.stages import DECISION
+from ensemble.training_stages import DECISION
 from shared.pipeline.cli import Arguments, Command, Parser
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings

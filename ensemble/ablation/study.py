@@ -25,18 +25,12 @@ from branches.stages import branch_stages, extra_stages
 from ensemble.ablation.paired_bootstrap import SystemResult, compare, table
 from ensemble.ablation.variants import FULL, System, judge_stage, systems
 from ensemble.config import EnsembleConfig
+from ensemble.pair_stages import candidates_stage, features_stage
+from ensemble.result_stages import scores_name, scores_stage
 from ensemble.scorer.training import NothingToLearnError
 from ensemble.sections import sections
-from ensemble.stages import (
-    SCORER,
-    candidates_stage,
-    features_stage,
-    run_graph,
-    scorer_stage,
-    scores_name,
-    scores_stage,
-    thinned_stages,
-)
+from ensemble.stages import run_graph
+from ensemble.training_stages import SCORER, scorer_stage, thinned_stages
 from shared.artifacts import read_json, write_json
 from shared.catalog.config import DataConfig
 from shared.catalog.split import HOLDOUT, SplitConfig, part_split

@@ -20,16 +20,9 @@ from branches.stages import candidates_stage_name, load_candidates
 from ensemble.ablation.scoring import By, Material, judge
 from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.features.assemble import FAMILIES
-from ensemble.stages import (
-    SCORER,
-    features_name,
-    load_features,
-    load_scored_folds,
-    load_scored_thinned,
-    load_scores,
-    scores_name,
-    thinned_stages,
-)
+from ensemble.pair_stages import features_name, load_features
+from ensemble.result_stages import load_scores, scores_name
+from ensemble.training_stages import SCORER, load_scored_folds, load_scored_thinned, thinned_stages
 from shared.artifacts import write_json
 from shared.catalog.copies import copy_of
 from shared.catalog.split import SplitConfig

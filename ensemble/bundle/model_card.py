@@ -13,7 +13,7 @@ from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.decision.objective import Objective
 from ensemble.decision.siblings import describe_forbidden, describe_siblings
 from ensemble.evaluation.summary import COLUMNS, HEADS
-from ensemble.stages import DECISION, load_decision
+from ensemble.training_stages import DECISION, load_decision
 from shared.artifacts import read_json
 from shared.catalog.config import DataConfig
 from shared.metrics.matching import group_sizes, label_codes

@@ -13,7 +13,8 @@ from ensemble.bundle.refit import refitted
 from ensemble.config import EnsembleConfig
 from ensemble.evaluation.run_metrics import metrics_of
 from ensemble.matcher import check_current, matching_files
-from ensemble.stages import DECISION, EVALUATION
+from ensemble.result_stages import EVALUATION
+from ensemble.training_stages import DECISION
 from shared.artifacts import atomic_folder, write_json
 from shared.errors import MatcherError
 from shared.pipeline.run import RunFolder, remembered

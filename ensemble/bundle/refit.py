@@ -18,8 +18,9 @@ import numpy as np
 
 from branches.stages import branch_stages, new_catalog_encoders
 from ensemble.config import EnsembleConfig, ScorerConfig
-from ensemble.stages import decision_stage, features_name, scorer_stage
+from ensemble.pair_stages import features_name
 from ensemble.thinned_pools import thinned_name, thinned_stage
+from ensemble.training_stages import decision_stage, scorer_stage
 from shared.catalog.config import DataConfig
 from shared.catalog.split import HOLDOUT, SplitConfig
 from shared.compute import ComputeConfig

@@ -8,8 +8,9 @@ odds rises (Saerens, Latinne and Decaestecker 2002, Neural Computation 14(1), eq
 
 A `prior_shift` of 1 is the full correction. A scorer that looks at ranks and densities adapts to the size in part by
 itself, so a smaller strength lost least from a tenth to thirty times the size (ensemble/RESULTS.md, "The size of the
-pool"). The odds change by `MAX_ODDS_RATIO` at most: in a much larger pool nothing would match any more, because a scorer
-gives no score for such odds; and in a tiny pool everyone is someone's nearest neighbor, so that scores mean less.
+pool"). The odds change by `MAX_ODDS_RATIO` at most: in a much larger pool nothing would match any more, because a
+scorer gives no score for such odds; and in a tiny pool everyone is someone's nearest neighbor, so that scores mean
+less.
 """
 
 from __future__ import annotations

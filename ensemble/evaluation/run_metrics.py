@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ensemble.stages import DECISION, EVALUATION, load_decision
+from ensemble.result_stages import EVALUATION
+from ensemble.training_stages import DECISION, load_decision
 from shared.artifacts import read_json, write_json
 from shared.pipeline.run import RunFolder
 

@@ -5,10 +5,10 @@ the nearest training pool, by the Kolmogorov-Smirnov distance. How far catalogs 
 by the distance of each training pool from those of the other folds.
 
 Seven trainings (demos of both kinds, alone and together, Shopee, a price portal) were compared with catalogs of a tenth
-to three times the size of their pools. Training pools of different folds were at most .013 to .054 apart. Other catalogs
-of the same kind with about as many duplicates were at most .049 away and below the limit of their training: 1.25 times
-the largest distance between its pools, and at least .04. Catalogs of another kind were .041 to .42 away and above it, and
-so were some of the same kind with far fewer duplicates in a pool of another size.
+to three times the size of their pools. Training pools of different folds were at most .013 to .054 apart. Other
+catalogs of the same kind with about as many duplicates were at most .049 away and below the limit of their training:
+1.25 times the largest distance between its pools, and at least .04. Catalogs of another kind were .041 to .42 away and
+above it, and so were some of the same kind with far fewer duplicates in a pool of another size.
 """
 
 from __future__ import annotations

@@ -19,8 +19,9 @@ from ensemble.bundle.pack import require_own
 from ensemble.config import EnsembleConfig, TuneConfig
 from ensemble.decision.bootstrap import CONFIDENCE
 from ensemble.matcher import Matcher, check_current
+from ensemble.result_stages import EVALUATION
 from ensemble.sections import sections
-from ensemble.stages import EVALUATION, decision_stage, scorer_stage
+from ensemble.training_stages import decision_stage, scorer_stage
 from ensemble.transfer.measure import LabeledListings, measure_pool
 from ensemble.transfer.variants import variants
 from shared.artifacts import write_json

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from branches.stages import load_candidates, load_embeddings
-from ensemble.stages import load_features
+from ensemble.pair_stages import load_features
 from shared.pipeline.run import RunFolder, remembered
 from tests.support.paths import ROOT
 

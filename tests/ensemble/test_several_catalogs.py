@@ -13,7 +13,7 @@ from ensemble import Matcher
 from ensemble.bundle.archive import Bundle
 from ensemble.evaluation.summary import summary
 from ensemble.index.__main__ import main as index_main
-from ensemble.stages import DECISION, load_decision
+from ensemble.training_stages import DECISION, load_decision
 from shared.pipeline.pools import load_catalog, load_split, training_rows
 from shared.pipeline.run import RunFolder
 

@@ -9,9 +9,9 @@ import pytest
 
 from ensemble.config import EnsembleConfig, ScorerConfig
 from ensemble.sections import sections
-from ensemble.stages import labeled_pools, thinned_stages
 from ensemble.thinned_pools import load_thinned_rows, thinned_name
 from ensemble.thinning import described_pool, thin
+from ensemble.training_stages import labeled_pools, thinned_stages
 from shared.compute import ComputeConfig
 from shared.metrics.matching import label_codes
 from shared.pipeline.pools import fold_pools, load_catalog

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from ensemble.sections import sections
-from ensemble.stages import DECISION, SCORER, run_graph
+from ensemble.stages import run_graph
+from ensemble.training_stages import DECISION, SCORER
 from shared.pipeline.engine import bring_stage_up_to_date
 from shared.pipeline.pools import load_split
 from shared.pipeline.run import RunFolder, remembered

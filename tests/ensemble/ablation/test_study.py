@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from branches.registry import FolderBranch
-from ensemble import stages
+from ensemble import training_stages
 from ensemble.ablation import scoring
 from ensemble.ablation import study as study_module
 from ensemble.ablation.study import NAMED
@@ -195,7 +195,9 @@ def test_second_study_does_nothing(finished: Study, call: Call) -> None:
 def test_killed_study_goes_on(call: Call, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     only = ["--only", "phash alone", "without tfidf"]
     trained: list[int] = []
-    monkeypatch.setattr(stages, "train_scorer", lambda *given: trained.append(len(given[0])) or train_scorer(*given))
+    monkeypatch.setattr(
+        training_stages, "train_scorer", lambda *given: trained.append(len(given[0])) or train_scorer(*given)
+    )
     with monkeypatch.context() as patch:
         count = iter(range(4))
 
@@ -228,7 +230,7 @@ def test_system_with_nothing_to_learn_is_left_out(call: Call, study: Study, monk
             raise NothingToLearnError("nothing can be learned")
         return train_scorer(pools, config, compute, left_out)
 
-    monkeypatch.setattr(stages, "train_scorer", train)
+    monkeypatch.setattr(training_stages, "train_scorer", train)
     code, output, error = call(study.run, "--only", "without row weights", "phash alone")
     assert (code, error) == (0, "")
     assert output.count("without row weights is left out of the table: nothing can be learned") == 1

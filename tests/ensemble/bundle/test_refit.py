@@ -8,7 +8,7 @@ import pandas as pd
 from ensemble import Matcher
 from ensemble.bundle.archive import Bundle
 from ensemble.bundle.pack import pack
-from ensemble.stages import load_decision
+from ensemble.training_stages import load_decision
 from shared.pipeline.pools import load_split
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings

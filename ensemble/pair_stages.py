@@ -1,0 +1,99 @@
+"""The stages of candidate pairs: united from the branches, and described by their features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from branches.stages import (
+    candidates_stage_name,
+    embeddings_stage_name,
+    load_candidates,
+    load_embeddings,
+)
+from ensemble.candidate_pairs import recall_by_branch, recall_by_rank, union
+from ensemble.config import EnsembleConfig
+from ensemble.features.assemble import pair_features
+from ensemble.pool_views import BranchView, PoolViews
+from shared.artifacts import write_json
+from shared.catalog.copies import copy_of
+from shared.compute import ComputeConfig
+from shared.metrics.matching import label_codes
+from shared.pipeline.pools import (
+    Pool,
+    load_catalog,
+)
+from shared.pipeline.stage import Inputs, Stage, StageConfig
+from shared.schema import CandidatePairs, PairFeatures
+
+
+def candidates_name(pool: str) -> str:
+    """Return the name of the stage with the candidate pairs of a pool."""
+    return f"ensemble/candidates/{pool}"
+
+
+def features_name(pool: str) -> str:
+    """Return the name of the stage with the described pairs of a pool."""
+    return f"ensemble/features/{pool}"
+
+
+def candidates_stage(pool: Pool, names: Sequence[str]) -> Stage:
+    """Return the stage that unites the candidates of some branches in a pool."""
+    return Stage(
+        candidates_name(pool.name),
+        unite_candidates,
+        code=("ensemble.candidate_pairs", "shared.catalog.copies", "shared.metrics.matching"),
+        reads=(pool.stage, *(candidates_stage_name(name, pool) for name in names)),
+        parameters={"pool": pool.name, "branches": list(names)},
+    )
+
+
+def unite_candidates(
+    inputs: Inputs, config: StageConfig, out: Path, pool: str, branches: Sequence[str]
+) -> Mapping[str, Any]:
+    """Unite the branches' candidates of a pool, and say how many true pairs they hold where labels are known."""
+    catalog = load_catalog(inputs[f"pools/{pool}"])
+    proposals = {name: load_candidates(inputs[f"{name}/candidates/{pool}"]) for name in branches}
+    pairs = union(proposals.values(), len(catalog))
+    pairs.save(out / "pairs.parquet")
+    if not any(label is not None for label in catalog.labels):
+        return {"pairs": len(pairs)}
+    codes, copies = label_codes(catalog.labels), copy_of(catalog)
+    recalls = recall_by_branch(proposals, pairs, codes, copies)
+    write_json(out / "recall.json", recalls | {"by_rank": recall_by_rank(proposals, codes, copies)})
+    return {"pairs": len(pairs), "recall_of_true_pairs": recalls["union"]}
+
+
+def features_stage(pool: Pool, names: Sequence[str]) -> Stage:
+    """Return the stage that describes the candidate pairs of a pool."""
+    views = [part(name, pool) for name in names for part in (embeddings_stage_name, candidates_stage_name)]
+    return Stage(
+        features_name(pool.name),
+        describe_pairs,
+        code=("ensemble.features.assemble",),
+        reads=(pool.stage, candidates_name(pool.name), *views),
+        settings=(EnsembleConfig,),
+        parameters={"pool": pool.name},
+    )
+
+
+def describe_pairs(inputs: Inputs, config: StageConfig, out: Path, pool: str) -> Mapping[str, Any]:
+    """Describe the candidate pairs of a pool by their features."""
+    compute, ensemble = config[ComputeConfig], config[EnsembleConfig]
+    views = {
+        name: BranchView(
+            load_embeddings(inputs[f"{name}/embeddings/{pool}"]), load_candidates(inputs[f"{name}/candidates/{pool}"])
+        )
+        for name in ensemble.branches
+    }
+    listings = PoolViews(load_catalog(inputs[f"pools/{pool}"]), views, compute.xp(), compute.cpu_threads)
+    pairs = CandidatePairs.load(inputs[f"ensemble/candidates/{pool}"] / "pairs.parquet")
+    described = pair_features(listings, pairs, ensemble.features)
+    described.save(out / "pairs.parquet")
+    return {"pairs": len(described), "features": described.features.shape[1]}
+
+
+def load_features(folder: Path) -> PairFeatures:
+    """Return the described pairs that a stage wrote into its folder."""
+    return PairFeatures.load(folder / "pairs.parquet")

@@ -1,0 +1,200 @@
+"""The stages after the decision: scores of the holdout and the catalog, matches, and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from branches.stages import (
+    candidates_stage_name,
+    load_candidates,
+)
+from ensemble.config import TuneConfig
+from ensemble.decision.decision import Decision
+from ensemble.evaluation.holdout import (
+    branch_threshold,
+    evaluate_branch,
+    evaluate_calibration,
+    evaluate_matches,
+    mean_metrics,
+)
+from ensemble.match_result import MatchResult
+from ensemble.pair_stages import candidates_name, features_name, load_features
+from ensemble.scorer.experience import Experience, Unlikeness
+from ensemble.scorer.model import StackedScorer
+from ensemble.training_stages import DECISION, SCORER, load_decision, load_scored_folds
+from shared.artifacts import read_json, write_json
+from shared.catalog.config import Known
+from shared.compute import ComputeConfig
+from shared.metrics.matching import label_codes
+from shared.pipeline.pools import (
+    Pool,
+    catalog_pool,
+    holdout_pool,
+    load_catalog,
+    load_set_aside,
+)
+from shared.pipeline.stage import Inputs, Stage, StageConfig
+from shared.schema import ScoredPairs
+
+MATCHES, EVALUATION = "matches", "ensemble/evaluation"
+
+
+def scores_name(pool: str) -> str:
+    """Return the name of the stage with the scored pairs of the holdout or the catalog."""
+    return f"ensemble/scores/{pool}"
+
+
+def scores_stage(pool: Pool) -> Stage:
+    """Return the stage that scores the pairs of the holdout or the catalog."""
+    return Stage(
+        scores_name(pool.name),
+        score_pairs,
+        code=("ensemble.scorer.model", "ensemble.scorer.experience"),
+        reads=(SCORER, features_name(pool.name)),
+        parameters={"features": features_name(pool.name)},
+    )
+
+
+def score_pairs(inputs: Inputs, config: StageConfig, out: Path, features: str) -> Mapping[str, Any]:
+    """Score the described pairs of a pool, and compare them with those of the training."""
+    compute = config[ComputeConfig]
+    scorer, described = StackedScorer.load(inputs["ensemble/scorer"]), load_features(inputs[features])
+    scored = scorer.score(described, compute.xp(), compute.cpu_threads)
+    scored.save(out / "pairs.parquet")
+    unlikeness = Experience.load(inputs["ensemble/scorer"]).compare(described, scorer.first.importance())
+    write_json(out / "unlikeness.json", unlikeness.to_json())
+    return {"pairs": len(scored)}
+
+
+def load_scores(folder: Path) -> ScoredPairs:
+    """Return the scored pairs that a stage wrote into its folder."""
+    return ScoredPairs.load(folder / "pairs.parquet")
+
+
+def load_unlikeness(folder: Path) -> Unlikeness:
+    """Return how far a pool is from the training, from the folder of the stage that scored it."""
+    return Unlikeness.from_json(read_json(folder / "unlikeness.json"))
+
+
+def matches_stage(sources: Sequence[str], known: Known) -> Stage:
+    """Return the stage that decides the matches of each catalog of a run."""
+    pools = [catalog_pool(source) for source in sources]
+    several = {"pools": {pool.source: pool.name for pool in pools}} if len(sources) > 1 else {}
+    return Stage(
+        MATCHES,
+        match_sources if several else match_listings,
+        code=("ensemble.match_result", "ensemble.decision.decision"),
+        reads=(*(pool.stage for pool in pools), DECISION, *(scores_name(pool.name) for pool in pools)),
+        parameters={**several, "known": known},
+    )
+
+
+def match_listings(inputs: Inputs, config: StageConfig, out: Path, known: Known) -> Mapping[str, Any]:
+    """Decide the matches of the run's catalog, and write them."""
+    decision = load_decision(inputs["ensemble/decision"])
+    result = _match_pool(inputs, decision, "catalog", known)
+    result.save(out)
+    return result.summary() | result.set_aside.metrics | result.unlike_metrics
+
+
+def _match_pool(inputs: Inputs, decision: Decision, pool: str, known: Known) -> MatchResult:
+    """Return the matches of a pool that was scored."""
+    folder, scores = inputs[f"pools/{pool}"], inputs[f"ensemble/scores/{pool}"]
+    catalog, scored, report = load_catalog(folder), load_scores(scores), load_set_aside(folder)
+    return MatchResult.from_scores(decision, catalog, scored, report, known, load_unlikeness(scores))
+
+
+def match_sources(
+    inputs: Inputs, config: StageConfig, out: Path, pools: Mapping[str, str], known: Known
+) -> Mapping[str, Any]:
+    """Decide the matches of each catalog of the run alone, source → pool, and write them into a folder of its name."""
+    decision, summaries, unlike = load_decision(inputs["ensemble/decision"]), [], []
+    for source, pool in pools.items():
+        result = _match_pool(inputs, decision, pool, known)
+        (out / source).mkdir()
+        result.save(out / source)
+        summaries.append(result.summary())
+        unlike += [source] if result.unlike_metrics else []
+    totals = {name: sum(summary[name] for summary in summaries) for name in summaries[0]}
+    told = {"unlike_the_training": ", ".join(unlike)} if unlike else {}
+    return totals | {"largest_group": max(summary["largest_group"] for summary in summaries)} | told
+
+
+def evaluation_stage(folds: Sequence[Pool], names: Sequence[str], sources: Sequence[str], known: Known) -> Stage:
+    """Return the stage that measures a run on its holdouts."""
+    holdouts = [holdout_pool(source) for source in sources]
+    measured = [*folds, *holdouts]
+    return Stage(
+        EVALUATION,
+        evaluate_on_holdout,
+        code=(
+            "ensemble.evaluation.holdout",
+            "ensemble.match_result",
+            "shared.catalog.copies",
+            "shared.metrics.matching",
+        ),
+        reads=(
+            DECISION,
+            SCORER,
+            *(scores_name(pool.name) for pool in holdouts),
+            *(candidates_name(pool.name) for pool in holdouts),
+            *(pool.stage for pool in measured),
+            *(candidates_stage_name(name, pool) for name in names for pool in measured),
+        ),
+        settings=(TuneConfig,),
+        parameters={
+            "folds": [pool.name for pool in folds],
+            "branches": list(names),
+            "holdouts": {pool.source: pool.name for pool in holdouts},
+            "known": known,
+        },
+    )
+
+
+def evaluate_on_holdout(
+    inputs: Inputs,
+    config: StageConfig,
+    out: Path,
+    folds: Sequence[str],
+    branches: Sequence[str],
+    holdouts: Mapping[str, str],
+    known: Known,
+) -> Mapping[str, Any]:
+    """Measure the ensemble and every branch alone on the holdout, and the out-of-fold scores as probabilities.
+
+    Each holdout pool, source → pool, is measured alone; the metrics of a run with several are their means.
+    """
+    decision = load_decision(inputs["ensemble/decision"])
+    scored = load_scored_folds(inputs["ensemble/scorer"], [inputs[f"pools/{fold}"] for fold in folds])
+    thresholds = {
+        name: branch_threshold(
+            [load_candidates(inputs[f"{name}/candidates/{fold}"]) for fold in folds],
+            [codes for _, codes in scored],
+            [pairs.copy_of for pairs, _ in scored],
+            config[TuneConfig],
+        )
+        for name in branches
+    }
+    by_source: dict[str, Any] = {}
+    for source, pool in holdouts.items():
+        catalog = load_catalog(inputs[f"pools/{pool}"])
+        codes = label_codes(catalog.labels)
+        scores = load_scores(inputs[f"ensemble/scores/{pool}"])
+        result = MatchResult.from_scores(decision, catalog, scores, known=known)
+        holdout = evaluate_matches(result.match_rows, result.scored_pairs, codes)
+        holdout["recall_by_rank"] = read_json(inputs[f"ensemble/candidates/{pool}"] / "recall.json")["by_rank"]
+        proposed = {name: load_candidates(inputs[f"{name}/candidates/{pool}"]) for name in branches}
+        copies = result.scored_pairs.copy_of
+        alone = {
+            name: evaluate_branch(proposed[name], codes, threshold, config[TuneConfig], copies)
+            for name, threshold in thresholds.items()
+        }
+        by_source[source] = {"holdout": holdout, "branches": alone}
+    of_run = mean_metrics(list(by_source.values()))
+    several = {"by_source": by_source} if len(by_source) > 1 else {}
+    write_json(out / "evaluation.json", {**of_run, **several, "calibration": evaluate_calibration(scored)})
+    sizes = " and ".join(f"{of['holdout']['pool_size']:,}" for of in by_source.values())
+    size = {"mean_over_pools_of": sizes} if several else {"in_a_pool_of": of_run["holdout"]["pool_size"]}
+    return {"row_F1_on_the_holdout": of_run["holdout"]["row_f1"], **size}
