@@ -11,7 +11,6 @@ from branches.stages import (
     load_candidates,
 )
 from ensemble.config import TuneConfig
-from ensemble.decision.decision import Decision
 from ensemble.evaluation.holdout import (
     branch_threshold,
     evaluate_branch,
@@ -81,45 +80,35 @@ def load_unlikeness(folder: Path) -> Unlikeness:
 def matches_stage(sources: Sequence[str], known: Known) -> Stage:
     """Return the stage that decides the matches of each catalog of a run."""
     pools = [catalog_pool(source) for source in sources]
-    several = {"pools": {pool.source: pool.name for pool in pools}} if len(sources) > 1 else {}
     return Stage(
         MATCHES,
-        match_sources if several else match_listings,
+        match_pools,
         code=("ensemble.match_result", "ensemble.decision.decision"),
         reads=(*(pool.stage for pool in pools), DECISION, *(scores_name(pool.name) for pool in pools)),
-        parameters={**several, "known": known},
+        parameters={"pools": {pool.source: pool.name for pool in pools}, "known": known},
     )
 
 
-def match_listings(inputs: Inputs, config: StageConfig, out: Path, known: Known) -> Mapping[str, Any]:
-    """Decide the matches of the run's catalog, and write them."""
-    decision = load_decision(inputs["ensemble/decision"])
-    result = _match_pool(inputs, decision, "catalog", known)
-    result.save(out)
-    return result.summary() | result.set_aside.metrics | result.unlike_metrics
-
-
-def _match_pool(inputs: Inputs, decision: Decision, pool: str, known: Known) -> MatchResult:
-    """Return the matches of a pool that was scored."""
-    folder, scores = inputs[f"pools/{pool}"], inputs[f"ensemble/scores/{pool}"]
-    catalog, scored, report = load_catalog(folder), load_scores(scores), load_set_aside(folder)
-    return MatchResult.from_scores(decision, catalog, scored, report, known, load_unlikeness(scores))
-
-
-def match_sources(
+def match_pools(
     inputs: Inputs, config: StageConfig, out: Path, pools: Mapping[str, str], known: Known
 ) -> Mapping[str, Any]:
-    """Decide the matches of each catalog of the run alone, source → pool, and write them into a folder of its name."""
-    decision, summaries, unlike = load_decision(inputs["ensemble/decision"]), [], []
+    """Decide the matches of each catalog of the run alone, source → pool, and write them.
+
+    Those of a run of several catalogs are in one folder for each.
+    """
+    decision, results = load_decision(inputs["ensemble/decision"]), []
     for source, pool in pools.items():
-        result = _match_pool(inputs, decision, pool, known)
-        (out / source).mkdir()
+        catalog, scores = load_catalog(inputs[f"pools/{pool}"]), inputs[f"ensemble/scores/{pool}"]
+        report, unlikeness = load_set_aside(inputs[f"pools/{pool}"]), load_unlikeness(scores)
+        result = MatchResult.from_scores(decision, catalog, load_scores(scores), report, known, unlikeness)
+        (out / source).mkdir(exist_ok=True)
         result.save(out / source)
-        summaries.append(result.summary())
-        unlike += [source] if result.unlike_metrics else []
-    totals = {name: sum(summary[name] for summary in summaries) for name in summaries[0]}
-    told = {"unlike_the_training": ", ".join(unlike)} if unlike else {}
-    return totals | {"largest_group": max(summary["largest_group"] for summary in summaries)} | told
+        results.append(result)
+    if len(results) == 1:
+        return results[0].summary() | results[0].set_aside.metrics | results[0].unlike_metrics
+    summaries = [result.summary() for result in results]
+    totals = {name: sum(summary.get(name, 0) for summary in summaries) for name in summaries[0]}
+    return totals | {"largest_group": max(summary["largest_group"] for summary in summaries)}
 
 
 def evaluation_stage(folds: Sequence[Pool], names: Sequence[str], sources: Sequence[str], known: Known) -> Stage:

@@ -217,7 +217,7 @@ def test_killed_study_goes_on(call: Call, study: Study, monkeypatch: pytest.Monk
     assert [line == "unchanged" for line in judged_stages(output)] == [True, True, True, False, False, False]
     _, again, _ = call(study.run, *only, "--force")
     assert "unchanged" not in judged_stages(again)
-    assert trained == [2] * 8
+    assert trained == [2 + 2 * COPIES] * 8
 
 
 def test_stages_of_a_study_are_none_of_the_run(finished: Study) -> None:

@@ -42,6 +42,7 @@ LOADERS = {
     ("ensemble.training_stages", "load_scored_thinned"),
     ("ensemble.training_stages", "load_scored_folds"),
     ("ensemble.result_stages", "load_scores"),
+    ("ensemble.result_stages", "load_unlikeness"),
     ("shared.artifacts", "read_json"),
     ("shared.artifacts", "write_json"),
     ("branches", "registry"),
