@@ -74,7 +74,7 @@ def match_new(matcher: Matcher, settings: Settings, out: Path, *, evaluate: bool
     catalog = read_catalog(source, data, settings[ComputeConfig], labeled=False)
     if line := unusable_images(catalog):
         print(line)
-    result = matcher.match_catalog(catalog, data.known)
+    result = matcher.match_catalog(catalog, data.duplicates)
     if line := result.set_aside.line:
         print(line)
     metrics: dict[str, Any] | None = None

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ensemble.decision.decision import Decision, groups_of
-from ensemble.decision.guard import SIMILAR, expected_share
+from ensemble.decision.guard import SIMILAR, expected_share, is_unlike
 from ensemble.scorer.experience import Unlikeness
 from shared.arrays import object_array
-from shared.catalog.config import Known
+from shared.catalog.config import Duplicates
 from shared.catalog.copies import copy_of
 from shared.catalog.placeholders import NOTHING, SetAside
 from shared.schema import Catalog, Matches, ScoredPairs
@@ -70,7 +70,7 @@ class MatchResult:
         catalog: Catalog,
         pairs: ScoredPairs,
         report: SetAside = NOTHING,
-        known: Known = "nothing",
+        duplicates: Duplicates = "unknown",
         unlikeness: Unlikeness | None = None,
     ) -> Self:
         """Return the result of a decision on a pool's scored pairs; equal scores are ordered by posting id.
@@ -80,12 +80,12 @@ class MatchResult:
             catalog: n listings, without the evidence that was set aside.
             pairs: Their scored pairs; of listings with equal content, the one with the smallest posting id has them.
             report: What was set aside.
-            known: What the user knows of the catalog, see `Decision.decide`.
+            duplicates: What the user knows of the catalog, see `Decision.decide`.
             unlikeness: How far the features of the pairs are from those of the training. The matches do not depend on
                 it.
         """
         pairs = pairs.with_copies(copy_of(catalog))
-        outcome = decision.decide(pairs, catalog.ids, known)
+        outcome = decision.decide(pairs, catalog.ids, duplicates)
         groups = groups_of(outcome.matches)
         decided = outcome.split_groups, outcome.threshold, outcome.agreement
         return cls(catalog, pairs, outcome.matches, groups, report, *decided, unlikeness)
@@ -125,7 +125,7 @@ class MatchResult:
     @property
     def is_unlike(self) -> bool:
         """Return whether the catalog is unlike those of the training, so that the threshold was raised."""
-        return self.agreement is not None and self.agreement < SIMILAR
+        return is_unlike(self.agreement)
 
     @property
     def has_unlike_features(self) -> bool:

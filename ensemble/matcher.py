@@ -26,7 +26,7 @@ from ensemble.scorer.model import StackedScorer
 from ensemble.sections import sections
 from ensemble.training_stages import DECISION, SCORER, load_decision
 from shared.artifacts import digest
-from shared.catalog.config import DataConfig, Known
+from shared.catalog.config import DataConfig, Duplicates
 from shared.catalog.copies import copy_of
 from shared.catalog.placeholders import set_aside
 from shared.catalog.reader import frame_catalog
@@ -90,15 +90,17 @@ class Matcher:
         """Return the digest of all that scores and matches depend on; it is the same for a run and its bundle."""
         return matcher_digest(self._store, self.settings)
 
-    def match(self, listings: pd.DataFrame, images: str | Path | None = None, known: Known = "nothing") -> MatchResult:
+    def match(
+        self, listings: pd.DataFrame, images: str | Path | None = None, duplicates: Duplicates = "unknown"
+    ) -> MatchResult:
         """Match the listings of a frame.
 
         Args:
             listings: With the columns `posting_id` and `title`, `image` or both; `image_phash` if there are hashes.
                 A cell may be empty; other columns are not read.
             images: Folder with the files that `image` names; None: do without images.
-            known: What you know of the catalog: `all`, every listing has a match; `pairs`, no product has more than
-                two listings (two lists with one listing of each product); `nothing`.
+            duplicates: What you know of the catalog: `all`, every listing has a match; `pairs`, no product has more
+                than two listings (two lists with one listing of each product); `unknown`.
 
         Returns:
             The result, whose `groups`, `matches` and `pairs` are frames.
@@ -107,24 +109,24 @@ class Matcher:
             MatcherError: The frame has faults (one error names all of them), or there is no such folder.
         """
         with threadpool_limits(self._compute.cpu_threads):
-            return self.match_catalog(self.read(listings, images), known)
+            return self.match_catalog(self.read(listings, images), duplicates)
 
     def read(self, listings: pd.DataFrame, images: str | Path | None = None) -> Catalog:
         """Return the catalog of a frame; arguments and errors as for `match`."""
         config = DataConfig(max_pixels=self.settings[DataConfig].max_pixels)
         return frame_catalog(listings, None if images is None else Path(images), config, self._compute)
 
-    def match_catalog(self, catalog: Catalog, known: Known = "nothing") -> MatchResult:
+    def match_catalog(self, catalog: Catalog, duplicates: Duplicates = "unknown") -> MatchResult:
         """Return the matches of listings as a pool of their own; their labels are not used.
 
         What many unlike listings share is set aside; the catalog of the result is without it.
 
         Args:
             catalog: The listings.
-            known: As for `match`.
+            duplicates: As for `match`.
         """
         catalog, report = set_aside(catalog)
-        return replace(self.match_embedded(catalog, self.embed(catalog), known), set_aside=report)
+        return replace(self.match_embedded(catalog, self.embed(catalog), duplicates), set_aside=report)
 
     def embed(self, catalog: Catalog, names: Sequence[str] | None = None) -> dict[str, Embeddings]:
         """Embed listings as a pool of their own, by each branch.
@@ -158,21 +160,21 @@ class Matcher:
         return self._store.open(encoder_stage_name(name, ALL)) if registry.get(name).learns else None
 
     def match_embedded(
-        self, catalog: Catalog, embeddings: Mapping[str, Embeddings], known: Known = "nothing"
+        self, catalog: Catalog, embeddings: Mapping[str, Embeddings], duplicates: Duplicates = "unknown"
     ) -> MatchResult:
         """Return the matches of listings that are embedded already.
 
         Args:
             catalog: n listings.
             embeddings: Of every branch, in the order of `branches`, n rows each.
-            known: As for `match`.
+            duplicates: As for `match`.
         """
         copies = copy_of(catalog)
         views = {
             name: BranchView(embeddings[name], self.candidates(name, embeddings[name], copies))
             for name in self.branches
         }
-        return self.match_pool(self.pool(catalog, views), known)
+        return self.match_pool(self.pool(catalog, views), duplicates)
 
     def candidates(self, name: str, embeddings: Embeddings, copies: Rows | None = None) -> Candidates:
         """Return the pairs that a branch proposes among embedded listings.
@@ -190,12 +192,14 @@ class Matcher:
         """Return listings with every branch's view of them, in the order of `branches`."""
         return PoolViews(catalog, views, self._compute.xp(), self._compute.cpu_threads, surroundings)
 
-    def match_pool(self, pool: PoolViews, known: Known = "nothing") -> MatchResult:
-        """Return the matches of listings with every branch's embeddings and candidates; `known` as for `match`."""
+    def match_pool(self, pool: PoolViews, duplicates: Duplicates = "unknown") -> MatchResult:
+        """Return the matches of listings with every branch's embeddings and candidates; `duplicates` as for `match`."""
         pairs = self.describe(pool, self.proposed(pool))
         scored = self.scorer.score(pairs, pool.xp, pool.threads)
         unlikeness = self.experience.compare(pairs, self.scorer.first.importance())
-        return MatchResult.from_scores(self.decision, pool.catalog, scored, known=known, unlikeness=unlikeness)
+        return MatchResult.from_scores(
+            self.decision, pool.catalog, scored, duplicates=duplicates, unlikeness=unlikeness
+        )
 
     def proposed(self, pool: PoolViews) -> CandidatePairs:
         """Return the pairs that the branches propose."""

@@ -24,7 +24,7 @@ from ensemble.scorer.experience import Experience, Unlikeness
 from ensemble.scorer.model import StackedScorer
 from ensemble.training_stages import DECISION, SCORER, load_decision, load_scored_folds
 from shared.artifacts import read_json, write_json
-from shared.catalog.config import Known
+from shared.catalog.config import Duplicates
 from shared.compute import ComputeConfig
 from shared.metrics.matching import label_codes
 from shared.pipeline.pools import (
@@ -77,7 +77,7 @@ def load_unlikeness(folder: Path) -> Unlikeness:
     return Unlikeness.from_json(read_json(folder / "unlikeness.json"))
 
 
-def matches_stage(sources: Sequence[str], known: Known) -> Stage:
+def matches_stage(sources: Sequence[str], duplicates: Duplicates) -> Stage:
     """Return the stage that decides the matches of each catalog of a run."""
     pools = [catalog_pool(source) for source in sources]
     return Stage(
@@ -85,12 +85,12 @@ def matches_stage(sources: Sequence[str], known: Known) -> Stage:
         match_pools,
         code=("ensemble.match_result", "ensemble.decision.decision"),
         reads=(*(pool.stage for pool in pools), DECISION, *(scores_name(pool.name) for pool in pools)),
-        parameters={"pools": {pool.source: pool.name for pool in pools}, "known": known},
+        parameters={"pools": {pool.source: pool.name for pool in pools}, "duplicates": duplicates},
     )
 
 
 def match_pools(
-    inputs: Inputs, config: StageConfig, out: Path, pools: Mapping[str, str], known: Known
+    inputs: Inputs, config: StageConfig, out: Path, pools: Mapping[str, str], duplicates: Duplicates
 ) -> Mapping[str, Any]:
     """Decide the matches of each catalog of the run alone, source → pool, and write them.
 
@@ -100,18 +100,21 @@ def match_pools(
     for source, pool in pools.items():
         catalog, scores = load_catalog(inputs[f"pools/{pool}"]), inputs[f"ensemble/scores/{pool}"]
         report, unlikeness = load_set_aside(inputs[f"pools/{pool}"]), load_unlikeness(scores)
-        result = MatchResult.from_scores(decision, catalog, load_scores(scores), report, known, unlikeness)
+        result = MatchResult.from_scores(decision, catalog, load_scores(scores), report, duplicates, unlikeness)
         (out / source).mkdir(exist_ok=True)
         result.save(out / source)
         results.append(result)
     if len(results) == 1:
         return results[0].summary() | results[0].set_aside.metrics | results[0].unlike_metrics
     summaries = [result.summary() for result in results]
-    totals = {name: sum(summary.get(name, 0) for summary in summaries) for name in summaries[0]}
-    return totals | {"largest_group": max(summary["largest_group"] for summary in summaries)}
+    names = dict.fromkeys(name for summary in summaries for name in summary)
+    totals = {name: sum(summary.get(name, 0) for summary in summaries) for name in names}
+    totals["largest_group"] = max(summary["largest_group"] for summary in summaries)
+    of_catalogs = zip(pools, (result.set_aside.metrics | result.unlike_metrics for result in results), strict=True)
+    return totals | {f"{source}: {name}": value for source, doubts in of_catalogs for name, value in doubts.items()}
 
 
-def evaluation_stage(folds: Sequence[Pool], names: Sequence[str], sources: Sequence[str], known: Known) -> Stage:
+def evaluation_stage(folds: Sequence[Pool], names: Sequence[str], sources: Sequence[str]) -> Stage:
     """Return the stage that measures a run on its holdouts."""
     holdouts = [holdout_pool(source) for source in sources]
     measured = [*folds, *holdouts]
@@ -137,7 +140,6 @@ def evaluation_stage(folds: Sequence[Pool], names: Sequence[str], sources: Seque
             "folds": [pool.name for pool in folds],
             "branches": list(names),
             "holdouts": {pool.source: pool.name for pool in holdouts},
-            "known": known,
         },
     )
 
@@ -149,7 +151,6 @@ def evaluate_on_holdout(
     folds: Sequence[str],
     branches: Sequence[str],
     holdouts: Mapping[str, str],
-    known: Known,
 ) -> Mapping[str, Any]:
     """Measure the ensemble and every branch alone on the holdout, and the out-of-fold scores as probabilities.
 
@@ -171,8 +172,9 @@ def evaluate_on_holdout(
         catalog = load_catalog(inputs[f"pools/{pool}"])
         codes = label_codes(catalog.labels)
         scores = load_scores(inputs[f"ensemble/scores/{pool}"])
-        result = MatchResult.from_scores(decision, catalog, scores, known=known)
+        result = MatchResult.from_scores(decision, catalog, scores)
         holdout = evaluate_matches(result.match_rows, result.scored_pairs, codes)
+        holdout["threshold"] = result.threshold
         holdout["recall_by_rank"] = read_json(inputs[f"ensemble/candidates/{pool}"] / "recall.json")["by_rank"]
         proposed = {name: load_candidates(inputs[f"{name}/candidates/{pool}"]) for name in branches}
         copies = result.scored_pairs.copy_of

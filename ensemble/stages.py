@@ -57,6 +57,6 @@ def ensemble_stages(settings: Settings) -> list[Stage]:
         scorer_stage(folds, settings),
         decision_stage(folds, names, settings),
         *(scores_stage(pool) for pool in (*map(holdout_pool, sources), *map(catalog_pool, sources))),
-        matches_stage(sources, settings[DataConfig].known),
-        evaluation_stage(folds, names, sources, settings[DataConfig].known),
+        matches_stage(sources, settings[DataConfig].duplicates),
+        evaluation_stage(folds, names, sources),
     ]

@@ -48,10 +48,11 @@ def thinned_stage(pool: Pool, names: Sequence[str], shares: Sequence[float], see
     """
     branches = [registry.get(branch) for branch in names]
     embed = [registry.module_of(branch.name, "embed") for branch in branches if not branch.learns]
+    configs = [registry.module_of(branch.name, "config") for branch in branches]
     return Stage(
         name or thinned_name(pool.name),
         describe_thinned_pools,
-        code=("ensemble.thinning", "shared.metrics.matching", *embed),
+        code=("ensemble.thinning", "shared.metrics.matching", *embed, *configs),
         reads=(pool.stage, *(embeddings_stage_name(branch.name, pool) for branch in branches if branch.learns)),
         settings=(EnsembleConfig, *(branch.Config for branch in branches)),
         step="candidates",

@@ -30,8 +30,8 @@ def thin(codes: NDArray[np.integer], share: float, seed: int) -> NDArray[np.int6
 
     Args:
         codes: Label code of each listing, int [n]; -1 where there is no label: such a listing stays.
-        share: Share of the products that keep more than one listing, in [0, 1]: about half of these keep two, the
-            others keep all.
+        share: Share of the products that keep more than one listing, in [0, 1], or all that have several if these are
+            fewer: every other one keeps two, the rest keep all.
         seed: Seed of the choice of products and listings.
 
     Examples:
@@ -40,9 +40,11 @@ def thin(codes: NDArray[np.integer], share: float, seed: int) -> NDArray[np.int6
         [0, 1, 2]
     """
     rng = np.random.default_rng(seed)
-    draw = rng.random(int(codes.max(initial=-1)) + 1)
-    kept = np.where(draw < share / 2, len(codes), np.where(draw < share, 2, 1))
-    return keep_listings(codes, kept, rng)
+    sizes = np.bincount(codes[codes >= 0], minlength=int(codes.max(initial=-1)) + 1)
+    several = rng.permutation(np.flatnonzero(sizes > 1))[: round(share * int((sizes > 0).sum()))]
+    most = np.ones(len(sizes), dtype=np.int64)
+    most[several[::2]], most[several[1::2]] = 2, len(codes)
+    return keep_listings(codes, most, rng)
 
 
 def keep_listings(codes: NDArray[np.integer], most: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.int64]:

@@ -14,14 +14,14 @@ from scipy.sparse.csgraph import connected_components
 
 from ensemble.config import MAX_GROUP, Kind, Rule
 from ensemble.decision.copies import with_copies, without_forced
-from ensemble.decision.guard import SIMILAR, agreement, careful_threshold
+from ensemble.decision.guard import agreement, careful_threshold, is_unlike
 from ensemble.decision.prior_shift import shift_threshold
 from ensemble.decision.rules import RULES, DecisionRule, keep_best, sort_matches, subset
 from ensemble.features.conflicts import KINDS, in_conflict
 from shared.artifacts import read_json, write_json
-from shared.catalog.config import Known
+from shared.catalog.config import Duplicates
 from shared.errors import ArtifactError
-from shared.schema import Flags, Matches, ScoredPairs, pair_key
+from shared.schema import Flags, Matches, Rows, ScoredPairs, pair_key
 
 __all__ = ["RULES", "Decision", "decider", "groups_of"]
 
@@ -40,18 +40,13 @@ class Outcome:
         split_groups: Number of groups that were too large and were split.
         threshold: The threshold that was used.
         agreement: Agreement of two rules at the threshold for the size of the pool, in [0, 1]; None where it was not
-            looked at. The threshold that was used is a higher one where the agreement is below `guard.SIMILAR`.
+            looked at. The threshold that was used is a higher one where the agreement is low (`guard.is_unlike`).
     """
 
     matches: Matches
     split_groups: int = 0
     threshold: float = 0.0
     agreement: float | None = None
-
-    @property
-    def is_unlike(self) -> bool:
-        """Return whether the pool is unlike those that the scorer was trained on."""
-        return self.agreement is not None and self.agreement < SIMILAR
 
 
 @dataclass(frozen=True)
@@ -121,33 +116,37 @@ class Decision:
         """
         return self.decide(pairs, ids).matches
 
-    def decide(self, pairs: ScoredPairs, ids: NDArray[Any] | None = None, known: Known = "nothing") -> Outcome:
+    def decide(
+        self, pairs: ScoredPairs, ids: NDArray[Any] | None = None, duplicates: Duplicates = "unknown"
+    ) -> Outcome:
         """Return the matches of a pool, and how they were decided.
 
         Args:
             pairs: As for `apply`.
             ids: As for `apply`.
-            known: What the user knows of the pool. `all`: every listing has a match, so that a listing without one gets
-                its best pair, if that scores `ATTACHED` or more. `pairs`: no product has more than two listings.
+            duplicates: What the user knows of the pool. `all`: every listing has a match, so that a listing without one
+                gets its best pair, if that scores `ATTACHED` or more. `pairs`: no product has more than two listings.
 
         Raises:
             ArtifactError: Attributes forbid matches, and the pairs have no `conflict`.
         """
         if ids is not None:
             order = np.argsort(ids, kind="stable")
-            outcome = self.decide(_move_pairs(pairs, np.argsort(order)), known=known)
+            outcome = self.decide(_move_pairs(pairs, np.argsort(order)), duplicates=duplicates)
             return replace(outcome, matches=_move_matches(outcome.matches, order))
-        limits = self.max_matches, self.forbid, 2 if known == "pairs" else self.max_group
+        limits = self.max_matches, self.forbid, 2 if duplicates == "pairs" else self.max_group
         ready, threshold, agreed = decider(self.rule, pairs, *limits), self.threshold_for(pairs.n), None
         if self.guard and self.rule == "average_link":
             plain = decider("threshold", pairs, *limits)
             agreed = agreement(ready(threshold), plain(threshold))
-            if agreed < SIMILAR:
+            if is_unlike(agreed):
                 threshold = careful_threshold(threshold, lambda step: agreement(ready(step), plain(step)))
-        matches = ready(threshold)
-        if known == "all":
-            matches = _attached(matches, decider("min2", pairs, *limits)(1.0))
-        return Outcome(matches, ready.split_groups, threshold, agreed)
+        matches, split_groups = ready(threshold), ready.split_groups
+        if duplicates == "all":
+            matches = _attached(matches, decider("min2", pairs, *limits)(1.0), pairs.copy_of)
+        if duplicates == "pairs":
+            matches, split_groups = _mutual_best(matches), 0
+        return Outcome(matches, split_groups, threshold, agreed)
 
     def save(self, path: Path) -> None:
         """Write JSON; the threshold is read back exactly."""
@@ -243,17 +242,29 @@ def _forbidden(pairs: ScoredPairs, forbid: Sequence[Kind]) -> Flags:
     return np.zeros(len(pairs), dtype=bool)
 
 
-def _attached(matches: Matches, best: Matches) -> Matches:
+def _mutual_best(matches: Matches) -> Matches:
+    """Return of the matches those of two listings that are each other's best; no listing then has more than one."""
+    best = keep_best(matches, 1)
+    of_listing = np.full(matches.n, -1, dtype=np.int64)
+    of_listing[best.listing] = best.match
+    return subset(best, of_listing[best.match] == best.listing)
+
+
+def _attached(matches: Matches, best: Matches, copies: Rows | None) -> Matches:
     """Return matches in which each listing without any has its best one, if that scores `ATTACHED` or more.
 
     Args:
         matches: Of n listings.
         best: Of the same, sorted: among them each listing's best.
+        copies: For each listing the row of the one of equal content that stands for it; all copies of the best match.
     """
     alone = np.ones(matches.n, dtype=bool)
     alone[matches.listing] = False
+    stands = best.match if copies is None else copies[best.match]
     is_first = np.diff(best.listing, prepend=-1) != 0
-    added = subset(best, is_first & alone[best.listing] & (best.score >= ATTACHED))
+    of_listing = np.full(matches.n, -1, dtype=np.int64)
+    of_listing[best.listing[is_first]] = stands[is_first]
+    added = subset(best, (stands == of_listing[best.listing]) & alone[best.listing] & (best.score >= ATTACHED))
     columns = ((getattr(matches, name), getattr(added, name)) for name in ("listing", "match", "score"))
     return sort_matches(matches.n, *map(np.concatenate, columns))
 

@@ -38,6 +38,16 @@ def agreement(one: Matches, other: Matches) -> float:
     return float(np.mean(2 * common / (size + other_size)))
 
 
+def is_unlike(agreed: float | None) -> bool:
+    """Return whether a pool with this agreement is unlike those of the training; False where nobody looked.
+
+    Examples:
+        >>> is_unlike(0.7), is_unlike(0.95), is_unlike(None)
+        (True, False, False)
+    """
+    return agreed is not None and agreed < SIMILAR
+
+
 def careful_threshold(threshold: float, agreement_at: Callable[[float], float]) -> float:
     """Return the lowest of some thresholds above one at which the rules agree; the highest if they never do.
 

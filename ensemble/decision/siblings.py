@@ -20,6 +20,7 @@ from ensemble.decision.objective import HITS, MATCHED, Doubles, Objective, listi
 from ensemble.features.attributes import other_words
 from ensemble.features.conflicts import IN_WORDS, KINDS, in_conflict
 from ensemble.features.incidence import incidence, shared_weight
+from shared.schema import Flags
 
 if TYPE_CHECKING:
     from ensemble.decision.tuning import ScoredPool
@@ -51,7 +52,12 @@ class KindTrial:
 
 
 def choose_forbidden(
-    pools: Sequence[ScoredPool], decision: Decision, objective: Objective, resamples: int, seed: int
+    pools: Sequence[ScoredPool],
+    decision: Decision,
+    objective: Objective,
+    resamples: int,
+    seed: int,
+    parts: tuple[NDArray[np.int64], Flags] | None = None,
 ) -> tuple[Decision, list[KindTrial]]:
     """Return the decision with the kinds of attributes that forbid a match, and the trial of each kind.
 
@@ -71,6 +77,8 @@ def choose_forbidden(
         objective: What is to be highest.
         resamples: Number of resamples of the bootstrap.
         seed: Seed of the bootstrap.
+        parts: Number of each listing's product, int [n], and whether it is of a whole pool, bool [n], over all pools;
+            lost matches are counted in these alone. None: every pool is whole and has products of its own.
 
     Returns:
         The decision, and the trials in the order of the kinds; none where titles were not compared.
@@ -86,7 +94,10 @@ def choose_forbidden(
     """
     if any(pairs.conflict is None for pairs, _ in pools):
         return decision, []
-    judge = _Judge(pools, decision, objective, resamples, seed)
+    if parts is None:
+        product = product_codes([codes for _, codes in pools])
+        parts = product, np.ones(len(product), dtype=bool)
+    judge = _Judge(pools, decision, objective, resamples, seed, *parts)
     trials = [judge.try_kind(kind) for kind in KINDS]
     chosen: list[Kind] = []
     for trial in sorted((trial for trial in trials if trial.forbids), key=lambda trial: -trial.difference):
@@ -100,22 +111,30 @@ class _Judge:
     """Compares a decision in which some kinds of attributes forbid matches with the one in which none does."""
 
     def __init__(
-        self, pools: Sequence[ScoredPool], decision: Decision, objective: Objective, resamples: int, seed: int
+        self,
+        pools: Sequence[ScoredPool],
+        decision: Decision,
+        objective: Objective,
+        resamples: int,
+        seed: int,
+        product: NDArray[np.int64],
+        whole: Flags,
     ) -> None:
         self._pools, self._decision, self._objective = pools, decision, objective
         self._resamples, self._seed = resamples, seed
-        self._product = product_codes([codes for _, codes in pools])
+        self._product, self._whole = product, whole
         self._without = _metrics(pools, decision)
 
     def compare(self, kinds: Sequence[Kind]) -> tuple[Doubles, float, float, bool]:
-        """Return the sums of metrics that are lost, [5], the difference, its error, and whether it is acceptable."""
+        """Return the metrics that are lost in whole pools, [5], the difference, its error, whether it is acceptable."""
         metrics = [self._without, _metrics(self._pools, replace(self._decision, forbid=tuple(kinds)))]
         sums = np.stack([of_listings.sum(axis=0) for of_listings in metrics])
         before, after = self._objective.values(sums)
         resampled = resample(metrics, self._product, self._objective, self._resamples, self._seed)
         difference, error = float(after - before), float(np.diff(resampled).std(ddof=1))
         is_acceptable = difference >= -error and bool(self._objective.is_reached(sums)[1])
-        return sums[0] - sums[1], difference, error, is_acceptable
+        lost: Doubles = (metrics[0] - metrics[1])[self._whole].sum(axis=0)
+        return lost, difference, error, is_acceptable
 
     def try_kind(self, kind: Kind) -> KindTrial:
         """Return what happens where one kind forbids matches."""
@@ -125,11 +144,11 @@ class _Judge:
 
 
 def _metrics(pools: Sequence[ScoredPool], decision: Decision) -> Doubles:
-    """Return the `listing_metrics` of all listings of some pools at the threshold as it was tuned, [n, 5]."""
+    """Return the `listing_metrics` of all listings of some pools, [n, 5]."""
     parts = []
     for pairs, codes in pools:
-        decide = decider(decision.rule, pairs, decision.max_matches, decision.forbid)
-        parts.append(listing_metrics(decide(decision.threshold), codes))
+        decide = decider(decision.rule, pairs, decision.max_matches, decision.forbid, decision.max_group)
+        parts.append(listing_metrics(decide(decision.threshold_for(pairs.n)), codes))
     return np.concatenate(parts)
 
 

@@ -23,6 +23,7 @@ from ensemble.config import MAX_GROUP, Kind, Rule, TuneConfig
 from ensemble.decision.bootstrap import CONFIDENCE, Choice, choose, interval, product_codes, resample
 from ensemble.decision.decision import Decision, decider
 from ensemble.decision.objective import MATCHED, Doubles, Objective, listing_metrics, pair_precision, row_f1
+from ensemble.decision.prior_shift import shift_threshold
 from ensemble.decision.siblings import KindTrial, choose_forbidden
 from shared.errors import MatcherError
 from shared.metrics.matching import midways
@@ -173,6 +174,8 @@ def best_threshold(
     max_matches: int = 50,
     forbid: Sequence[Kind] = (),
     max_group: int | None = MAX_GROUP,
+    prior_shift: float = 0.0,
+    pool_size: int = 1,
 ) -> RuleCurve:
     """Return a rule's best threshold on some pools, and its whole curve.
 
@@ -185,6 +188,8 @@ def best_threshold(
         max_matches: Maximum number of matches per listing.
         forbid: Kinds of attributes; pairs in conflict in one of them never match.
         max_group: The most listings in a group, those of equal content counted once.
+        prior_shift: Strength of the correction for the size of a pool; a pool is decided at the threshold for its size.
+        pool_size: Number of listings of the pools that the thresholds are for.
 
     Examples:
         >>> rows = np.array([0, 0], np.int32), np.array([1, 2], np.int32)
@@ -195,7 +200,7 @@ def best_threshold(
     """
     objective = objective or Objective()
     thresholds = thresholds_to_try(np.concatenate([pairs.score for pairs, _ in pools]), count).tolist()
-    ready = RuleOnPools(rule, pools, max_matches, forbid, max_group)
+    ready = RuleOnPools(rule, pools, max_matches, forbid, max_group, prior_shift, pool_size)
     sums = np.stack([ready.sums(threshold) for threshold in thresholds])
     values = np.where(objective.is_reached(sums), objective.values(sums), np.nan)
     smoothed = values if objective.min_precision else smooth(thresholds, values, bandwidth)
@@ -214,6 +219,8 @@ class RuleOnPools:
         max_matches: Maximum number of matches per listing.
         forbid: Kinds of attributes; pairs in conflict in one of them never match.
         max_group: The most listings in a group, those of equal content counted once.
+        prior_shift: Strength of the correction for the size of a pool.
+        pool_size: Number of listings of the pools that a threshold is for.
     """
 
     def __init__(
@@ -223,13 +230,22 @@ class RuleOnPools:
         max_matches: int,
         forbid: Sequence[Kind] = (),
         max_group: int | None = MAX_GROUP,
+        prior_shift: float = 0.0,
+        pool_size: int = 1,
     ) -> None:
         limits = max_matches, forbid, max_group
+        self._prior_shift, self._pool_size = prior_shift, pool_size
         self._deciders = [(decider(rule, pairs, *limits), codes) for pairs, codes in pools]
 
     def metrics(self, threshold: float) -> Doubles:
         """Return the `listing_metrics` of every listing of all pools at a threshold, [n, 5]."""
-        return np.concatenate([listing_metrics(decide(threshold), codes) for decide, codes in self._deciders])
+        parts = []
+        for decide, codes in self._deciders:
+            at_size = threshold
+            if self._prior_shift:
+                at_size = shift_threshold(threshold, self._prior_shift, len(codes) / self._pool_size)
+            parts.append(listing_metrics(decide(at_size), codes))
+        return np.concatenate(parts)
 
     def sums(self, threshold: float) -> Doubles:
         """Return the sums of `metrics` over all listings, [5]."""
@@ -265,6 +281,7 @@ def tune(
     most, forbid = config.max_matches, config.forbidden
     parts = [[pool, *of_pool] for pool, of_pool in zip_longest(pools, thinned, fillvalue=())]
     every = [pool for part in parts for pool in part]
+    size = max(round(sum(pairs.n for pairs, _ in pools) / len(pools)), 1)
     rules = [
         best_threshold(
             every,
@@ -275,6 +292,8 @@ def tune(
             max_matches=most,
             forbid=forbid,
             max_group=config.max_group,
+            prior_shift=config.prior_shift,
+            pool_size=size,
         )
         for rule in config.rules
     ]
@@ -284,12 +303,12 @@ def tune(
     whole = np.repeat(is_whole, [len(codes) for _, codes in every])
     product = product_codes([np.concatenate([codes for _, codes in part]) for part in parts])
     choice = _choice(rules, product, whole, objective, config, seed)
-    chosen, size = rules[choice.chosen], max(round(sum(pairs.n for pairs, _ in pools) / len(pools)), 1)
+    chosen = rules[choice.chosen]
     adapts = size, config.prior_shift, config.max_group, config.guard
     decision = Decision(chosen.rule, chosen.threshold, most, forbid, *adapts)
     trials: list[KindTrial] = []
     if "auto" in config.forbid:
-        decision, trials = choose_forbidden(every, decision, objective, config.resamples, seed)
+        decision, trials = choose_forbidden(every, decision, objective, config.resamples, seed, (product, whole))
     if config.pool_size is not None:
         decision = decision.fix_size(config.pool_size)
     return TunedDecision(decision, rules, choice, [pairs.n for pairs, _ in pools], whole, trials)

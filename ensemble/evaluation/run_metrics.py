@@ -27,9 +27,9 @@ def metrics_of(run: RunFolder) -> dict[str, Any]:
     calibrated = evaluation.pop("calibration")
     decision = load_decision(run.open(DECISION))
     by_source = evaluation.get("by_source", {})
-    thresholds = {} if by_source else {"holdout_threshold": decision.threshold_for(evaluation["holdout"]["pool_size"])}
+    thresholds = {} if by_source else {"holdout_threshold": evaluation["holdout"].pop("threshold")}
     for of_source in by_source.values():
-        of_source["holdout_threshold"] = decision.threshold_for(of_source["holdout"]["pool_size"])
+        of_source["holdout_threshold"] = of_source["holdout"].pop("threshold")
     stages = {m["stage"]: {key: m[key] for key in ("seconds", "peak_memory_mb")} for m in run.manifests()}
     return {
         **evaluation,

@@ -195,7 +195,7 @@ def _amount(number: str, unit: Unit | None) -> float | None:
     """Return the value of a number that may have separators; None if they make no sense.
 
     The last of two different separators is the decimal one. Of equal ones, all part thousands. A single one parts
-    decimals, unless three digts follow that are zeros or count a small unit: "1.000 kg", "1.500 g".
+    decimals, unless three digits follow that are zeros or count a small unit: "1.000 kg", "1.500 g".
     """
     parts = re.split("[.,]", number)
     signs = re.findall("[.,]", number)

@@ -81,6 +81,8 @@ def _checked(name: str, work: Work) -> Work:
             raise MatcherError("name the listings to add with --data (a folder or a table)")
         if name != "add" and arguments.data is not None:
             raise MatcherError("only `add` takes --data")
+        if name == "add" and settings[DataConfig].duplicates != "unknown":
+            raise MatcherError("an index takes no data.duplicates; ensemble.match decides a whole catalog with it")
         work(store, settings, arguments)
 
     return body

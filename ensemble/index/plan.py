@@ -51,7 +51,7 @@ def plan(index: Catalog, additions: Catalog | None, removed: Collection[str]) ->
 
     Args:
         index: The listings that the index holds.
-        additions: Listings to add, or to to replace those with their ids; None: there are none.
+        additions: Listings to add, or to replace those with their ids; None: there are none.
         removed: Posting ids to remove.
 
     Raises:

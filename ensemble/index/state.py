@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ensemble.decision.decision import groups_of
-from ensemble.decision.guard import SIMILAR
+from ensemble.decision.guard import is_unlike
 from ensemble.index.group_ids import Change
 from ensemble.index.pair_cache import CachedPairs
 from ensemble.match_result import MatchResult
@@ -116,7 +116,7 @@ class State:
     @property
     def least_threshold(self) -> float:
         """Return the threshold to which the last rebuild raised it in an unlike catalog; 0 if it did not."""
-        return self.threshold if self.agreement is not None and self.agreement < SIMILAR else 0.0
+        return self.threshold if is_unlike(self.agreement) else 0.0
 
     def groups(self) -> pa.Table:
         """Return the group id of each listing: columns posting_id, group_id."""

@@ -30,6 +30,7 @@ from shared.schema import PairFeatures
 
 FILE = "experience.parquet"
 MARGIN = 1.25  # the limit, as a multiple of the largest distance between training pools of different folds
+LEAST_PAIRS = 200  # pairs of nearest neighbors; fewer tell too little of a catalog
 LEAST_LIMIT = 0.04  # the limit is not lower; training pools of thousands of listings are very close to each other
 REASONS = 3  # features that are told
 NOTABLE = 0.15  # a feature whose distance is smaller is not told
@@ -97,7 +98,7 @@ class Experience:
         return cls(tuple(kept), max(MARGIN * max(distances), LEAST_LIMIT) if distances else 1.0)
 
     def compare(self, pairs: PairFeatures, importance: Mapping[str, float]) -> Unlikeness:
-        """Return how far a catalog is from the training.
+        """Return how far a catalog is from the training; no distance where it has too few pairs to tell.
 
         Args:
             pairs: All its candidate pairs with their features.
@@ -107,7 +108,7 @@ class Experience:
             KeyError: The pairs lack a feature of the first model.
         """
         catalog = PoolFeatures.of(pairs, _compared(importance))
-        if not catalog.pairs or not self.pools:
+        if catalog.pairs < LEAST_PAIRS or not self.pools:
             return Unlikeness(0.0, self.limit)
         distances = catalog.distances(self.pools)
         reasons = self._reasons(catalog, distances, importance)

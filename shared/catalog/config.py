@@ -10,7 +10,7 @@ from shared.catalog.images import PILLOW_MAX_PIXELS
 from shared.catalog.tables import ending
 from shared.config import ConfigSection
 
-Known = Literal["nothing", "all", "pairs"]  # what a user knows of how many listings of a catalog sell one product
+Duplicates = Literal["unknown", "all", "pairs"]  # what a user knows of how many listings of a catalog sell one product
 
 
 class DataConfig(ConfigSection):
@@ -33,8 +33,8 @@ class DataConfig(ConfigSection):
         description="image folder, looked for beside the table, then here; empty: train_images or test_images beside "
         "the table; for a single table also images, then the table's own folder",
     )
-    known: Known = Field(
-        "nothing",
+    duplicates: Duplicates = Field(
+        "unknown",
         description="what you know of the catalog to be matched; all: every listing has a match; pairs: no product has "
         "more than two listings, as in two lists with one listing each",
     )

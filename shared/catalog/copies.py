@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 
+from shared.arrays import object_array
 from shared.catalog.images import is_flat_hash
 from shared.schema import NORMALIZED_TITLE, Catalog, Rows
+from shared.titles import fold
+
+_BESIDE_DIGIT = re.compile(r"[^\w\s.,](?=\d)|(?<=\d)[^\w\s.,]")
 
 
 def copy_of(catalog: Catalog) -> Rows:
     """Return for each listing the row of the listing that stands for all of equal content, int32 [n].
 
-    Content is the normalized title, the image file and the perceptual hash. The listing with the smallest posting id
+    Content is the normalized title with the signs beside its numbers (5" is no 5'), the image file and the perceptual
+    hash. The listing with the smallest posting id
     stands for all. One without a title whose image is missing or blank has no content and stands for itself.
 
     Args:
@@ -25,16 +32,27 @@ def copy_of(catalog: Catalog) -> Rows:
     """
     n = len(catalog)
     titles = pd.factorize(catalog.column(NORMALIZED_TITLE.name))[0]
+    signs = pd.factorize(object_array(_signs(title) for title in catalog.titles))[0]
     images = pd.factorize(catalog.column("image_sha"))[0]
     hashes = np.where(catalog.has_phash, np.unique(catalog.phashes, return_inverse=True)[1], -1)
     has_content = (titles >= 0) | (catalog.has_phash & ~is_flat_hash(catalog.phashes))
     alone = np.where(has_content, -1, np.arange(n))
-    content = np.stack([titles, images, hashes, alone], axis=1)
+    content = np.stack([titles, signs, images, hashes, alone], axis=1)
     _, code = np.unique(content, axis=0, return_inverse=True)
     by_id = np.argsort(catalog.ids, kind="stable")
     _, first = np.unique(code[by_id], return_index=True)
     rows: Rows = by_id[first][code].astype(np.int32)
     return rows
+
+
+def _signs(title: str) -> str:
+    """Return the punctuation beside the digits of a title, which may be units, fractions or ranges.
+
+    Examples:
+        >>> _signs("Cable 5' - 1/4 inch!")
+        "'/"
+    """
+    return "".join(_BESIDE_DIGIT.findall(fold(title))) if any(map(str.isdigit, title)) else ""
 
 
 def class_sizes(copies: Rows) -> Rows:

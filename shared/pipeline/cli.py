@@ -145,8 +145,9 @@ class Command:
         for keys in values.values():
             if isinstance(keys.get("extra"), list):
                 keys["extra"] = [_absolute(str(path)) for path in keys["extra"]]
-        if "path" in data:  # the image folder belongs to the data it was given with
-            base.get("data", {}).pop("images", None)
+        if "path" in data:  # the image folder and what is known of duplicates belong to the data they were given with
+            for key in ("images", "duplicates"):
+                base.get("data", {}).pop(key, None)
         return Settings(merge(base, values), self.sections, carry=self.carry)
 
     def _known(self, file: Path, values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -109,11 +109,12 @@ def merge(*layers: Values) -> dict[str, dict[str, Any]]:
     return merged
 
 
-MACHINE = {"data": ("path", "images"), "compute": ("device", "threads")}  # section → keys that hold for one machine
+# section → keys that hold for one machine or one catalog
+MACHINE = {"data": ("path", "images", "duplicates"), "compute": ("device", "threads")}
 
 
 def portable(values: Values, with_weights: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Return settings without those that hold for one machine only: paths of data, device, threads.
+    """Return settings without those that hold for one machine or catalog only: paths of data, device, threads.
 
     Args:
         values: section → key → value.

@@ -64,5 +64,6 @@ def test_stages_redone_after_code_changes(
     assert redone() == set()
 
     append(project / "ensemble" / "features" / "images.py", OTHER_FEATURES)
-    of_pools = {f"ensemble/features/{pool}" for pool in POOLS} | {"ensemble/scores/holdout", "ensemble/scores/catalog"}
+    of_pools = {f"ensemble/features/{pool}" for pool in POOLS} | {f"ensemble/thinned/{pool}" for pool in POOLS[:2]}
+    of_pools |= {"ensemble/scores/holdout", "ensemble/scores/catalog"}
     assert redone() == of_pools | {"ensemble/scorer", "ensemble/decision", "matches", "ensemble/evaluation"}

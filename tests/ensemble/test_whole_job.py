@@ -38,6 +38,7 @@ def test_every_stage_is_done(first: tuple[Path, str], stage_lines: StageLines) -
     stages |= {f"{name}/{step}/{pool}" for name in BRANCHES for step in ("embeddings", "candidates") for pool in POOLS}
     stages |= {f"{name}/encoder/{of}" for name in ("image", "distilbert") for of in ("fold0", "fold1", "all")}
     stages |= {f"ensemble/{step}/{pool}" for step in ("candidates", "features") for pool in POOLS}
+    stages |= {f"ensemble/thinned/fold{fold}" for fold in (0, 1)}
     stages |= {"ensemble/scores/holdout", "ensemble/scores/catalog"}
     assert stages == set(stage_lines(output)) == {manifest["stage"] for manifest in RunFolder(run).manifests()}
     assert not [path for path in run.rglob("*") if path.suffix in (".pkl", ".pickle", ".pt", ".work", ".partial")]

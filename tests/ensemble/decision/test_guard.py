@@ -62,7 +62,6 @@ def test_threshold_rises_where_the_rules_disagree() -> None:
     assert plain.agreement is None
     assert careful.agreement is not None
     assert careful.agreement < SIMILAR
-    assert careful.is_unlike
     assert careful.threshold > plain.threshold == 0.4
     right = {i: [i ^ 1] for i in range(200)}
     assert sum(lists_of(careful.matches)[i] == right[i] for i in right) > 190
@@ -73,7 +72,7 @@ def test_threshold_rises_where_the_rules_disagree() -> None:
 def test_threshold_stays_where_the_rules_agree() -> None:
     edges = {pair: 0.9 for block in range(0, 60, 3) for pair in combinations(range(block, block + 3), 2)}
     outcome = Decision("average_link", 0.4, guard=True).decide(scored(60, edges))
-    assert (outcome.agreement, outcome.threshold, outcome.is_unlike) == (1, 0.4, False)
+    assert (outcome.agreement, outcome.threshold) == (1, 0.4)
 
 
 @pytest.mark.parametrize("rule", ["threshold", "min2"])
@@ -121,7 +120,7 @@ def test_copies_are_expected_to_match() -> None:
 def test_all_gives_a_listing_without_a_match_its_best_pair() -> None:
     pairs = scored(6, {(0, 1): 0.9, (1, 2): 0.2, (0, 2): 0.1, (3, 4): ATTACHED / 2, (4, 5): 0.3})
     nothing, everything = (
-        lists_of(Decision("average_link", 0.5).decide(pairs, known=k).matches) for k in ("nothing", "all")
+        lists_of(Decision("average_link", 0.5).decide(pairs, duplicates=k).matches) for k in ("unknown", "all")
     )  # type: ignore[arg-type]
     assert nothing == {0: [1], 1: [0], 2: [], 3: [], 4: [], 5: []}
     assert everything == {0: [1], 1: [0], 2: [1], 3: [], 4: [5], 5: [4]}
@@ -129,5 +128,18 @@ def test_all_gives_a_listing_without_a_match_its_best_pair() -> None:
 
 def test_pairs_leaves_no_group_of_more_than_two() -> None:
     edges = {(0, 1): 0.9, (1, 2): 0.8, (0, 2): 0.85, (3, 4): 0.7, (4, 5): 0.95}
-    outcome = Decision("average_link", 0.5).decide(scored(6, edges), known="pairs")
+    outcome = Decision("average_link", 0.5).decide(scored(6, edges), duplicates="pairs")
     assert lists_of(outcome.matches) == {0: [1], 1: [0], 2: [], 3: [], 4: [5], 5: [4]}
+
+
+def test_pairs_counts_copies_as_listings() -> None:
+    pairs = scored(7, {(0, 2): 0.9, (3, 6): 0.8}).with_copies(np.array([0, 0, 2, 3, 3, 3, 6], dtype=np.int32))
+    outcome = Decision("average_link", 0.5).decide(pairs, duplicates="pairs")
+    assert lists_of(outcome.matches) == {0: [1], 1: [0], 2: [], 3: [4], 4: [3], 5: [], 6: []}
+    assert outcome.split_groups == 0
+
+
+def test_all_attaches_to_every_copy_of_the_best_pair() -> None:
+    pairs = scored(4, {(0, 2): 0.3, (2, 3): 0.1}).with_copies(np.array([0, 0, 2, 3], dtype=np.int32))
+    matches = lists_of(Decision("average_link", 0.5).decide(pairs, duplicates="all").matches)
+    assert matches == {0: [1], 1: [0], 2: [0, 1], 3: [2]}

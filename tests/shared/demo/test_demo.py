@@ -232,7 +232,7 @@ def test_amount_text_forms() -> None:
 
 def test_command_prints_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new" / "market"
-    assert main(["--out", str(out), "--listings", "12", "--seed", "1", "--workers", "1"]) == 0
+    assert main(["--out", str(out), "--kind", "marketplace", "--listings", "12", "--seed", "1", "--workers", "1"]) == 0
     groups = len({row["label_group"] for row in read_rows(out)})
     said = capsys.readouterr().out
     assert said.startswith(f"12 listings of {groups} products written to {out} (")
@@ -242,7 +242,7 @@ def test_command_prints_summary(tmp_path: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--listings", "1"], "at least 2 listings, not 1"),
+        (["--kind", "marketplace", "--listings", "1"], "at least 2 listings, not 1"),
         (["--seed", "-1"], "seed must be at least 0"),
         (["--workers", "0"], "workers at least 1"),
     ],
