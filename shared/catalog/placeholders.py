@@ -23,6 +23,8 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from shared.catalog.tables import printable
 from shared.schema import NORMALIZED_TITLE, Catalog, Flags
@@ -320,6 +322,16 @@ def _tokens(title: str) -> Iterator[str]:
 # --- titles ----------------------------------------------------------------------------------------------------------
 
 
+def _different_images(rows: Index, near: list[Index]) -> int:
+    """Return the number of images of some listings, in ascending rows; a chain of near-equal ones counts as one."""
+    near_sets = {id(near[row]): near[row] for row in rows.tolist()}  # equal images share one array
+    chains = [np.searchsorted(rows, np.intersect1d(rows_near, rows)) for rows_near in near_sets.values()]
+    left = np.concatenate([chain[:-1] for chain in chains])
+    right = np.concatenate([chain[1:] for chain in chains])
+    graph = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(len(rows), len(rows)))
+    return int(connected_components(graph, directed=False)[0])
+
+
 def _shared_titles(catalog: Catalog, images: Flags, near: list[Index]) -> Flags:
     """Return the listings whose title is to be set aside, bool [n].
 
@@ -337,7 +349,7 @@ def _shared_titles(catalog: Catalog, images: Flags, near: list[Index]) -> Flags:
         many = MANY if is_empty else MANY_SHORT if len(words) <= SHORT else MANY_LONG
         if len(with_image) < many or len(with_image) < WITH_IMAGE * len(rows):
             continue
-        different = len({int(near[row][0]) for row in with_image})
+        different = _different_images(np.array(with_image, dtype=np.int64), near)
         inside = np.zeros(len(catalog), dtype=np.bool_)
         inside[with_image] = True
         near_sets = {id(near[row]): near[row] for row in with_image}  # equal images share one array

@@ -33,8 +33,8 @@ def test_refit_trains_on_all_listings_and_keeps_the_metrics(
         return {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}
 
     done = refit()
-    stages = ("split", "pools/fold2", "ensemble/features/fold2", "ensemble/thinned/fold2", "ensemble/scorer")
-    stages += ("ensemble/decision",)
+    described = ("ensemble/features/fold2", "ensemble/thinned/fold2")
+    stages = ("split", "pools/fold2", *described, "ensemble/scorer", "ensemble/decision")
     assert done.keys() == {f"refit/{name}" for name in (*stages, "image/encoder/all", "distilbert/encoder/all")}
     assert "unchanged" not in done.values()
     assert set(refit().values()) == {"unchanged"}

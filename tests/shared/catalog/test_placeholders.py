@@ -190,3 +190,15 @@ def test_many_equal_listings_take_seconds() -> None:
     n = 60_000
     made = with_images(["mask"] * n, ["photo"] * n, [HASH] * n)
     assert set_aside(made) == (made, NOTHING)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4, 5), (1, 0, 2, 3, 4, 5), (5, 2, 1, 0, 4, 3)])
+def test_a_chain_of_near_equal_images_is_one_image_in_any_order(order: tuple[int, ...]) -> None:
+    chain, others = (
+        (0x9B3C5D2A6F0E1478, 0x9B3C5D2A6F0E147B, 0x9B3C5D2A6F0E1477),
+        (0x1, 0xF0F0F0F0F0F0F0F0, 0x5A5A0F0F3C3CAAAA),
+    )
+    hashes = [(*chain, *others)[row] for row in order]
+    columns = {"posting_id": [str(row) for row in order], "title": ["test"] * 6, "phash": hashes}
+    catalog, _ = set_aside(Catalog.from_columns(columns))
+    assert (catalog.titles == "test").all()
