@@ -3,6 +3,9 @@
 Where every listing has a match, the nearest neighbor is a match; where few have one, it is a look-alike. The same pair
 of titles means one thing in the first catalog and another in the second, and only the pool as a whole tells which it
 is. Every pair of a pool has the same values.
+
+Only branches without an encoder tell. The folds have encoders of their own, and similarities of two encoders differ by
+more than those of two kinds of pools: with them, row F1 out of fold fell from .85 to .82 in pools of 10,950 listings.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from branches import registry
 from ensemble.pool_views import BranchView, PoolViews
 from shared.schema import CandidatePairs, Candidates, Floats
 
@@ -20,7 +24,7 @@ Nearness = Mapping[str, NDArray[np.float64]]  # branch → quartiles over listin
 
 
 def of_pool(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Floats]:
-    """Return `<branch>_pool_q1`, `_q2` and `_q3`, float32 [p]; NaN for a branch that proposes nothing.
+    """Return `<branch>_pool_q1`, `_q2`, `_q3` of each branch without an encoder, float32 [p]; NaN without candidates.
 
     They are the quartiles, over the listings that have a neighbor by the branch, of the similarity to the nearest one.
 
@@ -42,13 +46,17 @@ def of_pool(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Floats]:
 
 
 def nearness(views: Mapping[str, BranchView]) -> Nearness:
-    """Return the quartiles of each branch's similarity to the nearest neighbor, float64 [3] each.
+    """Return the quartiles of the similarity to the nearest neighbor, float64 [3] for each branch without an encoder.
 
     Examples:
         >>> nearness({})
         {}
     """
-    return {name: _quartiles(view.candidates) for name, view in views.items()}
+    return {name: _quartiles(view.candidates) for name, view in views.items() if not _has_encoder(name)}
+
+
+def _has_encoder(branch: str) -> bool:
+    return branch in registry.names() and registry.get(branch).learns
 
 
 def _quartiles(candidates: Candidates) -> NDArray[np.float64]:

@@ -46,3 +46,8 @@ def test_a_part_of_a_pool_has_the_values_of_the_whole() -> None:
     whole = PoolViews(Catalog.from_columns({"posting_id": list("abcd")}), {"looks": looks})
     expected = of_pool(whole, looks.candidates)
     assert all(column[0] == expected[name][0] for name, column in of_pool(pool, small.candidates).items())
+
+
+def test_branches_with_an_encoder_tell_nothing() -> None:
+    looks = view(2, {(0, 1): 0.5})
+    assert nearness({"image": looks, "distilbert": looks, "tfidf": looks, "phash": looks}).keys() == {"tfidf", "phash"}
