@@ -16,6 +16,7 @@ from ensemble.decision.tuning import (
     summarize,
     tune,
 )
+from shared.metrics.matching import row_scores
 from shared.pipeline.settings import Settings
 from shared.schema import ScoredPairs
 from tests.support.scored_pairs import random_pool
@@ -122,3 +123,12 @@ def test_command_refuses_pool_size_below_one(
     monkeypatch.setattr(sys, "argv", ["tune", "--run", str(tmp_path), f"--pool-size={size}"])
     assert tune_command.main() == 2
     assert "tune.pool_size" in capsys.readouterr().err
+
+
+def test_tuning_decides_each_pool_at_the_threshold_for_its_size() -> None:
+    pools = [market(60, 0.1, 1), market(240, 0.1, 2)]
+    tuned = tune(pools, TuneConfig(rules=["threshold"], thresholds=20, smoothing=0, prior_shift=0.5, guard=False))
+    assert tuned.decision.pool_size == 150
+    rows = [row_scores(tuned.decision.apply(pairs), codes)[:, 2] for pairs, codes in pools]
+    assert tuned.row_f1 == pytest.approx(np.concatenate(rows).mean())
+    assert tuned.decision.threshold_for(60) < tuned.decision.threshold < tuned.decision.threshold_for(240)

@@ -217,7 +217,7 @@ def test_listing_metrics_without_pairs() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_objective_pair_f1(seed: int) -> None:
     pools = [random_pool(40, seed), random_pool(30, seed + 5)]
-    config = TuneConfig(objective="pair_f1", rules=["threshold"], thresholds=500, smoothing=0)
+    config = TuneConfig(objective="pair_f1", rules=["threshold"], thresholds=500, smoothing=0, prior_shift=0)
     tuned = tune(pools, config)
     f1 = []
     for threshold in np.unique(np.concatenate([pairs.score for pairs, _ in pools])):
