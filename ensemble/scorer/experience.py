@@ -4,7 +4,7 @@ A model is right where its features are distributed as in its training. A catalo
 the nearest training pool, by the Kolmogorov-Smirnov distance. How far catalogs of the same kind are apart is measured:
 by the distance of each training pool from those of the other folds.
 
-Seven trainings (demos of both kinds, alone and together, Shopee, a price portal) were compared with catalogs of a tenth
+Eight trainings (demos of both kinds, alone and together, Shopee, a price portal) were compared with catalogs of a tenth
 to three times the size of their pools. Training pools of different folds were at most .013 to .054 apart. Other
 catalogs of the same kind with about as many duplicates were at most .049 away and below the limit of their training:
 1.25 times the largest distance between its pools, and at least .04. Catalogs of another kind were .041 to .42 away and
