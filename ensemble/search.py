@@ -160,7 +160,8 @@ class Search:
         pools = [(pairs.with_copies(pool.copies), pool.codes) for pairs, pool in scored]
         parts = [pools[start : start + self._thinned + 1] for start in range(0, len(pools), self._thinned + 1)]
         whole, thinned = [part[0] for part in parts], [part[1:] for part in parts]
-        return tune(whole, self.settings[TuneConfig], self.compute.seed, thinned).row_f1
+        sources = [pool.source for pool in self.pools[:: self._thinned + 1]]
+        return tune(whole, self.settings[TuneConfig], self.compute.seed, thinned, sources).row_f1
 
 
 def described_stages(settings: Settings) -> list[str]:

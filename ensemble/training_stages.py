@@ -153,18 +153,21 @@ def decision_stage(folds: Sequence[Pool], names: Sequence[str], settings: Settin
         code=("ensemble.decision.tuning", "shared.catalog.copies", "shared.metrics.matching"),
         reads=(SCORER, *(pool.stage for pool in folds), *thinned, *new_catalog_encoders(names)),
         settings=(TuneConfig, ComputeConfig),
-        parameters={"folds": [pool.name for pool in folds], "thinned": thinned},
+        parameters={"folds": {pool.name: pool.source for pool in folds}, "thinned": thinned},
     )
 
 
 def tune_on_folds(
-    inputs: Inputs, config: StageConfig, out: Path, folds: Sequence[str], thinned: Sequence[str]
+    inputs: Inputs, config: StageConfig, out: Path, folds: Mapping[str, str], thinned: Sequence[str]
 ) -> Mapping[str, Any]:
-    """Tune the decision; keep the whole curve of every rule and the number of siblings beside it."""
+    """Tune the decision; keep the whole curve of every rule and the number of siblings beside it.
+
+    Each fold pool has the catalog that it is from, pool → source.
+    """
     scorer, folders = inputs["ensemble/scorer"], [inputs[f"pools/{fold}"] for fold in folds]
     parts = [load_scored_thinned(scorer, folders[index], inputs[name]) for index, name in enumerate(thinned)]
     pools = load_scored_folds(scorer, folders)
-    tuned = tune(pools, config[TuneConfig], config[ComputeConfig].seed, parts)
+    tuned = tune(pools, config[TuneConfig], config[ComputeConfig].seed, parts, [*folds.values()])
     tuned.decision.save(out / "decision.json")
     titles = [load_catalog(inputs[f"pools/{fold}"]).normalized_titles for fold in folds]
     siblings = count_siblings(pools, titles)

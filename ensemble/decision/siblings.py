@@ -57,7 +57,7 @@ def choose_forbidden(
     objective: Objective,
     resamples: int,
     seed: int,
-    parts: tuple[NDArray[np.int64], Flags] | None = None,
+    parts: tuple[NDArray[np.int64], Flags, Doubles] | None = None,
 ) -> tuple[Decision, list[KindTrial]]:
     """Return the decision with the kinds of attributes that forbid a match, and the trial of each kind.
 
@@ -77,8 +77,9 @@ def choose_forbidden(
         objective: What is to be highest.
         resamples: Number of resamples of the bootstrap.
         seed: Seed of the bootstrap.
-        parts: Number of each listing's product, int [n], and whether it is of a whole pool, bool [n], over all pools;
-            lost matches are counted in these alone. None: every pool is whole and has products of its own.
+        parts: Number of each listing's product, int [n], whether it is of a whole pool, bool [n], and its weight, over
+            all pools; lost matches are counted in whole pools alone. None: every pool is whole and has products of its
+            own, and all listings weigh 1.
 
     Returns:
         The decision, and the trials in the order of the kinds; none where titles were not compared.
@@ -96,7 +97,7 @@ def choose_forbidden(
         return decision, []
     if parts is None:
         product = product_codes([codes for _, codes in pools])
-        parts = product, np.ones(len(product), dtype=bool)
+        parts = product, np.ones(len(product), dtype=bool), np.ones(len(product))
     judge = _Judge(pools, decision, objective, resamples, seed, *parts)
     trials = [judge.try_kind(kind) for kind in KINDS]
     chosen: list[Kind] = []
@@ -119,18 +120,20 @@ class _Judge:
         seed: int,
         product: NDArray[np.int64],
         whole: Flags,
+        weight: Doubles,
     ) -> None:
         self._pools, self._decision, self._objective = pools, decision, objective
         self._resamples, self._seed = resamples, seed
-        self._product, self._whole = product, whole
+        self._product, self._whole, self._weight = product, whole, weight[:, None]
         self._without = _metrics(pools, decision)
 
     def compare(self, kinds: Sequence[Kind]) -> tuple[Doubles, float, float, bool]:
         """Return the metrics that are lost in whole pools, [5], the difference, its error, whether it is acceptable."""
         metrics = [self._without, _metrics(self._pools, replace(self._decision, forbid=tuple(kinds)))]
-        sums = np.stack([of_listings.sum(axis=0) for of_listings in metrics])
+        weighted = [of_listings * self._weight for of_listings in metrics]
+        sums = np.stack([of_listings.sum(axis=0) for of_listings in weighted])
         before, after = self._objective.values(sums)
-        resampled = resample(metrics, self._product, self._objective, self._resamples, self._seed)
+        resampled = resample(weighted, self._product, self._objective, self._resamples, self._seed)
         difference, error = float(after - before), float(np.diff(resampled).std(ddof=1))
         is_acceptable = difference >= -error and bool(self._objective.is_reached(sums)[1])
         lost: Doubles = (metrics[0] - metrics[1])[self._whole].sum(axis=0)

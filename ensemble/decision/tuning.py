@@ -43,7 +43,7 @@ class RuleCurve:
         curve: (threshold, value of the objective) with rising threshold; NaN where a minimum precision is not reached.
         threshold: The best threshold; of equals the lowest.
         value: Value of the objective there; NaN if no threshold reaches the minimum precision.
-        metrics: `listing_metrics` there, of every listing of all pools, [n, 5].
+        metrics: `listing_metrics` there, of every listing of all pools, [n, 5], times the weight of its pool.
         max_precision: The highest pair precision at any threshold; 0 if no pair ever matches.
     """
 
@@ -176,6 +176,7 @@ def best_threshold(
     max_group: int | None = MAX_GROUP,
     prior_shift: float = 0.0,
     pool_size: int = 1,
+    weights: Sequence[float] | None = None,
 ) -> RuleCurve:
     """Return a rule's best threshold on some pools, and its whole curve.
 
@@ -190,6 +191,7 @@ def best_threshold(
         max_group: The most listings in a group, those of equal content counted once.
         prior_shift: Strength of the correction for the size of a pool; a pool is decided at the threshold for its size.
         pool_size: Number of listings of the pools that the thresholds are for.
+        weights: Weight of the listings of each pool; 1 if None.
 
     Examples:
         >>> rows = np.array([0, 0], np.int32), np.array([1, 2], np.int32)
@@ -200,7 +202,7 @@ def best_threshold(
     """
     objective = objective or Objective()
     thresholds = thresholds_to_try(np.concatenate([pairs.score for pairs, _ in pools]), count).tolist()
-    ready = RuleOnPools(rule, pools, max_matches, forbid, max_group, prior_shift, pool_size)
+    ready = RuleOnPools(rule, pools, max_matches, forbid, max_group, prior_shift, pool_size, weights)
     sums = np.stack([ready.sums(threshold) for threshold in thresholds])
     values = np.where(objective.is_reached(sums), objective.values(sums), np.nan)
     smoothed = values if objective.min_precision else smooth(thresholds, values, bandwidth)
@@ -221,6 +223,7 @@ class RuleOnPools:
         max_group: The most listings in a group, those of equal content counted once.
         prior_shift: Strength of the correction for the size of a pool.
         pool_size: Number of listings of the pools that a threshold is for.
+        weights: Weight of the listings of each pool; 1 if None.
     """
 
     def __init__(
@@ -232,19 +235,21 @@ class RuleOnPools:
         max_group: int | None = MAX_GROUP,
         prior_shift: float = 0.0,
         pool_size: int = 1,
+        weights: Sequence[float] | None = None,
     ) -> None:
         limits = max_matches, forbid, max_group
+        self._weights = [1.0] * len(pools) if weights is None else weights
         self._prior_shift, self._pool_size = prior_shift, pool_size
         self._deciders = [(decider(rule, pairs, *limits), codes) for pairs, codes in pools]
 
     def metrics(self, threshold: float) -> Doubles:
-        """Return the `listing_metrics` of every listing of all pools at a threshold, [n, 5]."""
+        """Return the weighted `listing_metrics` of every listing of all pools at a threshold, [n, 5]."""
         parts = []
-        for decide, codes in self._deciders:
+        for (decide, codes), weight in zip(self._deciders, self._weights, strict=True):
             at_size = threshold
             if self._prior_shift:
                 at_size = shift_threshold(threshold, self._prior_shift, len(codes) / self._pool_size)
-            parts.append(listing_metrics(decide(at_size), codes))
+            parts.append(listing_metrics(decide(at_size), codes) * weight)
         return np.concatenate(parts)
 
     def sums(self, threshold: float) -> Doubles:
@@ -258,14 +263,16 @@ def tune(
     config: TuneConfig,
     seed: int = 0,
     thinned: Sequence[Sequence[ScoredPool]] = (),
+    sources: Sequence[str] = (),
 ) -> TunedDecision:
-    """Try every rule at every threshold, and choose one.
+    """Try every rule at every threshold, and choose one; all catalogs weigh alike.
 
     Args:
         pools: Scored pairs and label codes of pools that the scorer was not trained on.
         config: Section `tune` of the settings.
         seed: Seed of the bootstrap.
         thinned: Of each pool those thinned from it, for which the decision is tuned as well.
+        sources: The catalog that each pool is from; empty: all are from one.
 
     Raises:
         MatcherError: No rule and threshold reaches the minimum precision of the objective.
@@ -281,22 +288,10 @@ def tune(
     most, forbid = config.max_matches, config.forbidden
     parts = [[pool, *of_pool] for pool, of_pool in zip_longest(pools, thinned, fillvalue=())]
     every = [pool for part in parts for pool in part]
+    origins = [source for part, source in zip(parts, sources or [""] * len(parts), strict=True) for _ in part]
+    weights = source_weights(origins, [len(codes) for _, codes in every])
     size = max(round(sum(pairs.n for pairs, _ in pools) / len(pools)), 1)
-    rules = [
-        best_threshold(
-            every,
-            rule,
-            objective,
-            count=config.thresholds,
-            bandwidth=config.smoothing,
-            max_matches=most,
-            forbid=forbid,
-            max_group=config.max_group,
-            prior_shift=config.prior_shift,
-            pool_size=size,
-        )
-        for rule in config.rules
-    ]
+    rules = _curves(every, config, objective, size, weights)
     if all(math.isnan(rule.value) for rule in rules):
         raise MatcherError(_not_reached(objective, rules))
     is_whole = [number == 0 for part in parts for number in range(len(part))]
@@ -308,10 +303,50 @@ def tune(
     decision = Decision(chosen.rule, chosen.threshold, most, forbid, *adapts)
     trials: list[KindTrial] = []
     if "auto" in config.forbid:
-        decision, trials = choose_forbidden(every, decision, objective, config.resamples, seed, (product, whole))
+        judged = product, whole, np.repeat(weights, [len(codes) for _, codes in every])
+        decision, trials = choose_forbidden(every, decision, objective, config.resamples, seed, judged)
     if config.pool_size is not None:
         decision = decision.fix_size(config.pool_size)
     return TunedDecision(decision, rules, choice, [pairs.n for pairs, _ in pools], whole, trials)
+
+
+def _curves(
+    pools: Sequence[ScoredPool], config: TuneConfig, objective: Objective, pool_size: int, weights: Sequence[float]
+) -> list[RuleCurve]:
+    """Return every rule on some pools, as the settings say."""
+    return [
+        best_threshold(
+            pools,
+            rule,
+            objective,
+            count=config.thresholds,
+            bandwidth=config.smoothing,
+            max_matches=config.max_matches,
+            forbid=config.forbidden,
+            max_group=config.max_group,
+            prior_shift=config.prior_shift,
+            pool_size=pool_size,
+            weights=weights,
+        )
+        for rule in config.rules
+    ]
+
+
+def source_weights(sources: Sequence[str], sizes: Sequence[int]) -> list[float]:
+    """Return a weight for the listings of each pool, with which all catalogs weigh alike and the mean weight is 1.
+
+    Args:
+        sources: The catalog that each pool is from.
+        sizes: Number of listings of each pool.
+
+    Examples:
+        >>> source_weights(["shop", "shop", "portal"], [10, 20, 10])
+        [0.6666666666666666, 0.6666666666666666, 2.0]
+    """
+    listings = dict.fromkeys(sources, 0)
+    for source, size in zip(sources, sizes, strict=True):
+        listings[source] += size
+    return [sum(sizes) / len(listings) / max(listings[source], 1) for source in sources]
 
 
 def _choice(

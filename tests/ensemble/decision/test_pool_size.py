@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +133,51 @@ def test_tuning_decides_each_pool_at_the_threshold_for_its_size() -> None:
     rows = [row_scores(tuned.decision.apply(pairs), codes)[:, 2] for pairs, codes in pools]
     assert tuned.row_f1 == pytest.approx(np.concatenate(rows).mean())
     assert tuned.decision.threshold_for(60) < tuned.decision.threshold < tuned.decision.threshold_for(240)
+
+
+# --- several catalogs ------------------------------------------------------------------------------------------------
+
+
+def lists(count: int, true: float, false: float) -> ScoredPool:
+    """As many times four listings, of which two match at one score and two do not at another."""
+    left = np.arange(0, 4 * count, 2, dtype=np.int32)
+    score = np.tile(np.array([true, false], np.float32), count)
+    codes = np.where(np.arange(4 * count) % 4 == 3, 4 * count + np.arange(4 * count), np.arange(4 * count) // 2)
+    return ScoredPairs(4 * count, left, left + 1, score), codes
+
+
+def test_catalogs_weigh_alike_in_the_decision() -> None:
+    large, small = lists(90, true=0.9, false=0.6), lists(10, true=0.5, false=0.1)  # .55 and .75 suit only one of them
+    config = TuneConfig(rules=["threshold"], prior_shift=0, smoothing=0, resamples=10)
+    as_one, apart = tune([large, small], config), tune([large, small], config, sources=["large", "small"])
+    assert 0.6 < as_one.decision.threshold < 0.9  # 180 listings against 20
+    assert as_one.row_f1 == pytest.approx(0.9 + 0.1 * 5 / 6)
+    # Either threshold costs one of them a sixth of its row F1, so the lower of two equals is taken.
+    assert 0.1 < apart.decision.threshold < 0.5
+    assert apart.row_f1 == pytest.approx((5 / 6 + 1) / 2)
+
+
+def test_thinned_pools_weigh_with_their_catalog() -> None:
+    pools = [lists(30, 0.9, 0.6), lists(10, 0.5, 0.1)]
+    thinned = [[lists(60, 0.9, 0.6)], []]
+    config = TuneConfig(rules=["threshold"], prior_shift=0, smoothing=0, resamples=10)
+    tuned = tune(pools, config, thinned=thinned, sources=["large", "small"])
+    weights = tuned.chosen.metrics[:, 0]
+    assert weights[:360].sum() == pytest.approx(weights[360:].sum())
+    assert weights.mean() == pytest.approx(1)
+
+
+def test_forbidden_kinds_weigh_catalogs_alike() -> None:
+    def with_conflict(pool: ScoredPool, of_true: bool) -> ScoredPool:
+        pairs, codes = pool
+        is_true = codes[pairs.left] == codes[pairs.right]
+        return replace(pairs, conflict=(is_true == of_true).astype(np.uint8)), codes
+
+    harmed = with_conflict(lists(20, 0.9, 0.9), of_true=True)  # a conflict in quantity says nothing good there
+    helped = with_conflict(lists(90, 0.9, 0.9), of_true=False)
+    config = TuneConfig(rules=["threshold"], prior_shift=0, smoothing=0, resamples=50)
+    assert tune([harmed, helped], config).decision.forbid == ("quantity",)
+    apart = tune([harmed, helped], config, sources=["harmed", "helped"])
+    trial = apart.trials[0]
+    assert trial.difference == pytest.approx(0, abs=0.02)
+    assert (trial.lost_true, trial.lost_false) == (20, 90)  # counted, not weighed
