@@ -120,6 +120,13 @@ class TuneConfig(ConfigSection):
         le=1,
         description="strength of the threshold's correction for pool size; 0: none, 1: full prior shift",
     )
+    singles_shift: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="how much the logit of the threshold rises as the share of listings that have a match falls from "
+        "1 to 0; null: tuned on the thinned pools",
+    )
     guard: bool = Field(
         True,
         description="raise the threshold of average_link in a catalog that is unlike those of the training",

@@ -10,9 +10,10 @@ from branches.stages import (
     new_catalog_encoders,
 )
 from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
+from ensemble.decision.curves import ScoredPool
 from ensemble.decision.decision import Decision
 from ensemble.decision.siblings import count_siblings, describe_siblings
-from ensemble.decision.tuning import ScoredPool, summarize, tune
+from ensemble.decision.tuning import summarize, tune
 from ensemble.features.assemble import excluded_features
 from ensemble.pair_stages import features_name, load_features
 from ensemble.scorer.experience import Experience

@@ -7,7 +7,7 @@ applied to the pool to be measured on as in a run.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from ensemble.candidate_pairs import union
 from ensemble.config import TuneConfig
+from ensemble.decision.curves import ScoredPool, best_threshold
 from ensemble.decision.decision import Decision
-from ensemble.decision.tuning import ScoredPool, best_threshold, tune
+from ensemble.decision.guard import expected_share
+from ensemble.decision.tuning import tune
 from ensemble.evaluation.holdout import evaluate_matches, similarity_as_score
 from shared.metrics.matching import label_codes, row_scores
 from shared.schema import CandidatePairs, Candidates, Catalog, Floats, PairFeatures, ScoredPairs, locate
@@ -96,7 +98,7 @@ def any_thresholds(
         tuning: Section `tune`.
     """
     thresholds = np.full(len(pools[0][1]), 2.0)  # no similarity reaches it: every branch begins without a match
-    best = -1.0
+    plain, best = Decision("threshold", 0.5, tuning.max_matches), -1.0
     for _ in range(SWEEPS):
         previous_best = best
         for branch in range(len(thresholds)):
@@ -104,7 +106,7 @@ def any_thresholds(
             reached = [(s[others] >= thresholds[others, None]).any(axis=0) for _, s, _ in pools]
             scores = [_scored(p, np.where(f, 1, s[branch])) for (p, s, _), f in zip(pools, reached, strict=True)]
             scored_pools = [(p, codes) for p, (_, _, codes) in zip(scores, pools, strict=True)]
-            tuned = best_threshold(scored_pools, "threshold", count=tuning.thresholds, max_matches=tuning.max_matches)
+            tuned = best_threshold(scored_pools, plain, count=tuning.thresholds)
             if tuned.row_f1 > best:
                 best, thresholds[branch] = tuned.row_f1, tuned.threshold
         if best <= previous_best:
@@ -167,19 +169,13 @@ def judge(
     codes = label_codes(catalog.labels)
     matches = decision.apply(pairs, catalog.ids)
     metrics = evaluate_matches(matches, pairs, codes)
-    metrics |= {"rule": decision.rule, "threshold": decision.threshold_for(pairs.n)}
+    metrics |= {"rule": decision.rule, "threshold": decision.threshold_for(pairs.n, expected_share(pairs))}
     metrics["at_best"] = max(metrics["row_f1"], _best(decision, pairs, codes, tuning))
     return metrics, row_scores(matches, codes)[:, 2]
 
 
 def _best(decision: Decision, pairs: ScoredPairs, codes: NDArray[np.integer], tuning: TuneConfig) -> float:
     """Return the row F1 of the decision's rule at the best threshold on the same pairs."""
-    best = best_threshold(
-        [(pairs, codes)],
-        decision.rule,
-        count=tuning.thresholds,
-        max_matches=decision.max_matches,
-        forbid=decision.forbid,
-        max_group=decision.max_group,
-    )
+    raw = replace(decision, prior_shift=0.0, singles_shift=0.0)
+    best = best_threshold([(pairs, codes)], raw, count=tuning.thresholds)
     return best.row_f1

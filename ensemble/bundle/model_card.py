@@ -141,10 +141,11 @@ def _decision(source: RunFolder, settings: Settings) -> str:
     larger = (
         "for a larger one it rises" if decision.prior_shift else "in a larger one more pairs score as high by chance"
     )
+    fewer = ", where fewer listings have a match too" if decision.singles_shift else ""
     tuned = f"`{decision.rule}` at {decision.threshold:.3f}, tuned for {aim}"
     forbidden = describe_forbidden(decision.forbid)
     seen = "" if siblings is None else f"\n\n{SIBLINGS}: {describe_siblings(siblings)}; {forbidden}."
-    return f"{tuned}. The threshold is for a catalog of {size}; {larger}.{seen}"
+    return f"{tuned}. The threshold is for a catalog of {size}; {larger}{fewer}.{seen}"
 
 
 def _versions(source: RunFolder) -> dict[str, str]:

@@ -14,8 +14,8 @@ from scipy.sparse.csgraph import connected_components
 
 from ensemble.config import MAX_GROUP, Kind, Rule
 from ensemble.decision.copies import with_copies, without_forced
-from ensemble.decision.guard import agreement, careful_threshold, is_unlike
-from ensemble.decision.prior_shift import shift_threshold
+from ensemble.decision.guard import agreement, careful_threshold, expected_share, is_unlike
+from ensemble.decision.prior_shift import shift_for_singles, shift_threshold
 from ensemble.decision.rules import RULES, DecisionRule, keep_best, sort_matches, subset
 from ensemble.features.conflicts import KINDS, in_conflict
 from shared.artifacts import read_json, write_json
@@ -61,6 +61,9 @@ class Decision:
         pool_size: Number of listings of the pool that the threshold is for; None if that is unknown.
         prior_shift: Strength of the correction for the size of the pool, in [0, 1] (`prior_shift.py`); with 0 the
             threshold is the same for every pool.
+        share: Share of the listings that are expected to have a match in the pools that the threshold is for.
+        singles_shift: How much the logit of the threshold rises as that share falls from 1 to 0 (`prior_shift.py`); 0:
+            not at all.
         max_group: The most listings in a group, those of equal content counted once; larger groups are split. None: any
             number.
         guard: Whether the threshold of `average_link` is raised in pools that are unlike those of the training
@@ -80,6 +83,8 @@ class Decision:
     forbid: tuple[Kind, ...] = ()
     pool_size: int | None = None
     prior_shift: float = 0.0
+    share: float = 1.0
+    singles_shift: float = 0.0
     max_group: int | None = MAX_GROUP
     guard: bool = False
     least: float = 0.0
@@ -91,21 +96,37 @@ class Decision:
             raise ValueError(f"a threshold must lie in [0, 1], but is {self.threshold!r}")
         if not 0 <= self.prior_shift <= 1:
             raise ValueError(f"prior_shift must lie in [0, 1], but is {self.prior_shift!r}")
+        if not 0 <= self.share <= 1 or self.singles_shift < 0:
+            raise ValueError(
+                f"share {self.share!r} must lie in [0, 1], singles_shift {self.singles_shift!r} be 0 or more"
+            )
         if unknown := sorted(set(self.forbid) - set(KINDS)):
             raise ValueError(f"there is no kind of attribute {unknown[0]!r}; there are: {', '.join(KINDS)}")
 
-    def threshold_for(self, n: int) -> float:
-        """Return the threshold for a pool of n listings."""
-        if not self.prior_shift or not self.pool_size:
-            return max(self.threshold, self.least)
-        return max(shift_threshold(self.threshold, self.prior_shift, n / self.pool_size), self.least)
+    def threshold_for(self, n: int, share: float) -> float:
+        """Return the threshold for a pool.
+
+        Args:
+            n: Number of its listings.
+            share: Share of them that are expected to have a match, in [0, 1].
+        """
+        threshold = self.threshold
+        if self.prior_shift and self.pool_size:
+            threshold = shift_threshold(threshold, self.prior_shift, n / self.pool_size)
+        if self.singles_shift:
+            threshold = shift_for_singles(threshold, self.singles_shift, self.share - share)
+        return max(threshold, self.least)
 
     def fix_size(self, n: int) -> Decision:
-        """Return the decision with the threshold for a pool of n listings, whatever pool it is then applied to."""
-        return replace(self, threshold=self.threshold_for(n), pool_size=n, prior_shift=0.0)
+        """Return the decision with the threshold for a pool of n listings, however many it then has."""
+        return replace(self, threshold=self.threshold_for(n, self.share), pool_size=n, prior_shift=0.0)
+
+    def fix_kind(self, n: int, share: float) -> Decision:
+        """Return the decision with the threshold for a pool of n listings and a share, whatever pool it then gets."""
+        return replace(self.fix_size(n), threshold=self.threshold_for(n, share), share=share, singles_shift=0.0)
 
     def apply(self, pairs: ScoredPairs, ids: NDArray[Any] | None = None) -> Matches:
-        """Return the matches of a pool, at the threshold for a pool of that size or a raised one (`guard.py`).
+        """Return the matches of a pool, at the threshold for a pool of that kind or a raised one (`guard.py`).
 
         Args:
             pairs: Scored pairs of n listings; with `conflict` if attributes forbid matches.
@@ -135,7 +156,8 @@ class Decision:
             outcome = self.decide(_move_pairs(pairs, np.argsort(order)), duplicates=duplicates)
             return replace(outcome, matches=_move_matches(outcome.matches, order))
         limits = self.max_matches, self.forbid, 2 if duplicates == "pairs" else self.max_group
-        ready, threshold, agreed = decider(self.rule, pairs, *limits), self.threshold_for(pairs.n), None
+        share = 1.0 if duplicates == "all" else expected_share(pairs)
+        ready, threshold, agreed = decider(self.rule, pairs, *limits), self.threshold_for(pairs.n, share), None
         if self.guard and self.rule == "average_link":
             plain = decider("threshold", pairs, *limits)
             agreed = agreement(ready(threshold), plain(threshold))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ensemble.config import Kind
 from ensemble.decision.bootstrap import product_codes, resample
 from ensemble.decision.decision import Decision, decider
+from ensemble.decision.guard import expected_share
 from ensemble.decision.objective import HITS, MATCHED, Doubles, Objective, listing_metrics
 from ensemble.features.attributes import other_words
 from ensemble.features.conflicts import IN_WORDS, KINDS, in_conflict
@@ -23,7 +24,7 @@ from ensemble.features.incidence import incidence, shared_weight
 from shared.schema import Flags
 
 if TYPE_CHECKING:
-    from ensemble.decision.tuning import ScoredPool
+    from ensemble.decision.curves import ScoredPool
 
 MIN_LOST = 10  # lost matches from which on a kind is judged
 MIN_ALIKE = 0.8  # share of their other words that the titles of siblings have in common, of all that either has
@@ -151,7 +152,7 @@ def _metrics(pools: Sequence[ScoredPool], decision: Decision) -> Doubles:
     parts = []
     for pairs, codes in pools:
         decide = decider(decision.rule, pairs, decision.max_matches, decision.forbid, decision.max_group)
-        parts.append(listing_metrics(decide(decision.threshold_for(pairs.n)), codes))
+        parts.append(listing_metrics(decide(decision.threshold_for(pairs.n, expected_share(pairs))), codes))
     return np.concatenate(parts)
 
 

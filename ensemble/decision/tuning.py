@@ -1,11 +1,11 @@
 """Tunes the decision on the out-of-fold scores of the fold pools.
 
-1. Every rule is evaluated exactly at every threshold. Its best threshold is the one around which the objective is
-   highest: the curve is flat near its top and rugged by chance, so its single highest point says little.
-2. Of the rules, each at its best threshold, the first in the order of the settings that is not clearly worse than the
-   best is chosen (`bootstrap.py`).
-3. The kinds of attributes that forbid a match are chosen (`siblings.py`).
-4. For a pool of another size, the threshold of the chosen rule is corrected (`prior_shift.py`).
+1. Every rule gets its best threshold on the whole pools (`curves.py`).
+2. Pools with few duplicates want a higher threshold. How much higher is tuned on the thinned pools.
+3. Of the rules, each as it is best, the first in the order of the settings that is not clearly worse than the best is
+   chosen (`bootstrap.py`).
+4. The kinds of attributes that forbid a match are chosen (`siblings.py`).
+5. For a pool of another kind, the threshold of the chosen rule is corrected (`prior_shift.py`).
 """
 
 from __future__ import annotations
@@ -19,45 +19,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.config import MAX_GROUP, Kind, Rule, TuneConfig
+from ensemble.config import TuneConfig
 from ensemble.decision.bootstrap import CONFIDENCE, Choice, choose, interval, product_codes, resample
-from ensemble.decision.decision import Decision, decider
-from ensemble.decision.objective import MATCHED, Doubles, Objective, listing_metrics, pair_precision, row_f1
-from ensemble.decision.prior_shift import shift_threshold
+from ensemble.decision.curves import RuleCurve, RuleOnPools, ScoredPool, best_threshold
+from ensemble.decision.decision import Decision
+from ensemble.decision.guard import expected_share
+from ensemble.decision.objective import Doubles, Objective, row_f1
 from ensemble.decision.siblings import KindTrial, choose_forbidden
 from shared.errors import MatcherError
-from shared.metrics.matching import midways
-from shared.schema import Flags, ScoredPairs
+from shared.schema import Flags
 
-ScoredPool = tuple[ScoredPairs, NDArray[np.integer]]  # scored pairs, label codes [n]
-
-MIN_SCORE = 0.05  # no threshold below it is tried
+SHIFTS = np.arange(0, 4.01, 0.25)  # strengths of the correction for few duplicates that are tried
 
 
 @dataclass(frozen=True)
-class RuleCurve:
-    """A rule at all thresholds, on one or more pools.
+class TunedRule(RuleCurve):
+    """A rule with its best threshold on the whole pools, and its correction for pools with few duplicates.
+
+    Its curve is that on the whole pools; value and metrics are of all pools, the thinned ones too.
 
     Args:
-        rule: Name of the rule.
-        curve: (threshold, value of the objective) with rising threshold; NaN where a minimum precision is not reached.
-        threshold: The best threshold; of equals the lowest.
-        value: Value of the objective there; NaN if no threshold reaches the minimum precision.
-        metrics: `listing_metrics` there, of every listing of all pools, [n, 5], times the weight of its pool.
-        max_precision: The highest pair precision at any threshold; 0 if no pair ever matches.
+        singles_shift: Strength of the correction, see `Decision`.
     """
 
-    rule: Rule
-    curve: list[tuple[float, float]]
-    threshold: float
-    value: float
-    metrics: Doubles
-    max_precision: float
-
-    @property
-    def row_f1(self) -> float:
-        """Mean row F1 over the listings of all pools at the best threshold, in [0, 1]."""
-        return float(row_f1(self.metrics.sum(axis=0)))
+    singles_shift: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +59,7 @@ class TunedDecision:
     """
 
     decision: Decision
-    rules: list[RuleCurve]
+    rules: list[TunedRule]
     choice: Choice
     pool_sizes: list[int]
     whole: Flags
@@ -97,13 +82,13 @@ class TunedDecision:
         return None if self.whole.all() else float(row_f1(self.chosen.metrics[~self.whole].sum(axis=0)))
 
     @property
-    def best(self) -> RuleCurve:
+    def best(self) -> TunedRule:
         """The rule with the highest value; another one than the chosen where an earlier rule is about as good."""
         return self.rules[self.choice.best]
 
     @property
-    def chosen(self) -> RuleCurve:
-        """The chosen rule on the pools it was tuned on, without a correction for another pool size."""
+    def chosen(self) -> TunedRule:
+        """The chosen rule on the pools it was tuned on."""
         return self.rules[self.choice.chosen]
 
     def to_json(self) -> dict[str, Any]:
@@ -126,136 +111,6 @@ class TunedDecision:
 
 def _none_if_nan(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def thresholds_to_try(scores: NDArray[np.floating], count: int) -> NDArray[np.float64]:
-    """Return at most `count` thresholds, each midway between two neighboring distinct scores, rising.
-
-    They are spread evenly over the ranks of the scores from `MIN_SCORE` up; the lowest one selects all of these.
-
-    Args:
-        scores: Scores of pairs, in [0, 1], in any order.
-        count: At least 1.
-
-    Examples:
-        >>> thresholds_to_try(np.array([0.25, 0.75, 0.75, 0.01]), 10).round(3).tolist()
-        [0.15, 0.5]
-    """
-    scores = np.asarray(scores, dtype=np.float64)
-    middles = midways(np.append(scores[scores >= MIN_SCORE], MIN_SCORE))
-    if len(middles) == 0:
-        return np.array([0.5])
-    return np.unique(middles[np.linspace(0, len(middles) - 1, min(count, len(middles))).round().astype(int)])
-
-
-def smooth(thresholds: Sequence[float], values: Doubles, bandwidth: float) -> Doubles:
-    """Return a curve averaged around each threshold by a Gaussian kernel (Nadaraya-Watson), rounded to 12 digits.
-
-    Args:
-        thresholds: In (0, 1), rising, [t].
-        values: The curve, [t].
-        bandwidth: Standard deviation of the kernel, in logits of thresholds; 0 leaves the curve as it is.
-    """
-    if len(thresholds) < 2 or bandwidth == 0:
-        return values
-    logit = np.log(thresholds) - np.log1p(-np.asarray(thresholds))
-    weight = np.exp(-0.5 * ((logit[:, None] - logit) / bandwidth) ** 2) * np.gradient(logit)
-    smoothed: Doubles = np.round(weight @ values / weight.sum(axis=1), 12)
-    return smoothed
-
-
-def best_threshold(
-    pools: Sequence[ScoredPool],
-    rule: Rule,
-    objective: Objective | None = None,
-    *,
-    count: int = 200,
-    bandwidth: float = 0.0,
-    max_matches: int = 50,
-    forbid: Sequence[Kind] = (),
-    max_group: int | None = MAX_GROUP,
-    prior_shift: float = 0.0,
-    pool_size: int = 1,
-    weights: Sequence[float] | None = None,
-) -> RuleCurve:
-    """Return a rule's best threshold on some pools, and its whole curve.
-
-    Args:
-        pools: Scored pairs and label codes of each pool.
-        rule: Name of the rule.
-        objective: What is to be highest; mean row F1 if None.
-        count: Maximum number of thresholds to try.
-        bandwidth: Smoothing of the curve, in logits (`smooth`); not used for an objective with a minimum precision.
-        max_matches: Maximum number of matches per listing.
-        forbid: Kinds of attributes; pairs in conflict in one of them never match.
-        max_group: The most listings in a group, those of equal content counted once.
-        prior_shift: Strength of the correction for the size of a pool; a pool is decided at the threshold for its size.
-        pool_size: Number of listings of the pools that the thresholds are for.
-        weights: Weight of the listings of each pool; 1 if None.
-
-    Examples:
-        >>> rows = np.array([0, 0], np.int32), np.array([1, 2], np.int32)
-        >>> pairs = ScoredPairs(3, *rows, np.array([0.75, 0.25], np.float32))
-        >>> best = best_threshold([(pairs, np.array([0, 0, 1]))], "threshold")
-        >>> best.threshold, best.row_f1
-        (0.5, 1.0)
-    """
-    objective = objective or Objective()
-    thresholds = thresholds_to_try(np.concatenate([pairs.score for pairs, _ in pools]), count).tolist()
-    ready = RuleOnPools(rule, pools, max_matches, forbid, max_group, prior_shift, pool_size, weights)
-    sums = np.stack([ready.sums(threshold) for threshold in thresholds])
-    values = np.where(objective.is_reached(sums), objective.values(sums), np.nan)
-    smoothed = values if objective.min_precision else smooth(thresholds, values, bandwidth)
-    index = int(np.argmax(np.nan_to_num(smoothed, nan=-1)))
-    curve = list(zip(thresholds, values.tolist(), strict=True))
-    max_precision = float(np.where(sums[:, MATCHED] > 0, pair_precision(sums), 0).max())
-    return RuleCurve(rule, curve, *curve[index], ready.metrics(thresholds[index]), max_precision)
-
-
-class RuleOnPools:
-    """A rule, ready for several pools.
-
-    Args:
-        rule: Name of the rule.
-        pools: Scored pairs and label codes of each pool.
-        max_matches: Maximum number of matches per listing.
-        forbid: Kinds of attributes; pairs in conflict in one of them never match.
-        max_group: The most listings in a group, those of equal content counted once.
-        prior_shift: Strength of the correction for the size of a pool.
-        pool_size: Number of listings of the pools that a threshold is for.
-        weights: Weight of the listings of each pool; 1 if None.
-    """
-
-    def __init__(
-        self,
-        rule: Rule,
-        pools: Sequence[ScoredPool],
-        max_matches: int,
-        forbid: Sequence[Kind] = (),
-        max_group: int | None = MAX_GROUP,
-        prior_shift: float = 0.0,
-        pool_size: int = 1,
-        weights: Sequence[float] | None = None,
-    ) -> None:
-        limits = max_matches, forbid, max_group
-        self._weights = [1.0] * len(pools) if weights is None else weights
-        self._prior_shift, self._pool_size = prior_shift, pool_size
-        self._deciders = [(decider(rule, pairs, *limits), codes) for pairs, codes in pools]
-
-    def metrics(self, threshold: float) -> Doubles:
-        """Return the weighted `listing_metrics` of every listing of all pools at a threshold, [n, 5]."""
-        parts = []
-        for (decide, codes), weight in zip(self._deciders, self._weights, strict=True):
-            at_size = threshold
-            if self._prior_shift:
-                at_size = shift_threshold(threshold, self._prior_shift, len(codes) / self._pool_size)
-            parts.append(listing_metrics(decide(at_size), codes) * weight)
-        return np.concatenate(parts)
-
-    def sums(self, threshold: float) -> Doubles:
-        """Return the sums of `metrics` over all listings, [5]."""
-        total: Doubles = self.metrics(threshold).sum(axis=0)
-        return total
 
 
 def tune(
@@ -285,22 +140,22 @@ def tune(
         (0.5, 3)
     """
     objective = Objective.parse(config.objective)
-    most, forbid = config.max_matches, config.forbidden
     parts = [[pool, *of_pool] for pool, of_pool in zip_longest(pools, thinned, fillvalue=())]
     every = [pool for part in parts for pool in part]
     origins = [source for part, source in zip(parts, sources or [""] * len(parts), strict=True) for _ in part]
     weights = source_weights(origins, [len(codes) for _, codes in every])
-    size = max(round(sum(pairs.n for pairs, _ in pools) / len(pools)), 1)
-    rules = _curves(every, config, objective, size, weights)
+    is_whole = np.array([number == 0 for part in parts for number in range(len(part))], dtype=bool)
+    untuned = _untuned(pools, config)
+    rules = [
+        tune_rule(replace(untuned, rule=rule), every, is_whole, weights, objective, config) for rule in config.rules
+    ]
     if all(math.isnan(rule.value) for rule in rules):
         raise MatcherError(_not_reached(objective, rules))
-    is_whole = [number == 0 for part in parts for number in range(len(part))]
     whole = np.repeat(is_whole, [len(codes) for _, codes in every])
     product = product_codes([np.concatenate([codes for _, codes in part]) for part in parts])
     choice = _choice(rules, product, whole, objective, config, seed)
     chosen = rules[choice.chosen]
-    adapts = size, config.prior_shift, config.max_group, config.guard
-    decision = Decision(chosen.rule, chosen.threshold, most, forbid, *adapts)
+    decision = replace(untuned, rule=chosen.rule, threshold=chosen.threshold, singles_shift=chosen.singles_shift)
     trials: list[KindTrial] = []
     if "auto" in config.forbid:
         judged = product, whole, np.repeat(weights, [len(codes) for _, codes in every])
@@ -310,26 +165,54 @@ def tune(
     return TunedDecision(decision, rules, choice, [pairs.n for pairs, _ in pools], whole, trials)
 
 
-def _curves(
-    pools: Sequence[ScoredPool], config: TuneConfig, objective: Objective, pool_size: int, weights: Sequence[float]
-) -> list[RuleCurve]:
-    """Return every rule on some pools, as the settings say."""
-    return [
-        best_threshold(
-            pools,
-            rule,
-            objective,
-            count=config.thresholds,
-            bandwidth=config.smoothing,
-            max_matches=config.max_matches,
-            forbid=config.forbidden,
-            max_group=config.max_group,
-            prior_shift=config.prior_shift,
-            pool_size=pool_size,
-            weights=weights,
-        )
-        for rule in config.rules
-    ]
+def _untuned(pools: Sequence[ScoredPool], config: TuneConfig) -> Decision:
+    """Return a decision for pools of the kind of these, which lacks what is tuned."""
+    return Decision(
+        config.rules[0],
+        0.5,
+        max_matches=config.max_matches,
+        forbid=config.forbidden,
+        pool_size=max(round(sum(pairs.n for pairs, _ in pools) / len(pools)), 1),
+        prior_shift=config.prior_shift,
+        share=sum(expected_share(pairs) for pairs, _ in pools) / len(pools),
+        max_group=config.max_group,
+        guard=config.guard,
+    )
+
+
+def tune_rule(
+    decision: Decision,
+    pools: Sequence[ScoredPool],
+    is_whole: Flags,
+    weights: Sequence[float],
+    objective: Objective,
+    config: TuneConfig,
+) -> TunedRule:
+    """Return a rule with its best threshold on the whole pools, and the best correction for few duplicates on all.
+
+    A threshold for a minimum precision is tuned on all pools together, without such a correction.
+
+    Args:
+        decision: Has the rule; its threshold is not used.
+        pools: Scored pairs and label codes of each pool.
+        is_whole: Which pools are whole, bool [pools]; at least one.
+        weights: Weight of the listings of each pool.
+        objective: What is to be highest.
+        config: Section `tune` of the settings.
+    """
+    tuned = np.ones_like(is_whole) if objective.min_precision else is_whole
+    of_whole = [pool for pool, use in zip(pools, tuned, strict=True) if use]
+    weights_of_whole = [weight for weight, use in zip(weights, tuned, strict=True) if use]
+    count, bandwidth = config.thresholds, config.smoothing
+    curve = best_threshold(of_whole, decision, objective, count=count, bandwidth=bandwidth, weights=weights_of_whole)
+    shifts = [0.0] if tuned.all() else SHIFTS if config.singles_shift is None else [config.singles_shift]
+    ready = RuleOnPools(decision, pools, weights)
+    values = [float(objective.values(ready.sums(curve.threshold, shift))) for shift in shifts]
+    padded = np.pad(np.array(values), 1, mode="edge")
+    best = int(np.argmax(np.round(padded[:-2] + 2 * padded[1:-1] + padded[2:], 12)))  # the curve's top is rugged, too
+    at_best = {"metrics": ready.metrics(curve.threshold, shifts[best]), "singles_shift": float(shifts[best])}
+    value = curve.value if math.isnan(curve.value) else values[best]
+    return TunedRule(**{**vars(curve), "value": value, **at_best})
 
 
 def source_weights(sources: Sequence[str], sizes: Sequence[int]) -> list[float]:
@@ -350,7 +233,7 @@ def source_weights(sources: Sequence[str], sizes: Sequence[int]) -> list[float]:
 
 
 def _choice(
-    rules: Sequence[RuleCurve],
+    rules: Sequence[TunedRule],
     product: NDArray[np.int64],
     whole: Flags,
     objective: Objective,
@@ -365,7 +248,7 @@ def _choice(
     return replace(choice, interval=interval(on_whole[:, 0]))
 
 
-def _not_reached(objective: Objective, rules: Sequence[RuleCurve]) -> str:
+def _not_reached(objective: Objective, rules: Sequence[TunedRule]) -> str:
     best = max(rules, key=lambda rule: rule.max_precision)
     return (
         f"no rule and threshold reaches tune.objective={objective.text} out of fold; the highest precision of matched "
@@ -391,6 +274,8 @@ def summarize(tuned: TunedDecision, config: TuneConfig) -> dict[str, Any]:
         line |= {"for a pool of": decision.pool_size, "corrected from": chosen.threshold}
     else:
         line |= {"size correction": str(decision.prior_shift)}
+    if decision.singles_shift:
+        line |= {"few duplicates": f"{decision.singles_shift:.2f}"}
     if decision.forbid:
         line |= {"forbidden by": ", ".join(decision.forbid)}
     lead = f" +{best.value - chosen.value:.3f}, not clear" if best is not chosen else ""

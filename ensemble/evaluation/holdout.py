@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ensemble.candidate_pairs import missed, recall
 from ensemble.config import TuneConfig
+from ensemble.decision.curves import ScoredPool, best_threshold
 from ensemble.decision.decision import Decision, groups_of
-from ensemble.decision.tuning import ScoredPool, best_threshold
 from ensemble.evaluation.calibration import calibration
 from shared.metrics.matching import measure, same_product
 from shared.schema import Candidates, Matches, Rows, ScoredPairs
@@ -62,7 +62,8 @@ def branch_threshold(
     """
     scored = [similarity_as_score(*fold) for fold in zip(folds, copies, strict=True)]
     pools = list(zip(scored, codes, strict=True))
-    return best_threshold(pools, "threshold", count=config.thresholds, max_matches=config.max_matches).threshold
+    alone = Decision("threshold", 0.5, config.max_matches)
+    return best_threshold(pools, alone, count=config.thresholds).threshold
 
 
 def evaluate_branch(

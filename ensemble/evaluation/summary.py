@@ -79,11 +79,11 @@ def _decision(decision: Mapping[str, Any], out_of_fold: Mapping[str, Any], by_so
     if decision["threshold"] != out_of_fold["threshold"]:
         corrected = f"corrected from {tuned} for a pool of {size:,} listings"
         return f"  Decision: {rule} at {decision['threshold']:.3f}, {corrected}; {row_f1} before the correction."
-    if not decision["prior_shift"]:
+    if not decision["prior_shift"] and not decision["singles_shift"]:
         return f"  Decision: {rule} at {tuned}; {row_f1}."
     at = [f"{of['holdout_threshold']:.3f} ({source})" for source, of in by_source.items()]
     holdout = ", ".join(at) or f"{decision['holdout_threshold']:.3f}"
-    here = f"corrected to {holdout} for the size of the holdout"
+    here = f"corrected to {holdout} for the holdout's size and share of listings with a match"
     return f"  Decision: {rule} at {tuned} for pools of {size:,} listings, {here}; {row_f1}."
 
 

@@ -36,7 +36,7 @@ def decided(
     """Return the matches of a pool after some of its scores changed.
 
     Args:
-        decision: The decision.
+        decision: The decision, with the threshold for this pool (`Decision.fix_kind`).
         ids: Posting ids [n].
         pairs: All pairs.
         previous: Their scores when the pool was decided last, float32 [p]; 0 where there was no such pair.
@@ -55,7 +55,6 @@ def decided(
         >>> matches.listing.tolist(), matches.match.tolist()
         ([0, 1], [1, 0])
     """
-    decision = decision.fix_size(len(ids))
     is_link, has_new_score = pairs.score >= decision.threshold - ROUNDING, pairs.score != previous
     if decision.rule == "min2":  # a listing's best pair counts, whatever its score
         is_link |= _best(pairs, np.where(in_conflict(pairs.conflict, decision.forbid), np.float32(0), pairs.score))

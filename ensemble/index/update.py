@@ -28,7 +28,8 @@ from branches.base import BranchConfig
 from branches.candidates import without_copies
 from ensemble.candidate_pairs import union
 from ensemble.decision.copies import with_copies, without_forced
-from ensemble.decision.decision import groups_of
+from ensemble.decision.decision import Decision, groups_of
+from ensemble.decision.guard import expected_share
 from ensemble.decision.rules import sort_matches
 from ensemble.index.embeddings import Embedders
 from ensemble.index.group_ids import changes, inherited
@@ -300,7 +301,7 @@ def _matches(
         locally: Whether to decide again only near the new listings.
     """
     ids, n, previous = planned.catalog.ids, len(planned.catalog), state.matches
-    decision = replace(matcher.decision, guard=False, least=state.least_threshold)
+    decision = _decision_for(matcher, state, pairs, copies)
     stood = state.copies == np.arange(len(state))
     inside = stood[previous.listing] & stood[previous.match]
     listing, match = place[previous.listing], place[previous.match]
@@ -312,13 +313,19 @@ def _matches(
     changed[copies[planned.origin < 0]] = True
     if not locally:
         changed[listing[lost_match]] = True
-        if decision.threshold_for(len(place)) != decision.threshold_for(n):
+        if decision.threshold != _decision_for(matcher, state, state.pairs, state.copies).threshold:
             changed[:] = True
     hops = HOPS if locally else None
     matches = decided(decision, ids, pairs, previous_scores, remaining, changed, hops=hops)
     if decision.rule == "min2":
-        matches = without_forced(matches, decision.threshold_for(n), copies)
+        matches = without_forced(matches, decision.threshold, copies)
     return with_copies(matches, copies, decision.max_matches)
+
+
+def _decision_for(matcher: Matcher, state: State, pairs: CachedPairs, copies: NDArray[np.int32]) -> Decision:
+    """Return the decision with the threshold for the pool of these pairs, no lower than that of the last rebuild."""
+    decision = replace(matcher.decision, guard=False, least=state.least_threshold)
+    return decision.fix_kind(pairs.n, expected_share(pairs.scored().with_copies(copies)))
 
 
 # --- names -----------------------------------------------------------------------------------------------------------

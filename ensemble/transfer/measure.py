@@ -8,7 +8,7 @@ shared evidence that was set aside in the holdout stays so.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -18,9 +18,9 @@ from branches import registry
 from branches.stages import embeddings_stage_name, load_embeddings
 from ensemble.config import EnsembleConfig, TuneConfig
 from ensemble.decision.bootstrap import interval, product_codes, resample
+from ensemble.decision.curves import RuleOnPools, ScoredPool, thresholds_to_try
 from ensemble.decision.decision import Decision
 from ensemble.decision.objective import Objective, listing_metrics, row_f1
-from ensemble.decision.tuning import RuleOnPools, ScoredPool, thresholds_to_try
 from ensemble.evaluation.holdout import evaluate_matches
 from ensemble.match_result import MatchResult
 from ensemble.matcher import Matcher
@@ -138,7 +138,7 @@ def hindsight(decision: Decision, pool: ScoredPool, count: int) -> tuple[float, 
         >>> hindsight(Decision("threshold", 0.1), (pairs, np.array([0, 1, 2])), 10)
         (1.0, 1.0)
     """
-    rule = RuleOnPools(decision.rule, [pool], decision.max_matches, decision.forbid, decision.max_group)
+    rule = RuleOnPools(replace(decision, prior_shift=0.0, singles_shift=0.0, least=0.0), [pool])
     thresholds = [*thresholds_to_try(pool[0].score, count).tolist(), NO_MATCH]
     values = [float(row_f1(rule.sums(threshold))) for threshold in thresholds]
     best = int(np.argmax(values))

@@ -11,10 +11,13 @@ import pytest
 
 from ensemble import Matcher
 from ensemble.bundle.archive import Bundle
+from ensemble.decision.guard import expected_share
 from ensemble.evaluation.summary import summary
 from ensemble.index.__main__ import main as index_main
+from ensemble.result_stages import load_scores, scores_name
 from ensemble.training_stages import DECISION, load_decision
-from shared.pipeline.pools import load_catalog, load_split, training_rows
+from shared.catalog.copies import copy_of
+from shared.pipeline.pools import holdout_pool, load_catalog, load_split, training_rows
 from shared.pipeline.run import RunFolder
 
 Command = Callable[..., tuple[int, str, str]]
@@ -104,7 +107,10 @@ def test_metrics_are_means_over_the_catalogs(made: tuple[Path, str]) -> None:
     assert metrics["branches"]["tfidf"]["row_f1"] == pytest.approx(np.mean(alone))
     thresholds = [of["holdout_threshold"] for of in by_source.values()]
     decision = load_decision(made[0] / DECISION)
-    assert thresholds == [decision.threshold_for(size) for size in sizes]
+    scores = [load_scores(made[0] / scores_name(holdout_pool(source).name)) for source in by_source]
+    catalogs = [load_catalog(made[0] / holdout_pool(source).stage) for source in by_source]
+    shares = [expected_share(s.with_copies(copy_of(of))) for s, of in zip(scores, catalogs, strict=True)]
+    assert thresholds == [decision.threshold_for(*kind) for kind in zip(sizes, shares, strict=True)]
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ensemble.decision.tuning import ScoredPool
+from ensemble.decision.curves import ScoredPool
 from ensemble.features.conflicts import KINDS
 from shared.schema import Matches, ScoredPairs
 

@@ -92,8 +92,8 @@ def test_guard_does_not_depend_on_the_order_of_rows() -> None:
 
 def test_least_threshold_holds_for_any_size() -> None:
     decision = Decision("average_link", 0.4, pool_size=100, prior_shift=1.0, least=0.6)
-    assert decision.threshold_for(10) == 0.6
-    assert decision.threshold_for(10_000) > 0.6
+    assert decision.threshold_for(10, 1.0) == 0.6
+    assert decision.threshold_for(10_000, 1.0) > 0.6
 
 
 # --- how many listings have a match ----------------------------------------------------------------------------------

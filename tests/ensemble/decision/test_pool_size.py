@@ -9,14 +9,12 @@ from hypothesis import strategies as st
 
 from ensemble import tune as tune_command
 from ensemble.config import Rule, TuneConfig
+from ensemble.decision.curves import RuleOnPools, ScoredPool
+from ensemble.decision.decision import Decision
+from ensemble.decision.guard import expected_share
 from ensemble.decision.objective import Objective
-from ensemble.decision.prior_shift import MAX_ODDS_RATIO, shift_threshold
-from ensemble.decision.tuning import (
-    RuleOnPools,
-    ScoredPool,
-    summarize,
-    tune,
-)
+from ensemble.decision.prior_shift import MAX_ODDS_RATIO, shift_for_singles, shift_threshold
+from ensemble.decision.tuning import summarize, tune
 from shared.metrics.matching import row_scores
 from shared.pipeline.settings import Settings
 from shared.schema import ScoredPairs
@@ -51,7 +49,7 @@ def test_threshold_for_a_larger_pool_is_better(rule: Rule) -> None:
     large = [market(2_000, 0.016, 1)]
     config = TuneConfig(rules=[rule], thresholds=60, pool_size=2_000)
     tuned = tune([market(500, 0.016, 2), market(500, 0.016, 3)], config)
-    there = RuleOnPools(rule, large, config.max_matches)
+    there = RuleOnPools(Decision(rule, 0.5), large)
     thresholds = np.linspace(0.05, 0.99, 20)
     best, unmoved, moved_there = (
         max(float(Objective().values(there.sums(at))) for at in tried)
@@ -85,9 +83,9 @@ def test_prior_shift_follows_settings() -> None:
         300,
         TuneConfig().prior_shift,
     )
-    assert (named.decision.threshold, named.decision.prior_shift) == (moving.decision.threshold_for(900), 0)
-    assert named.decision.threshold_for(7) == named.decision.threshold > at
-    assert still.decision.threshold_for(900) == at
+    assert (named.decision.threshold, named.decision.prior_shift) == (moving.decision.threshold_for(900, 1.0), 0)
+    assert named.decision.threshold_for(7, 1.0) == named.decision.threshold > at
+    assert still.decision.threshold_for(900, 1.0) == at
     assert summarize(moving, TuneConfig())["size correction"] == str(TuneConfig().prior_shift)
 
 
@@ -132,7 +130,7 @@ def test_tuning_decides_each_pool_at_the_threshold_for_its_size() -> None:
     assert tuned.decision.pool_size == 150
     rows = [row_scores(tuned.decision.apply(pairs), codes)[:, 2] for pairs, codes in pools]
     assert tuned.row_f1 == pytest.approx(np.concatenate(rows).mean())
-    assert tuned.decision.threshold_for(60) < tuned.decision.threshold < tuned.decision.threshold_for(240)
+    assert tuned.decision.threshold_for(60, 1.0) < tuned.decision.threshold < tuned.decision.threshold_for(240, 1.0)
 
 
 # --- several catalogs ------------------------------------------------------------------------------------------------
@@ -181,3 +179,56 @@ def test_forbidden_kinds_weigh_catalogs_alike() -> None:
     trial = apart.trials[0]
     assert trial.difference == pytest.approx(0, abs=0.02)
     assert (trial.lost_true, trial.lost_false) == (20, 90)  # counted, not weighed
+
+
+# --- few duplicates --------------------------------------------------------------------------------------------------
+
+
+def mixed(pairs: int, singles: int, seed: int) -> ScoredPool:
+    """Pairs of listings that score .4 to .95, and look-alikes without a match that score .1 to .6."""
+    rng = np.random.default_rng(seed)
+    n = 2 * pairs + 2 * singles
+    left = np.arange(0, n, 2, dtype=np.int32)
+    score = np.concatenate([rng.uniform(0.4, 0.95, pairs), rng.uniform(0.1, 0.6, singles)]).astype(np.float32)
+    codes = np.concatenate([np.arange(2 * pairs) // 2, np.arange(2 * pairs, n)])
+    return ScoredPairs(n, left, left + 1, score), codes
+
+
+def test_threshold_rises_where_few_have_a_match() -> None:
+    pools, thinned = [mixed(300, 20, 1)], [[mixed(40, 300, 2), mixed(0, 200, 3)]]
+    config = TuneConfig(rules=["threshold"], prior_shift=0, resamples=10)
+    tuned, without = tune(pools, config, thinned=thinned), tune(pools, config.model_copy(update={"singles_shift": 0.0}))
+    decision = tuned.decision
+    assert decision.singles_shift > 0
+    assert decision.share == pytest.approx(expected_share(pools[0][0]))
+    assert decision.threshold == without.decision.threshold  # tuned where nearly all have a match
+    assert without.decision.singles_shift == 0
+    new, codes = mixed(40, 300, 4)
+    assert decision.decide(new).threshold > decision.threshold
+    f1 = [row_scores(each.apply(new), codes)[:, 2].mean() for each in (decision, without.decision)]
+    assert f1[0] > f1[1] + 0.01
+    assert decision.decide(new, duplicates="all").threshold < decision.decide(new).threshold
+    assert summarize(tuned, config)["few duplicates"] == f"{decision.singles_shift:.2f}"
+    assert "few duplicates" not in summarize(without, config)
+
+
+def test_singles_shift_of_the_settings_is_used() -> None:
+    config = TuneConfig(rules=["threshold"], prior_shift=0, resamples=10, singles_shift=1.5)
+    tuned = tune([mixed(300, 20, 1)], config, thinned=[[mixed(40, 300, 2)]])
+    assert tuned.decision.singles_shift == 1.5
+
+
+def test_minimum_precision_holds_over_all_pools() -> None:
+    config = TuneConfig(rules=["threshold"], prior_shift=0, resamples=10, objective="precision>=0.9")
+    pools, thinned = [mixed(300, 20, 1)], [[mixed(40, 300, 2)]]
+    tuned = tune(pools, config, thinned=thinned)
+    assert tuned.decision.singles_shift == 0
+    ready = RuleOnPools(tuned.decision, [*pools, *thinned[0]])
+    assert Objective.parse(config.objective).is_reached(ready.sums(tuned.decision.threshold))
+
+
+@given(st.floats(0.001, 0.999), st.floats(0, 4), st.floats(-1, 1))
+def test_shift_for_singles_is_monotone_and_inverse(at: float, shift: float, fall: float) -> None:
+    moved = shift_for_singles(at, shift, fall)
+    assert shift_for_singles(moved, shift, -fall) == pytest.approx(at, abs=1e-6)
+    assert (moved - at) * fall >= -1e-12

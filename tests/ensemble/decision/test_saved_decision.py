@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ensemble.decision.curves import thresholds_to_try
 from ensemble.decision.decision import RULES, Decision
-from ensemble.decision.tuning import thresholds_to_try
 from shared.errors import ArtifactError
 from tests.support.scored_pairs import lists_of, scored
 
@@ -58,14 +58,14 @@ def test_load_refuses_a_foreign_file(text: str, tmp_path: Path) -> None:
 
 def test_threshold_for_pool_size() -> None:
     decision = Decision("threshold", 0.5, pool_size=4, prior_shift=1.0)
-    assert decision.threshold_for(4) == pytest.approx(0.5)
-    assert decision.threshold_for(12) == pytest.approx(0.75)  # odds of 1 become odds of 3
-    assert decision.threshold_for(2) == pytest.approx(1 / 3)
-    assert decision.threshold_for(1) == pytest.approx(0.2)
-    assert decision.threshold_for(0) == pytest.approx(1 / 9)  # no lower than for an eighth
-    assert decision.threshold_for(32) == decision.threshold_for(400) == pytest.approx(8 / 9)  # nor higher than for 8
+    assert decision.threshold_for(4, 1.0) == pytest.approx(0.5)
+    assert decision.threshold_for(12, 1.0) == pytest.approx(0.75)  # odds of 1 become odds of 3
+    assert decision.threshold_for(2, 1.0) == pytest.approx(1 / 3)
+    assert decision.threshold_for(1, 1.0) == pytest.approx(0.2)
+    assert decision.threshold_for(0, 1.0) == pytest.approx(1 / 9)  # no lower than for an eighth
+    assert decision.threshold_for(32, 1.0) == decision.threshold_for(400, 1.0) == pytest.approx(8 / 9)
     fixed = decision.fix_size(12)
-    assert fixed.threshold_for(4) == fixed.threshold_for(12) == decision.threshold_for(12)
+    assert fixed.threshold_for(4, 1.0) == fixed.threshold_for(12, 1.0) == decision.threshold_for(12, 1.0)
     edges = {(0, 1): 0.7, (2, 3): 0.4}
     assert lists_of(decision.apply(scored(4, edges))) == {0: [1], 1: [0], 2: [], 3: []}
     assert len(decision.apply(scored(12, edges))) == 0
@@ -83,7 +83,7 @@ def test_decision_as_json(tmp_path: Path) -> None:
     decision = Decision("min2", 1 / 3, 9, forbid=("quantity", "color"), pool_size=70_000, prior_shift=0.35)
     decision.save(tmp_path / "d.json")
     about = {"rule": "min2", "threshold": 1 / 3, "max_matches": 9, "forbid": ["quantity", "color"], "pool_size": 70_000}
-    about |= {"prior_shift": 0.35, "max_group": 1000, "guard": False, "least": 0.0}
+    about |= {"prior_shift": 0.35, "share": 1.0, "singles_shift": 0.0, "max_group": 1000, "guard": False, "least": 0.0}
     assert json.loads((tmp_path / "d.json").read_text()) == about
     assert Decision.load(tmp_path / "d.json") == decision
 

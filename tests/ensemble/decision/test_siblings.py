@@ -9,10 +9,11 @@ import pytest
 from pydantic import ValidationError
 
 from ensemble.config import Kind, TuneConfig
+from ensemble.decision.curves import ScoredPool
 from ensemble.decision.decision import Decision
 from ensemble.decision.objective import Objective
 from ensemble.decision.siblings import choose_forbidden, count_siblings, describe_siblings
-from ensemble.decision.tuning import ScoredPool, summarize, tune
+from ensemble.decision.tuning import summarize, tune
 from ensemble.features.attributes import attribute_features
 from ensemble.features.conflicts import KINDS, conflict_mask, in_conflict
 from ensemble.pool_views import PoolViews

@@ -10,20 +10,18 @@ from scipy.stats import norm
 
 from ensemble.config import Rule, TuneConfig
 from ensemble.decision.bootstrap import choose, product_codes, resample
-from ensemble.decision.decision import Decision, groups_of
-from ensemble.decision.objective import Objective, listing_metrics, pair_f1, pair_precision, pair_recall
-from ensemble.decision.tuning import (
+from ensemble.decision.curves import (
     MIN_SCORE,
     RuleCurve,
     RuleOnPools,
     ScoredPool,
-    TunedDecision,
     best_threshold,
     smooth,
-    summarize,
     thresholds_to_try,
-    tune,
 )
+from ensemble.decision.decision import Decision, groups_of
+from ensemble.decision.objective import Objective, listing_metrics, pair_f1, pair_precision, pair_recall
+from ensemble.decision.tuning import TunedDecision, summarize, tune
 from ensemble.sections import sections
 from shared.errors import MatcherError
 from shared.metrics.matching import measure, row_f1, row_scores
@@ -331,7 +329,7 @@ def test_intervals_have_nominal_coverage() -> None:
 def test_resample_equals_drawn_products() -> None:
     pools = [random_pool(30, 1), random_pool(20, 2)]
     product = product_codes([codes for _, codes in pools])
-    ready = RuleOnPools("threshold", pools, 50)
+    ready = RuleOnPools(Decision("threshold", 0.5), pools)
     metrics = [ready.metrics(at) for at in (0.3, 0.6)]
     for aim in ("row_f1", "pair_f1", "precision>=0.5"):
         drawn = resample(metrics, product, Objective.parse(aim), 5, seed=7)
@@ -353,7 +351,7 @@ def test_product_codes_over_pools() -> None:
 def test_best_threshold_equals_tune_without_its_extras(rule: Rule) -> None:
     pools = [random_pool(40, 1), random_pool(30, 2)]
     plain = TuneConfig(rules=[rule], thresholds=40, max_matches=3, smoothing=0, resamples=2, prior_shift=0)
-    best = best_threshold(pools, rule, count=40, max_matches=3)
+    best = best_threshold(pools, Decision(rule, 0.5, max_matches=3), count=40)
     tuned = tune(pools, plain)
     assert (best.threshold, best.value) == (tuned.decision.threshold, tuned.chosen.value)
     assert best.row_f1 == tuned.chosen.row_f1
@@ -362,12 +360,12 @@ def test_best_threshold_equals_tune_without_its_extras(rule: Rule) -> None:
 def test_best_threshold_with_forbidden_pairs() -> None:
     pairs, codes = pool(4, {(0, 1): 0.6, (2, 3): 0.9}, [0, 0, 1, 2])
     vetoed = replace(pairs, conflict=np.array([0, 1], dtype=np.uint8))
-    assert best_threshold([(vetoed, codes)], "threshold", forbid=("quantity",)).row_f1 == 1
-    assert best_threshold([(vetoed, codes)], "threshold").row_f1 < 1
+    assert best_threshold([(vetoed, codes)], Decision("threshold", 0.5, forbid=("quantity",))).row_f1 == 1
+    assert best_threshold([(vetoed, codes)], Decision("threshold", 0.5)).row_f1 < 1
 
 
 def test_best_threshold_for_unreached_precision_is_nan() -> None:
     wrong = pool(3, {(0, 1): 0.9}, [0, 1, 2])
-    best = best_threshold([wrong], "threshold", Objective.parse("precision>=0.5"))
+    best = best_threshold([wrong], Decision("threshold", 0.5), Objective.parse("precision>=0.5"))
     assert np.isnan(best.value)
     assert best.max_precision == 0

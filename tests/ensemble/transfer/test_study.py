@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from ensemble import Matcher
+from ensemble.decision.guard import expected_share
 from ensemble.scorer.training import NothingToLearnError
 from ensemble.sections import sections
 from ensemble.transfer import study as study_module
@@ -88,7 +89,7 @@ def test_pools_are_matched_as_catalogs_of_their_own(one: tuple[Path, str], data:
         row = rows["", name]
         assert row["row_f1"] == pytest.approx(row_f1(result.match_rows, codes))
         assert row["pool_size"] == len(kept)
-        assert row["threshold"] == matcher.decision.threshold_for(len(kept))
+        assert row["threshold"] == matcher.decision.threshold_for(len(kept), expected_share(result.scored_pairs))
         assert row["with_match"] == np.mean([list(codes).count(code) > 1 for code in codes])
 
 
@@ -99,7 +100,7 @@ def test_loss_is_what_the_best_threshold_would_gain(one: tuple[Path, str]) -> No
     codes = label_codes(holdout.catalog.labels)
     for name, kept in variants(codes, seed=0).items():
         row = measured(one[0])["", name]
-        best = replace(matcher.decision, threshold=row["best_threshold"], prior_shift=0.0)
+        best = replace(matcher.decision, threshold=row["best_threshold"], prior_shift=0.0, singles_shift=0.0)
         scored = match_pool(matcher, holdout.take(kept)).scored_pairs
         assert row["at_best"] == pytest.approx(row_f1(best.apply(scored, holdout.catalog.ids[kept]), codes[kept]))
         assert row["loss"] == row["at_best"] - row["row_f1"] >= 0
