@@ -78,6 +78,24 @@ def unlabeled_graph(run: RunFolder, settings: Settings, sources: Sequence[Source
     return Graph([*stages, _learned_stage(run, bundle), _matches_stage(settings)])
 
 
+def scores_before_answers(run: RunFolder, pool: str) -> str:
+    """Return the name of the stage with the scores of a pool that no answer changed.
+
+    In a run without labels these are the start, from which answers teach the scores of the pool; in others the scores
+    themselves, which no answer changes.
+
+    Args:
+        run: A finished run.
+        pool: The pool.
+
+    Examples:
+        >>> scores_before_answers(RunFolder(Path("no/such/run")), "catalog")
+        'ensemble/scores/catalog'
+    """
+    manifest = run.manifest(scores_name(pool))
+    return START if manifest is not None and START in manifest["key"]["inputs"] else scores_name(pool)
+
+
 def _matches_stage(settings: Settings) -> Stage:
     return matches_stage([CATALOG_POOL.source], settings[DataConfig].duplicates, decision=LEARNED)
 

@@ -168,7 +168,7 @@ def _quality(quality: Mapping[str, Any] | str) -> str:
         return f"How good the matches are is {quality}."
     values = [f"{words} {_interval(quality[name])}" for name, words in _MEASURES.items()]
     return (
-        f"Of the pairs, estimated from {quality['answers']:,} answers that were drawn at random, with "
+        f"Matched pairs, as estimated from the {quality['answers']:,} answers that were drawn at random, with "
         f"{quality['confidence']:.0%} intervals: {', '.join(values)}."
     )
 
