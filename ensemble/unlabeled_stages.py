@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from branches.stages import encoder_stage_name, pretrained_stage, unlabeled_stages
-from ensemble.answers.file import FILE, AnswerFile
+from ensemble.answers.answers import Answers
+from ensemble.answers.file import answers_digest, read_answers, run_answers
 from ensemble.bundle.archive import Bundle
-from ensemble.config import EnsembleConfig, StartConfig, TuneConfig
+from ensemble.config import EnsembleConfig, ReviewConfig, StartConfig, TuneConfig
 from ensemble.pair_stages import candidates_stage, features_name, features_stage, load_features
 from ensemble.result_stages import load_scores, matches_stage, score_pairs, scores_name
 from ensemble.review.learner import Learner, learned_decision, with_answers
@@ -25,7 +26,6 @@ from ensemble.review.pair_answers import PairAnswers
 from ensemble.review.questions import FIRST
 from ensemble.review.start import careful_decision, start_scores
 from ensemble.training_stages import DECISION, SCORER, load_decision
-from shared.artifacts import file_digest, write_json
 from shared.catalog.config import DataConfig
 from shared.catalog.copies import copy_of
 from shared.catalog.source import Sources
@@ -37,7 +37,7 @@ from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
 
 START = "ensemble/start"
 LEARNED = scores_name(CATALOG_POOL.name)  # where the scores of the catalog are in every run
-OF_TRAINING = ("data", "demo", "split", "start")  # sections of a bundle that are about what it was trained on
+OF_TRAINING = ("data", "demo", "split", "start", "review")  # sections of a bundle that are about what it was trained on
 
 
 def start_settings(settings: Settings) -> Settings:
@@ -74,8 +74,9 @@ def unlabeled_graph(run: RunFolder, settings: Settings, sources: Sequence[Source
     for name in names:
         stages += unlabeled_stages(name, _encoder_stage(name, settings, bundle))
     stages += [candidates_stage(CATALOG_POOL, names), features_stage(CATALOG_POOL, names)]
+    answers = run_answers(run.folder, settings[ReviewConfig])
     stages += [_start_stage()] if bundle is None else _bundled_stages(bundle)
-    return Graph([*stages, _learned_stage(run, bundle), _matches_stage(settings)])
+    return Graph([*stages, _learned_stage(bundle, answers), _matches_stage(settings, answers)])
 
 
 def scores_before_answers(run: RunFolder, pool: str) -> str:
@@ -96,8 +97,8 @@ def scores_before_answers(run: RunFolder, pool: str) -> str:
     return START if manifest is not None and START in manifest["key"]["inputs"] else scores_name(pool)
 
 
-def _matches_stage(settings: Settings) -> Stage:
-    return matches_stage([CATALOG_POOL.source], settings[DataConfig].duplicates, decision=LEARNED)
+def _matches_stage(settings: Settings, answers: Path | None) -> Stage:
+    return matches_stage([CATALOG_POOL.source], settings[DataConfig].duplicates, decision=LEARNED, answers=answers)
 
 
 # --- the start -------------------------------------------------------------------------------------------------------
@@ -161,8 +162,8 @@ def copy_of_bundle(inputs: Inputs, config: StageConfig, out: Path, bundle: str, 
 # --- what answers teach ----------------------------------------------------------------------------------------------
 
 
-def _learned_stage(run: RunFolder, bundle: Bundle | None) -> Stage:
-    features, answers = features_name(CATALOG_POOL.name), run.folder.absolute() / FILE
+def _learned_stage(bundle: Bundle | None, answers: Path | None) -> Stage:
+    features = features_name(CATALOG_POOL.name)
     return Stage(
         LEARNED,
         learn_scores,
@@ -178,22 +179,22 @@ def _learned_stage(run: RunFolder, bundle: Bundle | None) -> Stage:
         settings=(TuneConfig,),
         parameters={
             "features": features,
-            "answers": str(answers),
+            "answers": None if answers is None else str(answers),
             "decision": None if bundle is None else DECISION,
             "least": FIRST,
         },
-        sources=partial(_answers_digest, answers),
+        sources=partial(answers_digest, answers),
     )
 
 
 def learn_scores(
-    inputs: Inputs, config: StageConfig, out: Path, features: str, answers: str, decision: str | None, least: int
+    inputs: Inputs, config: StageConfig, out: Path, features: str, answers: str | None, decision: str | None, least: int
 ) -> Mapping[str, Any]:
     """Learn scores and a decision from people's answers; before there are enough of them, pass the start on."""
     catalog, tune = load_catalog(inputs["pools/catalog"]), config[TuneConfig]
     start = load_scores(inputs["ensemble/start"]).with_copies(copy_of(catalog))
-    pool_answers = AnswerFile(Path(answers)).read().on(catalog)
-    given = PairAnswers.of(pool_answers, start)
+    answered = Answers() if answers is None else read_answers(Path(answers))
+    given = PairAnswers.of(answered.on(catalog), start)
     scored, rule = start, load_decision(inputs[decision]) if decision else careful_decision(start)
     if learns := len(given) >= least:
         described = load_features(inputs[features])
@@ -203,9 +204,7 @@ def learn_scores(
         rule = replace(rule, max_matches=tune.max_matches, max_group=tune.max_group, forbid=tune.forbidden)
     scored.save(out / "pairs.parquet")
     rule.save(out / "decision.json")
-    write_json(out / "learned.json", {"answers": len(given), "learned": learns})
+    unlikeness = inputs["ensemble/start"] / "unlikeness.json"
+    if unlikeness.exists() and not learns:
+        shutil.copyfile(unlikeness, out / unlikeness.name)
     return {"answers_learned_from": len(given) if learns else 0, "threshold": rule.threshold}
-
-
-def _answers_digest(path: Path) -> Mapping[str, str]:
-    return {"answers": file_digest(path) if path.exists() else ""}

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from ensemble.answers.answers import PoolAnswers
-from ensemble.answers.file import FILE, AnswerFile
+from ensemble.answers.answers import Answers, PoolAnswers
+from ensemble.answers.file import read_answers
 from ensemble.result_stages import MATCHES, load_scores
 from ensemble.review.pair_answers import PairAnswers
 from ensemble.review.quality import CONFIDENCE, estimate
@@ -47,7 +48,8 @@ def unlabeled_metrics(run: RunFolder, graph: Graph) -> dict[str, Any]:
     manifests = {name: manifest for name in graph if (manifest := run.manifest(name)) is not None}
     stages = {name: {key: of[key] for key in ("seconds", "peak_memory_mb")} for name, of in manifests.items()}
     catalog, scores = load_catalog(run.open(CATALOG_POOL.stage)), load_scores(run.open(LEARNED))
-    answers = AnswerFile(run.folder / FILE).read().on(catalog)
+    path = graph[LEARNED].parameters["answers"]
+    answers = (Answers() if path is None else read_answers(Path(path))).on(catalog)
     usable = PairAnswers.of(answers, scores)
     quality = estimate(scores, is_matched(run, catalog, scores), usable.positions, usable.is_match, usable.stratum)
     matches = {
