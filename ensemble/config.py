@@ -62,6 +62,16 @@ class EnsembleConfig(ConfigSection):
         return features
 
 
+class StartConfig(ConfigSection):
+    """Section `start`: what the matches of a catalog without labels start from."""
+
+    bundle: str = Field(
+        "",
+        description="bundle whose encoders, scorer and decision match a catalog without labels; empty: pretrained "
+        "encoders and no scorer",
+    )
+
+
 class ScorerConfig(ConfigSection):
     """Section `scorer`: the LightGBM models that score each pair."""
 

@@ -32,6 +32,7 @@ from shared.catalog.placeholders import set_aside
 from shared.catalog.reader import frame_catalog
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError
+from shared.pipeline.catalog_stages import require_labeled_run
 from shared.pipeline.pools import ALL
 from shared.pipeline.run import ArtifactStore, RunFolder, remembered
 from shared.pipeline.settings import Settings, merge, portable
@@ -81,7 +82,9 @@ class Matcher:
 
         Raises:
             ArtifactError: A part of the run is missing, damaged, or was made again since the decision was tuned.
+            MatcherError: It is a run without labels.
         """
+        require_labeled_run(run)
         check_current(run, settings)
         return cls(run, settings)
 

@@ -72,35 +72,53 @@ def load_scores(folder: Path) -> ScoredPairs:
     return ScoredPairs.load(folder / "pairs.parquet")
 
 
-def load_unlikeness(folder: Path) -> Unlikeness:
-    """Return how far a pool is from the training, from the folder of the stage that scored it."""
-    return Unlikeness.from_json(read_json(folder / "unlikeness.json"))
+def load_unlikeness(folder: Path) -> Unlikeness | None:
+    """Return how far a pool is from the training, from the folder of the stage that scored it; None without one."""
+    path = folder / "unlikeness.json"
+    return Unlikeness.from_json(read_json(path)) if path.exists() else None
 
 
-def matches_stage(sources: Sequence[str], duplicates: Duplicates) -> Stage:
-    """Return the stage that decides the matches of each catalog of a run."""
+def matches_stage(sources: Sequence[str], duplicates: Duplicates, decision: str = DECISION) -> Stage:
+    """Return the stage that decides the matches of each catalog of a run.
+
+    Args:
+        sources: Names of the catalogs.
+        duplicates: What the user knows of them.
+        decision: Name of the stage that wrote the decision.
+    """
     pools = [catalog_pool(source) for source in sources]
     return Stage(
         MATCHES,
         match_pools,
         code=("ensemble.match_result", "ensemble.decision.decision"),
-        reads=(*(pool.stage for pool in pools), DECISION, *(scores_name(pool.name) for pool in pools)),
-        parameters={"pools": {pool.source: pool.name for pool in pools}, "duplicates": duplicates},
+        reads=tuple(
+            dict.fromkeys([*(pool.stage for pool in pools), decision, *(scores_name(pool.name) for pool in pools)])
+        ),
+        parameters={
+            "pools": {pool.source: pool.name for pool in pools},
+            "duplicates": duplicates,
+            "decision": decision,
+        },
     )
 
 
 def match_pools(
-    inputs: Inputs, config: StageConfig, out: Path, pools: Mapping[str, str], duplicates: Duplicates
+    inputs: Inputs,
+    config: StageConfig,
+    out: Path,
+    pools: Mapping[str, str],
+    duplicates: Duplicates,
+    decision: str,
 ) -> Mapping[str, Any]:
     """Decide the matches of each catalog of the run alone, source → pool, and write them.
 
     Those of a run of several catalogs are in one folder for each.
     """
-    decision, results = load_decision(inputs["ensemble/decision"]), []
+    rule, results = load_decision(inputs[decision]), []
     for source, pool in pools.items():
         catalog, scores = load_catalog(inputs[f"pools/{pool}"]), inputs[f"ensemble/scores/{pool}"]
         report, unlikeness = load_set_aside(inputs[f"pools/{pool}"]), load_unlikeness(scores)
-        result = MatchResult.from_scores(decision, catalog, load_scores(scores), report, duplicates, unlikeness)
+        result = MatchResult.from_scores(rule, catalog, load_scores(scores), report, duplicates, unlikeness)
         (out / source).mkdir(exist_ok=True)
         result.save(out / source)
         results.append(result)

@@ -10,14 +10,15 @@ from branches.stages import (
     branch_stages,
     extra_stages,
 )
-from ensemble.config import EnsembleConfig, TuneConfig
+from ensemble.config import EnsembleConfig, StartConfig, TuneConfig
 from ensemble.pair_stages import candidates_stage, features_stage
 from ensemble.result_stages import evaluation_stage, matches_stage, scores_stage
 from ensemble.training_stages import decision_stage, scorer_stage, thinned_stages
+from ensemble.unlabeled_stages import unlabeled_graph
 from shared.catalog.config import DataConfig
 from shared.catalog.split import SplitConfig
 from shared.errors import MatcherError
-from shared.pipeline.catalog_stages import catalog_stages, sources_of
+from shared.pipeline.catalog_stages import are_labeled, catalog_stages, sources_of
 from shared.pipeline.pools import (
     all_pools,
     catalog_pool,
@@ -30,7 +31,11 @@ from shared.pipeline.stage import Graph, Stage
 
 
 def run_graph(run: RunFolder, settings: Settings) -> Graph:
-    """Return all stages of a run, from the user's data to matches and metrics.
+    """Return all stages of a run, from the user's data to matches, and to metrics where its listings have labels.
+
+    Args:
+        run: The run folder.
+        settings: Its settings, from `start_settings` where it has no labels.
 
     Raises:
         MatcherError: There is no such data or no such branch, or settings contradict each other.
@@ -40,6 +45,13 @@ def run_graph(run: RunFolder, settings: Settings) -> Graph:
         raise MatcherError("tune.forbid compares the attributes in titles: add attributes to ensemble.features")
     for name in names:
         registry.get(name)
+    if not are_labeled(settings, sources):
+        return unlabeled_graph(run, settings, sources)
+    if settings[StartConfig].bundle:
+        raise MatcherError(
+            "the listings have labels, so the run trains on them and starts from no bundle; --start.bundle= trains, "
+            "--data.label_column= leaves the labels out, and ensemble.match --bundle matches without a run"
+        )
     stages = [*catalog_stages(run, settings, sources), *extra_stages(names, settings)]
     for name in names:
         stages += branch_stages(name, settings, with_test=[each.name for each in sources if each.test is not None])
