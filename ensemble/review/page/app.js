@@ -53,7 +53,7 @@ function inWords(quality) {
 async function refresh() {
   if (!document.hidden) {
     await get("/api/progress").then(showProgress, () => {});
-    if (pairs.queue.length === 0) await pairs.fill().catch(() => {});
+    if (pairs.queue.length === 0 && !outbox.sending) await pairs.fill().catch(() => {});
   }
   setTimeout(refresh, REFRESH_MS);
 }
@@ -138,5 +138,5 @@ byId("match").addEventListener("click", () => post("/api/match", { by: who() }).
 
 rename(who());
 pairs.show();
-pairs.fill().catch(lost);
+outbox.send().then(() => pairs.fill()).catch(lost); // pairs whose answers still wait are not asked again
 refresh();
