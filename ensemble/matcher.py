@@ -172,12 +172,16 @@ class Matcher:
             embeddings: Of every branch, in the order of `branches`, n rows each.
             duplicates: As for `match`.
         """
+        return self.match_pool(self.embedded_pool(catalog, embeddings), duplicates)
+
+    def embedded_pool(self, catalog: Catalog, embeddings: Mapping[str, Embeddings]) -> PoolViews:
+        """Return listings that are embedded already with every branch's candidates; arguments as above."""
         copies = copy_of(catalog)
         views = {
             name: BranchView(embeddings[name], self.candidates(name, embeddings[name], copies))
             for name in self.branches
         }
-        return self.match_pool(self.pool(catalog, views), duplicates)
+        return self.pool(catalog, views)
 
     def candidates(self, name: str, embeddings: Embeddings, copies: Rows | None = None) -> Candidates:
         """Return the pairs that a branch proposes among embedded listings.
