@@ -72,6 +72,12 @@ class StartConfig(ConfigSection):
     )
 
 
+class ReviewConfig(ConfigSection):
+    """Section `review`: people's answers about pairs of the run's catalog."""
+
+    answers: str = Field("", description="file of people's answers; empty: answers.jsonl in the run folder")
+
+
 class ScorerConfig(ConfigSection):
     """Section `scorer`: the LightGBM models that score each pair."""
 

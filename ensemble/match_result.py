@@ -14,8 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ensemble.answers.answers import PoolAnswers
 from ensemble.decision.decision import Decision, groups_of
 from ensemble.decision.guard import SIMILAR, expected_share, is_unlike
+from ensemble.decision.pins import Pins
 from ensemble.scorer.experience import Unlikeness
 from shared.arrays import object_array
 from shared.catalog.config import Duplicates
@@ -42,6 +44,7 @@ class MatchResult:
         threshold: The threshold that was used; None if it is unknown.
         agreement: How far two rules agree on the matches, in [0, 1], see `ensemble.decision.guard`; None if unknown.
         unlikeness: How far the catalog's features are from those of the training; None if they were not compared.
+        answers: People's answers that hold for the catalog, and those that do not; None if nobody was asked.
 
     Examples:
         >>> from shared.schema import CATALOG_SCHEMA
@@ -62,6 +65,7 @@ class MatchResult:
     threshold: float | None = None
     agreement: float | None = None
     unlikeness: Unlikeness | None = None
+    answers: PoolAnswers | None = None
 
     @classmethod
     def from_scores(
@@ -72,6 +76,7 @@ class MatchResult:
         report: SetAside = NOTHING,
         duplicates: Duplicates = "unknown",
         unlikeness: Unlikeness | None = None,
+        pins: Pins | None = None,
     ) -> Self:
         """Return the result of a decision on a pool's scored pairs; equal scores are ordered by posting id.
 
@@ -83,9 +88,10 @@ class MatchResult:
             duplicates: What the user knows of the catalog, see `Decision.decide`.
             unlikeness: How far the features of the pairs are from those of the training. The matches do not depend on
                 it.
+            pins: Pairs whose match people decided, see `Decision.decide`.
         """
         pairs = pairs.with_copies(copy_of(catalog))
-        outcome = decision.decide(pairs, catalog.ids, duplicates)
+        outcome = decision.decide(pairs, catalog.ids, duplicates, pins)
         groups = groups_of(outcome.matches)
         decided = outcome.split_groups, outcome.threshold, outcome.agreement
         return cls(catalog, pairs, outcome.matches, groups, report, *decided, unlikeness)
@@ -188,6 +194,11 @@ class MatchResult:
             sentences.append(f"Scores may be far off{agree}")
         help_ = "Labels of some of its products would help: train on them as well (--data OLD,NEW)"
         return ". ".join([*sentences, help_])
+
+    @property
+    def answer_metrics(self) -> dict[str, str]:
+        """Return for a progress line how many answers hold; empty where nobody answered."""
+        return {} if self.answers is None else self.answers.metrics
 
     def tables(self) -> dict[str, pa.Table]:
         """Return the frames `matches`, `groups` and `pairs` as Arrow tables, by name."""

@@ -1,7 +1,7 @@
 """All sections of the settings put together. No stage reads this module, so another section does no stage again."""
 
 from branches import registry
-from ensemble.config import EnsembleConfig, ScorerConfig, StartConfig, TuneConfig
+from ensemble.config import EnsembleConfig, ReviewConfig, ScorerConfig, StartConfig, TuneConfig
 from shared.catalog.config import DataConfig
 from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
@@ -17,5 +17,6 @@ def sections() -> dict[str, type[ConfigSection]]:
         "scorer": ScorerConfig,
         "tune": TuneConfig,
         "start": StartConfig,
+        "review": ReviewConfig,
     }
     return {**before, **registry.sections(), **own, "compute": ComputeConfig}

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from branches.stages import encoder_stage_name, pretrained_stage, unlabeled_stages
+from ensemble.answers.file import run_answers
 from ensemble.bundle.archive import Bundle
-from ensemble.config import EnsembleConfig, StartConfig, TuneConfig
+from ensemble.config import EnsembleConfig, ReviewConfig, StartConfig, TuneConfig
 from ensemble.decision.decision import Decision
 from ensemble.pair_stages import candidates_stage, features_name, features_stage, load_features
 from ensemble.result_stages import load_scores, matches_stage, score_pairs, scores_name
@@ -70,11 +71,12 @@ def unlabeled_graph(run: RunFolder, settings: Settings, sources: Sequence[Source
         stages += unlabeled_stages(name, _encoder_stage(name, settings, bundle))
     stages += [candidates_stage(CATALOG_POOL, names), features_stage(CATALOG_POOL, names)]
     stages += [_start_stage()] if bundle is None else _bundled_stages(bundle)
-    return Graph([*stages, _learned_stage(bundle), _matches_stage(settings)])
+    return Graph([*stages, _learned_stage(bundle), _matches_stage(run, settings)])
 
 
-def _matches_stage(settings: Settings) -> Stage:
-    return matches_stage([CATALOG_POOL.source], settings[DataConfig].duplicates, decision=LEARNED)
+def _matches_stage(run: RunFolder, settings: Settings) -> Stage:
+    answers = run_answers(run.folder, settings[ReviewConfig])
+    return matches_stage([CATALOG_POOL.source], settings[DataConfig].duplicates, decision=LEARNED, answers=answers)
 
 
 # --- the start -------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import errno
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +25,8 @@ from filelock import FileLock, Timeout
 
 from ensemble.answers.answer import Answer, Event, Withdrawal, now
 from ensemble.answers.answers import Answers
-from shared.artifacts import to_disk
+from ensemble.config import ReviewConfig
+from shared.artifacts import file_digest, to_disk
 from shared.catalog.tables import check_file
 from shared.errors import ArtifactError, MatcherError
 
@@ -172,6 +173,32 @@ class AnswerFile:
             yield
         finally:
             lock.release()
+
+
+def answers_path(run: Path, config: ReviewConfig) -> Path:
+    """Return where the answers about the catalog of a run are, or will be.
+
+    Examples:
+        >>> answers_path(Path("runs/mine"), ReviewConfig()).as_posix()
+        'runs/mine/answers.jsonl'
+    """
+    return Path(config.answers) if config.answers else run / FILE
+
+
+def run_answers(run: Path, config: ReviewConfig) -> Path | None:
+    """Return the file of the answers about the catalog of a run; None if there is none and the settings name none."""
+    path = answers_path(run, config)
+    return path.absolute() if config.answers or path.exists() else None
+
+
+def answers_digest(path: Path | None) -> Mapping[str, str]:
+    """Return the digest of a file of answers, on which a stage that reads it depends; empty where there is no file.
+
+    Examples:
+        >>> answers_digest(None)
+        {}
+    """
+    return {"answers": file_digest(path)} if path is not None and path.is_file() else {}
 
 
 def read_answers(path: Path) -> Answers:
