@@ -193,12 +193,16 @@ class Matcher:
             duplicates: As for `match`.
             pins: Pairs whose match people decided.
         """
+        return self.match_pool(self.embedded_pool(catalog, embeddings), duplicates, pins)
+
+    def embedded_pool(self, catalog: Catalog, embeddings: Mapping[str, Embeddings]) -> PoolViews:
+        """Return listings that are embedded already with every branch's candidates; arguments as above."""
         copies = copy_of(catalog)
         views = {
             name: BranchView(embeddings[name], self.candidates(name, embeddings[name], copies))
             for name in self.branches
         }
-        return self.match_pool(self.pool(catalog, views), duplicates, pins)
+        return self.pool(catalog, views)
 
     def candidates(self, name: str, embeddings: Embeddings, copies: Rows | None = None) -> Candidates:
         """Return the pairs that a branch proposes among embedded listings.
