@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ensemble.result_stages import MATCHES
 from ensemble.sections import sections
 from ensemble.stages import run_graph
-from ensemble.unlabeled_stages import start_settings
+from ensemble.unlabeled_stages import LEARNED, START, start_settings
 from shared.pipeline.catalog_stages import require_labels, update_stages
 from shared.pipeline.cli import Arguments, Command
+from shared.pipeline.engine import bring_stage_up_to_date
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph
@@ -43,6 +45,25 @@ def update_run(
     targets = graph.below(folders)
     update_stages(run, settings, graph, [*also, *targets], redo=targets if force else ())
     return graph
+
+
+def update_matches(run: RunFolder, settings: Settings) -> None:
+    """Bring the matches of a finished run up to date with people's answers, and nothing else.
+
+        update_matches(RunFolder(Path("runs/default")), settings)
+
+    Args:
+        run: The run folder; held by this process.
+        settings: Its settings.
+
+    Raises:
+        ArtifactError: A stage before the matches is not finished, or damaged.
+        MatcherError: There is no such data, or the answers cannot be read.
+    """
+    settings = start_settings(settings)
+    graph = run_graph(run, settings)
+    for name in (LEARNED, MATCHES) if START in graph else (MATCHES,):
+        bring_stage_up_to_date(run, settings, graph[name])
 
 
 def step_command(
