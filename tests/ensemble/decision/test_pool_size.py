@@ -107,7 +107,7 @@ def test_command_takes_pool_size(
     option: list[str], size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Settings] = []
-    monkeypatch.setattr(tune_command, "update_run", lambda run, settings, *_, force: given.append(settings))
+    monkeypatch.setattr(tune_command, "update_run", lambda run, settings, *_, **__: given.append(settings))
     monkeypatch.setattr(sys, "argv", ["tune", "--run", str(tmp_path), "--tune.rules=min2", *option])
     assert tune_command.main() == 0
     assert given[0][TuneConfig].pool_size == size
