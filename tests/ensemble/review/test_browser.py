@@ -264,7 +264,7 @@ def test_key_in_the_name_is_no_answer(serve: Any, open_page: Any, tmp_path: Path
     page.locator("#person").click()
     page.keyboard.type("yny")
     page.keyboard.press("Enter")
-    assert page.locator("#person").text_content() == "yny"
+    wait_for(page, "document.getElementById('person').textContent === 'yny'")
     answer(page, "y")
     wait_until(lambda: kept(tmp_path) != {})
     assert list(kept(tmp_path).values()) == [{"yny": "yes"}]
