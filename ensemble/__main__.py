@@ -3,6 +3,7 @@
 from ensemble.cli import update_run
 from ensemble.evaluation.run_metrics import write_metrics
 from ensemble.evaluation.summary import summary
+from ensemble.report.file import write_report
 from ensemble.result_stages import EVALUATION, MATCHES
 from ensemble.sections import sections
 from ensemble.stages import run_graph
@@ -23,6 +24,7 @@ def main() -> int:
         everything = list(run_graph(run, settings)) if arguments.force else [MATCHES, EVALUATION]
         update_run(run, settings, everything, force=arguments.force)
         run.say("\n" + summary(run, write_metrics(run)))
+        run.say(f"Report, to look at in a browser: {write_report(run, settings)}")
 
     about = "Find the listings of a catalog that sell the same product: the whole job, from a catalog to matches."
     return Command("./run_all.sh", about, sections(), list(sections()), body).run()
