@@ -3,7 +3,7 @@
 Fractions, separators, quotes and multiplication signs say what a number means, and are gone from a normalized title; a
 normalized title is read as far as it still says it. The units and their words are those of `shared.units`.
 
-1. Inch and foot marks become words (`_spell_marks`).
+1. Inch and foot marks become words (`spelled_marks`).
 2. Every number is found with the unit behind it (`_terms`).
 3. Numbers that a sign joins ("6 x 330 ml", "120x80 cm", "250/500 ml") are read together (`_read_chain`).
 """
@@ -11,7 +11,7 @@ normalized title is read as far as it still says it. The units and their words a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -106,31 +106,67 @@ def read_quantities(title: str) -> tuple[Values, str]:
         >>> read_quantities("Lamp E27 5 watt")[1].split()
         ['lamp', 'e27']
     """
-    text = _spell_marks(fold(title))
-    values: set[str] = set()
-    rest, position = [], 0
-    for chain in _chains(text):
-        if stated := _read_chain(text, chain):
-            values |= stated
-            rest += [text[position : chain[0].start], " "]
-            position = chain[-1].end
-    return frozenset(values), "".join([*rest, text[position:]])
+    folded = fold(title)
+    text = replace_passages(folded, spelled_marks(folded))
+    passages = quantity_passages(text)
+    rest = replace_passages(text, ((start, end, " ") for start, end, _ in passages))
+    return frozenset[str]().union(*(values for _, _, values in passages)), rest
 
 
-def _spell_marks(text: str) -> str:
-    """Return the text with inch and foot marks as words; a mark that closes a quotation is none."""
-    is_open = {"double": False, "single": False}
+def quantity_passages(text: str) -> list[tuple[int, int, Values]]:
+    """Return the passages of a text that state quantities, in order: start, end, the quantities.
 
-    def spell(mark: re.Match[str]) -> str:
+    Args:
+        text: A folded title with inch and foot marks as words, see `spelled_marks`.
+
+    Examples:
+        >>> quantity_passages("tea 100 g, 2 pcs")
+        [(4, 9, frozenset({'mass:100'})), (11, 16, frozenset({'count:2'}))]
+    """
+    read = ((chain[0].start, chain[-1].end, frozenset(_read_chain(text, chain))) for chain in _chains(text))
+    return [(start, end, values) for start, end, values in read if values]
+
+
+def replace_passages(text: str, passages: Iterable[tuple[int, int, str]]) -> str:
+    """Return a text with other words in place of some passages.
+
+    Args:
+        text: The text.
+        passages: Start, end and new words of each, in order and apart.
+
+    Examples:
+        >>> replace_passages("lamp 55 wide", [(5, 7, "60")])
+        'lamp 60 wide'
+    """
+    parts, position = [], 0
+    for start, end, words in passages:
+        parts += [text[position:start], words]
+        position = end
+    return "".join([*parts, text[position:]])
+
+
+def spelled_marks(text: str) -> list[tuple[int, int, str]]:
+    """Return inch and foot marks as words: start and end of each mark, and its word.
+
+    A mark that closes a quotation is none.
+
+    Args:
+        text: A folded title.
+
+    Examples:
+        >>> spelled_marks("tv 55″")
+        [(5, 6, ' inch ')]
+    """
+    is_open, words = {"double": False, "single": False}, []
+    for mark in _MARK.finditer(text):
         double, single = mark["inch"] or mark["far_inch"] or mark["double"], mark["foot"] or mark["single"]
         kind = "double" if double else "single"
         if not is_open[kind] and not mark["double"] and not mark["single"]:
-            return " inch " if double else " feet "
+            words.append((mark.start(), mark.end(), " inch " if double else " feet "))
+            continue
         before = text[mark.start() - 1 : mark.start()]
         is_open[kind] = not is_open[kind] and not before.isalnum() and bool(double or single)
-        return mark[0]
-
-    return _MARK.sub(spell, text)
+    return words
 
 
 @cache
