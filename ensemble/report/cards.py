@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ensemble.explain.title_differences import title_differences
 from ensemble.report.galleries import Gallery
 from ensemble.report.pool import MatchedPool
 from ensemble.report.thumbnails import Thumbnail, Thumbnails
 from shared.metrics.matching import same_product
 from shared.schema import pair_key
 
+LONGEST_COMPARED = 2000  # characters of a title that are compared with the other one
 LONGEST_TITLE = 220  # characters; longer titles are cut off
 
 
@@ -136,18 +138,23 @@ def _same(pool: MatchedPool, one: int, other: int) -> bool | None:
 
 def listing_pair(pool: MatchedPool, one: int, other: int, thumbnails: Thumbnails) -> tuple[ListingCard, ListingCard]:
     """Return two listings as cards, their titles with the differences marked."""
-    titles = [pool.catalog.table.column("title")[row].as_py() or "" for row in (one, other)]
-    parts = [[TitlePart(title)] if title else [] for title in titles]
-    return tuple(  # type: ignore[return-value]
-        _card(pool, row, title, of_title, thumbnails.of(row))
-        for row, title, of_title in zip((one, other), titles, parts, strict=True)
+    left, right = _title(pool, one), _title(pool, other)
+    spans = title_differences(left[:LONGEST_COMPARED], right[:LONGEST_COMPARED])
+    parts = [[TitlePart(span.text, span.kind) for span in each] for each in spans]
+    return (
+        _card(pool, one, left, parts[0], thumbnails.of(one)),
+        _card(pool, other, right, parts[1], thumbnails.of(other)),
     )
 
 
 def listing_card(pool: MatchedPool, row: int, image: Thumbnail) -> ListingCard:
     """Return one listing as a card."""
-    title = pool.catalog.table.column("title")[row].as_py() or ""
+    title = _title(pool, row)
     return _card(pool, row, title, [TitlePart(title)] if title else [], image)
+
+
+def _title(pool: MatchedPool, row: int) -> str:
+    return pool.catalog.table.column("title")[row].as_py() or ""
 
 
 def _card(pool: MatchedPool, row: int, title: str, parts: list[TitlePart], image: Thumbnail) -> ListingCard:

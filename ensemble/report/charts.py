@@ -208,10 +208,11 @@ def waterfall(reasons: Reasons, threshold: float | None) -> Markup:
     def place(log_odds: float) -> float:
         return left + (right - left) * (log_odds - low) / (high - low)
 
-    bottom, parts = 24 + 20 * len(reasons.steps) + 22, []
+    bottom, parts, last_x = 24 + 20 * len(reasons.steps) + 22, [], 0.0
     for tick in TICKS:
-        if low < (odds := math.log(tick / (1 - tick))) < high:
-            x = place(odds)
+        x = place(math.log(tick / (1 - tick)))
+        if left <= x <= right and x - last_x > 28:
+            last_x = x
             parts.append(tag("line", x1=x, x2=x, y1=4, y2=bottom, class_="grid"))
             parts.append(tag("text", f"{100 * tick:g} %", x=x, y=bottom + 12, text_anchor="middle", class_="tiny"))
     if threshold is not None and 0 < threshold < 1 and low < (odds := math.log(threshold / (1 - threshold))) < high:
@@ -235,7 +236,8 @@ def _steps(reasons: Reasons, ends: Sequence[float]) -> list[tuple[str, float, fl
 
 
 def _probability(log_odds: float) -> str:
-    return short(1 / (1 + math.exp(-log_odds)))
+    probability = 1 / (1 + math.exp(-log_odds))
+    return "<.001" if probability < 0.0005 else short(probability)
 
 
 def _points(points: Iterable[tuple[float, float]]) -> str:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ensemble.report.pool import Index, MatchedPool
 
-MOST_NODES, MOST_EDGES = 24, 90
+MOST_NODES = 24  # listings of a group that are shown
+STRONGEST = 6  # pairs that are drawn of each listing: its strongest ones, and all that are among those of another
 LEAST_SCORE = 0.02  # pairs of lower scores are not drawn
 STEPS = 200
 
@@ -62,11 +63,32 @@ def _graph(pool: MatchedPool, group: int, seed: int) -> GroupGraph:
         rows = np.sort(np.random.default_rng(seed).choice(members, MOST_NODES, replace=False))
     one, other = np.triu_indices(len(rows), 1)
     score = pool.score_of(rows[one], rows[other])
-    drawn = np.flatnonzero(np.nan_to_num(score) >= LEAST_SCORE)
-    drawn = drawn[np.argsort(score[drawn], kind="stable")][-MOST_EDGES:]
-    edges = [(int(one[edge]), int(other[edge]), float(score[edge])) for edge in drawn]
+    scored = np.flatnonzero(np.nan_to_num(score) >= LEAST_SCORE)
+    scored = scored[np.argsort(score[scored], kind="stable")]
+    every = [(int(one[edge]), int(other[edge]), float(score[edge])) for edge in scored]
     labels = None if pool.codes is None or (pool.codes[rows] < 0).all() else _ranked(pool.codes[rows])
-    return GroupGraph(rows, len(members), layout(len(rows), edges), edges, labels, pool.facts.threshold)
+    places = layout(len(rows), every)
+    return GroupGraph(rows, len(members), places, strongest(every), labels, pool.facts.threshold)
+
+
+def strongest(edges: list[tuple[int, int, float]], count: int = STRONGEST) -> list[tuple[int, int, float]]:
+    """Return the edges that are among the strongest of one of their nodes.
+
+    Args:
+        edges: Both nodes and the weight of each edge, by rising weight.
+        count: Number of edges that are taken of each node.
+
+    Examples:
+        >>> strongest([(0, 1, 0.1), (0, 2, 0.2), (1, 2, 0.3)], count=1)
+        [(0, 2, 0.2), (1, 2, 0.3)]
+    """
+    taken: dict[int, int] = {}
+    kept = []
+    for one, other, weight in reversed(edges):
+        if min(taken.get(one, 0), taken.get(other, 0)) < count:
+            kept.append((one, other, weight))
+            taken[one], taken[other] = taken.get(one, 0) + 1, taken.get(other, 0) + 1
+    return kept[::-1]
 
 
 def _ranked(codes: Index) -> Index:

@@ -3,6 +3,9 @@
 The metrics are those of `shared.metrics.matching`. Listings of one product are not independent, so whole products are
 drawn with replacement (Efron and Tibshirani 1993, chapter 13, percentile interval). A listing contributes the same
 whatever else is drawn, as in `ensemble.decision.bootstrap`, so a resample only weighs the products anew.
+
+Where no product has a mistake, no resample has one either, which says nothing of the products to come. The interval is
+then that of a share of as many cases as there are products (Wilson 1927).
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from numpy.typing import NDArray
 
 from ensemble.decision.bootstrap import interval, product_codes
 from ensemble.decision.objective import HITS, LABELED, MATCHED, ROW_F1, TRUE, Doubles, listing_metrics
+from ensemble.report.reliability import wilson
 from shared.metrics.matching import group_sizes, row_scores
 from shared.schema import Matches
 
@@ -64,8 +68,9 @@ def estimates(
         >>> from shared.metrics.matching import measure
         >>> pair = np.array([0, 1], np.int32), np.array([1, 0], np.int32), np.array([0.9, 0.9], np.float32)
         >>> matches, groups, codes = Matches(2, *pair), np.array([0, 0]), np.array([7, 7])
-        >>> estimates(measure(matches, groups, codes).to_json(), matches, groups, codes, seed=0)["row_f1"]
-        Estimate(value=1.0, low=1.0, high=1.0)
+        >>> row_f1 = estimates(measure(matches, groups, codes).to_json(), matches, groups, codes, seed=0)["row_f1"]
+        >>> row_f1.value, round(row_f1.low, 2)  # of a single product
+        (1.0, 0.27)
     """
     parts, product = contributions(matches, groups, codes), product_codes([codes])
     sums = np.zeros((int(product.max(initial=-1)) + 1, parts.shape[1]))
@@ -73,7 +78,12 @@ def estimates(
     rng, count = np.random.default_rng(seed), len(sums)
     draws = (np.bincount(rng.integers(count, size=count), minlength=count) for _ in range(RESAMPLES))
     resampled = metric_values(np.stack([draw.astype(np.float64) @ sums for draw in draws]))
-    return {name: Estimate(metrics[name], *interval(resampled[:, column])) for column, name in enumerate(METRICS)}
+    ends = {name: interval(resampled[:, column]) for column, name in enumerate(METRICS)}
+    judged = {"pair_precision": MATCHED, "pair_recall": TRUE}
+    for name, (low, high) in ends.items():
+        if low == high and metrics[name] in (0, 1):
+            ends[name] = wilson(metrics[name], int((sums[:, judged.get(name, LABELED)] > 0).sum()))
+    return {name: Estimate(metrics[name], *ends[name]) for name in METRICS}
 
 
 def contributions(matches: Matches, groups: NDArray[np.integer], codes: NDArray[np.integer]) -> Doubles:

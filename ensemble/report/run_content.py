@@ -13,19 +13,23 @@ from ensemble.decision.siblings import describe_forbidden, describe_siblings
 from ensemble.evaluation.holdout import evaluate_matches
 from ensemble.evaluation.run_metrics import metrics_of
 from ensemble.match_result import MatchResult
+from ensemble.pair_stages import features_name, load_features
 from ensemble.report.branches import contribution
+from ensemble.report.cards import Explain, no_reasons
 from ensemble.report.content import CatalogContent, Judged, Report, Sample, StageCost, catalog_content
 from ensemble.report.pool import Index, MatchedPool, labels_by_id, load_matches
+from ensemble.report.reasons import explainer
 from ensemble.report.reliability import reliability_bins
 from ensemble.report.threshold_curve import is_labeled
 from ensemble.result_stages import EVALUATION, MATCHES, load_scores, scores_name
-from ensemble.training_stages import DECISION, load_decision
+from ensemble.scorer.model import StackedScorer
+from ensemble.training_stages import DECISION, SCORER, load_decision
 from shared.artifacts import read_json
 from shared.catalog.config import DataConfig
 from shared.compute import ComputeConfig
 from shared.metrics.matching import label_codes
 from shared.pipeline.catalog_stages import TRAIN
-from shared.pipeline.pools import holdout_pool, load_catalog, of_source
+from shared.pipeline.pools import Pool, catalog_pool, holdout_pool, load_catalog, of_source
 from shared.pipeline.run import ABLATION, RunFolder
 from shared.pipeline.settings import Settings
 from shared.schema import Catalog
@@ -80,6 +84,7 @@ def _catalog(
 ) -> CatalogContent:
     """Return what the report says of one catalog of a run."""
     matches, train = run.open(MATCHES) / source, of_source(TRAIN, source)
+    explain = _explainer(run, settings, catalog_pool(source))
     pool = load_matches(matches)
     if run.manifest(train):
         pool = load_matches(matches, _codes(pool.catalog, load_catalog(run.open(train))))
@@ -87,7 +92,16 @@ def _catalog(
     if decision is not None and metrics:
         of_pool = metrics.get("by_source", {}).get(source, metrics)
         judged = _holdout(run, settings, source, of_pool, decision)
-    return catalog_content(source, pool, judged, decision, sample, settings[DataConfig].max_pixels)
+    return catalog_content(source, pool, judged, decision, sample, settings[DataConfig].max_pixels, explain)
+
+
+def _explainer(run: RunFolder, settings: Settings, pool: Pool) -> Explain:
+    """Return a function that says why pairs of a pool have their scores; no reasons where the run has no scorer."""
+    if not (run.manifest(SCORER) and run.manifest(features_name(pool.name))):
+        return no_reasons
+    compute = settings[ComputeConfig]
+    scorer, described = StackedScorer.load(run.open(SCORER)), load_features(run.open(features_name(pool.name)))
+    return explainer(scorer, described, compute.xp(), compute.cpu_threads)
 
 
 def _codes(catalog: Catalog, labeled: Catalog) -> Index | None:
@@ -110,7 +124,8 @@ def _holdout(
     pool = MatchedPool.of_result(result, codes)
     proposals = {name: load_candidates(run.open(candidates_stage_name(name, holdout))) for name in names}
     shares = contribution(proposals, metrics["branches"], codes, pool.pairs.copy_of)
-    return Judged(pool, metrics["holdout"], f"a holdout of {len(pool):,} listings", branches=shares)
+    explain = _explainer(run, settings, holdout)
+    return Judged(pool, metrics["holdout"], f"a holdout of {len(pool):,} listings", explain, shares)
 
 
 def in_words(decision: Decision) -> str:

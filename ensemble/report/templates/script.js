@@ -4,7 +4,7 @@
   const LEFT = 34, RIGHT = 352, TOP = 10, BOTTOM = 198; // of the charts, as in charts.py
   const curves = JSON.parse(document.getElementById("curves").textContent);
   const count = (value) => value.toLocaleString("en-US");
-  const metric = (value) => value.toFixed(3).replace(/^0/, "");
+  const metric = (value) => (value === 0 || value === 1 ? String(value) : value.toFixed(3).replace(/^0/, ""));
 
   const show = (block, curve, place) => {
     const point = curve.points[place];
