@@ -41,9 +41,8 @@ def test_numbers_are_those_of_metrics_json(first: tuple[Path, str]) -> None:
     assert catalog.branches.union == pytest.approx(metrics["holdout"]["recall_of_candidates"])
     assert {each.name: each.alone for each in catalog.branches.branches} == metrics["branches"]
     assert sum(each.pairs for each in report.reliability) == metrics["out_of_fold"]["pairs"]
-    assert {each.name: each.seconds for each in report.stages} == {
-        name: of_stage["seconds"] for name, of_stage in metrics["stages"].items()
-    }
+    seconds = {name: of_stage["seconds"] for name, of_stage in metrics["stages"].items()}
+    assert {each.name: each.seconds for each in report.stages} == seconds
     page = (first[0] / REPORT).read_text()
     for name in METRIC_WORDS:
         assert f"<b>{short(metrics['holdout'][name])}</b>" in page
@@ -54,7 +53,7 @@ def test_reasons_sum_up_to_the_score(first: tuple[Path, str]) -> None:
     cards = [card for shown in catalog.galleries for card in shown.cards if card.reasons]
     assert len(cards) > 10
     for card in cards:
-        log_odds = card.reasons.base + sum(step.log_odds for step in card.reasons.steps)
+        log_odds = card.reasons.base + math.fsum(step.log_odds for step in card.reasons.steps)
         assert 1 / (1 + math.exp(-log_odds)) == pytest.approx(card.score, abs=1e-5)
 
 
