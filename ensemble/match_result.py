@@ -146,7 +146,7 @@ class MatchResult:
         outcome = decision.decide(pairs, catalog.ids, duplicates)
         groups = groups_of(outcome.matches)
         decided = outcome.split_groups, outcome.threshold, outcome.agreement
-        return cls(catalog, pairs, outcome.matches, groups, report, *decided, unlikeness, decision)
+        return cls(catalog, pairs, outcome.matches, groups, report, *decided, unlikeness, decision=decision)
 
     @cached_property
     def matches(self) -> pd.DataFrame:
