@@ -26,7 +26,7 @@ from shared.catalog.split import components, parts
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.metrics.retrieval import NEIGHBORS, retrieval_of, row_f1_at
-from shared.pipeline.catalog_stages import SPLIT, TRAIN, update_stages
+from shared.pipeline.catalog_stages import SPLIT, TRAIN, require_labels, update_stages
 from shared.pipeline.cli import Arguments, Command, Parser
 from shared.pipeline.engine import bring_stage_up_to_date
 from shared.pipeline.pools import load_catalog
@@ -231,7 +231,9 @@ def ablate(run: RunFolder, settings: Settings, branch: Branch, arguments: Argume
     variants = _chosen({**COMMON, **branch.Config.variants}, arguments.only, config)
     if arguments.splits < 1:
         raise MatcherError(f"--splits {arguments.splits}: at least one split is needed")
-    update_stages(run, settings, branch_graph(run, settings, [branch.name]), [SPLIT])
+    graph = branch_graph(run, settings, [branch.name])
+    require_labels(run, graph)
+    update_stages(run, settings, graph, [SPLIT])
     ablation = Ablation(run, settings, branch, redo=arguments.force)
     seeds = [seed + number for number in range(arguments.splits)]
     measured: dict[str, list[dict[str, float]]] = {}

@@ -27,7 +27,7 @@ from branches.base import Branch
 from branches.cli import branch_graph, sections
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
-from shared.pipeline.catalog_stages import SPLIT, TRAIN, update_stages
+from shared.pipeline.catalog_stages import SPLIT, TRAIN, require_labels, update_stages
 from shared.pipeline.cli import Arguments, Command, Parser
 from shared.pipeline.pools import load_catalog, load_split
 from shared.pipeline.run import RunFolder
@@ -187,7 +187,9 @@ def benchmark(run: RunFolder, settings: Settings, branch: Branch, arguments: Arg
     """
     if min(arguments.listings, arguments.repeats) < 1:
         raise MatcherError("--listings and --repeats must be at least 1")
-    update_stages(run, settings, branch_graph(run, settings, [branch.name]), [SPLIT])
+    graph = branch_graph(run, settings, [branch.name])
+    require_labels(run, graph)
+    update_stages(run, settings, graph, [SPLIT])
     compute, components = settings[ComputeConfig], load_split(run.open(SPLIT)).component
     config = settings[branch.Config]
     assert isinstance(config, TrainingConfig)

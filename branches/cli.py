@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,18 +10,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from branches import registry
-from branches.stages import branch_stages, embed_catalog, encoder_stage_name, extra_stages
+from branches.stages import (
+    branch_stages,
+    embed_catalog,
+    encoder_stage_name,
+    extra_stages,
+    pretrained_stage,
+    unlabeled_stages,
+)
 from shared import processes
 from shared.artifacts import updated_folder
 from shared.catalog.config import DataConfig
 from shared.catalog.reader import read_catalog
-from shared.catalog.source import new_source
+from shared.catalog.source import Sources, new_source
 from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
 from shared.config import ConfigSection
 from shared.demo.config import DemoConfig
 from shared.errors import MatcherError
-from shared.pipeline.catalog_stages import catalog_stages, sources_of, update_stages
+from shared.pipeline.catalog_stages import are_labeled, catalog_stages, require_labels, sources_of, update_stages
 from shared.pipeline.cli import Arguments, Command, Parser
 from shared.pipeline.engine import do_work
 from shared.pipeline.pools import ALL
@@ -48,10 +55,25 @@ def branch_graph(run: RunFolder, settings: Settings, names: Iterable[str]) -> Gr
         branch_graph(run, settings, ["tfidf", "phash"]).below(["tfidf/candidates"])
     """
     sources, branches = sources_of(run, settings), list(names)
+    if not are_labeled(settings, sources):
+        return _unlabeled_graph(run, settings, sources, branches)
     earlier_stages = [*catalog_stages(run, settings, sources), *extra_stages(branches, settings)]
     with_test = [each.name for each in sources if each.test is not None]
     of_branches = (branch_stages(name, settings, with_test=with_test) for name in branches)
     return Graph([*earlier_stages, *(stage for stages in of_branches for stage in stages)])
+
+
+def _unlabeled_graph(run: RunFolder, settings: Settings, sources: Sequence[Sources], branches: Sequence[str]) -> Graph:
+    """Return the stages of a run without labels from the user's data to the candidates of some branches.
+
+    Raises:
+        MatcherError: The run takes its encoders from a bundle, which no branch can read.
+    """
+    if bundle := settings.values.get("start", {}).get("bundle"):
+        raise MatcherError(f"the encoders of {run.folder} are those of {bundle}; python -m ensemble.features embeds")
+    stages = catalog_stages(run, settings, sources, labeled=False)
+    of_branches = (unlabeled_stages(name, pretrained_stage(name, settings)) for name in branches)
+    return Graph([*stages, *(stage for stages in of_branches for stage in stages)])
 
 
 def main_train(name: str) -> int:
@@ -59,6 +81,7 @@ def main_train(name: str) -> int:
 
     def body(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
         graph = branch_graph(run, settings, [name])
+        require_labels(run, graph)
         encoders = graph.below([f"{name}/encoder"])
         update_stages(run, settings, graph, encoders, redo=encoders if arguments.force else ())
         run.say(f"\n{name} is trained; ./run_all.sh --run {run.folder} brings the later stages up to date")

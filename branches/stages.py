@@ -37,6 +37,8 @@ from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Inputs, Stage, StageConfig
 from shared.schema import Candidates, Catalog, Embeddings
 
+PRETRAINED_SAMPLE = 5000  # listings of a catalog without labels that its encoders are fitted to
+
 
 def encoder_stage_name(branch: str, encoder: str) -> str:
     """Return the name of the stage that trains an encoder (`fold0`, …, or `all`) of a branch.
@@ -86,6 +88,23 @@ def load_embeddings(folder: Path) -> Embeddings:
 def load_candidates(folder: Path) -> Candidates:
     """Return the candidates that a stage wrote into its folder."""
     return Candidates.load(folder / "candidates.parquet")
+
+
+def unlabeled_stages(name: str, encoder: Stage | None) -> list[Stage]:
+    """Return the stages of a branch in a run without labels: its encoder, embeddings and candidates of the catalog.
+
+        unlabeled_stages("image", pretrained_stage("image", settings))
+
+    Args:
+        name: The branch.
+        encoder: The stage with its encoder `all`; None for a branch that does not learn.
+
+    Raises:
+        MatcherError: There is no such branch.
+    """
+    branch, pool = registry.get(name), catalog_pool()
+    embeddings = _embeddings_stage(branch, pool, with_test=[pool.source])  # no holdout to reuse embeddings of
+    return [*([] if encoder is None else [encoder]), embeddings, candidates_stage(branch, pool)]
 
 
 def branch_stages(name: str, settings: Settings, *, with_test: Collection[str]) -> list[Stage]:
@@ -174,6 +193,39 @@ def _encoder_stage(branch: Branch, config: BranchConfig, encoder: str, tests: Se
         sources=partial(_weights, config),
         distributed=True,
     )
+
+
+def pretrained_stage(name: str, settings: Settings) -> Stage | None:
+    """Return the stage with the encoder of a branch as it comes, which no label taught; None if it does not learn."""
+    branch, pool = registry.get(name), catalog_pool()
+    if not branch.learns:
+        return None
+    return Stage(
+        encoder_stage_name(name, ALL),
+        prepare_pretrained,
+        code=(registry.module_of(name, "train"),),
+        reads=(pool.stage,),
+        settings=(branch.Config, ComputeConfig),
+        step="train",
+        parameters={"branch": name, "pool": pool.stage, "sample": PRETRAINED_SAMPLE},
+        sources=partial(_weights, settings[branch.Config]),
+    )
+
+
+def prepare_pretrained(
+    inputs: Inputs, config: StageConfig, out: Path, branch: str, pool: str, sample: int
+) -> Mapping[str, Any]:
+    """Write the pretrained encoder of a branch, fitted to a random sample of a catalog as far as that needs no labels.
+
+    Every listing counts as a product of its own there, so that no two of them are to be alike.
+    """
+    member, catalog = registry.get(branch), load_catalog(inputs[pool])
+    rows = np.random.default_rng(config[ComputeConfig].seed).permutation(len(catalog))[:sample]
+    listings = catalog.take(np.sort(rows))
+    alone = listings.with_columns({"label_group": listings.ids.tolist()})
+    components = np.arange(len(alone), dtype=np.int32)
+    metrics = member.train(alone, components, config[member.Config], config[ComputeConfig], out)
+    return {name: value for name, value in metrics.items() if name != "steps"}
 
 
 def _weights(config: ConfigSection) -> Mapping[str, str]:

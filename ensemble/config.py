@@ -62,6 +62,22 @@ class EnsembleConfig(ConfigSection):
         return features
 
 
+class StartConfig(ConfigSection):
+    """Section `start`: what the matches of a catalog without labels start from."""
+
+    bundle: str = Field(
+        "",
+        description="bundle whose encoders, scorer and decision match a catalog without labels; empty: pretrained "
+        "encoders and no scorer",
+    )
+
+
+class ReviewConfig(ConfigSection):
+    """Section `review`: people's answers about pairs of the run's catalog."""
+
+    answers: str = Field("", description="file of people's answers; empty: answers.jsonl in the run folder")
+
+
 class ScorerConfig(ConfigSection):
     """Section `scorer`: the LightGBM models that score each pair."""
 

@@ -15,7 +15,7 @@ def main() -> int:
 
     about = "Measure a run on its holdout; does the steps before it if needed."
     shown = ["ensemble", "tune", "compute"]
-    return step_command("ensemble.evaluate", about, shown, [EVALUATION], also=[MATCHES], after=say_metrics)
+    return step_command("ensemble.evaluate", about, shown, [EVALUATION], also=[MATCHES], after=say_metrics, labels=True)
 
 
 if __name__ == "__main__":

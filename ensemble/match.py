@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ensemble.answers.answers import Answers
+from ensemble.answers.file import read_answers
 from ensemble.bundle.archive import Bundle
 from ensemble.cli import update_run
 from ensemble.evaluation.holdout import evaluate_matches
@@ -56,7 +58,9 @@ def open_matcher(store: Any, settings: Settings, arguments: Arguments) -> Matche
     return Matcher.of_run(store, settings) if arguments.bundle is None else Matcher(store, settings)
 
 
-def match_new(matcher: Matcher, settings: Settings, out: Path, *, evaluate: bool) -> None:
+def match_new(
+    matcher: Matcher, settings: Settings, out: Path, *, evaluate: bool, answers: Answers | None = None
+) -> None:
     """Match the catalog that `--data` names, and write the matches.
 
         match_new(Matcher.load("bundle"), settings, Path("matches"), evaluate=False)
@@ -66,6 +70,7 @@ def match_new(matcher: Matcher, settings: Settings, out: Path, *, evaluate: bool
         settings: Its settings, with the data to match.
         out: Folder to write into.
         evaluate: Whether to measure the matches by the catalog's labels; the matcher never sees them.
+        answers: People's answers about pairs of the catalog; None: there are none.
 
     Raises:
         MatcherError: The catalog cannot be read, or it is to be evaluated and has no labels.
@@ -75,9 +80,11 @@ def match_new(matcher: Matcher, settings: Settings, out: Path, *, evaluate: bool
     catalog = read_catalog(source, data, settings[ComputeConfig], labeled=False)
     if line := unusable_images(catalog):
         print(line)
-    result = matcher.match_catalog(catalog, data.duplicates)
+    result = matcher.match_catalog(catalog, data.duplicates, answers)
     if line := result.set_aside.line:
         print(line)
+    if result.answers is not None and result.answers.line:
+        print(result.answers.line)
     metrics: dict[str, Any] | None = None
     if labels is not None:
         codes = label_codes(labels)
@@ -110,6 +117,7 @@ def main() -> int:
     def options(parser: Parser) -> None:
         parser.add_argument("--bundle", type=Path, help="with --data: match with this bundle instead of a run")
         parser.add_argument("--out", type=Path, help="with --data: folder to write the matches into")
+        parser.add_argument("--answers", type=Path, help="with --data: file of people's answers about its pairs")
         what = f"with --data: also measure the matches by the catalog's labels ({METRICS})"
         parser.add_argument("--evaluate", action="store_true", help=what)
 
@@ -117,9 +125,12 @@ def main() -> int:
         if (arguments.data is None) != (arguments.out is None):
             raise MatcherError("--data NEW and --out FOLDER go together: the catalog to match, and where to write")
         if arguments.out is not None:
+            answers = None if arguments.answers is None else read_answers(arguments.answers)
             matcher = open_matcher(store, settings, arguments)
-            match_new(matcher, settings, arguments.out, evaluate=arguments.evaluate)
+            match_new(matcher, settings, arguments.out, evaluate=arguments.evaluate, answers=answers)
             return
+        if arguments.answers is not None:
+            raise MatcherError("--answers is for a new catalog; name those of the run's own with --review.answers=FILE")
         if arguments.bundle is not None or arguments.evaluate:
             raise MatcherError("--bundle and --evaluate are for a new catalog: add --data NEW --out FOLDER")
         update_run(store, settings, [MATCHES], force=arguments.force)
@@ -128,7 +139,7 @@ def main() -> int:
         "python -m ensemble.match",
         "Match a new catalog with a run or a bundle (--data NEW --out FOLDER), or the run's own catalog.",
         sections(),
-        ["data", "ensemble", "compute"],
+        ["data", "ensemble", "review", "compute"],
         body,
         options=options,
         new_data=True,

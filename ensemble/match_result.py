@@ -14,8 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ensemble.answers.answers import PoolAnswers
 from ensemble.decision.decision import Decision, groups_of
 from ensemble.decision.guard import SIMILAR, expected_share, is_unlike
+from ensemble.decision.pins import Pins
 from ensemble.scorer.experience import Unlikeness
 from shared.arrays import object_array
 from shared.artifacts import write_json
@@ -99,6 +101,7 @@ class MatchResult:
         agreement: How far two rules agree on the matches, in [0, 1], see `ensemble.decision.guard`; None if unknown.
         unlikeness: How far the catalog's features are from those of the training; None if they were not compared.
         decision: The decision; None if it is unknown.
+        answers: People's answers that hold for the catalog, and those that do not; None if nobody was asked.
 
     Examples:
         >>> from shared.schema import CATALOG_SCHEMA
@@ -120,6 +123,7 @@ class MatchResult:
     agreement: float | None = None
     unlikeness: Unlikeness | None = None
     decision: Decision | None = None
+    answers: PoolAnswers | None = None
 
     @classmethod
     def from_scores(
@@ -130,6 +134,7 @@ class MatchResult:
         report: SetAside = NOTHING,
         duplicates: Duplicates = "unknown",
         unlikeness: Unlikeness | None = None,
+        pins: Pins | None = None,
     ) -> Self:
         """Return the result of a decision on a pool's scored pairs; equal scores are ordered by posting id.
 
@@ -141,9 +146,10 @@ class MatchResult:
             duplicates: What the user knows of the catalog, see `Decision.decide`.
             unlikeness: How far the features of the pairs are from those of the training. The matches do not depend on
                 it.
+            pins: Pairs whose match people decided, see `Decision.decide`.
         """
         pairs = pairs.with_copies(copy_of(catalog))
-        outcome = decision.decide(pairs, catalog.ids, duplicates)
+        outcome = decision.decide(pairs, catalog.ids, duplicates, pins)
         groups = groups_of(outcome.matches)
         decided = outcome.split_groups, outcome.threshold, outcome.agreement
         return cls(catalog, pairs, outcome.matches, groups, report, *decided, unlikeness, decision=decision)
@@ -252,6 +258,11 @@ class MatchResult:
         """Return what the files of matches do not say of how they came about."""
         told = tuple(self.warnings), self.expected_to_match
         return MatchFacts(self.decision, self.threshold, self.set_aside, *told)
+
+    @property
+    def answer_metrics(self) -> dict[str, str]:
+        """Return for a progress line how many answers hold; empty where nobody answered."""
+        return {} if self.answers is None else self.answers.metrics
 
     def tables(self) -> dict[str, pa.Table]:
         """Return the frames `matches`, `groups` and `pairs` as Arrow tables, by name."""

@@ -14,9 +14,12 @@ from branches import registry
 from branches.base import Embedder
 from branches.candidates import propose
 from branches.stages import embed_catalog, encoder_stage_name, new_catalog_encoders
+from ensemble.answers.answers import Answers
+from ensemble.answers.file import read_answers
 from ensemble.bundle.archive import Bundle
 from ensemble.candidate_pairs import union
 from ensemble.config import EnsembleConfig
+from ensemble.decision.pins import Pins
 from ensemble.features.assemble import pair_features
 from ensemble.match_result import MatchResult
 from ensemble.pool_views import BranchView, PoolViews, Surroundings
@@ -32,6 +35,7 @@ from shared.catalog.placeholders import set_aside
 from shared.catalog.reader import frame_catalog
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError
+from shared.pipeline.catalog_stages import require_labeled_run
 from shared.pipeline.pools import ALL
 from shared.pipeline.run import ArtifactStore, RunFolder, remembered
 from shared.pipeline.settings import Settings, merge, portable
@@ -81,7 +85,9 @@ class Matcher:
 
         Raises:
             ArtifactError: A part of the run is missing, damaged, or was made again since the decision was tuned.
+            MatcherError: It is a run without labels.
         """
+        require_labeled_run(run)
         check_current(run, settings)
         return cls(run, settings)
 
@@ -91,7 +97,11 @@ class Matcher:
         return matcher_digest(self._store, self.settings)
 
     def match(
-        self, listings: pd.DataFrame, images: str | Path | None = None, duplicates: Duplicates = "unknown"
+        self,
+        listings: pd.DataFrame,
+        images: str | Path | None = None,
+        duplicates: Duplicates = "unknown",
+        answers: Answers | str | Path | None = None,
     ) -> MatchResult:
         """Match the listings of a frame.
 
@@ -101,22 +111,28 @@ class Matcher:
             images: Folder with the files that `image` names; None: do without images.
             duplicates: What you know of the catalog: `all`, every listing has a match; `pairs`, no product has more
                 than two listings (two lists with one listing of each product); `unknown`.
+            answers: People's answers about pairs of listings, or the file with them: what they say holds.
 
         Returns:
             The result, whose `groups`, `matches` and `pairs` are frames.
 
         Raises:
-            MatcherError: The frame has faults (one error names all of them), or there is no such folder.
+            MatcherError: The frame has faults (one error names all of them), or there is no such folder or file.
+            ArtifactError: The file of answers is damaged.
         """
+        if isinstance(answers, str | Path):
+            answers = read_answers(Path(answers))
         with threadpool_limits(self._compute.cpu_threads):
-            return self.match_catalog(self.read(listings, images), duplicates)
+            return self.match_catalog(self.read(listings, images), duplicates, answers)
 
     def read(self, listings: pd.DataFrame, images: str | Path | None = None) -> Catalog:
         """Return the catalog of a frame; arguments and errors as for `match`."""
         config = DataConfig(max_pixels=self.settings[DataConfig].max_pixels)
         return frame_catalog(listings, None if images is None else Path(images), config, self._compute)
 
-    def match_catalog(self, catalog: Catalog, duplicates: Duplicates = "unknown") -> MatchResult:
+    def match_catalog(
+        self, catalog: Catalog, duplicates: Duplicates = "unknown", answers: Answers | None = None
+    ) -> MatchResult:
         """Return the matches of listings as a pool of their own; their labels are not used.
 
         What many unlike listings share is set aside; the catalog of the result is without it.
@@ -124,9 +140,12 @@ class Matcher:
         Args:
             catalog: The listings.
             duplicates: As for `match`.
+            answers: As for `match`.
         """
-        catalog, report = set_aside(catalog)
-        return replace(self.match_embedded(catalog, self.embed(catalog), duplicates), set_aside=report)
+        pool, report = set_aside(catalog)
+        holding = None if answers is None else answers.on(pool, catalog)
+        matched = self.match_embedded(pool, self.embed(pool), duplicates, None if holding is None else holding.pins)
+        return replace(matched, set_aside=report, answers=holding)
 
     def embed(self, catalog: Catalog, names: Sequence[str] | None = None) -> dict[str, Embeddings]:
         """Embed listings as a pool of their own, by each branch.
@@ -160,7 +179,11 @@ class Matcher:
         return self._store.open(encoder_stage_name(name, ALL)) if registry.get(name).learns else None
 
     def match_embedded(
-        self, catalog: Catalog, embeddings: Mapping[str, Embeddings], duplicates: Duplicates = "unknown"
+        self,
+        catalog: Catalog,
+        embeddings: Mapping[str, Embeddings],
+        duplicates: Duplicates = "unknown",
+        pins: Pins | None = None,
     ) -> MatchResult:
         """Return the matches of listings that are embedded already.
 
@@ -168,13 +191,18 @@ class Matcher:
             catalog: n listings.
             embeddings: Of every branch, in the order of `branches`, n rows each.
             duplicates: As for `match`.
+            pins: Pairs whose match people decided.
         """
+        return self.match_pool(self.embedded_pool(catalog, embeddings), duplicates, pins)
+
+    def embedded_pool(self, catalog: Catalog, embeddings: Mapping[str, Embeddings]) -> PoolViews:
+        """Return listings that are embedded already with every branch's candidates; arguments as above."""
         copies = copy_of(catalog)
         views = {
             name: BranchView(embeddings[name], self.candidates(name, embeddings[name], copies))
             for name in self.branches
         }
-        return self.match_pool(self.pool(catalog, views), duplicates)
+        return self.pool(catalog, views)
 
     def candidates(self, name: str, embeddings: Embeddings, copies: Rows | None = None) -> Candidates:
         """Return the pairs that a branch proposes among embedded listings.
@@ -192,13 +220,13 @@ class Matcher:
         """Return listings with every branch's view of them, in the order of `branches`."""
         return PoolViews(catalog, views, self._compute.xp(), self._compute.cpu_threads, surroundings)
 
-    def match_pool(self, pool: PoolViews, duplicates: Duplicates = "unknown") -> MatchResult:
-        """Return the matches of listings with every branch's embeddings and candidates; `duplicates` as for `match`."""
+    def match_pool(self, pool: PoolViews, duplicates: Duplicates = "unknown", pins: Pins | None = None) -> MatchResult:
+        """Return the matches of listings with every branch's embeddings and candidates; see `match_embedded`."""
         pairs = self.describe(pool, self.proposed(pool))
         scored = self.scorer.score(pairs, pool.xp, pool.threads)
         unlikeness = self.experience.compare(pairs, self.scorer.first.importance())
         return MatchResult.from_scores(
-            self.decision, pool.catalog, scored, duplicates=duplicates, unlikeness=unlikeness
+            self.decision, pool.catalog, scored, duplicates=duplicates, unlikeness=unlikeness, pins=pins
         )
 
     def proposed(self, pool: PoolViews) -> CandidatePairs:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from branches.stages import (
     candidates_stage_name,
     load_candidates,
 )
+from ensemble.answers.answers import Answers, summary
+from ensemble.answers.file import answers_digest, read_answers
 from ensemble.config import TuneConfig
 from ensemble.evaluation.holdout import (
     branch_threshold,
@@ -72,46 +76,78 @@ def load_scores(folder: Path) -> ScoredPairs:
     return ScoredPairs.load(folder / "pairs.parquet")
 
 
-def load_unlikeness(folder: Path) -> Unlikeness:
-    """Return how far a pool is from the training, from the folder of the stage that scored it."""
-    return Unlikeness.from_json(read_json(folder / "unlikeness.json"))
+def load_unlikeness(folder: Path) -> Unlikeness | None:
+    """Return how far a pool is from the training, from the folder of the stage that scored it; None without one."""
+    path = folder / "unlikeness.json"
+    return Unlikeness.from_json(read_json(path)) if path.exists() else None
 
 
-def matches_stage(sources: Sequence[str], duplicates: Duplicates) -> Stage:
-    """Return the stage that decides the matches of each catalog of a run."""
+def matches_stage(
+    sources: Sequence[str], duplicates: Duplicates, decision: str = DECISION, answers: Path | None = None
+) -> Stage:
+    """Return the stage that decides the matches of each catalog of a run.
+
+    Args:
+        sources: Names of the catalogs.
+        duplicates: What the user knows of them.
+        decision: Name of the stage that wrote the decision.
+        answers: File of people's answers; None: there is none.
+    """
     pools = [catalog_pool(source) for source in sources]
     return Stage(
         MATCHES,
         match_pools,
-        code=("ensemble.match_result", "ensemble.decision.decision"),
-        reads=(*(pool.stage for pool in pools), DECISION, *(scores_name(pool.name) for pool in pools)),
-        parameters={"pools": {pool.source: pool.name for pool in pools}, "duplicates": duplicates},
+        code=("ensemble.match_result", "ensemble.decision.decision", "ensemble.answers.file"),
+        reads=tuple(
+            dict.fromkeys([*(pool.stage for pool in pools), decision, *(scores_name(pool.name) for pool in pools)])
+        ),
+        parameters={
+            "pools": {pool.source: pool.name for pool in pools},
+            "duplicates": duplicates,
+            "decision": decision,
+            "answers": None if answers is None else str(answers),
+        },
+        sources=partial(answers_digest, answers),
     )
 
 
 def match_pools(
-    inputs: Inputs, config: StageConfig, out: Path, pools: Mapping[str, str], duplicates: Duplicates
+    inputs: Inputs,
+    config: StageConfig,
+    out: Path,
+    pools: Mapping[str, str],
+    duplicates: Duplicates,
+    decision: str,
+    answers: str | None,
 ) -> Mapping[str, Any]:
-    """Decide the matches of each catalog of the run alone, source → pool, and write them.
+    """Decide the matches of each catalog of the run alone, source → pool, by scores and answers, and write them.
 
     Those of a run of several catalogs are in one folder for each.
     """
-    decision, results = load_decision(inputs["ensemble/decision"]), []
+    rule, results = load_decision(inputs[decision]), list[MatchResult]()
+    given = Answers() if answers is None else read_answers(Path(answers))
     for source, pool in pools.items():
         catalog, scores = load_catalog(inputs[f"pools/{pool}"]), inputs[f"ensemble/scores/{pool}"]
         report, unlikeness = load_set_aside(inputs[f"pools/{pool}"]), load_unlikeness(scores)
-        result = MatchResult.from_scores(decision, catalog, load_scores(scores), report, duplicates, unlikeness)
+        holding = given.on(catalog)
+        decided = rule, catalog, load_scores(scores), report, duplicates, unlikeness, holding.pins
+        result = replace(MatchResult.from_scores(*decided), answers=holding)
         (out / source).mkdir(exist_ok=True)
         result.save(out / source)
         results.append(result)
+    answered = summary([result.answers for result in results if result.answers is not None])
     if len(results) == 1:
-        return results[0].summary() | results[0].set_aside.metrics | results[0].unlike_metrics
+        return results[0].summary() | answered | results[0].set_aside.metrics | results[0].unlike_metrics
     summaries = [result.summary() for result in results]
     names = dict.fromkeys(name for summary in summaries for name in summary)
     totals = {name: sum(summary.get(name, 0) for summary in summaries) for name in names}
     totals["largest_group"] = max(summary["largest_group"] for summary in summaries)
     of_catalogs = zip(pools, (result.set_aside.metrics | result.unlike_metrics for result in results), strict=True)
-    return totals | {f"{source}: {name}": value for source, doubts in of_catalogs for name, value in doubts.items()}
+    return (
+        totals
+        | answered
+        | {f"{source}: {name}": value for source, doubts in of_catalogs for name, value in doubts.items()}
+    )
 
 
 def evaluation_stage(folds: Sequence[Pool], names: Sequence[str], sources: Sequence[str]) -> Stage:

@@ -195,7 +195,7 @@ def main() -> int:
                 f"--trials={arguments.trials}: at least one trial is needed, with the settings of the run"
             )
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        update_run(run, settings, described_stages(settings))
+        update_run(run, settings, described_stages(settings), labels=True)
         search = Search(run, settings, anew=arguments.force)
         search.go_on(arguments.trials)
         path = conclude(search)

@@ -5,19 +5,23 @@ Those of the branches are in `branches.stages`, those of the catalog in `shared.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from branches import registry
 from branches.stages import (
     branch_stages,
     extra_stages,
 )
-from ensemble.config import EnsembleConfig, TuneConfig
+from ensemble.answers.file import run_answers
+from ensemble.config import EnsembleConfig, ReviewConfig, StartConfig, TuneConfig
 from ensemble.pair_stages import candidates_stage, features_stage
 from ensemble.result_stages import evaluation_stage, matches_stage, scores_stage
 from ensemble.training_stages import decision_stage, scorer_stage, thinned_stages
+from ensemble.unlabeled_stages import unlabeled_graph
 from shared.catalog.config import DataConfig
 from shared.catalog.split import SplitConfig
 from shared.errors import MatcherError
-from shared.pipeline.catalog_stages import catalog_stages, sources_of
+from shared.pipeline.catalog_stages import are_labeled, catalog_stages, sources_of
 from shared.pipeline.pools import (
     all_pools,
     catalog_pool,
@@ -30,7 +34,11 @@ from shared.pipeline.stage import Graph, Stage
 
 
 def run_graph(run: RunFolder, settings: Settings) -> Graph:
-    """Return all stages of a run, from the user's data to matches and metrics.
+    """Return all stages of a run, from the user's data to matches, and to metrics where its listings have labels.
+
+    Args:
+        run: The run folder.
+        settings: Its settings, from `start_settings` where it has no labels.
 
     Raises:
         MatcherError: There is no such data or no such branch, or settings contradict each other.
@@ -40,14 +48,26 @@ def run_graph(run: RunFolder, settings: Settings) -> Graph:
         raise MatcherError("tune.forbid compares the attributes in titles: add attributes to ensemble.features")
     for name in names:
         registry.get(name)
+    if not are_labeled(settings, sources):
+        return unlabeled_graph(run, settings, sources)
+    if settings[StartConfig].bundle:
+        raise MatcherError(
+            "the listings have labels, so the run trains on them and starts from no bundle; --start.bundle= trains, "
+            "--data.label_column= leaves the labels out, and ensemble.match --bundle matches without a run"
+        )
     stages = [*catalog_stages(run, settings, sources), *extra_stages(names, settings)]
     for name in names:
         stages += branch_stages(name, settings, with_test=[each.name for each in sources if each.test is not None])
-    return Graph([*stages, *ensemble_stages(settings)])
+    return Graph([*stages, *ensemble_stages(settings, run_answers(run.folder, settings[ReviewConfig]))])
 
 
-def ensemble_stages(settings: Settings) -> list[Stage]:
-    """Return the stages from the branches' candidates to matches and metrics."""
+def ensemble_stages(settings: Settings, answers: Path | None = None) -> list[Stage]:
+    """Return the stages from the branches' candidates to matches and metrics.
+
+    Args:
+        settings: Of the run.
+        answers: File of people's answers about its catalog; None: there is none.
+    """
     names, sources = settings[EnsembleConfig].branches, settings[DataConfig].sources
     folds, pools = fold_pools(settings[SplitConfig].folds, sources), all_pools(settings[SplitConfig].folds, sources)
     return [
@@ -57,6 +77,6 @@ def ensemble_stages(settings: Settings) -> list[Stage]:
         scorer_stage(folds, settings),
         decision_stage(folds, names, settings),
         *(scores_stage(pool) for pool in (*map(holdout_pool, sources), *map(catalog_pool, sources))),
-        matches_stage(sources, settings[DataConfig].duplicates),
+        matches_stage(sources, settings[DataConfig].duplicates, answers=answers),
         evaluation_stage(folds, names, sources),
     ]

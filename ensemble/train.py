@@ -7,7 +7,7 @@ from ensemble.training_stages import SCORER
 def main() -> int:
     """Train the scorer on the fold pools of a run."""
     about = "Train the scorer on the fold pools; does the steps before it if needed."
-    return step_command("ensemble.train", about, ["scorer", "ensemble", "compute"], [SCORER])
+    return step_command("ensemble.train", about, ["scorer", "ensemble", "compute"], [SCORER], labels=True)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def main() -> int:
     def body(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
         if arguments.pool_size is not None:
             settings = settings.changed({"tune": {"pool_size": arguments.pool_size}})
-        update_run(run, settings, [DECISION], force=arguments.force)
+        update_run(run, settings, [DECISION], force=arguments.force, labels=True)
 
     about = "Tune the decision rule and its threshold on out-of-fold scores; does the steps before it if needed."
     shown = ["tune", "scorer", "ensemble", "compute"]

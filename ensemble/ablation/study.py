@@ -37,7 +37,7 @@ from shared.catalog.split import HOLDOUT, SplitConfig, part_split
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.metrics.matching import label_codes
-from shared.pipeline.catalog_stages import SPLIT, TRAIN, fold_stages, update_stages
+from shared.pipeline.catalog_stages import SPLIT, TRAIN, fold_stages, require_labels, update_stages
 from shared.pipeline.cli import Arguments, Command, Parser
 from shared.pipeline.engine import bring_up_to_date
 from shared.pipeline.pools import CATALOG_POOL, HOLDOUT_POOL, fold_pools, load_catalog
@@ -201,6 +201,7 @@ def main() -> int:
                 f"own, such as --data {paths[0]} --run {run.folder}-1"
             )
         graph = run_graph(run, settings)
+        require_labels(run, graph)
         variants = _chosen(systems(settings), arguments)
         extras = [stage.name for stage in extra_stages(settings[EnsembleConfig].branches, settings)]
         update_stages(run, settings, graph, extras)

@@ -17,6 +17,7 @@ from ensemble.result_stages import EVALUATION
 from ensemble.training_stages import DECISION
 from shared.artifacts import atomic_folder, write_json
 from shared.errors import MatcherError
+from shared.pipeline.catalog_stages import require_labeled_run
 from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Settings, Values, portable
 
@@ -35,9 +36,10 @@ def pack(run: RunFolder, settings: Settings, out: Path, *, refit: bool = False, 
 
     Raises:
         ArtifactError: The run is not finished, or a part of it is damaged.
-        MatcherError: `out` is something else, or cannot be written.
+        MatcherError: `out` is something else, or cannot be written; or it is a run without labels.
     """
     names = settings[EnsembleConfig].branches
+    require_labeled_run(run)
     check_current(run, settings, [DECISION, EVALUATION])
     metrics = measured(run)
     require_place(out)

@@ -17,14 +17,17 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from ensemble.decision.pins import Pins
+from ensemble.decision.size_cap import FORCED
 from shared.schema import Floats, Rows
 
 SCORE_STEP = 2.0**-30  # scores are rounded to it, so that sums are exact in any order; float32 from 1/64 up are kept
+Join = tuple[int, int, float]
 Joins = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 HeapEntry = tuple[float, int, int, int, int]  # -link, lowest row of either group, the group examined, the other group
 
 
-def agglomerate(n: int, left: Rows, right: Rows, score: Floats, *, min_link: float) -> Joins:
+def agglomerate(n: int, left: Rows, right: Rows, score: Floats, *, min_link: float, pins: Pins | None = None) -> Joins:
     """Join groups of listings while the link between two of them is at least `min_link`.
 
     The link of groups A and B with scores of sum s between them is the mean over all their pairs, s / (|A|·|B|). A join
@@ -38,10 +41,12 @@ def agglomerate(n: int, left: Rows, right: Rows, score: Floats, *, min_link: flo
         right: Row of the second one, int32 [p].
         score: In [0, 1], float32 [p].
         min_link: Above 0.
+        pins: Pairs that are joined first, which are among those scored and do not contradict the others, and pairs that
+            are never in one group; None: there are none.
 
     Returns:
         For each join, the lowest rows of both groups and the link, in [min_link, 1], falling. Equal links are ordered
-        by these rows.
+        by these rows. The link of pairs that must be joined is `FORCED`.
 
     Examples:
         >>> rows = np.array([0, 0, 1], np.int32), np.array([1, 2, 2], np.int32)
@@ -50,9 +55,9 @@ def agglomerate(n: int, left: Rows, right: Rows, score: Floats, *, min_link: flo
         [[0, 0], [1, 2], [1.0, 0.375]]
     """
     groups = _Groups(n, left, right, score, min_link)
+    joins = [] if pins is None else groups.pin(pins)
     heap = [entry for group in groups.link_sums if (entry := groups.strongest_link(group))]
     heapify(heap)
-    joins: list[tuple[int, int, float]] = []
     while heap:
         negative_link, low, high, group, other = heappop(heap)
         if group not in groups.link_sums:
@@ -73,7 +78,7 @@ class _Groups:
     def __init__(self, n: int, left: Rows, right: Rows, score: Floats, min_link: float) -> None:
         self.min_link, self.next_number = min_link, n
         self.link_sums: dict[int, dict[int, float]] = {}  # group → neighboring group → sum of scores
-        strong = score >= min_link
+        strong = score >= min(min_link, 1.0)  # pairs that must be joined are among them
         graph = coo_array((np.ones(int(strong.sum()), dtype=np.int8), (left[strong], right[strong])), shape=(n, n))
         component = connected_components(graph, directed=False)[1]
         inside = component[left] == component[right]  # no other pair can ever matter
@@ -83,6 +88,23 @@ class _Groups:
             self.link_sums.setdefault(other, {})[one] = value
         self.size = dict.fromkeys(self.link_sums, 1)
         self.lowest_row = {row: row for row in self.link_sums}
+
+    def pin(self, pins: Pins) -> list[Join]:
+        """Join the pairs that must be joined, keep those apart that must be, and return the joins."""
+        for one, other in pins.never.tolist():
+            if one in self.link_sums and other in self.link_sums:
+                self.link_sums[one][other] = self.link_sums[other][one] = -np.inf  # stays so in all sums
+        joins, group = list[Join](), {row: row for row in self.link_sums}
+        members = {row: [row] for row in self.link_sums}
+        for one, other in pins.must.tolist():
+            a, b = group[one], group[other]
+            if a != b:
+                low, high = sorted((self.lowest_row[a], self.lowest_row[b]))
+                joins.append((low, high, FORCED))
+                new = self.join(a, b)
+                members[new] = members.pop(a) + members.pop(b)
+                group.update(dict.fromkeys(members[new], new))
+        return joins
 
     def strongest_link(self, group: int) -> HeapEntry | None:
         """Return a group's strongest link to an older one; ties: the lowest row. None if it is below `min_link`."""

@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from ensemble.config import MAX_GROUP, Kind, Rule
 from ensemble.decision.copies import with_copies, without_forced
 from ensemble.decision.guard import agreement, careful_threshold, is_unlike
+from ensemble.decision.pins import Pins, pinned, separated
 from ensemble.decision.prior_shift import shift_threshold
 from ensemble.decision.rules import RULES, DecisionRule, keep_best, sort_matches, subset
 from ensemble.features.conflicts import KINDS, in_conflict
@@ -117,7 +118,11 @@ class Decision:
         return self.decide(pairs, ids).matches
 
     def decide(
-        self, pairs: ScoredPairs, ids: NDArray[Any] | None = None, duplicates: Duplicates = "unknown"
+        self,
+        pairs: ScoredPairs,
+        ids: NDArray[Any] | None = None,
+        duplicates: Duplicates = "unknown",
+        pins: Pins | None = None,
     ) -> Outcome:
         """Return the matches of a pool, and how they were decided.
 
@@ -126,15 +131,20 @@ class Decision:
             ids: As for `apply`.
             duplicates: What the user knows of the pool. `all`: every listing has a match, so that a listing without one
                 gets its best pair, if that scores `ATTACHED` or more. `pairs`: no product has more than two listings.
+            pins: Pairs whose match people decided (`pins.py`); None: there are none. `duplicates=pairs` wins over them.
 
         Raises:
             ArtifactError: Attributes forbid matches, and the pairs have no `conflict`.
         """
         if ids is not None:
             order = np.argsort(ids, kind="stable")
-            outcome = self.decide(_move_pairs(pairs, np.argsort(order)), duplicates=duplicates)
+            new_row = np.argsort(order)
+            outcome = self.decide(
+                _move_pairs(pairs, new_row), duplicates=duplicates, pins=pins and pins.placed(new_row)
+            )
             return replace(outcome, matches=_move_matches(outcome.matches, order))
-        limits = self.max_matches, self.forbid, 2 if duplicates == "pairs" else self.max_group
+        pairs, pins = pinned(pairs, pins) if pins else (pairs, None)
+        limits = self.max_matches, self.forbid, 2 if duplicates == "pairs" else self.max_group, pins
         ready, threshold, agreed = decider(self.rule, pairs, *limits), self.threshold_for(pairs.n), None
         if self.guard and self.rule == "average_link":
             plain = decider("threshold", pairs, *limits)
@@ -143,7 +153,7 @@ class Decision:
                 threshold = careful_threshold(threshold, lambda step: agreement(ready(step), plain(step)))
         matches, split_groups = ready(threshold), ready.split_groups
         if duplicates == "all":
-            matches = _attached(matches, decider("min2", pairs, *limits)(1.0), pairs.copy_of)
+            matches = _attached(matches, decider("min2", pairs, *limits)(1.0), pairs.copy_of, pins)
         if duplicates == "pairs":
             matches, split_groups = _mutual_best(matches), 0
         return Outcome(matches, split_groups, threshold, agreed)
@@ -210,6 +220,7 @@ def decider(
     max_matches: int,
     forbid: Sequence[Kind] = (),
     max_group: int | None = MAX_GROUP,
+    pins: Pins | None = None,
 ) -> Decider:
     """Return a function from threshold to matches, for one pool.
 
@@ -222,13 +233,15 @@ def decider(
         max_matches: Maximum number of matches per listing.
         forbid: Kinds of attributes; pairs in conflict in one of them never match.
         max_group: The most listings in a group, those of equal content counted once; larger groups are split.
+        pins: Pairs whose match people decided, as `pinned` returned them with the pairs; None: there are none.
 
     Raises:
         ArtifactError: Attributes forbid matches, and the pairs have no `conflict`.
     """
     conflict = _forbidden(pairs, forbid)
     score = np.where(conflict, np.float32(0), pairs.score)
-    return Decider(RULES[rule](ScoredPairs.of(pairs, score), max_group), pairs, pairs.key[conflict], rule, max_matches)
+    ready = RULES[rule](ScoredPairs.of(pairs, score), max_group, pins)
+    return Decider(ready, pairs, pairs.key[conflict], rule, max_matches)
 
 
 def _forbidden(pairs: ScoredPairs, forbid: Sequence[Kind]) -> Flags:
@@ -250,13 +263,14 @@ def _mutual_best(matches: Matches) -> Matches:
     return subset(best, of_listing[best.match] == best.listing)
 
 
-def _attached(matches: Matches, best: Matches, copies: Rows | None) -> Matches:
+def _attached(matches: Matches, best: Matches, copies: Rows | None, pins: Pins | None = None) -> Matches:
     """Return matches in which each listing without any has its best one, if that scores `ATTACHED` or more.
 
     Args:
         matches: Of n listings.
         best: Of the same, sorted: among them each listing's best.
         copies: For each listing the row of the one of equal content that stands for it; all copies of the best match.
+        pins: Pairs that are never in one group: what would join them is not added.
     """
     alone = np.ones(matches.n, dtype=bool)
     alone[matches.listing] = False
@@ -265,8 +279,17 @@ def _attached(matches: Matches, best: Matches, copies: Rows | None) -> Matches:
     of_listing = np.full(matches.n, -1, dtype=np.int64)
     of_listing[best.listing[is_first]] = stands[is_first]
     added = subset(best, (stands == of_listing[best.listing]) & alone[best.listing] & (best.score >= ATTACHED))
+    if pins:
+        added = subset(added, _separate(matches, added, pins))
     columns = ((getattr(matches, name), getattr(added, name)) for name in ("listing", "match", "score"))
     return sort_matches(matches.n, *map(np.concatenate, columns))
+
+
+def _separate(matches: Matches, added: Matches, pins: Pins) -> Flags:
+    """Return which added matches hold beside others so that no pair that never matches is in one group, bool [a]."""
+    ends = np.append(matches.listing, added.listing), np.append(matches.match, added.match)
+    strength = np.append(np.full(len(matches), np.inf), added.score)
+    return separated(matches.n, *ends, strength, pins.never)[len(matches) :]
 
 
 def groups_of(matches: Matches) -> NDArray[np.int64]:

@@ -3,7 +3,8 @@
 From simple to complex: `Threshold`, `Min2`, `AverageLink`. Whatever does not depend on the threshold is computed once.
 When several thresholds are needed, ask for the lowest first: `AverageLink` clusters from the top down to it. A higher
 threshold only splits groups, except with `Min2`. No rule depends on the size of the pool. Groups that are too large
-are split (`size_cap.py`): pairs of listings in different parts do not match.
+are split (`size_cap.py`): pairs of listings in different parts do not match. Every rule keeps to pairs that people
+decided (`pins.py`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from scipy.sparse import coo_array, csr_array
 
 from ensemble.config import Rule
 from ensemble.decision.average_linkage import agglomerate
+from ensemble.decision.pins import PinnedCap, Pins
 from ensemble.decision.size_cap import SizeCap
 from shared.schema import Flags, Matches, Rows, ScoredPairs, locate, pair_key
 
@@ -46,16 +48,16 @@ class Threshold:
         [[1], [0], []]
     """
 
-    def __init__(self, pairs: ScoredPairs, max_group: int | None = None) -> None:
+    def __init__(self, pairs: ScoredPairs, max_group: int | None = None, pins: Pins | None = None) -> None:
         self._every = both_directions(pairs.n, pairs.left, pairs.right, pairs.score)
-        self._cap, self._score = SizeCap(pairs.n, pairs.left, pairs.right, pairs.score, max_group), pairs.score
+        self._cap, self._score, self._pins = _cap(pairs, max_group, pins), pairs.score, pins
         self.split_groups = 0
 
     def matches(self, threshold: float) -> Matches:
         """Return the matches at a threshold; they are symmetric."""
         matches = subset(self._every, self._every.score >= np.float64(threshold))  # not rounded to float32
         group, self.split_groups = self._cap.groups(self._score >= np.float64(threshold))
-        return _within(matches, group) if self.split_groups else matches
+        return _within(matches, group) if self.split_groups or self._pins else matches
 
 
 class Min2:
@@ -71,9 +73,9 @@ class Min2:
         [[1], [0], [0]]
     """
 
-    def __init__(self, pairs: ScoredPairs, max_group: int | None = None) -> None:
+    def __init__(self, pairs: ScoredPairs, max_group: int | None = None, pins: Pins | None = None) -> None:
         self._every = both_directions(pairs.n, pairs.left, pairs.right, pairs.score)
-        self._cap, self._score = SizeCap(pairs.n, pairs.left, pairs.right, pairs.score, max_group), pairs.score
+        self._cap, self._score, self._pins = _cap(pairs, max_group, pins), pairs.score, pins
         self.split_groups = 0
         self._is_best = np.diff(self._every.listing, prepend=-1) != 0
         best = subset(self._every, self._is_best)
@@ -84,7 +86,7 @@ class Min2:
         """Return the matches at a threshold. A best pair below it is a match in one direction only; ties: lower row."""
         matches = subset(self._every, self._is_best | (self._every.score >= np.float64(threshold)))
         group, self.split_groups = self._cap.groups(self._is_best_pair | (self._score >= np.float64(threshold)))
-        return _within(matches, group) if self.split_groups else matches
+        return _within(matches, group) if self.split_groups or self._pins else matches
 
 
 class AverageLink:
@@ -103,14 +105,15 @@ class AverageLink:
 
     MIN_THRESHOLD: ClassVar[float] = 0.05  # the lowest threshold that is used: weaker links never join groups
 
-    def __init__(self, pairs: ScoredPairs, max_group: int | None = None) -> None:
-        self.pairs, self.max_group, self.split_groups = pairs, max_group, 0
+    def __init__(self, pairs: ScoredPairs, max_group: int | None = None, pins: Pins | None = None) -> None:
+        self.pairs, self.max_group, self.pins, self.split_groups = pairs, max_group, pins, 0
         self._join(np.inf)
 
     def _join(self, min_link: float) -> None:
         """Compute all joins with a link at or above `min_link`."""
         pairs, self._lowest = self.pairs, min_link
-        one, other, self._link = agglomerate(pairs.n, pairs.left, pairs.right, pairs.score, min_link=min_link)
+        columns = pairs.left, pairs.right, pairs.score
+        one, other, self._link = agglomerate(pairs.n, *columns, min_link=min_link, pins=self.pins)
         self._cap = SizeCap(pairs.n, one, other, self._link, self.max_group)
 
     def groups(self, threshold: float) -> NDArray[np.int64]:
@@ -131,6 +134,13 @@ RULES: dict[Rule, Callable[..., DecisionRule]] = {
     "min2": Min2,
     "average_link": AverageLink,
 }
+
+
+def _cap(pairs: ScoredPairs, most: int | None, pins: Pins | None) -> SizeCap | PinnedCap:
+    """Return what makes groups of the pairs that are links."""
+    if pins is not None:
+        return PinnedCap(pairs, most, pins)
+    return SizeCap(pairs.n, pairs.left, pairs.right, pairs.score, most)
 
 
 def _within(matches: Matches, group: NDArray[np.int64]) -> Matches:

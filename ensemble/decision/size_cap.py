@@ -18,6 +18,7 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from shared.schema import Flags
 
 Groups = NDArray[np.int64]
+FORCED = 2.0  # strength of a link that holds whatever the size; any other one has 1 at most
 
 
 class SizeCap:
@@ -27,7 +28,7 @@ class SizeCap:
         n: Number of listings in the pool.
         left: Row of one listing of each link, int [p].
         right: Row of the other one, int [p].
-        score: How strong each link is, in [0, 1], float [p].
+        score: How strong each link is, in [0, 1], float [p]; `FORCED` for one that holds whatever the size.
         most: The most listings in a group; None: any number.
 
     Examples:
@@ -86,7 +87,8 @@ class SizeCap:
         for step in steps:
             for one, other in zip(left[step].tolist(), right[step].tolist(), strict=True):
                 groups.join(one, other)
-            joins[step] = [groups.size_of(one) <= (self.most or self.n) for one in left[step].tolist()]
+            most = self.n if score[step[0]] >= FORCED else self.most or self.n
+            joins[step] = [groups.size_of(one) <= most for one in left[step].tolist()]
         return joins
 
 

@@ -31,7 +31,7 @@ class Span:
 
     Args:
         text: As written.
-        kind: `same`, it agrees with the other title, is no word or was not compared; `only`, the other title does not have it;
+        kind: `same`, it agrees with the other title, is no word or was not compared; `only`, the other title lacks it;
             `conflict`, the other title says something else; `quantity_same` and `quantity_conflict`, it states
             quantities that agree or contradict each other.
 
@@ -141,7 +141,7 @@ def _equal_words(title: TitleWords, other: TitleWords) -> Callable[[int], bool]:
 
 def _row_length(text: str) -> int:
     """Return how many letters in a row count as the same: the characters of Chinese and Japanese are words."""
-    return 2 if any("\u3005" <= char for char in text) else 3
+    return 2 if any(char >= "\u3005" for char in text) else 3
 
 
 def _grams(title: TitleWords) -> set[str]:

@@ -18,7 +18,8 @@ from shared.titles import fold, normalize
 
 KINDS = ("model", "size", "color", "number")  # of attributes that are single words
 # First and last letters of scripts without blanks between words: Thai and Lao, Burmese, Khmer, kana and kanji.
-_UNSPACED = ("\u0e00\u0eff", "\u1000\u109f", "\u1780\u17ff", "\u3005\u30ff", "\u3400\u9fff", "\uf900\ufaff")
+_UNSPACED = [(0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3005, 0x30FF), (0x3400, 0x9FFF)]
+_UNSPACED += [(0xF900, 0xFAFF), (0x20000, 0x3FFFF)]
 _RUN = re.compile(r"u+|[wd]+(?:(?:'|(?<=d)\.(?=d))[wd]+)*")  # of letters' classes, see `_Classes`
 _PIECE = re.compile(r"\S+")
 _ESCAPE = re.compile(r"&#?\w{1,9};|\\[xu][0-9a-fA-F]{2}")
@@ -133,7 +134,7 @@ def is_mark(char: str) -> bool:
     """Return whether a character belongs to the one before it, such as a vowel sign.
 
     Examples:
-        >>> is_mark("\\u0e31"), is_mark("a")
+        >>> is_mark("ั"), is_mark("a")
         (True, False)
     """
     return unicodedata.category(char)[0] == "M"
@@ -164,7 +165,7 @@ class _Classes(dict[int, str]):
             return "'"
         if char in ".,":
             return "."
-        if category[0] in "LNM" and (char >= "\U00020000" or any(a <= char <= b for a, b in _UNSPACED)):
+        if category[0] in "LNM" and any(first <= ord(char) <= last for first, last in _UNSPACED):
             return "u"
         if category == "Nd":
             return "d"

@@ -20,6 +20,7 @@ from shared.catalog.source import new_source
 from shared.catalog.tables import printable
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
+from shared.pipeline.catalog_stages import require_labeled_run
 from shared.pipeline.cli import Arguments, Command, Parser, run_subcommand
 from shared.pipeline.settings import Settings
 
@@ -54,6 +55,7 @@ def query(store: Any, settings: Settings, arguments: Arguments) -> None:
     learning = [name for name in settings[EnsembleConfig].branches if registry.get(name).learns]
     one_by_one = settings.changed({name: {"embed_batch": 1} for name in learning})
     if arguments.bundle is None:
+        require_labeled_run(store)
         check_current(store, settings)
     matcher = Matcher(store, one_by_one)
     index = Index.open(arguments.index, matcher, made_with=matcher_digest(store, settings))

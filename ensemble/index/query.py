@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ensemble.index.explain import reasons
+from ensemble.explain.candidates import best_candidates
+from ensemble.explain.reasons import reasons
 from ensemble.index.state import State
 from ensemble.pool_views import BranchView, PoolViews
 from shared.schema import Candidates
@@ -55,26 +56,19 @@ def hits(state: State, posting_id: str, most: int) -> list[Hit]:
     """
     ids, titles = state.catalog.ids, state.originals.titles
     own_row = int(np.flatnonzero(ids == posting_id)[0])
-    matches, pairs = state.matches, state.pairs
-    own = matches.listing == own_row
-    matched = matches.match[own].tolist()
-    score = dict(zip(matched, matches.score[own].tolist(), strict=True))
-    for end, other in ((pairs.left, pairs.right), (pairs.right, pairs.left)):
-        mask = end == own_row
-        score |= dict(zip(other[mask].tolist(), pairs.score[mask].tolist(), strict=True))
-    order = sorted(score, key=lambda row: (row not in matched, -np.nan_to_num(score[row], nan=-1.0), row))
-    rows = order[: len(matched) + most]
+    candidates = best_candidates(state.matches, state.pairs, own_row, own_row, most)
+    rows = [each.row for each in candidates]
     pool = _pool(state, [*rows, own_row])
     return [
         Hit(
             ids[row],
             state.group_ids[ids[row]],
             titles[row],
-            score[row],
-            row in matched,
+            candidate.score,
+            candidate.matches,
             reasons(pool, position, len(rows)),
         )
-        for position, row in enumerate(rows)
+        for position, (row, candidate) in enumerate(zip(rows, candidates, strict=True))
     ]
 
 

@@ -126,8 +126,22 @@ def pair_cards(
     for place, (one, other) in enumerate(pairs):
         sides = listing_pair(pool, one, other, thumbnails)
         known = None if math.isnan(score[place]) else float(score[place])
-        cards.append(PairCard(*sides, known, bool(matched[place]), _same(pool, one, other), reasons[place]))
+        why = reasons[place] if known is not None and explains(reasons[place], known) else None
+        cards.append(PairCard(*sides, known, bool(matched[place]), _same(pool, one, other), why))
     return cards
+
+
+def explains(reasons: Reasons | None, score: float) -> bool:
+    """Return whether reasons sum up to a score; they do not where people's answers have changed it since.
+
+    Examples:
+        >>> explains(Reasons(-1.0, [Step("titles", 1.0)]), 0.5), explains(Reasons(-1.0, []), 0.5)
+        (True, False)
+    """
+    if reasons is None:
+        return False
+    log_odds = reasons.base + sum(step.log_odds for step in reasons.steps)
+    return abs(1 / (1 + math.exp(-min(max(log_odds, -700.0), 700.0))) - score) < 1e-3
 
 
 def _same(pool: MatchedPool, one: int, other: int) -> bool | None:

@@ -49,8 +49,9 @@ def run_content(run: RunFolder, settings: Settings) -> Report:
     """
     sources, seed = settings[DataConfig].sources, settings[ComputeConfig].seed
     sample = Sample.of_catalogs(len(sources), seed)
-    metrics = metrics_of(run) if run.manifest(EVALUATION) else {}
-    decision = load_decision(run.open(DECISION)) if run.manifest(DECISION) else None
+    measured = bool(run.manifest(EVALUATION))
+    metrics = metrics_of(run) if measured else {}
+    decision = load_decision(run.open(DECISION)) if measured else None
     catalogs = [_catalog(run, settings, source, metrics, decision, sample) for source in sources]
     out_of_fold = metrics.get("out_of_fold", {})
     ablation = run.folder / "ensemble" / ABLATION / "ablation.json"
@@ -63,7 +64,7 @@ def run_content(run: RunFolder, settings: Settings) -> Report:
         reliability_bins(out_of_fold.get("reliability", [])),
         out_of_fold,
         read_json(ablation)["systems"] if ablation.exists() else {},
-        "" if decision is None else in_words(decision),
+        decision_in_words(decision or catalogs[0].pool.facts.decision),
         "" if siblings is None else f"{describe_siblings(siblings)}.",
         changed_settings(settings),
         costs,
@@ -92,6 +93,7 @@ def _catalog(
     if decision is not None and metrics:
         of_pool = metrics.get("by_source", {}).get(source, metrics)
         judged = _holdout(run, settings, source, of_pool, decision)
+    decision = decision or pool.facts.decision
     return catalog_content(source, pool, judged, decision, sample, settings[DataConfig].max_pixels, explain)
 
 
@@ -128,13 +130,15 @@ def _holdout(
     return Judged(pool, metrics["holdout"], f"a holdout of {len(pool):,} listings", explain, shares)
 
 
-def in_words(decision: Decision) -> str:
-    """Return a decision as a sentence.
+def decision_in_words(decision: Decision | None) -> str:
+    """Return a decision as a sentence; "" if it is not known.
 
     Examples:
-        >>> in_words(Decision("average_link", 0.35, pool_size=500))
+        >>> decision_in_words(Decision("average_link", 0.35, pool_size=500))
         'Rule average_link at threshold 0.350, tuned for pools of 500 listings; no attribute forbids a match.'
     """
+    if decision is None:
+        return ""
     size = f", tuned for pools of {decision.pool_size:,} listings" if decision.pool_size else ""
     return f"Rule {decision.rule} at threshold {decision.threshold:.3f}{size}; {describe_forbidden(decision.forbid)}."
 
@@ -188,5 +192,4 @@ def matches_content(out: Path, max_pixels: int, seed: int) -> Report:
         judged = Judged(pool, metrics, f"this catalog of {len(pool):,} listings")
     decision, sample = pool.facts.decision, Sample.of_catalogs(1, seed)
     content = catalog_content("", pool, judged, decision, sample, max_pixels)
-    words = "" if decision is None else in_words(decision)
-    return Report(f"matches in {out.absolute().name}", [content], sample, decision=words)
+    return Report(f"matches in {out.absolute().name}", [content], sample, decision=decision_in_words(decision))

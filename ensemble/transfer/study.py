@@ -30,6 +30,7 @@ from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError, MatcherError
 from shared.metrics.matching import label_codes
+from shared.pipeline.catalog_stages import require_labeled_run
 from shared.pipeline.cli import Arguments, Command
 from shared.pipeline.engine import bring_up_to_date
 from shared.pipeline.pools import fold_pools
@@ -71,7 +72,9 @@ def study(run: RunFolder, settings: Settings, *, force: bool = False) -> list[Ro
 
     Raises:
         ArtifactError: The run is not finished, or a part of it is damaged.
+        MatcherError: It is a run without labels.
     """
+    require_labeled_run(run)
     check_current(run, settings, [EVALUATION])
     sources, seed = settings[DataConfig].sources, settings[ComputeConfig].seed
     matcher, rows = Matcher(run, settings), list[Row]()

@@ -26,7 +26,8 @@ class DataConfig(ConfigSection):
     image_column: str = Field("image", description="column with the image's file name; empty: there is none")
     phash_column: str = Field("image_phash", description="column with a perceptual hash (16 hex digits), if any")
     label_column: str = Field(
-        "label_group", min_length=1, description="column with the product that the listing sells, for training"
+        "label_group",
+        description="column with the product that the listing sells, for training; empty: nobody labeled the listings",
     )
     images: str = Field(
         "",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from shared.arrays import object_array
+from shared.artifacts import digest
 from shared.catalog.images import is_flat_hash
 from shared.schema import NORMALIZED_TITLE, Catalog, Rows
 from shared.titles import fold
@@ -43,6 +46,25 @@ def copy_of(catalog: Catalog) -> Rows:
     _, first = np.unique(code[by_id], return_index=True)
     rows: Rows = by_id[first][code].astype(np.int32)
     return rows
+
+
+def content_digests(catalog: Catalog) -> NDArray[Any]:
+    """Return a digest of the content of each listing, which is equal where `copy_of` calls content equal; str [n].
+
+    It has 32 hex digits of a SHA-256. Listings without any content have the same one.
+
+    Args:
+        catalog: n listings.
+
+    Examples:
+        >>> titles = ["Red mug", "RED MUG!", "Fan"]
+        >>> one, other, fan = content_digests(Catalog.from_columns({"posting_id": list("abc"), "title": titles}))
+        >>> one == other, one == fan, len(one)
+        (True, False, 32)
+    """
+    titles, signs = catalog.column(NORMALIZED_TITLE.name), map(_signs, catalog.titles)
+    content = zip(titles, signs, catalog.column("image_sha"), catalog.column("phash"), strict=True)
+    return object_array(digest(list(of_listing))[:32] for of_listing in content)
 
 
 def _signs(title: str) -> str:

@@ -24,6 +24,7 @@ from shared.catalog.validation import (
     TABLE_ADVICE,
     Advice,
     check_table,
+    has_labels,
     missing_column,
 )
 from shared.compute import ComputeConfig
@@ -106,8 +107,18 @@ def read_labels(source: Source, config: DataConfig) -> NDArray[Any]:
     raise_faults(str(source.table), [fault] if fault else [])
     labels = [label if label.strip() else None for label in table.columns.get(config.label_column, [])]
     if not any(labels):
-        raise MatcherError(f"{source.table}: no listing has a {config.label_column}, so there is nothing to judge by")
+        column = config.label_column or "label group"
+        raise MatcherError(f"{source.table}: no listing has a {column}, so there is nothing to judge by")
     return object_array(labels)
+
+
+def is_labeled(source: Source, config: DataConfig) -> bool:
+    """Return whether a table is to be read as a labeled one; see `has_labels`.
+
+    Raises:
+        MatcherError: The table cannot be read at all.
+    """
+    return has_labels(read_table(source.table), config)
 
 
 def catalog_of(

@@ -86,6 +86,28 @@ def check_table(table: Table, place: str, config: DataConfig, labeled: bool, adv
     raise_faults(place, lines)
 
 
+def has_labels(table: Table, config: DataConfig) -> bool:
+    """Return whether a table is to be read as a labeled one, so that every listing needs its label group.
+
+    It is not where `data.label_column` is empty, where no row has a value in that column, and where the table has
+    neither the column nor one that it may be by another name. A column that was named and is missing is a fault of a
+    labeled table, and so is a column in which only some rows have a value.
+
+    Args:
+        table: The listings.
+        config: Names of the columns.
+
+    Examples:
+        >>> titles, none, some = {"title": ["Mug", "Fan"]}, {"label_group": ["", " "]}, {"label_group": ["1", ""]}
+        >>> [has_labels(Table(titles | labels), DataConfig()) for labels in ({}, none, some)]
+        [False, False, True]
+    """
+    name = config.label_column
+    if name in table.columns:
+        return any(label.strip() for label in table.columns[name])
+    return bool(name) and (_is_named(config, "label_column") or _namesake(table, config, "label_column") is not None)
+
+
 def missing_column(table: Table, config: DataConfig, setting: str, advice: Advice = TABLE_ADVICE) -> str | None:
     """Return why a column that is not there is a fault, and what to do; None where it is there or not needed.
 
@@ -98,12 +120,21 @@ def missing_column(table: Table, config: DataConfig, setting: str, advice: Advic
     name, columns = getattr(config, setting), list(table.columns)
     if not name or name in columns:
         return None
-    in_use = {getattr(config, other) for other in COLUMN_SETTINGS}
-    near = _nearest(setting, name, [column for column in columns if column not in in_use])
-    named = name != DataConfig.model_fields[setting].default
-    if setting in ("id_column", "label_column") or near or named:
+    near = _namesake(table, config, setting)
+    if setting in ("id_column", "label_column") or near or _is_named(config, setting):
         return f"no column {name!r}{_about_column(setting, name, near, advice)} (columns: {_shown(columns)})"
     return None
+
+
+def _is_named(config: DataConfig, setting: str) -> bool:
+    """Return whether a user named the column of a setting."""
+    return bool(getattr(config, setting) != DataConfig.model_fields[setting].default)
+
+
+def _namesake(table: Table, config: DataConfig, setting: str) -> str | None:
+    """Return the column that no setting names and that most likely is the one of a setting, by another name."""
+    in_use = {getattr(config, other) for other in COLUMN_SETTINGS}
+    return _nearest(setting, getattr(config, setting), [column for column in table.columns if column not in in_use])
 
 
 def _column_faults(table: Table, config: DataConfig, labeled: bool, advice: Advice) -> Iterator[tuple[int, str]]:
@@ -133,7 +164,7 @@ def _nearest(setting: str, name: str, columns: list[str]) -> str | None:
 def _about_column(setting: str, name: str, near: str | None, advice: Advice) -> str:
     if near is None:
         return advice.name.format(setting=setting)
-    drop = "" if setting in ("id_column", "label_column") else advice.drop.format(setting=setting)
+    drop = "" if setting == "id_column" else advice.drop.format(setting=setting)
     rename = advice.rename.format(setting=setting, near=printable(near), name=name)
     return f"; if it is {printable(near)!r}, {rename}{drop}"
 
@@ -158,4 +189,5 @@ def _value_faults(table: Table, config: DataConfig, labeled: bool) -> Iterator[t
     if blank:
         more = f" and {len(blank) - _MAX_ROWS_SHOWN} more" if len(blank) > _MAX_ROWS_SHOWN else ""
         rows = ", ".join(map(str, blank[:_MAX_ROWS_SHOWN]))
-        yield 0, f"training needs every {config.label_column}: none in row{'s' * (len(blank) > 1)} {rows}{more}"
+        what = f"training needs every {config.label_column}: none in row{'s' * (len(blank) > 1)} {rows}{more}"
+        yield 0, f"{what}; label or remove these, or start without labels: --data.label_column="

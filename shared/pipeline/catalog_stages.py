@@ -13,7 +13,7 @@ import numpy as np
 from shared.catalog.config import DataConfig
 from shared.catalog.image_memo import ImageMemo
 from shared.catalog.placeholders import set_aside
-from shared.catalog.reader import catalog_fingerprint, read_catalog
+from shared.catalog.reader import catalog_fingerprint, is_labeled, read_catalog
 from shared.catalog.source import Source, Sources, find_sources
 from shared.catalog.split import HOLDOUT, SplitConfig, make_split
 from shared.compute import ComputeConfig
@@ -33,7 +33,7 @@ from shared.pipeline.pools import (
     save_catalog,
     save_set_aside,
 )
-from shared.pipeline.run import RunFolder
+from shared.pipeline.run import ArtifactStore, RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
 from shared.schema import Catalog
@@ -63,21 +63,92 @@ def sources_of(run: RunFolder, settings: Settings) -> list[Sources]:
     return [replace(sources, name=name) for sources, name in zip(found, data.sources, strict=True)]
 
 
-def catalog_stages(run: RunFolder, settings: Settings, sources: Sequence[Sources]) -> list[Stage]:
+def are_labeled(settings: Settings, sources: Sequence[Sources]) -> bool:
+    """Return whether a run learns from labels; a run without labels matches one catalog.
+
+        are_labeled(settings, sources_of(run, settings))
+
+    Args:
+        settings: Of the run.
+        sources: Where its listings are read from.
+
+    Raises:
+        MatcherError: A table cannot be read, or one of several catalogs has no labels.
+    """
+    data = settings[DataConfig]
+    unlabeled = [
+        path
+        for path, each in zip(data.paths, sources, strict=True)
+        if not (data.label_column if path == DEMO else is_labeled(each.train, data))
+    ]
+    if unlabeled and len(sources) > 1:
+        raise MatcherError(
+            f"{unlabeled[0]} has no labels (column {data.label_column or 'none'}), and several catalogs train one "
+            "system; match a catalog without labels in a run of its own: --data CATALOG --run R"
+        )
+    return not unlabeled
+
+
+def catalog_stages(
+    run: RunFolder, settings: Settings, sources: Sequence[Sources], *, labeled: bool = True
+) -> list[Stage]:
     """Return the stages from the user's data to the listings of every pool.
 
-    Examples:
         Graph(catalog_stages(run, settings, sources_of(run, settings)))
+
+    Args:
+        run: The run folder.
+        settings: Its settings.
+        sources: Where its listings are read from.
+        labeled: Whether they have labels; without, there are no split and no pools but that of the catalog.
     """
     data, names = settings[DataConfig], [each.name for each in sources]
     stages = [_demo_stage()] if DEMO in data.paths else []
     for path, each in zip(data.paths, sources, strict=True):
-        stages.append(_catalog_stage(TRAIN, each.name, run, settings, each.train, (DEMO,) if path == DEMO else ()))
+        reads = (DEMO,) if path == DEMO else ()
+        stages.append(_catalog_stage(TRAIN, each.name, run, settings, each.train, reads, labeled=labeled))
         if each.test is not None:
             stages.append(_catalog_stage(TEST, each.name, run, settings, each.test))
     stages += [_join_stage(names)] if len(sources) > 1 else []
-    stages += [_split_stage(), *fold_stages(settings[SplitConfig].folds, names)]
+    stages += [_split_stage(), *fold_stages(settings[SplitConfig].folds, names)] if labeled else []
     return [*stages, *(_catalog_pool_stage(each) for each in sources)]
+
+
+def require_labels(run: RunFolder, graph: Graph) -> None:
+    """Raise an error unless the stages of a run learn from labels.
+
+    Args:
+        run: The run folder.
+        graph: Its stages.
+
+    Raises:
+        MatcherError: Its listings have no labels.
+    """
+    if SPLIT not in graph:
+        raise MatcherError(_without_labels(run))
+
+
+def require_labeled_run(run: ArtifactStore) -> None:
+    """Raise an error if a run matched its catalog without labels, so that it trained and measured nothing.
+
+    Args:
+        run: A finished run; a bundle is always of one with labels.
+
+    Raises:
+        MatcherError: Its listings have no labels.
+    """
+    manifest = run.manifest(TRAIN) if isinstance(run, RunFolder) else None
+    if manifest is not None and manifest["key"].get("parameters", {}).get("labeled") is False:
+        raise MatcherError(_without_labels(run))
+
+
+def _without_labels(run: ArtifactStore) -> str:
+    return (
+        f"{run.folder} is a run without labels: it trains, tunes and measures nothing of its own. Name a bundle "
+        f"(--bundle B) or a run with labels where the command takes one, or make labels of answers: python -m "
+        f"ensemble.review --run {run.folder} asks, python -m ensemble.answers labels --run {run.folder} --out T.csv "
+        "writes a table to train on"
+    )
 
 
 def _demo_stage() -> Stage:
@@ -92,7 +163,14 @@ def invent_listings(inputs: Inputs, config: StageConfig, out: Path) -> Mapping[s
 
 
 def _catalog_stage(
-    kind: str, name: str, run: RunFolder, settings: Settings, source: Source, reads: tuple[str, ...] = ()
+    kind: str,
+    name: str,
+    run: RunFolder,
+    settings: Settings,
+    source: Source,
+    reads: tuple[str, ...] = (),
+    *,
+    labeled: bool = False,
 ) -> Stage:
     return Stage(
         of_source(kind, name),
@@ -103,7 +181,7 @@ def _catalog_stage(
         parameters={
             "table": str(source.table),
             "images": None if source.images is None else str(source.images),
-            "labeled": kind == TRAIN,
+            "labeled": labeled,
         },
         sources=partial(_fingerprint, run.folder, source, settings[DataConfig]),
     )

@@ -142,6 +142,9 @@ class Command:
             data["path"] = _data_paths(data["path"])
         if isinstance(data.get("images"), str):
             data["images"] = _image_folder(data["images"], data.get("path", base.get("data", {}).get("path")))
+        for section, key in (("start", "bundle"), ("review", "answers")):
+            if path := values.get(section, {}).get(key):
+                values[section][key] = _absolute(str(path))
         for keys in values.values():
             if isinstance(keys.get("extra"), list):
                 keys["extra"] = [_absolute(str(path)) for path in keys["extra"]]

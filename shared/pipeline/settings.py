@@ -31,6 +31,7 @@ class Settings:
         values: section → key → value; missing keys take their defaults.
         sections: All sections by name, in the order in which `--help` shows them.
         carry: Whether sections of other names are kept in `values` unread, instead of refused.
+        defaults: section → key → value, taken before a section's own default; they are not among `values`.
 
     Raises:
         MatcherError: Lists every unknown name and every bad value.
@@ -41,17 +42,20 @@ class Settings:
         2
     """
 
-    def __init__(self, values: Values, sections: Sections, *, carry: bool = False) -> None:
+    def __init__(
+        self, values: Values, sections: Sections, *, carry: bool = False, defaults: Values | None = None
+    ) -> None:
         faults: list[str] = []
         self.values = {section: dict(keys) for section, keys in values.items() if keys}
-        self.sections, self._carry = sections, carry
+        self.sections, self._carry, self._defaults = sections, carry, defaults or {}
+        used = merge(self._defaults, self.values)
         for name in values:
             if name not in sections and not carry:
                 faults.append(f"there is no section {name!r}{nearest(name, sections)}")
         self._by_class: dict[type[ConfigSection], ConfigSection] = {}
         for name, cls in sections.items():
             try:
-                self._by_class[cls] = cls(**_text_keys(self.values.get(name)))
+                self._by_class[cls] = cls(**_text_keys(used.get(name)))
             except ValidationError as error:
                 faults += [_fault(name, cls, dict(e)) for e in error.errors()]
         raise_faults("settings", faults)
@@ -68,7 +72,12 @@ class Settings:
 
     def changed(self, *changes: Values) -> Settings:
         """Return the same settings but for some values."""
-        return Settings(merge(self.values, *changes), self.sections, carry=self._carry)
+        return Settings(merge(self.values, *changes), self.sections, carry=self._carry, defaults=self._defaults)
+
+    def over(self, defaults: Values) -> Settings:
+        """Return the same settings with other defaults; those of sections that there are not are left out."""
+        used = {name: keys for name, keys in defaults.items() if name in self.sections}
+        return Settings(self.values, self.sections, carry=self._carry, defaults=used)
 
 
 def _text_keys(keys: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -110,7 +119,7 @@ def merge(*layers: Values) -> dict[str, dict[str, Any]]:
 
 
 # section → keys that hold for one machine or one catalog
-MACHINE = {"data": ("path", "images", "duplicates"), "compute": ("device", "threads")}
+MACHINE = {"data": ("path", "images", "duplicates"), "review": ("answers",), "compute": ("device", "threads")}
 
 
 def portable(values: Values, with_weights: Collection[str]) -> dict[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ from branches import registry
 from ensemble import sections as ensemble_sections
 from ensemble.ablation.study import Fit
 from ensemble.ablation.variants import judge_stage, systems
+from ensemble.bundle.archive import seal
 from ensemble.bundle.refit import _one_more_fold
 from ensemble.stages import run_graph
 from shared.compute import ComputeConfig
@@ -53,13 +54,26 @@ ONLY_WITH_EXTRAS = ("shared.catalog.extra_data", "join")  # declared by an encod
 
 
 def stages_of_a_run(folder: Path) -> Iterator[Stage]:
-    """The stages of a run with a demo, with its own test listings, of two catalogs, and that learns from more data."""
+    """The stages of runs: of the demo, with test listings, of two catalogs, with more data, and two without labels."""
     table = "posting_id,title,label_group\na,red mug,1\nb,mug red,1\n"
     folder.mkdir()
     for name in ("train.csv", "test.csv"):
         (folder / name).write_text(table)
+    bundle = folder.parent / "bundle"
+    for stage in ("image/encoder/all", "distilbert/encoder/all", "ensemble/scorer", "ensemble/decision"):
+        (bundle / stage).mkdir(parents=True)
+        (bundle / stage / "file").write_text("")
+    seal(bundle, {})
+    unlabeled = {"data": {"path": str(folder), "label_column": ""}}
+    started = unlabeled | {"start": {"bundle": str(bundle)}}
     extra = {name: {"extra": [str(folder)]} for name in registry.names() if registry.get(name).learns}
-    for values in ({}, {"data": {"path": str(folder)}}, {"data": {"path": ["demo", str(folder)]}}, extra):
+    labeled: list[dict[str, Any]] = [
+        {},
+        {"data": {"path": str(folder)}},
+        {"data": {"path": ["demo", str(folder)]}},
+        extra,
+    ]
+    for values in (*labeled, unlabeled, started):
         yield from run_graph(RunFolder(folder / "run"), Settings(values, SECTIONS)).values()
 
 

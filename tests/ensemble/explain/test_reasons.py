@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ensemble.index.explain import reasons
+from ensemble.explain.reasons import reasons
 from ensemble.pool_views import BranchView, PoolViews
 from shared.schema import Catalog, Embeddings
 from shared.search.exact import nearest

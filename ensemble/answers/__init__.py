@@ -1,0 +1,1 @@
+"""People's answers about pairs of listings: one append-only file, honored by every decision ever after."""

@@ -1,0 +1,179 @@
+"""What a run without labels says of itself: counts, the answers that it used, and what these say of its matches.
+
+Without answers that were drawn at random, the quality of the matches is not known, and no number stands for it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from ensemble.answers.answers import Answers, PoolAnswers
+from ensemble.answers.file import read_answers
+from ensemble.result_stages import MATCHES, load_scores
+from ensemble.review.pair_answers import PairAnswers
+from ensemble.review.quality import CONFIDENCE, estimate
+from ensemble.review.questions import FIRST
+from ensemble.training_stages import DECISION, load_decision
+from ensemble.unlabeled_stages import LEARNED
+from shared.artifacts import write_json
+from shared.pipeline.pools import CATALOG_POOL, load_catalog
+from shared.pipeline.run import RunFolder
+from shared.pipeline.stage import Graph
+from shared.schema import Catalog, Flags, ScoredPairs, pair_key
+
+NOT_KNOWN = "not known"
+ENOUGH = 400  # answers from which on training on the groups that they make is worth a try
+_MEASURES = {"precision": "precision", "recall": "recall", "f1": "F1"}
+
+
+def unlabeled_metrics(run: RunFolder, graph: Graph) -> dict[str, Any]:
+    """Return decision, answers, estimated quality and cost of a run without labels.
+
+        unlabeled_metrics(run, graph)["quality"]
+
+    Args:
+        run: A finished run.
+        graph: Its stages; what earlier data or settings left in the folder is no part of it.
+
+    Raises:
+        ArtifactError: The run is not finished, or its file of answers is damaged.
+    """
+    manifests = {name: manifest for name in graph if (manifest := run.manifest(name)) is not None}
+    stages = {name: {key: of[key] for key in ("seconds", "peak_memory_mb")} for name, of in manifests.items()}
+    catalog, scores = load_catalog(run.open(CATALOG_POOL.stage)), load_scores(run.open(LEARNED))
+    path = graph[LEARNED].parameters["answers"]
+    answers = (Answers() if path is None else read_answers(Path(path))).on(catalog)
+    usable = PairAnswers.of(answers, scores)
+    quality = estimate(scores, is_matched(run, catalog, scores), usable.positions, usable.is_match, usable.stratum)
+    matches = {
+        name: value for name, value in manifests[MATCHES]["metrics"].items() if name != "expected_to_have_a_match"
+    }
+    return {
+        "labels": False,
+        "bundle": DECISION in graph,
+        "quality": NOT_KNOWN if quality is None else asdict(quality) | {"confidence": CONFIDENCE},
+        "answers": _counts(answers) | {"learned_from": manifests[LEARNED]["metrics"]["answers_learned_from"]},
+        "decision": asdict(load_decision(run.open(LEARNED))),
+        "matches": matches,
+        "stages": stages,
+        "total": {
+            "seconds": round(sum(stage["seconds"] for stage in stages.values()), 3),
+            "peak_memory_mb": max(stage["peak_memory_mb"] for stage in stages.values()),
+        },
+    }
+
+
+def _counts(answers: PoolAnswers) -> dict[str, int]:
+    verdicts = Counter(answers.verdict.tolist())
+    left_out = sum(map(len, answers.left_out.values()))
+    return {verdict: verdicts[verdict] for verdict in ("yes", "no", "unsure")} | {
+        "left_out": left_out,
+        "contradictions": len(answers.contradictions()),
+    }
+
+
+def is_matched(run: RunFolder, catalog: Catalog, pairs: ScoredPairs) -> Flags:
+    """Return which candidate pairs match, by the matches that a run has written, bool [p].
+
+        is_matched(run, catalog, load_scores(run.open(LEARNED)))
+
+    Args:
+        run: A finished run of one catalog.
+        catalog: The n listings of its pool `catalog`.
+        pairs: Candidate pairs of these.
+    """
+    table = pq.read_table(run.open(MATCHES) / "matches.parquet")
+    row = {posting_id: place for place, posting_id in enumerate(catalog.ids.tolist())}
+    ends = np.array([[row[each] for each in table.column(name).to_pylist()] for name in ("posting_id", "match")])
+    low, high = np.sort(ends.astype(np.int64), axis=0)
+    return np.asarray(np.isin(pairs.key, pair_key(low, high, pairs.n)))
+
+
+def write_unlabeled_metrics(run: RunFolder, graph: Graph) -> dict[str, Any]:
+    """Write `metrics.json` into a run without labels and return its content."""
+    metrics = unlabeled_metrics(run, graph)
+    write_json(run.folder / "metrics.json", metrics)
+    return metrics
+
+
+# --- in words --------------------------------------------------------------------------------------------------------
+
+
+def unlabeled_summary(run: RunFolder, metrics: Mapping[str, Any]) -> str:
+    """Return the summary of a run without labels: what was matched, how good that is, and what to do next.
+
+        print(unlabeled_summary(run, write_unlabeled_metrics(run, graph)))
+
+    Args:
+        run: The run.
+        metrics: Content of its `metrics.json`.
+    """
+    counts, answers = metrics["matches"], metrics["answers"]
+    lines = [
+        f"Matched {counts['listings']:,} listings: {counts['groups_of_two_or_more']:,} groups, "
+        f"{counts['listings_without_a_match']:,} listings without a match.",
+        f"  {run.folder}/matches/    matches.parquet, groups.parquet, pairs.parquet (all scores), submission.csv",
+        f"  {run.folder}/metrics.json",
+        "",
+        "Nobody has labeled these listings.",
+        *_of_answers(answers),
+        _quality(metrics["quality"]),
+        *([] if answers["learned_from"] else [_of_start(metrics["bundle"])]),
+        "",
+        "Answers to the pairs that teach most improve the matches and say how good they are:",
+        f"  python -m ensemble.review --run {run.folder}",
+    ]
+    if answers["learned_from"] >= ENOUGH:
+        lines += [
+            "With so many answers, encoders and scorer can be trained on the groups that these make:",
+            f"  python -m ensemble.answers labels --run {run.folder} --out table.csv",
+        ]
+    return "\n".join(lines)
+
+
+def _of_answers(answers: Mapping[str, int]) -> list[str]:
+    """Return what became of the answers."""
+    sure = answers["yes"] + answers["no"]
+    if not sure + answers["unsure"] + answers["left_out"]:
+        return []
+    parts = [f"{answers['yes']:,} yes", f"{answers['no']:,} no", f"{answers['unsure']:,} unsure"]
+    parts += [f"{answers['left_out']:,} left out"] if answers["left_out"] else []
+    lines = [f"Answers: {', '.join(parts)}; what is yes matches, and what is no does not."]
+    if answers["learned_from"]:
+        lines.append(f"Scores and threshold are learned from {answers['learned_from']:,} of them.")
+    else:
+        lines.append(f"Scores and threshold are learned from {FIRST} answers on; these are {sure}.")
+    if answers["contradictions"]:
+        lines.append(f"warning: {answers['contradictions']:,} answers contradict others; the review shows them")
+    return lines
+
+
+def _of_start(bundle: bool) -> str:
+    """Return how much the matches without enough answers may be trusted."""
+    if bundle:
+        return "The bundle was trained on other listings, and its scores may be off on these."
+    return (
+        "warning: these are careful matches by titles and images alone, with encoders that have seen no label; many "
+        "true matches may be missing"
+    )
+
+
+def _quality(quality: Mapping[str, Any] | str) -> str:
+    if isinstance(quality, str):
+        return f"How good the matches are is {quality}."
+    values = [f"{words} {_interval(quality[name])}" for name, words in _MEASURES.items()]
+    return (
+        f"Matched pairs, as estimated from the {quality['answers']:,} answers that were drawn at random, with "
+        f"{quality['confidence']:.0%} intervals: {', '.join(values)}."
+    )
+
+
+def _interval(interval: Mapping[str, float]) -> str:
+    return f"{interval['value']:.2f} ({interval['low']:.2f}–{interval['high']:.2f})"

@@ -1,0 +1,339 @@
+"""The state of a review: which pairs to ask about, the answers, and what they are worth. Knows nothing of the web."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from time import monotonic
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble.answers.answer import Answer, Asked, Verdict, Withdrawal, now
+from ensemble.answers.contradictions import Contradiction, effective
+from ensemble.answers.file import AnswerFile
+from ensemble.decision.decision import groups_of
+from ensemble.review.groups import Group, Pair, proposed_groups
+from ensemble.review.learner import Learner
+from ensemble.review.quality import Estimate, estimate
+from ensemble.review.questions import Question, next_questions
+from shared.catalog.copies import content_digests
+from shared.errors import MatcherError
+from shared.schema import Catalog, Flags, Matches, PairFeatures, ScoredPairs, locate, pair_key
+
+BATCH = 25  # answers after which the matches are made anew
+AHEAD = 12  # questions that are left when the next batch is prepared
+LEASE_S = 300.0  # seconds for which a question that one person got is not given to another
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The matches of the reviewed catalog.
+
+    Args:
+        matches: Of the n listings.
+        line: What was decided, in words.
+    """
+
+    matches: Matches
+    line: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is reviewed.
+
+    Args:
+        name: What it is called on the page.
+        catalog: The n listings.
+        described: Their candidate pairs.
+        start: The scores of these before anybody answered.
+        answers: The file of answers.
+        match: Makes the matches anew with the answers in the file.
+        matched: The matches as they are; None: made when the review begins.
+        max_pixels: Larger images are not shown.
+    """
+
+    name: str
+    catalog: Catalog
+    described: PairFeatures
+    start: ScoredPairs
+    answers: Path
+    match: Callable[[], Matched]
+    matched: Matched | None = None
+    max_pixels: int = 50_000_000
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a person says about a pair.
+
+    Args:
+        pair: Rows of the two listings, the smaller one first.
+        verdict: Whether they are the same product.
+        asked: Why it was asked, see `ensemble.review.questions`; `chosen` if the person chose the pair.
+        stratum: The stratum that it was drawn from, if any.
+    """
+
+    pair: Pair
+    verdict: Verdict
+    asked: Asked = "chosen"
+    stratum: int | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a review is.
+
+    Args:
+        answers: Number of pairs that have an answer.
+        by: Who → number of answers.
+        until_match: Answers until the matches are made anew.
+        is_matching: Whether they are being made now.
+        fault: Why that did not work the last time; "" if it did.
+        line: What was decided last, in words; "" if nothing was.
+        contradictions: Number of contradictions among the answers.
+        quality: Estimate of precision and recall; None where there are too few answers.
+    """
+
+    answers: int
+    by: dict[str, int]
+    until_match: int
+    is_matching: bool
+    fault: str
+    line: str
+    contradictions: int
+    quality: Estimate | None
+
+
+class Session:
+    """A review by one or more people, of which each answer is on the disk before `record` returns.
+
+        session = Session(subject)
+        session.prepare()
+        session.record("anna", [Reply((0, 7), "yes")])
+
+    Several threads may call it. What takes long (`prepare` and `match`) holds up no answer.
+
+    Args:
+        subject: What is reviewed.
+        seed: Of the questions; two servers on one file of answers should have different ones.
+
+    Raises:
+        MatcherError: The file of answers cannot be read.
+    """
+
+    def __init__(self, subject: Subject, seed: int = 0) -> None:
+        self.subject, self.seed, self.scores = subject, seed, subject.start
+        self.matched = subject.matched
+        self._quality: Estimate | None = None
+        self._learner: Learner | None = None
+        self._file, self._stamp = AnswerFile(subject.answers), (-1, -1)
+        self._verdicts: dict[Pair, dict[str, Answer]] = {}  # pair → who → answer
+        self._contradictions: list[Contradiction] = []
+        self._queue: list[Question] = []
+        self._leases: dict[int, tuple[str, float]] = {}  # position of a pair → who has it, until when
+        self._matching, self._matched_answers, self._fault = False, 0, ""
+        self._lock, self._key = Lock(), subject.start.key
+        self._ids = subject.catalog.ids
+        self._row = {posting_id: row for row, posting_id in enumerate(self._ids.tolist())}
+        self.refresh()
+
+    # --- answers -----------------------------------------------------------------------------------------------------
+
+    def record(self, by: str, replies: Sequence[Reply]) -> None:
+        """Write the answers of a person, which one `undo` takes back; one that is as before is not written again.
+
+        Raises:
+            MatcherError: The file cannot be written.
+        """
+        rows = sorted({row for reply in replies for row in reply.pair})
+        content = dict(zip(rows, content_digests(self.subject.catalog.take(np.array(rows))).tolist(), strict=True))
+        time = now()
+        with self._lock:
+            fresh = [(reply, self._answer(reply, content, by, time)) for reply in replies if self._is_new(reply, by)]
+            if fresh:
+                self._file.append(*(answer for _, answer in fresh))
+            for reply, answer in fresh:
+                self._verdicts.setdefault(reply.pair, {})[by] = answer
+
+    def _is_new(self, reply: Reply, by: str) -> bool:
+        earlier = self._verdicts.get(reply.pair, {}).get(by)
+        return earlier is None or earlier.verdict != reply.verdict
+
+    def _answer(self, reply: Reply, content: Mapping[int, str], by: str, time: str) -> Answer:
+        left, right = reply.pair
+        contents = content[left], content[right]
+        return Answer(self._ids[left], self._ids[right], *contents, reply.verdict, by, time, reply.asked, reply.stratum)
+
+    def undo(self, by: str) -> list[Reply]:
+        """Withdraw the last answers of a person about this catalog, and return them; none where there are none.
+
+        Raises:
+            MatcherError: The file cannot be read or written.
+        """
+        standing = self._file.read().standing
+        own = [answer for answer in standing if answer.by == by and self._row.keys() >= set(answer.pair)]
+        last = [answer for answer in own if answer.at == own[-1].at]
+        if last:
+            self._file.append(*(Withdrawal.of(answer, now()) for answer in last))
+        self.refresh()
+        return [Reply(self._pair_of(answer), answer.verdict, answer.asked, answer.stratum) for answer in last]
+
+    def _pair_of(self, answer: Answer) -> Pair:
+        left, right = sorted((self._row[answer.left], self._row[answer.right]))
+        return left, right
+
+    def refresh(self) -> None:
+        """Read the answers again if any were written.
+
+        Raises:
+            MatcherError: They cannot be read.
+        """
+        try:
+            status = self.subject.answers.stat()
+        except FileNotFoundError:
+            return
+        stamp = status.st_size, status.st_mtime_ns
+        if stamp != self._stamp:
+            answers = self._file.read().on(self.subject.catalog)
+            with self._lock:
+                self._stamp, self._contradictions = stamp, answers.contradictions()
+                self._verdicts = {pair: dict(of_pair) for pair, of_pair in answers.verdicts.items()}
+
+    def verdicts(self, pair: Pair) -> dict[str, Verdict]:
+        """Return who said what about a pair."""
+        with self._lock:
+            return {by: answer.verdict for by, answer in self._verdicts.get(pair, {}).items()}
+
+    def contradictions(self) -> list[list[Pair]]:
+        """Return the pairs of each contradiction among the answers, the one that people said no about first."""
+        self.refresh()
+        pairs = [[self._pair_of(answer) for answer in (found.no, *found.yes)] for found in self._contradictions]
+        return [list(dict.fromkeys(of_one)) for of_one in pairs]
+
+    def table(self) -> str:
+        """Return all answers as CSV."""
+        return "".join(f"{a.left},{a.right},{a.verdict},{a.by},{a.at}\n" for a in self._file.read().standing)
+
+    def _counted(self) -> dict[Pair, Answer]:
+        """Return the answer that counts for each pair."""
+        with self._lock:
+            return {pair: effective(of_pair) for pair, of_pair in self._verdicts.items() if of_pair}
+
+    # --- questions ---------------------------------------------------------------------------------------------------
+
+    def questions(self, by: str, have: Collection[int], count: int) -> list[Question]:
+        """Return questions for a person, who is expected to answer them soon; others get different ones.
+
+        Args:
+            by: Who asks.
+            have: Positions of the pairs that this person has already.
+            count: The most that are returned.
+        """
+        time, taken = monotonic(), list[Question]()
+        with self._lock:
+            for question in self._queue:
+                who, until = self._leases.get(question.position, (by, 0.0))
+                is_free = who == by or until < time
+                if is_free and question.position not in have and self._is_open(question):
+                    self._leases[question.position] = by, time + LEASE_S
+                    taken.append(question)
+                if len(taken) == count:
+                    break
+        return taken
+
+    def pair(self, position: int) -> Pair:
+        """Return the rows of the candidate pair at a position."""
+        return int(self.scores.left[position]), int(self.scores.right[position])
+
+    def score(self, pair: Pair) -> float | None:
+        """Return the score of a pair; None where it is no candidate pair."""
+        position, is_there = self._locate([pair])
+        return float(self.scores.score[position[0]]) if is_there[0] else None
+
+    def _locate(self, pairs: Collection[Pair]) -> tuple[NDArray[np.int64], Flags]:
+        ends = np.array(list(pairs), dtype=np.int64).reshape(-1, 2)
+        position, is_there = locate(pair_key(ends[:, 0], ends[:, 1], self.scores.n), self._key)
+        return np.asarray(position), np.asarray(is_there)
+
+    def _is_open(self, question: Question) -> bool:
+        return not self._verdicts.get(self.pair(question.position))
+
+    @property
+    def needs_questions(self) -> bool:
+        """Return whether few questions without an answer are left."""
+        with self._lock:
+            return sum(map(self._is_open, self._queue)) <= AHEAD
+
+    def prepare(self) -> None:
+        """Learn from the answers so far, estimate what they say, and choose the next questions if few wait."""
+        self.refresh()
+        if self._learner is None:
+            self._learner = Learner(self.subject.start, self.subject.described)
+        counted = self._counted()
+        position, is_there = self._locate(counted)
+        answers = [answer for answer, there in zip(counted.values(), is_there, strict=True) if there]
+        position = position[is_there]
+        is_sure = np.array([answer.verdict != "unsure" for answer in answers], dtype=bool)
+        is_match = np.array([answer.verdict == "yes" for answer in answers], dtype=bool)[is_sure]
+        stratum = np.array([-1 if a.stratum is None else a.stratum for a in answers], dtype=np.int64)[is_sure]
+        scores = self._learner.learn(position[is_sure], is_match)
+        quality = None
+        if self.matched is not None:
+            quality = estimate(scores, self._is_matched(), position[is_sure], is_match, stratum, self.seed)
+        with self._lock:
+            waiting = list(filter(self._is_open, self._queue))
+        fresh = list[Question]()
+        if len(waiting) <= AHEAD:
+            skip = np.append(position[~is_sure], [question.position for question in waiting]).astype(np.int64)
+            fresh = next_questions(scores, position[is_sure], is_match, BATCH, self.seed, skip)
+        with self._lock:
+            self._queue, self.scores, self._quality = [*waiting, *fresh], scores, quality
+
+    def _is_matched(self) -> Flags:
+        """Return which candidate pairs match, bool [p]."""
+        assert self.matched is not None
+        matches = self.matched.matches
+        low, high = np.minimum(matches.listing, matches.match), np.maximum(matches.listing, matches.match)
+        return np.asarray(np.isin(self._key, pair_key(low, high, matches.n)))
+
+    # --- matches -----------------------------------------------------------------------------------------------------
+
+    def match(self) -> None:
+        """Make the matches anew with all answers in the file; return at once if that is being done already."""
+        with self._lock:
+            if self._matching:
+                return
+            self._matching, count = True, len(self._verdicts)
+        try:
+            self.matched, self._fault = self.subject.match(), ""
+        except MatcherError as error:
+            self._fault = str(error)
+        finally:
+            self._matching, self._matched_answers = False, count
+
+    @property
+    def is_match_due(self) -> bool:
+        """Return whether a batch of answers was given since the matches were made."""
+        return not self._matching and len(self._verdicts) - self._matched_answers >= BATCH
+
+    def groups(self) -> list[Group]:
+        """Return the proposed groups, those in doubt first."""
+        if self.matched is None:
+            return []
+        same = [pair for pair, answer in self._counted().items() if answer.verdict == "yes"]
+        return proposed_groups(groups_of(self.matched.matches), self.scores, same)
+
+    def progress(self) -> Progress:
+        """Return how far the review is."""
+        with self._lock:
+            by = Counter(who for of_pair in self._verdicts.values() for who in of_pair)
+            answers = sum(bool(of_pair) for of_pair in self._verdicts.values())
+        until = max(0, BATCH - (answers - self._matched_answers))
+        line = self.matched.line if self.matched else ""
+        counts = len(self._contradictions)
+        return Progress(answers, dict(by), until, self._matching, self._fault, line, counts, self._quality)

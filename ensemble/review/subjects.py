@@ -1,0 +1,157 @@
+"""Opens what is to be reviewed: the matches of a run, or those of a new catalog by a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from ensemble.answers.file import FILE
+from ensemble.cli import update_run
+from ensemble.match import write
+from ensemble.match_result import MatchResult
+from ensemble.matcher import Matcher, check_current
+from ensemble.pair_stages import features_name, load_features
+from ensemble.pool_views import BranchView
+from ensemble.result_stages import MATCHES, load_scores, scores_name
+from ensemble.review.session import Matched, Subject
+from ensemble.stages import run_graph
+from ensemble.unlabeled_stages import START, start_settings
+from shared.catalog.config import DataConfig
+from shared.catalog.copies import copy_of
+from shared.catalog.placeholders import set_aside
+from shared.catalog.reader import read_catalog, unusable_images
+from shared.catalog.source import new_source
+from shared.compute import ComputeConfig
+from shared.errors import MatcherError
+from shared.pipeline.engine import bring_stage_up_to_date
+from shared.pipeline.pools import catalog_pool, load_catalog
+from shared.pipeline.run import RunFolder
+from shared.pipeline.settings import Settings
+from shared.schema import Catalog, Matches
+
+
+def make_run(run: RunFolder, settings: Settings) -> None:
+    """Bring the matches of a run up to date, and what a review reads beside them."""
+    with run.locked():
+        update_run(run, settings, [MATCHES])
+
+
+def of_run(run: RunFolder, settings: Settings, source: str | None, answers: Path | None) -> Subject:
+    """Return the matches of a finished run as something to review.
+
+        of_run(RunFolder(Path("runs/mine")), settings, None, None)
+
+    Args:
+        run: The run.
+        settings: Its settings.
+        source: Name of the catalog, in a run of several.
+        answers: File of answers; None: the one of the run.
+
+    Raises:
+        ArtifactError: A part of the run is missing, damaged, or older than what it was made from.
+        MatcherError: It has several catalogs, and `source` names none of them.
+    """
+    sources = settings[DataConfig].sources
+    if (source is None and len(sources) > 1) or (source is not None and source not in sources):
+        raise MatcherError(f"the run has several catalogs; name one with --source: {', '.join(sources)}")
+    pool = catalog_pool(source if source is not None else sources[0])
+    features, scores = features_name(pool.name), scores_name(pool.name)
+    settings = start_settings(settings)
+    check_current(run, settings, [features, scores, MATCHES])
+    catalog = load_catalog(run.open(pool.stage))
+    inputs = (run.manifest(scores) or {})["key"]["inputs"]
+    start = START if START in inputs else scores  # without labels, the scores are what answers taught already
+    quiet = RunFolder(run.folder, say=lambda line: None)
+
+    def match() -> Matched:
+        with quiet.locked():
+            stage = run_graph(quiet, settings)[MATCHES]
+            bring_stage_up_to_date(quiet, settings, stage)
+            return read_matches(quiet, pool.source, catalog)
+
+    return Subject(
+        name=pool.source or run.folder.name,
+        catalog=catalog,
+        described=load_features(run.open(features)),
+        start=load_scores(run.open(start)).with_copies(copy_of(catalog)),
+        answers=answers or run.folder / FILE,
+        match=match,
+        matched=read_matches(run, pool.source, catalog),
+        max_pixels=settings[DataConfig].max_pixels,
+    )
+
+
+def read_matches(run: RunFolder, source: str, catalog: Catalog) -> Matched:
+    """Return the matches that a run has written of a catalog.
+
+    Raises:
+        ArtifactError: They are missing or damaged.
+    """
+    table = pq.read_table(run.open(MATCHES) / source / "matches.parquet")
+    row = {posting_id: place for place, posting_id in enumerate(catalog.ids.tolist())}
+    listing, match = (
+        np.array([row[posting_id] for posting_id in table.column(name).to_pylist()], dtype=np.int32)
+        for name in ("posting_id", "match")
+    )
+    score = table.column("score").to_numpy().astype(np.float32)
+    order = np.lexsort((match, -np.nan_to_num(score, nan=-1), listing))
+    matches = Matches(len(catalog), listing[order], match[order], score[order])
+    return Matched(matches, in_words((run.manifest(MATCHES) or {})["metrics"]))
+
+
+def of_bundle(matcher: Matcher, settings: Settings, out: Path | None, answers: Path | None) -> Subject:
+    """Return a new catalog that a bundle matches as something to review.
+
+        of_bundle(matcher, settings, Path("matches"), None)
+
+    Args:
+        matcher: Of the bundle.
+        settings: Its settings, with the catalog.
+        out: Folder that the matches are written into; None: nowhere.
+        answers: File of answers; None: in `out`, or else beside the catalog.
+
+    Raises:
+        MatcherError: The catalog cannot be read.
+    """
+    data = settings[DataConfig]
+    catalog = read_catalog(new_source(data), data, settings[ComputeConfig], labeled=False)
+    if line := unusable_images(catalog):
+        print(line)
+    catalog, report = set_aside(catalog)
+    copies = copy_of(catalog)
+    views = {
+        name: BranchView(embeddings, matcher.candidates(name, embeddings, copies))
+        for name, embeddings in matcher.embed(catalog).items()
+    }
+    pool = matcher.pool(catalog, views)
+    described = matcher.describe(pool, matcher.proposed(pool))
+    scored = matcher.scorer.score(described, pool.xp, pool.threads).with_copies(copies)
+    path = Path(data.paths[0])
+    file = answers or (out / FILE if out else path.with_name(f"{path.name}.{FILE}"))
+
+    def match() -> Matched:
+        result = MatchResult.from_scores(matcher.decision, catalog, scored, report, data.duplicates)
+        if out is not None:
+            write(result, None, out)
+        return Matched(result.match_rows, in_words(result.summary()))
+
+    return Subject(path.name, catalog, described, scored, file, match, max_pixels=data.max_pixels)
+
+
+def in_words(metrics: Mapping[str, Any]) -> str:
+    """Return counts of matches as a line.
+
+    Examples:
+        >>> in_words({"listings": 1200, "groups_of_two_or_more": 300, "largest_group": 7})
+        '300 groups of two or more · 7 in the largest group'
+    """
+    words = {
+        "groups_of_two_or_more": "groups of two or more",
+        "listings_without_a_match": "listings without a match",
+        "largest_group": "in the largest group",
+    }
+    return " · ".join(f"{metrics[name]:,} {text}" for name, text in words.items() if name in metrics)

@@ -1,0 +1,131 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from ensemble.decision.decision import Decision
+from ensemble.explain.candidates import best_candidates
+from ensemble.explain.matched_pool import MatchedPool, row_of
+from ensemble.explain.pair import BranchSimilarity, explain_pair, is_match
+from ensemble.explain.text import explanation_text
+from shared.errors import MatcherError
+
+NEIGHBORS = 4  # of the pool
+RowsWhere = Callable[..., tuple[int, int]]
+Decided = Callable[[Decision], MatchedPool]
+
+
+def scores(pool: MatchedPool) -> dict[tuple[int, int], float]:
+    pairs = pool.result.scored_pairs
+    return dict(zip(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True), pairs.score.tolist(), strict=True))
+
+
+def test_pair_that_matches_by_its_own_score(matched: MatchedPool, rows_where: RowsWhere) -> None:
+    score = scores(matched)
+    rows = rows_where(matched, lambda *pair: score.get(pair, 0) > 0.9 and is_match(matched, *pair))
+    explained = explain_pair(matched, *rows)
+    assert explained.matches
+    assert explained.verdict == "They match: their own score is at or above the threshold 0.500."
+    assert explained.score == score[rows]
+    assert explained.contributions is not None
+    assert explained.contributions.score[0] == pytest.approx(score[rows], abs=1e-7)
+
+
+def test_pair_does_not_depend_on_the_order_of_its_listings(matched: MatchedPool, rows_where: RowsWhere) -> None:
+    one, other = rows_where(matched, lambda *pair: pair in scores(matched))
+    there, back = explain_pair(matched, one, other), explain_pair(matched, other, one)
+    assert (there.score, there.verdict) == (back.score, back.verdict)
+    assert there.titles == back.titles[::-1]
+
+
+def test_pair_that_matches_by_its_group(matched: MatchedPool, rows_where: RowsWhere, decided: Decided) -> None:
+    score, pool = scores(matched), decided(Decision("average_link", 0.35))
+    rows = rows_where(pool, lambda *pair: score.get(pair, 0) < 0.35 and is_match(pool, *pair))
+    assert "They match by their group of" in explain_pair(pool, *rows).verdict
+
+
+def test_pair_below_the_threshold(matched: MatchedPool, rows_where: RowsWhere) -> None:
+    rows = rows_where(matched, lambda *pair: scores(matched).get(pair, 1) < 0.1 and not is_match(matched, *pair))
+    assert explain_pair(matched, *rows).verdict.startswith("They do not match: their own score is below the threshold")
+
+
+def test_pair_that_a_contradiction_forbids(matched: MatchedPool, rows_where: RowsWhere, decided: Decided) -> None:
+    pairs = matched.result.scored_pairs
+    assert pairs.conflict is not None
+    conflict = dict(zip(scores(matched), pairs.conflict.tolist(), strict=True))
+    pool = decided(Decision("threshold", 0.0, forbid=("quantity",)))
+    rows = rows_where(pool, lambda *pair: conflict.get(pair, 0) & 1 == 1)
+    verdict = "They do not match: their titles contradict each other (quantity), which forbids it."
+    assert explain_pair(pool, *rows).verdict == verdict
+
+
+def test_pair_with_a_high_score_that_its_groups_keep_apart(
+    matched: MatchedPool, rows_where: RowsWhere, decided: Decided
+) -> None:
+    pool = decided(Decision("average_link", 0.5, max_group=2))
+    rows = rows_where(pool, lambda *pair: scores(pool).get(pair, 0) > 0.5 and not is_match(pool, *pair))
+    assert "although their own score is at or above 0.500" in explain_pair(pool, *rows).verdict
+
+
+def test_pair_that_was_never_proposed(matched: MatchedPool, rows_where: RowsWhere) -> None:
+    rows = rows_where(matched, lambda *pair: pair not in scores(matched) and matched.views.titles[pair[1]] != "")
+    explained = explain_pair(matched, *rows)
+    assert explained.score is None
+    assert explained.contributions is None
+    assert not any(each.is_proposed for each in explained.similarities)
+    text = explanation_text(explained, colors=False)
+    assert "never proposed: it is not among the 4 nearest of either listing by any branch" in text
+    assert "mute cannot compare them" in text
+
+
+def test_branches_that_proposed_a_pair_rank_it_among_their_nearest(matched: MatchedPool) -> None:
+    for pair in scores(matched):
+        similarities = explain_pair(matched, *pair).similarities
+        assert all(min(each.ranks) <= NEIGHBORS for each in similarities if each.is_proposed)
+        near = {each.branch for each in similarities if each.is_proposed}
+        proposing = {
+            name
+            for name, view in matched.views.branches.items()
+            if ((view.candidates.left == pair[0]) & (view.candidates.right == pair[1])).any()
+        }
+        assert near == proposing
+
+
+def test_listings_of_equal_content(matched: MatchedPool) -> None:
+    copy = int(np.flatnonzero(matched.copies != np.arange(len(matched)))[0])
+    explained = explain_pair(matched, copy, int(matched.copies[copy]))
+    assert (explained.score, explained.matches) == (1.0, True)
+    assert "count as one listing" in explained.verdict
+    other = int(matched.result.scored_pairs.right[matched.result.scored_pairs.left == matched.copies[copy]][0])
+    assert explain_pair(matched, copy, other).score == explain_pair(matched, int(matched.copies[copy]), other).score
+
+
+def test_best_candidates_of_a_listing_begin_with_its_matches(matched: MatchedPool) -> None:
+    row = int(matched.result.match_rows.listing[0])
+    pairs, matches = matched.result.scored_pairs, matched.result.match_rows
+    best = best_candidates(matches, pairs, row, int(matched.copies[row]), most=3)
+    count = int((matches.listing == row).sum())
+    assert [each.matches for each in best] == [True] * count + [False] * (len(best) - count)
+    assert {each.row for each in best[:count]} == set(matches.match[matches.listing == row].tolist())
+    others = [each.score for each in best[count:]]
+    assert others == sorted(others, reverse=True)
+    assert len(others) <= 3
+
+
+@pytest.mark.parametrize(
+    ("similarity", "said"),
+    [
+        (BranchSimilarity("looks", 0.5, (3, 9), True, 4, 0.0), "looks 0.50, rank 3 and 9"),
+        (BranchSimilarity("looks", 0.5, (5, 5), False, 4, 0.0), "looks 0.50, rank 5, beyond the 4 nearest"),
+        (BranchSimilarity("looks", 0.5, (1, 1), False, 4, 0.62), "looks 0.50, rank 1, below the least similarity 0.62"),
+        (BranchSimilarity("looks", np.nan, None, False, 4, 0.0), "looks cannot compare them"),
+    ],
+)
+def test_similarity_in_words(similarity: BranchSimilarity, said: str) -> None:
+    assert similarity.in_words() == said
+
+
+def test_unknown_id_names_the_nearest() -> None:
+    ids = np.array(["train_12", "train_77", "x"], dtype=object)
+    with pytest.raises(MatcherError, match=r"no listing with the id 'train_13' among 3; the nearest ids are train_12"):
+        row_of(ids, "train_13")
