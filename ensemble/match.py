@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ def match_new(
         codes = label_codes(labels)
         metrics = evaluate_matches(result.match_rows, result.scored_pairs, codes) | {"labeled": int(np.sum(codes >= 0))}
         print(summarize_labeled(metrics) + "\n")
+        result = replace(result, catalog=result.catalog.with_columns({"label_group": labels.tolist()}))
     write(result, metrics, out)
     threshold = f"{result.threshold:.3f}" if result.threshold is not None else "an unknown threshold"
     print(f"{matcher.decision.rule} at {threshold}, in a pool of {len(catalog):,}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -20,12 +20,68 @@ from ensemble.decision.guard import SIMILAR, expected_share, is_unlike
 from ensemble.decision.pins import Pins
 from ensemble.scorer.experience import Unlikeness
 from shared.arrays import object_array
+from shared.artifacts import write_json
 from shared.catalog.config import Duplicates
 from shared.catalog.copies import copy_of
 from shared.catalog.placeholders import NOTHING, SetAside
+from shared.errors import ArtifactError
 from shared.schema import Catalog, Matches, ScoredPairs
 
+LISTINGS, FACTS = "listings.parquet", "matching.json"  # files beside the matches, from which the report is made
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins with one of these as a formula
+
+
+@dataclass(frozen=True)
+class MatchFacts:
+    """What the files of matches do not say of how they came about.
+
+    Args:
+        decision: The decision; None if it is unknown.
+        threshold: The threshold that was used; None if it is unknown.
+        set_aside: The evidence that was not used.
+        warnings: A line for each thing that makes the matches doubtful.
+        expected_to_match: Number of listings that are expected to have a match, by the scores.
+
+    Examples:
+        >>> MatchFacts.from_json(MatchFacts(threshold=0.5).to_json()).threshold
+        0.5
+    """
+
+    decision: Decision | None = None
+    threshold: float | None = None
+    set_aside: SetAside = NOTHING
+    warnings: tuple[str, ...] = ()
+    expected_to_match: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts as JSON holds them."""
+        decision = None if self.decision is None else asdict(self.decision)
+        return {
+            "decision": decision,
+            "threshold": self.threshold,
+            "set_aside": self.set_aside.to_json(),
+            "warnings": list(self.warnings),
+            "expected_to_match": self.expected_to_match,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Read what `to_json` returned.
+
+        Raises:
+            ArtifactError: It is something else, or was written by another version.
+        """
+        try:
+            decision = content["decision"]
+            return cls(
+                None if decision is None else Decision(**decision | {"forbid": tuple(decision["forbid"])}),
+                content["threshold"],
+                SetAside.from_json(content["set_aside"]),
+                tuple(content["warnings"]),
+                content["expected_to_match"],
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ArtifactError(f"{FACTS} is not of this version ({error}); match the catalog again") from error
 
 
 @dataclass(frozen=True)
@@ -44,6 +100,7 @@ class MatchResult:
         threshold: The threshold that was used; None if it is unknown.
         agreement: How far two rules agree on the matches, in [0, 1], see `ensemble.decision.guard`; None if unknown.
         unlikeness: How far the catalog's features are from those of the training; None if they were not compared.
+        decision: The decision; None if it is unknown.
         answers: People's answers that hold for the catalog, and those that do not; None if nobody was asked.
 
     Examples:
@@ -65,6 +122,7 @@ class MatchResult:
     threshold: float | None = None
     agreement: float | None = None
     unlikeness: Unlikeness | None = None
+    decision: Decision | None = None
     answers: PoolAnswers | None = None
 
     @classmethod
@@ -94,7 +152,7 @@ class MatchResult:
         outcome = decision.decide(pairs, catalog.ids, duplicates, pins)
         groups = groups_of(outcome.matches)
         decided = outcome.split_groups, outcome.threshold, outcome.agreement
-        return cls(catalog, pairs, outcome.matches, groups, report, *decided, unlikeness)
+        return cls(catalog, pairs, outcome.matches, groups, report, *decided, unlikeness, decision=decision)
 
     @cached_property
     def matches(self) -> pd.DataFrame:
@@ -196,6 +254,12 @@ class MatchResult:
         return ". ".join([*sentences, help_])
 
     @property
+    def facts(self) -> MatchFacts:
+        """Return what the files of matches do not say of how they came about."""
+        told = tuple(self.warnings), self.expected_to_match
+        return MatchFacts(self.decision, self.threshold, self.set_aside, *told)
+
+    @property
     def answer_metrics(self) -> dict[str, str]:
         """Return for a progress line how many answers hold; empty where nobody answered."""
         return {} if self.answers is None else self.answers.metrics
@@ -205,10 +269,12 @@ class MatchResult:
         return {"matches": self._matches_table(), "groups": self._groups_table(), "pairs": self._pairs_table()}
 
     def save(self, folder: Path) -> None:
-        """Write one Parquet file per table, and `submission.csv` in the format of the competition."""
+        """Write one Parquet file per table, `submission.csv` in the competition's format, and what a report needs."""
         for name, table in self.tables().items():
             pq.write_table(table, folder / f"{name}.parquet")
         write_submission(folder / "submission.csv", self.catalog.ids, self.match_rows)
+        self.catalog.save(folder / LISTINGS)
+        write_json(folder / FACTS, self.facts.to_json())
 
     def _matches_table(self) -> pa.Table:
         ids, matches = self.catalog.ids, self.match_rows

@@ -1,0 +1,56 @@
+"""The report's file in a run folder, which is written again only if something changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ensemble.report.page import html
+from ensemble.report.run_content import run_content
+from shared.artifacts import atomic_file, digest, file_digest
+from shared.pipeline.run import ABLATION, RunFolder
+from shared.pipeline.settings import Settings
+
+REPORT = "report.html"
+_KEY_BYTES = 1000  # at the beginning of the file, which hold its key
+_OWN_FILES = ("*.py", "templates/*")  # of this package
+
+
+def write_report(run: RunFolder, settings: Settings, *, force: bool = False) -> Path:
+    """Write the report of a finished run, and return its path.
+
+        write_report(RunFolder(Path("runs/default")), settings)
+
+    Args:
+        run: The run.
+        settings: Its settings.
+        force: Whether to write it even if nothing changed.
+
+    Raises:
+        ArtifactError: The run has no matches, or a file of it is missing or altered.
+    """
+    path, key = run.folder / REPORT, key_of(run, settings)
+    if not force and path.is_file() and key.encode() in _beginning(path):
+        return path
+    page = html(run_content(run, settings), key)
+    with atomic_file(path) as partial:
+        partial.write_text(page, encoding="utf-8")
+    return path
+
+
+def key_of(run: RunFolder, settings: Settings) -> str:
+    """Return the digest of all that the report of a run is made from, but for the files of the images."""
+    own = sorted(path for pattern in _OWN_FILES for path in Path(__file__).parent.glob(pattern))
+    ablation = run.folder / "ensemble" / ABLATION / "ablation.json"
+    return digest(
+        {
+            "stages": run.manifests(),
+            "settings": settings.values,
+            "code": [file_digest(path) for path in own],
+            "ablation": file_digest(ablation) if ablation.exists() else None,
+        }
+    )
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_KEY_BYTES)
