@@ -133,6 +133,7 @@ def tune(
         MatcherError: No rule and threshold reaches the minimum precision of the objective.
 
     Examples:
+        >>> from shared.schema import ScoredPairs
         >>> rows = np.array([0, 0], np.int32), np.array([1, 2], np.int32)
         >>> pairs = ScoredPairs(3, *rows, np.array([0.75, 0.25], np.float32))
         >>> tuned = tune([(pairs, np.array([0, 0, 1]))], TuneConfig(rules=["threshold"], resamples=10))
