@@ -56,6 +56,8 @@ class BranchSimilarity:
 class PairExplanation:
     """Two listings, whether they match, and why.
 
+        explain_pair(pool, pool.row("train_1"), pool.row("train_2")).verdict
+
     Args:
         ids: Their posting ids.
         titles: Their titles as written; "" where there is none, or where it was set aside.
@@ -67,8 +69,6 @@ class PairExplanation:
         contributions: What added to the score, of this one pair; None where it has none.
         similarities: How alike each branch finds them.
         reasons: What they have in common and where they differ, in words.
-
-        explain_pair(pool, "train_1", "train_2").verdict
     """
 
     ids: tuple[str, str]

@@ -62,6 +62,19 @@ def test_bundle_writes_the_matches_of_its_run(
     Bundle(bundle)  # still as it was written
 
 
+def test_bundle_explains_a_pair_as_its_run_does(
+    first: tuple[Path, str], data: Path, bundle: Path, command: Command
+) -> None:
+    one_core = ["--compute.threads=1", "--compute.device=cpu"]
+    pairs = pd.read_parquet(first[0] / "matches" / "pairs.parquet")
+    best = pairs.sort_values("score").iloc[-1]
+    of_bundle = command("ensemble.explain", "--bundle", bundle, "--data", data, best.left, best.right, *one_core)
+    assert of_bundle == command("ensemble.explain", "--run", first[0], best.left, best.right, *one_core)
+    assert of_bundle[0] == 0
+    code, _, error = command("ensemble.explain", "--bundle", bundle, best.left, best.right)
+    assert (code, error) == (2, "error: a bundle holds no listings: add --data NEW, the catalog to match with it\n")
+
+
 def test_match_titles_alone(matcher: Matcher, listings: pd.DataFrame) -> None:
     found = matcher.match(listings[["posting_id", "title"]])
     assert found.groups.posting_id.tolist() == listings.posting_id.tolist()
