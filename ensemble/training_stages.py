@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from branches.stages import (
     new_catalog_encoders,
 )
+from ensemble.answers.training import answered_name, load_answered
 from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.decision.curves import ScoredPool
 from ensemble.decision.decision import Decision
@@ -46,8 +49,15 @@ def _thinned_names(folds: Sequence[Pool], settings: Settings) -> list[str]:
     return [thinned_name(pool.name) for pool in folds] if settings[ScorerConfig].thinned else []
 
 
-def scorer_stage(folds: Sequence[Pool], settings: Settings) -> Stage:
-    """Return the stage that trains the scorer on the fold pools and on those thinned from them."""
+def scorer_stage(folds: Sequence[Pool], settings: Settings, answered: Sequence[Pool] = ()) -> Stage:
+    """Return the stage that trains the scorer on the fold pools, on those thinned from them, and on answers.
+
+    Args:
+        folds: The fold pools.
+        settings: Of the run.
+        answered: Pools with pairs that people answered (`ensemble.answers.training`), each with a fold.
+    """
+    named = {"answered": [(pool.name, pool.fold, pool.source) for pool in answered]} if answered else {}
     return Stage(
         SCORER,
         train_on_folds,
@@ -57,14 +67,17 @@ def scorer_stage(folds: Sequence[Pool], settings: Settings) -> Stage:
             "ensemble.features.assemble",
             "ensemble.thinning",
             "shared.metrics.matching",
+            *(["ensemble.answers.training"] if answered else []),
         ),
         reads=(
             *(pool.stage for pool in folds),
             *(features_name(pool.name) for pool in folds),
             *_thinned_names(folds, settings),
+            *(features_name(pool.name) for pool in answered),
+            *(answered_name(pool.name) for pool in answered),
         ),
         settings=(ScorerConfig, EnsembleConfig, ComputeConfig),
-        parameters={"folds": [(pool.name, pool.fold, pool.source) for pool in folds]},
+        parameters={"folds": [(pool.name, pool.fold, pool.source) for pool in folds], **named},
     )
 
 
@@ -91,14 +104,36 @@ def labeled_pools(
     return pools
 
 
+def answered_pools(folder_of: Callable[[str], Path], answered: Sequence[tuple[str, int, str]]) -> list[LabeledPool]:
+    """Return pools of which a scorer learns the pairs that people answered.
+
+    Args:
+        folder_of: Returns the folder of a stage by its name.
+        answered: Name, fold and source of each pool.
+    """
+    pools = []
+    for name, fold, source in answered:
+        pairs = load_features(folder_of(features_name(name)))
+        match, counted = load_answered(folder_of(answered_name(name)), pairs)
+        codes = np.full(pairs.n, -1)
+        pools.append(LabeledPool(pairs, codes, fold, source, match=match, counted=counted))
+    return pools
+
+
 def train_on_folds(
-    inputs: Inputs, config: StageConfig, out: Path, folds: Sequence[tuple[str, int, str]]
+    inputs: Inputs,
+    config: StageConfig,
+    out: Path,
+    folds: Sequence[tuple[str, int, str]],
+    answered: Sequence[tuple[str, int, str]] = (),
 ) -> Mapping[str, Any]:
     """Train the scorer; keep the out-of-fold scores of every pool and the experience beside it."""
     thinned = len(config[ScorerConfig].thinned)
     labeled = labeled_pools(inputs.__getitem__, folds, thinned=thinned > 0)
+    asked = answered_pools(inputs.__getitem__, answered)
     left_out = excluded_features(config[EnsembleConfig], config[ScorerConfig])
-    scorer, scored, rounds = train_scorer(labeled, config[ScorerConfig], config[ComputeConfig], left_out)
+    scorer, scored, rounds = train_scorer([*labeled, *asked], config[ScorerConfig], config[ComputeConfig], left_out)
+    scored = scored[: len(labeled)]
     scorer.save(out)
     pools, numbers = [pool.pairs for pool in labeled], [pool.fold for pool in labeled]
     Experience.of_pools(pools, numbers, scorer.first.importance()).save(out)
@@ -107,7 +142,9 @@ def train_on_folds(
         pairs.save(out / file)
     write_json(out / "importance.json", {name: model.importance() for name, model in scorer.models().items()})
     true = sum(int(same_product(pool.pairs.left, pool.pairs.right, pool.codes).sum()) for pool in labeled)
-    return {"pairs": sum(map(len, scored)), "true": true, "rounds": " and ".join(map(str, rounds))}
+    counted = [int(pool.counted.sum()) for pool in asked if pool.counted is not None]
+    answers = {"answers": sum(counted)} if counted else {}
+    return {"pairs": sum(map(len, scored)), "true": true, **answers, "rounds": " and ".join(map(str, rounds))}
 
 
 def load_scored_folds(scorer: Path, pools: Sequence[Path]) -> list[ScoredPool]:

@@ -3,7 +3,8 @@
 The holdout becomes one more fold and nothing is held out. Then every step is one of a run: the encoders are trained on
 all folds, the scorer on the pools of all folds, and the decision is tuned on their out-of-fold scores. The new fold's
 pool is the holdout as it was embedded for the metrics, by encoders that never saw it, so its features are as unbiased
-as those of the other folds. The result has no metrics of its own: no labeled listing is left to measure it on.
+as those of the other folds. Answers of people about pairs that labels do not decide are training pairs of that fold,
+too. The result has no metrics of its own: no labeled listing is left to measure it on.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import Any
 import numpy as np
 
 from branches.stages import branch_stages, new_catalog_encoders
-from ensemble.config import EnsembleConfig, ScorerConfig
+from ensemble.answers.file import run_answers
+from ensemble.answers.training import answered_stage
+from ensemble.config import EnsembleConfig, ReviewConfig, ScorerConfig
 from ensemble.pair_stages import features_name
 from ensemble.thinned_pools import thinned_name, thinned_stage
 from ensemble.training_stages import decision_stage, scorer_stage
@@ -45,12 +48,15 @@ def refitted(run: RunFolder, settings: Settings, *, force: bool = False) -> RunF
     fold, sources = settings[SplitConfig].folds, settings[DataConfig].sources
     settings = settings.changed({"split": {"folds": fold + 1}})
     folds, names = fold_pools(fold + 1, sources), settings[EnsembleConfig].branches
+    answers = run_answers(run.folder, settings[ReviewConfig])
+    answered = [replace(catalog_pool(source), fold=fold) for source in sources] if answers is not None else []
     graph = Graph(
         [
             *_one_more_fold(fold, sources),
+            *(answered_stage(pool, _matched(run, pool.source), answers) for pool in answered if answers is not None),
             *_encoder_stages(run, settings),
             *_thinned_holdouts(fold, settings),
-            scorer_stage(folds, settings),
+            scorer_stage(folds, settings, answered),
             decision_stage(folds, names, settings),
         ]
     )

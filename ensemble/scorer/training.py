@@ -46,6 +46,8 @@ class LabeledPool:
         source: The catalog that its listings are from.
         copies: For each listing the row of the one of equal content that stands for it in the pairs, int32 [n]; None:
             each stands for itself.
+        match: Whether each pair's listings sell the same product, bool [p]; None: as the labels say.
+        counted: Which pairs a model learns from, bool [p], such as those that people answered; None: all.
     """
 
     pairs: PairFeatures
@@ -53,6 +55,14 @@ class LabeledPool:
     fold: int
     source: str = ""
     copies: Rows | None = None
+    match: Flags | None = None
+    counted: Flags | None = None
+
+    def described(self, pairs: PairFeatures, kept: Flags | None = None) -> LabeledPool:
+        """Return the pool with other features of its pairs, or of those that are kept, bool [p]."""
+        rows = slice(None) if kept is None else kept
+        match, counted = (None if column is None else column[rows] for column in (self.match, self.counted))
+        return replace(self, pairs=pairs, match=match, counted=counted)
 
 
 @dataclass(frozen=True)
@@ -62,14 +72,29 @@ class TrainingPairs:
     Args:
         features: One float32 column per feature, p rows.
         match: Whether a pair's listings sell the same product, bool [p].
-        weight: float32 [p], mean 1.
+        weight: float32 [p], mean 1 over the pairs that a model learns from.
         fold: Fold of the pool that each pair belongs to, int [p].
+        counted: Which pairs a model learns from, bool [p]; the others are scored alone. None: all.
+        judged: Which pairs the number of rounds is chosen by, bool [p]: all of pools with labels, and no answered ones,
+            which were asked because they are hard. None: all.
     """
 
     features: pd.DataFrame
     match: Flags
     weight: Floats
     fold: NDArray[np.int64]
+    counted: Flags | None = None
+    judged: Flags | None = None
+
+    @property
+    def learned(self) -> Flags:
+        """Return which pairs a model learns from, bool [p]."""
+        return np.ones(len(self.match), dtype=np.bool_) if self.counted is None else self.counted
+
+    def judged_in(self, fold: int) -> Flags:
+        """Return which pairs of a fold the number of rounds is chosen by, bool [p]."""
+        of_fold: Flags = self.fold == fold
+        return of_fold if self.judged is None else of_fold & self.judged
 
     @classmethod
     def of_pools(cls, pools: Sequence[LabeledPool], group_size_power: float) -> Self:
@@ -87,18 +112,24 @@ class TrainingPairs:
             >>> TrainingPairs.of_pools([pool], group_size_power=1).weight.round(2).tolist()
             [0.800000011920929, 1.2000000476837158]
         """
-        match, weight = [], []
+        match, weight, counted = [], [], []
         for pool in pools:
             of_listing = np.maximum(group_sizes(pool.codes), 1).astype(np.float64) ** -group_size_power
             left, right = pool.pairs.left, pool.pairs.right
-            match.append(same_product(left, right, pool.codes))
+            match.append(same_product(left, right, pool.codes) if pool.match is None else pool.match)
             weight.append((of_listing[left] + of_listing[right]) / 2)
+            counted.append(np.ones(len(left), dtype=np.bool_) if pool.counted is None else pool.counted)
         sizes = [len(pool.pairs) for pool in pools]
+        source, learned = np.repeat([pool.source for pool in pools], sizes), np.concatenate(counted)
+        weights = np.zeros(len(learned), dtype=np.float32)
+        weights[learned] = _balanced(np.concatenate(weight)[learned], source[learned])
         return cls(
             pd.concat([pool.pairs.features for pool in pools], ignore_index=True),
             np.concatenate(match),
-            _balanced(np.concatenate(weight), np.repeat([pool.source for pool in pools], sizes)),
+            weights,
             np.repeat([pool.fold for pool in pools], sizes),
+            learned,
+            np.repeat([pool.counted is None for pool in pools], sizes),
         )
 
 
@@ -134,14 +165,15 @@ def train_scorer(
     Raises:
         NothingToLearnError: The pairs that the first model would be trained on are all true or all false.
     """
-    used = [replace(pool, pairs=drop_features(pool.pairs, exclude)) for pool in pools]
+    used = [pool.described(drop_features(pool.pairs, exclude)) for pool in pools]
     first, scored, rounds = _train_model(used, config, compute)
     models, all_rounds = [first], [rounds]
     if config.models == 2:
         masks = [second_model_mask(pairs) for pairs in scored]
         likely = [pairs.only(mask) for pairs, mask in zip(scored, masks, strict=True)]
         around = [
-            replace(pool, pairs=describe_scores(pairs, compute.xp())) for pool, pairs in zip(pools, likely, strict=True)
+            pool.described(describe_scores(pairs, compute.xp()), mask)
+            for pool, pairs, mask in zip(pools, likely, masks, strict=True)
         ]
         with suppress(NothingToLearnError):  # the first model left nothing to decide
             second, rescored, rounds = _train_model(around, config, compute)
@@ -188,9 +220,10 @@ def cross_fit(pairs: TrainingPairs, config: ScorerConfig, seed: int, threads: in
         NothingToLearnError: The pairs that a model would be trained on are all true or all false.
     """
     folds = np.unique(pairs.fold)
-    for others in [np.ones(len(pairs.fold), dtype=bool), *(pairs.fold != fold for fold in folds)]:
+    learned = pairs.learned
+    for others in [learned, *(learned & (pairs.fold != fold) for fold in folds)]:
         _check_learnable(pairs.match[others])
-    fits = [_fit(pairs, pairs.fold != fold, pairs.fold == fold, config, seed, threads) for fold in folds]
+    fits = [_fit(pairs, learned & (pairs.fold != fold), pairs.judged_in(fold), config, seed, threads) for fold in folds]
     shortest = min(len(loss) for _, loss in fits)
     rounds = int(np.mean([loss[:shortest] for _, loss in fits], axis=0).argmin()) + 1
     score = np.zeros(len(pairs.match), dtype=np.float32)
@@ -204,7 +237,7 @@ def fit(pairs: TrainingPairs, rounds: int, config: ScorerConfig, seed: int, thre
     """Train a model on all pairs for a given number of rounds."""
     import lightgbm as lgb
 
-    return Scorer(lgb.train(_parameters(config, seed, threads), _dataset(pairs, slice(None)), num_boost_round=rounds))
+    return Scorer(lgb.train(_parameters(config, seed, threads), _dataset(pairs, pairs.learned), num_boost_round=rounds))
 
 
 def _check_learnable(match: Flags) -> None:

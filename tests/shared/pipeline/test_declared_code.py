@@ -5,6 +5,7 @@ import dis
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import CodeType
@@ -17,12 +18,14 @@ from ensemble import sections as ensemble_sections
 from ensemble.ablation.study import Fit
 from ensemble.ablation.variants import judge_stage, systems
 from ensemble.bundle.archive import seal
+from ensemble.answers.training import answered_stage
 from ensemble.bundle.refit import _one_more_fold
 from ensemble.stages import run_graph
+from ensemble.training_stages import scorer_stage
 from shared.compute import ComputeConfig
 from shared.config import ConfigSection
 from shared.pipeline.code_digest import PROJECT, closure
-from shared.pipeline.pools import fold_pool
+from shared.pipeline.pools import catalog_pool, fold_pool
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Stage
@@ -40,6 +43,7 @@ LOADERS = {
     ("ensemble.training_stages", "load_decision"),
     ("ensemble.pair_stages", "load_features"),
     ("ensemble.training_stages", "labeled_pools"),
+    ("ensemble.training_stages", "answered_pools"),
     ("ensemble.training_stages", "load_scored_thinned"),
     ("ensemble.training_stages", "load_scored_folds"),
     ("ensemble.result_stages", "load_scores"),
@@ -83,6 +87,9 @@ def stages_beside_a_run() -> Iterator[Stage]:
     fit.settings = Settings({}, SECTIONS)
     yield from fit._own_stages(0, 2)
     yield from _one_more_fold(2, [""])
+    answered = replace(catalog_pool(), fold=2)
+    yield answered_stage(answered, "catalog/train", Path("answers.jsonl"))
+    yield scorer_stage([fold_pool(0)], Settings({}, SECTIONS), [answered])
 
 
 def judging_stages() -> Iterator[Stage]:
