@@ -172,7 +172,11 @@ def study(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
     run.say(f"{len(catalog):,} listings, {len(pool.start):,} candidate pairs")
 
     def reviews(asking: Asking) -> Reviews:
-        return [simulate(pool, answers, seed + k, arguments.mistakes, asking) for k in range(arguments.seeds)]
+        states = []
+        for number in range(seed, seed + arguments.seeds):
+            states.append(simulate(pool, answers, number, arguments.mistakes, asking))
+            run.say(f"  {asking}, seed {number}: " + ", ".join(f"{s.row_f1:.3f} at {s.answers}" for s in states[-1]))
+        return states
 
     began = monotonic()
     rows = summary(reviews("review"), reviews("random"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ensemble.review.learner import Learner, learned_decision, with_answers
 from ensemble.review.quality import Estimate, estimate, is_matched
-from ensemble.review.questions import Positions, is_answered, next_questions
+from ensemble.review.questions import Positions, Question, is_answered, next_questions
 from ensemble.review.start import careful_decision
 from shared.metrics.matching import row_f1, same_product
 from shared.schema import Flags, PairFeatures, ScoredPairs
@@ -107,10 +107,15 @@ def simulate(
     for count in sorted(set(answers)):
         while len(so_far) < count:
             number = min(BATCH, count - len(so_far))
-            scored = learner.learn(so_far.positions, so_far.is_match)
-            new = np.array(list(_asked(scored, so_far, number, seed, asking)), dtype=np.int64).reshape(-1, 2)
+            if asking == "random":
+                asked = _random_pairs(pool.start, so_far, number, seed)
+            else:
+                scored = learner.learn(so_far.positions, so_far.is_match)
+                asked = next_questions(scored, so_far.positions, so_far.is_match, number, seed)
+            new = np.array([(q.position, -1 if q.stratum is None else q.stratum) for q in asked]).reshape(-1, 2)
             if len(new) == 0:
                 break
+            new = new.astype(np.int64)
             verdicts = truth[new[:, 0]] ^ (rng.random(len(new)) < mistakes)
             so_far = _Answers(
                 np.append(so_far.positions, new[:, 0]),
@@ -121,16 +126,11 @@ def simulate(
     return checkpoints
 
 
-def _asked(scored: ScoredPairs, so_far: _Answers, number: int, seed: int, asking: Asking) -> Iterator[tuple[int, int]]:
-    """Yield position and stratum, or -1, of the pairs to ask about."""
-    if asking == "random":
-        open_pairs = np.flatnonzero(~is_answered(scored, so_far.positions, so_far.is_match))
-        rng = np.random.default_rng([seed, len(so_far)])
-        for position in rng.permutation(open_pairs)[:number].tolist():
-            yield position, -1
-        return
-    for question in next_questions(scored, so_far.positions, so_far.is_match, number, seed):
-        yield question.position, -1 if question.stratum is None else question.stratum
+def _random_pairs(pairs: ScoredPairs, so_far: _Answers, number: int, seed: int) -> list[Question]:
+    """Return pairs that answers leave open, each as likely; none of them belongs to a stratum."""
+    open_pairs = np.flatnonzero(~is_answered(pairs, so_far.positions, so_far.is_match))
+    drawn = np.random.default_rng([seed, len(so_far)]).permutation(open_pairs)[:number]
+    return [Question(position, "uncertain") for position in drawn.tolist()]
 
 
 def _checkpoint(scored: ScoredPairs, pool: PoolOfLabels, answers: _Answers) -> Checkpoint:

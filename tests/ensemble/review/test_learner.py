@@ -8,6 +8,7 @@ from scipy.optimize import minimize
 
 from ensemble.decision.decision import Decision
 from ensemble.review.learner import (
+    MISTAKES,
     Learner,
     best_expected_threshold,
     expected_row_f1,
@@ -30,9 +31,10 @@ def test_fit_equals_a_general_optimizer(seed: int) -> None:
     mean, spread = rng.normal(size=4), rng.uniform(0.1, 2, size=4)
 
     def loss(weights: np.ndarray) -> float:
-        sign = np.where(is_match, 1, -1)
+        match = 1 / (1 + np.exp(-columns @ weights))
+        yes = MISTAKES * (1 - match) + (1 - MISTAKES) * match
         prior = (((weights - mean) / spread) ** 2).sum() / 2
-        return float(np.logaddexp(0, -sign * (columns @ weights)).sum() + prior)
+        return float(prior - np.log(np.where(is_match, yes, 1 - yes)).sum())
 
     expected = minimize(loss, mean, method="BFGS", options={"gtol": 1e-8}).x
     assert fit(columns, is_match, mean, spread).weights == pytest.approx(expected, abs=1e-4)
@@ -42,6 +44,7 @@ def test_fit_recovers_weights_from_many_answers() -> None:
     rng = np.random.default_rng(0)
     columns, weights = rng.normal(size=(20_000, 3)), np.array([1.0, -0.5, 0.25])
     is_match = rng.random(20_000) < 1 / (1 + np.exp(-columns @ weights))
+    is_match ^= rng.random(20_000) < MISTAKES
     assert fit(columns, is_match, np.zeros(3), np.full(3, 10.0)).weights == pytest.approx(weights, abs=0.06)
 
 
@@ -53,6 +56,17 @@ def test_evidence_of_a_fit_prefers_the_spread_that_weights_have() -> None:
         spread: fit(columns, is_match, np.zeros(20), np.full(20, spread)).evidence for spread in (0.02, 0.5, 9)
     }
     assert max(of_spread, key=lambda spread: of_spread[spread]) == 0.5
+
+
+def test_one_slip_about_a_hopeless_pair_moves_little() -> None:
+    rng = np.random.default_rng(0)
+    columns = np.stack([np.ones(100), rng.normal(0, 4, size=100)], axis=1)
+    is_match = columns[:, 1] > 0
+    mean, spread = np.array([0.0, 1.0]), np.array([1.5, 0.5])
+    slip = is_match.copy()
+    slip[np.argmin(columns[:, 1])] = True
+    right, wrong = (fit(columns, answers, mean, spread).weights for answers in (is_match, slip))
+    assert wrong == pytest.approx(right, rel=0.2, abs=0.2)
 
 
 # --- learning --------------------------------------------------------------------------------------------------------
