@@ -20,7 +20,8 @@ from ensemble.review.questions import Positions
 from shared.schema import Flags, Matches, PairFeatures, ScoredPairs
 
 SPREADS = (0.03, 0.06, 0.12, 0.25, 0.5)  # prior standard deviations of a weight of the evidence that are tried
-STEPS = 24  # thresholds that are tried
+USUAL = tuple(float(t) for t in 1 / (1 + np.exp(-np.linspace(-1.75, 3.25, 16))))  # thresholds that are tried
+LOW = (0.06, 0.09, 0.12)  # that are tried where the lowest of these is the best
 ITERATIONS = 30  # of Newton's method
 
 Doubles = NDArray[np.float64]
@@ -171,9 +172,14 @@ def best_expected_threshold(pairs: ScoredPairs) -> float:
 
 
 def _best_threshold(decide: Decider, value: Callable[[Matches], float]) -> float:
-    steps = 1 / (1 + np.exp(-np.linspace(-2.7, 3.5, STEPS)))
-    values = [value(decide(float(step))) for step in steps]
-    return float(steps[max(range(STEPS), key=lambda at: (round(values[at], 9), at))])
+    values: dict[float, float] = {}
+    for thresholds in (USUAL, LOW):  # low ones take much longer, as they join far more listings
+        for threshold in thresholds:
+            values[threshold] = round(value(decide(threshold)), 9)
+        best = max(values, key=lambda threshold: (values[threshold], threshold))
+        if best > thresholds[0]:
+            break
+    return best
 
 
 def expected_row_f1(matches: Matches, pairs: ScoredPairs) -> float:

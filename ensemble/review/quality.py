@@ -1,9 +1,17 @@
-"""How good the matches are, by the answers alone: precision, recall and F1 of pairs with intervals.
+"""How good the matches are, by stratified answers alone: precision, recall and F1 of pairs with intervals.
 
-Only stratified answers count: the others were chosen because they are hard. Each stands for the pairs of its stratum
-that it was drawn from. They are sorted into cells by the score and by whether the pair is a match; within a cell the
-share of yes has a Beta distribution, with the scores' mean as two pseudo-answers. Precision is the mean over the cells
-of the matches, recall the share of all true pairs that these hold. Intervals come from draws of all cells.
+Other answers were chosen because they are hard, and would say too little of the rest.
+
+1. *Cells*: pairs are sorted by the rank of their score and by whether they match. An answer settles whether its own
+   pair matches, so a pair that was asked counts as it would have been decided had it not been asked: the decision is
+   made again without a fifth of the answers, five times.
+2. *Shares*: in each cell the share of yes has a Beta distribution. An answer counts as many times as its stratum has
+   pairs for each that was drawn. Beforehand a cell has the mean of its scores as its share, worth two answers; a cell
+   in which hardly any pair is true has half a yes, or none among twenty answers would stand for none among thousands.
+3. *Sums*: pairs with an answer are what it says, all others true with the share of their cell. Precision and recall
+   are ratios of these sums; their intervals come from draws of all shares.
+
+The intervals were measured by `python -m ensemble.review.simulate` (ensemble/RESULTS.md, "Review").
 """
 
 from __future__ import annotations
@@ -13,12 +21,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.review.questions import Positions, strata
-from shared.schema import Flags, ScoredPairs
+from ensemble.decision.decision import Decision
+from ensemble.review.learner import learned_decision, with_answers
+from ensemble.review.questions import Positions, strata, stratum_sizes
+from shared.schema import Flags, Matches, ScoredPairs, pair_key
 
 CONFIDENCE = 0.9
-DRAWS = 2000
-PSEUDO_ANSWERS = 2.0  # that a cell has beforehand, at the mean of its scores
+DRAWS = 1000
+PARTS = 5  # of the answers; the decision is made without each
+MATCHED = (0, 0, 0, 1, 2, 3, 4, 4, 4, 4, 4)  # cell of a match by its stratum
+OTHERS = (5, 5, 5, 5, 5, 5, 6, 7, 8, 9, 10)  # of any other pair
+LOWEST = 4  # cell of the matches that score low: their groups made them match, so their scores say little
+PSEUDO_ANSWERS = 2.0  # that a cell has beforehand
+PSEUDO_YES = 0.5  # that a cell of other pairs has beforehand at least
+
+Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -41,10 +58,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The estimated quality of matches, over pairs of listings of different content.
+    """The estimated quality of matches, over the candidate pairs, which are of listings of different content.
 
     Args:
-        precision: Share of the matches that are true.
+        precision: Share of the matches that are true; 1 where there is none.
         recall: Share of the true pairs that are matches.
         f1: Harmonic mean of the two.
         answers: Number of stratified answers that it comes from.
@@ -62,7 +79,13 @@ class Estimate:
 
 
 def estimate(
-    pairs: ScoredPairs, matched: Flags, positions: Positions, is_match: Flags, stratum: NDArray[np.int64], seed: int = 0
+    pairs: ScoredPairs,
+    matched: Flags,
+    positions: Positions,
+    is_match: Flags,
+    stratum: NDArray[np.int64],
+    seed: int = 0,
+    decision: Decision | None = None,
 ) -> Estimate | None:
     """Return the estimated quality of matches; None, "not known", without a stratified answer.
 
@@ -73,6 +96,7 @@ def estimate(
         is_match: The answers, bool [a].
         stratum: The stratum that each question was drawn from, int64 [a]; -1 where it was not drawn by stratum.
         seed: Of the draws for the intervals.
+        decision: The decision that made the matches; None: `learned_decision`, which takes a second to find again.
 
     Examples:
         >>> rows = np.zeros(3, np.int32), np.array([1, 2, 3], np.int32)
@@ -84,26 +108,97 @@ def estimate(
         >>> estimate(pairs, pairs.score > 0.5, nothing, nothing > 0, nothing) is None
         True
     """
-    drawn = stratum >= 0
+    sizes = stratum_sizes(pairs)
+    drawn = (stratum >= 0) & (stratum < len(sizes))
     if not drawn.any():
         return None
-    cell = strata(pairs) * 2 + matched
-    cells = int(cell.max()) + 1
-    size = np.bincount(cell, minlength=cells)
-    mean = np.bincount(cell, weights=pairs.score, minlength=cells) / np.maximum(size, 1)
-    at, yes = cell[positions[drawn]], is_match[drawn]
-    a = PSEUDO_ANSWERS * mean + np.bincount(at, weights=yes, minlength=cells) + 1e-6
-    b = PSEUDO_ANSWERS * (1 - mean) + np.bincount(at, weights=~yes, minlength=cells) + 1e-6
-    share = np.random.default_rng(seed).beta(a, b, size=(DRAWS, cells))
-    is_matched_cell = np.arange(cells) % 2 == 1
-    hits, true = share @ (size * is_matched_cell), share @ size
-    matches = max(int(matched.sum()), 1)
-    precision, recall = hits / matches, hits / np.maximum(true, 1e-9)
-    f1 = 2 * hits / np.maximum(matches + true, 1e-9)
+    stratum_of_pair = strata(pairs)
+    cell = _cells(stratum_of_pair, matched)
+    would_match = unaided_matches(pairs, positions, is_match, decision)
+    at = _cells(stratum_of_pair[positions], would_match)[drawn]
+    weight = (sizes / np.maximum(np.bincount(stratum[drawn], minlength=len(sizes)), 1))[stratum[drawn]]
+    share = _draw_shares(at, is_match[drawn], weight, _prior(cell, pairs.score), np.random.default_rng(seed))
+    is_open = np.ones(len(pairs), dtype=bool)
+    is_open[positions] = False
+    cells = share.shape[1]
+    hits = (is_match & matched[positions]).sum() + share @ np.bincount(cell[is_open & matched], minlength=cells)
+    true = is_match.sum() + share @ np.bincount(cell[is_open], minlength=cells)
+    matches = int(matched.sum())
+    precision = hits / matches if matches else np.ones(len(hits))
+    recall, f1 = hits / np.maximum(true, 1e-9), 2 * hits / np.maximum(matches + true, 1e-9)
     return Estimate(_interval(precision), _interval(recall), _interval(f1), int(drawn.sum()))
 
 
-def _interval(draws: NDArray[np.float64]) -> Interval:
+def unaided_matches(
+    pairs: ScoredPairs, positions: Positions, is_match: Flags, decision: Decision | None = None
+) -> Flags:
+    """Return which pairs that were answered would match if they had not been asked, bool [a].
+
+    Args:
+        pairs: As for `estimate`.
+        positions: As for `estimate`.
+        is_match: As for `estimate`.
+        decision: As for `estimate`.
+
+    Examples:
+        >>> pairs = ScoredPairs(2, np.array([0], np.int32), np.array([1], np.int32), np.array([0.9], np.float32))
+        >>> unaided_matches(pairs, np.array([0]), np.array([False]), Decision("average_link", 0.5)).tolist()
+        [True]
+    """
+    decision = decision or learned_decision(with_answers(pairs, positions, is_match))
+    part = np.random.default_rng(0).permutation(len(positions)) % PARTS
+    would_match = np.zeros(len(positions), dtype=bool)
+    for number in np.unique(part):
+        others = part != number
+        matches = decision.apply(with_answers(pairs, positions[others], is_match[others]))
+        would_match[~others] = is_matched(pairs, matches)[positions[~others]]
+    return would_match
+
+
+def is_matched(pairs: ScoredPairs, matches: Matches) -> Flags:
+    """Return which pairs are among some matches, bool [p].
+
+    Examples:
+        >>> pairs = ScoredPairs(3, np.array([0, 1], np.int32), np.array([1, 2], np.int32), np.ones(2, np.float32))
+        >>> is_matched(pairs, Matches(3, pairs.right[1:], pairs.left[1:], pairs.score[1:])).tolist()
+        [False, True]
+    """
+    low, high = np.minimum(matches.listing, matches.match), np.maximum(matches.listing, matches.match)
+    matched: Flags = np.isin(pairs.key, pair_key(low, high, matches.n))
+    return matched
+
+
+def _cells(stratum: NDArray[np.int64], matched: Flags) -> NDArray[np.int64]:
+    return np.where(matched, np.array(MATCHED)[stratum], np.array(OTHERS)[stratum])
+
+
+def _prior(cell: NDArray[np.int64], score: NDArray[np.float32]) -> tuple[Doubles, Doubles]:
+    """Return the number of yes and of no that each cell has beforehand, float64 [cells] each."""
+    cells = max(OTHERS) + 1
+    mean = np.bincount(cell, weights=score, minlength=cells) / np.maximum(np.bincount(cell, minlength=cells), 1)
+    mean = np.clip(mean, 1e-6, 1 - 1e-6)
+    mean[LOWEST] = max(mean[LOWEST], 0.5)
+    strength = np.maximum(PSEUDO_ANSWERS, np.where(np.arange(cells) <= LOWEST, 0, PSEUDO_YES / mean))
+    return strength * mean, strength * (1 - mean)
+
+
+def _draw_shares(
+    cell: NDArray[np.int64], is_match: Flags, weight: Doubles, prior: tuple[Doubles, Doubles], rng: np.random.Generator
+) -> Doubles:
+    """Draw the share of true pairs in each cell, float64 [draws, cells], after weighted answers in these cells.
+
+    Answers of unequal weight count as (Σw)² / Σw² answers of equal weight (Kish 1965).
+    """
+    yes, no = prior
+    total = np.bincount(cell, weights=weight, minlength=len(yes))
+    squares = np.bincount(cell, weights=weight**2, minlength=len(yes))
+    of_yes = np.bincount(cell, weights=weight * is_match, minlength=len(yes))
+    count = total**2 / np.maximum(squares, 1e-12)
+    share = of_yes / np.maximum(total, 1e-12)
+    return rng.beta(yes + count * share, no + count * (1 - share), size=(DRAWS, len(yes)))
+
+
+def _interval(draws: Doubles) -> Interval:
     tail = (1 - CONFIDENCE) / 2
     low, middle, high = np.quantile(draws, [tail, 0.5, 1 - tail])
     return Interval(float(middle), float(low), float(high))

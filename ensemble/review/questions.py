@@ -56,7 +56,8 @@ def strata(pairs: ScoredPairs) -> NDArray[np.int64]:
     """
     rank = np.empty(len(pairs), dtype=np.int64)
     rank[np.argsort(-pairs.score, kind="stable")] = np.arange(len(pairs))
-    return np.asarray(np.searchsorted(np.array(EDGES[1:-1]) * pairs.n, rank, side="right"), dtype=np.int64)
+    stratum: NDArray[np.int64] = np.searchsorted(np.array(EDGES[1:-1]) * pairs.n, rank, side="right")
+    return stratum.astype(np.int64)
 
 
 def stratum_sizes(pairs: CandidatePairs) -> NDArray[np.int64]:
