@@ -252,10 +252,16 @@ def write_submission(path: Path, ids: NDArray[Any], matches: Matches) -> None:
     rows = [" ".join([ids[row], *ids[match]]) for row, match in enumerate(matches.lists())]
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write("posting_id,matches\n")
-        file.writelines(f"{_cell(posting_id)},{_cell(row)}\n" for posting_id, row in zip(ids, rows, strict=True))
+        file.writelines(f"{csv_cell(posting_id)},{csv_cell(row)}\n" for posting_id, row in zip(ids, rows, strict=True))
 
 
-def _cell(text: str) -> str:
+def csv_cell(text: str) -> str:
+    """Return a text as a cell of a CSV file, with an apostrophe before what a spreadsheet would run as a formula.
+
+    Examples:
+        >>> csv_cell("=1+1"), csv_cell("red, blue")
+        ("'=1+1", '"red, blue"')
+    """
     text = "'" + text if text.startswith(FORMULA) else text
     return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\r\n') else text
 

@@ -15,7 +15,7 @@ from branches.base import Embedder
 from branches.candidates import propose
 from branches.stages import embed_catalog, encoder_stage_name, new_catalog_encoders
 from ensemble.answers.answers import Answers
-from ensemble.answers.file import read_answers
+from ensemble.answers.file import answers_of
 from ensemble.bundle.archive import Bundle
 from ensemble.candidate_pairs import union
 from ensemble.config import EnsembleConfig
@@ -120,10 +120,8 @@ class Matcher:
             MatcherError: The frame has faults (one error names all of them), or there is no such folder or file.
             ArtifactError: The file of answers is damaged.
         """
-        if isinstance(answers, str | Path):
-            answers = read_answers(Path(answers))
         with threadpool_limits(self._compute.cpu_threads):
-            return self.match_catalog(self.read(listings, images), duplicates, answers)
+            return self.match_catalog(self.read(listings, images), duplicates, answers_of(answers))
 
     def read(self, listings: pd.DataFrame, images: str | Path | None = None) -> Catalog:
         """Return the catalog of a frame; arguments and errors as for `match`."""

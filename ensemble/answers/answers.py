@@ -72,7 +72,8 @@ class Answers:
     def joined(self, other: Answers) -> Answers:
         """Return these events, and those of another file that are not among them."""
         present = set(self.events)
-        return Answers((*self.events, *(event for event in other.events if event not in present)))
+        added = [event for event in dict.fromkeys(other.events) if event not in present]
+        return Answers((*self.events, *added), (*self.torn, *other.torn))
 
     def on(self, catalog: Catalog, *versions: Catalog) -> PoolAnswers:
         """Return the answers that hold for the listings of a catalog.

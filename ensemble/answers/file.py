@@ -220,6 +220,16 @@ def read_answers(path: Path) -> Answers:
     return AnswerFile(path).read()
 
 
+def answers_of(source: Answers | str | Path | None) -> Answers | None:
+    """Return answers, or those of the file that is named; None for None. Errors as for `read_answers`.
+
+    Examples:
+        >>> answers_of(None) is None
+        True
+    """
+    return read_answers(Path(source)) if isinstance(source, str | Path) else source
+
+
 def write_answers(path: Path, answers: Answers) -> None:
     """Write all events of some answers into a new file, which is a file of answers like any other."""
     path.write_bytes(header() + b"".join(map(event_line, answers.events)))

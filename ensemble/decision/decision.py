@@ -143,17 +143,19 @@ class Decision:
                 _move_pairs(pairs, new_row), duplicates=duplicates, pins=pins and pins.placed(new_row)
             )
             return replace(outcome, matches=_move_matches(outcome.matches, order))
-        pairs, pins = pinned(pairs, pins) if pins else (pairs, None)
-        limits = self.max_matches, self.forbid, 2 if duplicates == "pairs" else self.max_group, pins
+        limits = self.max_matches, self.forbid, 2 if duplicates == "pairs" else self.max_group
         ready, threshold, agreed = decider(self.rule, pairs, *limits), self.threshold_for(pairs.n), None
         if self.guard and self.rule == "average_link":
             plain = decider("threshold", pairs, *limits)
             agreed = agreement(ready(threshold), plain(threshold))
             if is_unlike(agreed):
                 threshold = careful_threshold(threshold, lambda step: agreement(ready(step), plain(step)))
+        if pins:  # after the look at the scores, which answers must not blur
+            pairs, pins = pinned(pairs, pins)
+            ready = decider(self.rule, pairs, *limits, pins)
         matches, split_groups = ready(threshold), ready.split_groups
         if duplicates == "all":
-            matches = _attached(matches, decider("min2", pairs, *limits)(1.0), pairs.copy_of, pins)
+            matches = _attached(matches, decider("min2", pairs, *limits, pins)(1.0), pairs.copy_of, pins)
         if duplicates == "pairs":
             matches, split_groups = _mutual_best(matches), 0
         return Outcome(matches, split_groups, threshold, agreed)

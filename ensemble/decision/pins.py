@@ -50,6 +50,15 @@ class Pins:
     def __len__(self) -> int:
         return len(self.must) + len(self.never)
 
+    def standing(self, copies: Rows) -> Pins:
+        """Return the pairs of the listings that stand for others or themselves, sorted, each once.
+
+        Args:
+            copies: For each listing the row of the one that stands for it, int32 [n].
+        """
+        ends = (np.unique(np.sort(copies[pairs]), axis=0).astype(np.int64) for pairs in (self.must, self.never))
+        return Pins(*(rows[rows[:, 0] < rows[:, 1]] for rows in ends))
+
     def placed(self, place: NDArray[np.integer]) -> Pins:
         """Return the pairs whose listings are both in another pool, in its rows.
 
@@ -108,8 +117,8 @@ def pinned(pairs: ScoredPairs, pins: Pins) -> tuple[ScoredPairs, Pins]:
     """
     copies = np.arange(pairs.n, dtype=np.int32) if pairs.copy_of is None else pairs.copy_of
     copies = told_apart(copies, pins.never)
-    must, never = (np.unique(np.sort(copies[rows]), axis=0).astype(np.int64) for rows in (pins.must, pins.never))
-    must, never = must[must[:, 0] < must[:, 1]], never[never[:, 0] < never[:, 1]]
+    pins = pins.standing(copies)
+    must, never = pins.must, pins.never
     position, is_candidate = locate(pair_key(must[:, 0], must[:, 1], pairs.n), pairs.key)
     score = np.where(is_candidate, _at(pairs.score, position), np.float32(-1))
     must = must[separated(pairs.n, must[:, 0], must[:, 1], score, never)]

@@ -34,19 +34,20 @@ def add(store: Any, settings: Settings, arguments: Arguments) -> None:
     catalog = read_catalog(new_source(data), data, settings[ComputeConfig], labeled=False)
     if line := unusable_images(catalog):
         print(line)
-    _conclude(index, index.add(catalog), arguments.out)
+    _conclude(index, index.add(catalog, answers=arguments.answers), arguments.out)
 
 
 def remove(store: Any, settings: Settings, arguments: Arguments) -> None:
     """Remove the listings that `--ids` names."""
     index = _open(store, settings, arguments)
-    _conclude(index, index.remove(read_ids(arguments.ids, settings[DataConfig].id_column)), arguments.out)
+    ids = read_ids(arguments.ids, settings[DataConfig].id_column)
+    _conclude(index, index.remove(ids, arguments.answers), arguments.out)
 
 
 def rebuild(store: Any, settings: Settings, arguments: Arguments) -> None:
     """Match all listings of an index at once."""
     index = _open(store, settings, arguments)
-    _conclude(index, index.rebuild(), arguments.out)
+    _conclude(index, index.rebuild(arguments.answers), arguments.out)
 
 
 def query(store: Any, settings: Settings, arguments: Arguments) -> None:
@@ -94,6 +95,8 @@ def _conclude(index: Index, counts: dict[str, int], out: Path | None) -> None:
     result = index.state.result()
     if line := result.set_aside.line:
         print(line)
+    if result.answers is not None and (line := result.answers.line):
+        print(line)
     summary = {**counts, **result.summary()}
     print(" · ".join(f"{label.replace('_', ' ')} {count:,}" for label, count in summary.items()))
     for line in result.warnings:
@@ -116,6 +119,8 @@ def _of_index(parser: Parser) -> None:
 def _with_out(parser: Parser) -> None:
     _of_index(parser)
     parser.add_argument("--out", type=Path, help="folder for the matches of all listings of the index")
+    what = "file of people's answers about pairs of listings; the index takes them over and keeps to them"
+    parser.add_argument("--answers", type=Path, help=what)
 
 
 def _of_remove(parser: Parser) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from ensemble.answers.answers import Answers
+from ensemble.answers.file import answers_of
 from ensemble.index.embeddings import Embedders
 from ensemble.index.plan import Plan, judged, plan
 from ensemble.index.query import Hit, hits
@@ -23,6 +25,7 @@ from shared.errors import MatcherError
 from shared.schema import Catalog
 
 Listings = pd.DataFrame | Catalog
+AnswerSource = Answers | str | Path | None  # answers, the file with them, or none
 NAMELESS = ""  # the id of the listing in a query; no listing of a catalog has an empty id
 
 
@@ -71,12 +74,14 @@ class Index:
         """Return what the index held when it was last read or written."""
         return self._state
 
-    def add(self, listings: Listings, images: str | Path | None = None) -> dict[str, int]:
+    def add(self, listings: Listings, images: str | Path | None = None, answers: AnswerSource = None) -> dict[str, int]:
         """Add listings; a listing replaces the one in the index that has its id.
 
         Args:
             listings: A catalog, or a frame as `Matcher.match` takes it.
             images: Folder with the files that the column `image` of a frame names; None: do without images.
+            answers: People's answers about pairs of listings, or the file with them. The index takes them over and
+                keeps to them from then on.
 
         Returns:
             How many listings were added, updated, removed and left as they were.
@@ -84,18 +89,21 @@ class Index:
         Raises:
             MatcherError: The frame has faults, or a listing would lose its image; nothing has changed then.
         """
-        return self._change(self._catalog(listings, images), [])
+        return self._change(self._catalog(listings, images), [], answers)
 
-    def remove(self, ids: Collection[str]) -> dict[str, int]:
-        """Remove listings by their posting ids and return counts as `add` does.
+    def remove(self, ids: Collection[str], answers: AnswerSource = None) -> dict[str, int]:
+        """Remove listings by their posting ids and return counts as `add` does; `answers` as for `add`.
 
         Raises:
             MatcherError: An id is not in the index, or no listing would be left; nothing has changed then.
         """
-        return self._change(None, list(dict.fromkeys(ids)))
+        return self._change(None, list(dict.fromkeys(ids)), answers)
 
-    def rebuild(self) -> dict[str, int]:
+    def rebuild(self, answers: AnswerSource = None) -> dict[str, int]:
         """Match all listings at once, exactly as a matcher would; embeddings by trained encoders are kept.
+
+        Args:
+            answers: As for `add`.
 
         Returns:
             Counts as of `add`, with all listings left as they were.
@@ -106,8 +114,8 @@ class Index:
         with self.snapshots.locked():
             self._read()
             self._check_there()
-            planned = plan(self._state.originals, None, [])
-            self._write(rebuilt(self.matcher, self._embedders, self._state, self._judged(planned)), "rebuild")
+            planned, known = plan(self._state.originals, None, []), self._joined(answers)
+            self._write(rebuilt(self.matcher, self._embedders, self._state, self._judged(planned), known), "rebuild")
         return planned.counts
 
     def query(self, listings: Listings, images: str | Path | None = None, most: int = 5) -> list[list[Hit]]:
@@ -143,8 +151,10 @@ class Index:
         planned = self._judged(planned, query=True)
         return updated(self.matcher, self._embedders, self._state, self._words, planned, locally=True)
 
-    def _change(self, listings: Catalog | None, removed: list[str]) -> dict[str, int]:
-        request = digest([listings.table.to_pydict() if listings else None, sorted(removed)])
+    def _change(self, listings: Catalog | None, removed: list[str], source: AnswerSource) -> dict[str, int]:
+        answers = answers_of(source)
+        events = [] if answers is None else [str(event) for event in answers.events]
+        request = digest([listings.table.to_pydict() if listings else None, sorted(removed), *events])
         with self.snapshots.locked():
             self._read()
             if listings is None:
@@ -152,17 +162,23 @@ class Index:
             if self._number and self._request == request:  # a command was killed after it had written all of this
                 return plan(self._state.originals, None, []).counts
             planned = plan(self._state.originals, listings, removed)
-            if removed or len(planned.added):
-                self._write(self._changed(self._judged(planned)), request)
+            joined = self._joined(answers)
+            if removed or len(planned.added) or joined.events != self._state.answers.events:
+                self._write(self._changed(self._judged(planned), joined), request)
         return planned.counts
 
     def _judged(self, planned: Plan, *, query: bool = False) -> Plan:
         return judged(planned, self._state.originals, self._state.catalog, query=query)
 
-    def _changed(self, planned: Plan) -> State:
+    def _joined(self, answers: AnswerSource) -> Answers:
+        """Return the answers that the index holds, and others that it does not hold yet."""
+        more = answers_of(answers)
+        return self._state.answers if more is None else self._state.answers.joined(more)
+
+    def _changed(self, planned: Plan, answers: Answers) -> State:
         if not len(self._state):
-            return rebuilt(self.matcher, self._embedders, self._state, planned)
-        return updated(self.matcher, self._embedders, self._state, self._words, planned)
+            return rebuilt(self.matcher, self._embedders, self._state, planned, answers)
+        return updated(self.matcher, self._embedders, self._state, self._words, planned, answers)
 
     def _write(self, state: State, request: str) -> None:
         """Make a state the present one, with ids for its groups."""

@@ -15,10 +15,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ensemble.decision.decision import Decision, groups_of
+from ensemble.decision.pins import Pins
 from ensemble.decision.rules import AverageLink, both_directions, sort_matches
 from ensemble.features.conflicts import in_conflict
 from ensemble.index.pair_cache import CachedPairs
-from shared.schema import Flags, Floats, Matches, ScoredPairs
+from shared.schema import Flags, Floats, Matches, ScoredPairs, pair_key
 
 ROUNDING = 1e-6  # more than a threshold and a score of float32 differ by where they are equal
 
@@ -32,6 +33,7 @@ def decided(
     changed: Flags,
     *,
     hops: int | None = None,
+    pins: Pins | None = None,
 ) -> Matches:
     """Return the matches of a pool after some of its scores changed.
 
@@ -44,6 +46,8 @@ def decided(
         changed: Listings that are new or lost a match, bool [n].
         hops: Decide again only groups that so many links lead to from the listings `changed`; None: all that any chain
             leads to from these and from pairs with other scores, which is exact.
+        pins: Pairs whose match people decided, of listings that stand for others or themselves; `changed` holds those
+            of pairs that were not decided so before. None: there are none.
 
     Examples:
         >>> rows = np.array([[0, 1], [1, 2]], np.int32)
@@ -55,31 +59,41 @@ def decided(
         >>> matches.listing.tolist(), matches.match.tolist()
         ([0, 1], [1, 0])
     """
-    decision = decision.fix_size(len(ids))
+    decision, pins = decision.fix_size(len(ids)), pins or Pins()
     is_link, has_new_score = pairs.score >= decision.threshold - ROUNDING, pairs.score != previous
     if decision.rule == "min2":  # a listing's best pair counts, whatever its score
-        is_link |= _best(pairs, np.where(in_conflict(pairs.conflict, decision.forbid), np.float32(0), pairs.score))
+        is_link |= _best(pairs, _rule_scores(decision, pairs, pins))
     else:
         has_new_score &= is_link | (previous >= decision.threshold - ROUNDING)
-    component = _components(pairs, is_link, matches)
+    component = _components(pairs, is_link, matches, pins)
     if hops is None:
         changed = changed.copy()
         changed[pairs.left[has_new_score]] = changed[pairs.right[has_new_score]] = True
         region = np.isin(component, component[changed])
     else:
         region = _near(pairs.only(is_link), matches, changed, hops)
-        component = _components(pairs, is_link & region[pairs.left] & region[pairs.right], matches)
-    plain = region & _cliques(decision, pairs, component)
+        component = _components(pairs, is_link & region[pairs.left] & region[pairs.right], matches, pins)
+    pinned = np.unique(component[np.concatenate([pins.must, pins.never])])
+    plain = region & _cliques(decision, pairs, component) & ~np.isin(component, pinned)
     inside = pairs.only(plain[pairs.left] & plain[pairs.right] & (component[pairs.left] == component[pairs.right]))
     stays = ~region[matches.listing]
     remaining = Matches(len(ids), matches.listing[stays], matches.match[stays], matches.score[stays])
     of_cliques = both_directions(len(ids), inside.left, inside.right, inside.score)
-    return _joined(remaining, of_cliques, _apply(decision, ids, pairs, region & ~plain))
+    return _joined(remaining, of_cliques, _apply(decision, ids, pairs, region & ~plain, pins))
 
 
-def _components(pairs: CachedPairs, is_link: Flags, matches: Matches) -> NDArray[np.int32]:
-    """Return the number of the component that links and matches put each listing in, int32 [n]."""
-    ends = np.append(pairs.left[is_link], matches.listing), np.append(pairs.right[is_link], matches.match)
+def _rule_scores(decision: Decision, pairs: CachedPairs, pins: Pins) -> Floats:
+    """Return the scores by which a rule decides, float32 [p]."""
+    score = np.where(in_conflict(pairs.conflict, decision.forbid), np.float32(0), pairs.score)
+    for rows, value in ((pins.must, 1), (pins.never, 0)):
+        score[np.isin(pairs.key, pair_key(rows[:, 0], rows[:, 1], pairs.n))] = value
+    return score
+
+
+def _components(pairs: CachedPairs, is_link: Flags, matches: Matches, pins: Pins) -> NDArray[np.int32]:
+    """Return the number of the component that links, matches and answers put each listing in, int32 [n]."""
+    columns = zip((pairs.left, pairs.right), (matches.listing, matches.match), pins.must.T, strict=True)
+    ends = tuple(np.concatenate([of_pairs[is_link], of_matches, of_pins]) for of_pairs, of_matches, of_pins in columns)
     graph = coo_array((np.ones(len(ends[0]), dtype=np.int8), ends), shape=(pairs.n, pairs.n))
     component: NDArray[np.int32] = connected_components(graph, directed=False)[1]
     return component
@@ -117,14 +131,14 @@ def _cliques(decision: Decision, pairs: CachedPairs, component: NDArray[np.int32
     return of_listing
 
 
-def _apply(decision: Decision, ids: NDArray[Any], pairs: CachedPairs, region: Flags) -> Matches:
+def _apply(decision: Decision, ids: NDArray[Any], pairs: CachedPairs, region: Flags, pins: Pins) -> Matches:
     """Return the matches of the listings in `region`, decided as a pool by themselves."""
     rows = np.flatnonzero(region).astype(np.int32)
     place = np.full(len(ids), -1, dtype=np.int32)
     place[rows] = np.arange(len(rows))
     inside = pairs.only(region[pairs.left] & region[pairs.right])
     pool = ScoredPairs(len(rows), place[inside.left], place[inside.right], inside.score, inside.conflict)
-    matches = decision.apply(pool, ids[rows])
+    matches = decision.decide(pool, ids[rows], pins=pins.placed(place)).matches
     return Matches(len(ids), rows[matches.listing], rows[matches.match], matches.score)
 
 

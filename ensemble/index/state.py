@@ -14,6 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ensemble.answers.answers import Answers, PoolAnswers
+from ensemble.answers.file import FILE as ANSWERS
+from ensemble.answers.file import AnswerFile, write_answers
 from ensemble.decision.decision import groups_of
 from ensemble.decision.guard import is_unlike
 from ensemble.index.group_ids import Change
@@ -70,6 +73,7 @@ class State:
         split_groups: Number of groups that were too large at the last rebuild and were split.
         threshold: The threshold of the last rebuild.
         agreement: How far two rules agreed on the matches then, in [0, 1]; None if nobody looked.
+        answers: All answers that were taken over, also those about listings that are not there.
 
     Examples:
         >>> state = State(built=100, changed=20)
@@ -90,6 +94,7 @@ class State:
     split_groups: int = 0
     threshold: float = 0.0
     agreement: float | None = None
+    answers: Answers = field(default_factory=Answers)
 
     def __len__(self) -> int:
         return len(self.catalog)
@@ -98,6 +103,11 @@ class State:
     def copies(self) -> Rows:
         """Return for each listing the row of the one of equal content that stands for it, int32 [n]."""
         return copy_of(self.catalog)
+
+    @cached_property
+    def pool_answers(self) -> PoolAnswers:
+        """Return the answers that hold for the listings as they are."""
+        return self.answers.on(self.catalog, self.originals)
 
     @property
     def rebuild_due(self) -> str | None:
@@ -111,7 +121,8 @@ class State:
         pairs = self.pairs.scored().with_copies(self.copies)
         _, report = leave_out(self.originals, *left_out(self.originals, self.catalog))
         decided = self.split_groups, self.threshold, self.agreement
-        return MatchResult(self.catalog, pairs, self.matches, groups_of(self.matches), report, *decided)
+        groups = groups_of(self.matches)
+        return MatchResult(self.catalog, pairs, self.matches, groups, report, *decided, answers=self.pool_answers)
 
     @property
     def least_threshold(self) -> float:
@@ -133,6 +144,7 @@ class State:
         pq.write_table(self.groups(), folder / "groups.parquet")
         pq.write_table(pa.table({"group_id": pa.array(sorted(self.retired), pa.string())}), folder / "retired.parquet")
         write_changes(folder / CHANGES, self.changes)
+        write_answers(folder / ANSWERS, self.answers)
         names = ("built", "changed", "split_groups", "threshold", "agreement")
         write_json(folder / "built.json", {name: getattr(self, name) for name in names})
         for name, branch in self.branches.items():
@@ -159,6 +171,7 @@ class State:
             frozenset(pq.read_table(folder / "retired.parquet").column("group_id").to_pylist()),
             tuple(Change(**json.loads(line)) for line in lines),
             **built,
+            answers=AnswerFile(folder / ANSWERS).read(),
         )
 
 

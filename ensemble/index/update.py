@@ -26,13 +26,16 @@ from numpy.typing import NDArray
 from branches import registry
 from branches.base import BranchConfig
 from branches.candidates import without_copies
+from ensemble.answers.answers import Answers
 from ensemble.candidate_pairs import union
 from ensemble.decision.copies import with_copies, without_forced
 from ensemble.decision.decision import groups_of
+from ensemble.decision.pins import Pins, told_apart
 from ensemble.decision.rules import sort_matches
 from ensemble.index.embeddings import Embedders
 from ensemble.index.group_ids import changes, inherited
 from ensemble.index.pair_cache import CachedPairs, conflicts
+from ensemble.index.pins import newly_pinned, pins_on
 from ensemble.index.plan import Plan, classes
 from ensemble.index.region import decided
 from ensemble.index.state import BranchState, State, places
@@ -55,7 +58,9 @@ Rows = NDArray[np.int64]
 # --- all at once -----------------------------------------------------------------------------------------------------
 
 
-def rebuilt(matcher: Matcher, embedders: Embedders, state: State, planned: Plan) -> State:
+def rebuilt(
+    matcher: Matcher, embedders: Embedders, state: State, planned: Plan, answers: Answers | None = None
+) -> State:
     """Return an index all of whose listings are matched at once, as by `Matcher.match_catalog`.
 
         state = rebuilt(matcher, Embedders(matcher, state.catalog), state, plan(state.catalog, additions, []))
@@ -67,7 +72,9 @@ def rebuilt(matcher: Matcher, embedders: Embedders, state: State, planned: Plan)
         embedders: Embed new listings.
         state: What the index holds; its group ids and changes stay as they are (see `renamed`).
         planned: Which listings it is to hold.
+        answers: All answers about pairs of them; None: those that the index holds.
     """
+    answers = state.answers if answers is None else answers
     catalog, branches = planned.catalog, {}
     copies = copy_of(catalog)
     for name in matcher.branches:
@@ -91,7 +98,8 @@ def rebuilt(matcher: Matcher, embedders: Embedders, state: State, planned: Plan)
         cosines=_cosines(pair_features, branches),
         conflict=conflicts(pair_features),
     )
-    outcome = matcher.decision.decide(pairs.scored().with_copies(copies), catalog.ids)
+    pins = pins_on(planned, answers)
+    outcome = matcher.decision.decide(pairs.scored().with_copies(copies), catalog.ids, pins=pins)
     return replace(
         state,
         catalog=Catalog(catalog.table),
@@ -104,6 +112,7 @@ def rebuilt(matcher: Matcher, embedders: Embedders, state: State, planned: Plan)
         split_groups=outcome.split_groups,
         threshold=outcome.threshold,
         agreement=outcome.agreement,
+        answers=answers,
     )
 
 
@@ -115,7 +124,14 @@ def _config(matcher: Matcher, name: str) -> BranchConfig:
 
 
 def updated(
-    matcher: Matcher, embedders: Embedders, state: State, words: Words, planned: Plan, *, locally: bool = False
+    matcher: Matcher,
+    embedders: Embedders,
+    state: State,
+    words: Words,
+    planned: Plan,
+    answers: Answers | None = None,
+    *,
+    locally: bool = False,
 ) -> State:
     """Return an index brought up to date with the listings that it is to hold.
 
@@ -128,27 +144,35 @@ def updated(
         state: What the index holds, at least one listing; its group ids and changes stay (see `renamed`).
         words: The number of its listings that hold each word.
         planned: Which listings it is to hold.
+        answers: All answers about pairs of them; None: those that the index holds.
         locally: Whether to decide again only near the new listings, even if the threshold changed; this is enough for
             a query about them.
     """
+    answers = state.answers if answers is None else answers
     n, copies = len(planned.catalog), copy_of(planned.catalog)
     origin = classes(planned.origin, state.copies, copies)
     new, place = origin < 0, places(origin, len(state))
-    branches = _branches(matcher, embedders, state, planned, origin, locally)
-    removed = state.catalog.take(np.flatnonzero(places(planned.origin, len(state)) < 0))
-    words = words.changed(planned.added.normalized_titles, removed.normalized_titles)
-    pairs = _pairs(state.pairs.placed(place, n), branches, new, locally)
-    views = {name: branch.view for name, branch in branches.items()}
-    whole = Whole(matcher, planned.catalog, views, words)
-    pairs_with_scores = _scored(matcher, whole, pairs, new, locally)
+    branches, pairs, pairs_with_scores = state.branches, state.pairs, state.pairs
+    if n != len(state) or (planned.origin < 0).any():  # else only answers changed
+        branches = _branches(matcher, embedders, state, planned, origin, locally)
+        removed = state.catalog.take(np.flatnonzero(places(planned.origin, len(state)) < 0))
+        words = words.changed(planned.added.normalized_titles, removed.normalized_titles)
+        pairs = _pairs(state.pairs.placed(place, n), branches, new, locally)
+        views = {name: branch.view for name, branch in branches.items()}
+        pairs_with_scores = _scored(matcher, Whole(matcher, planned.catalog, views, words), pairs, new, locally)
+    pins = pins_on(planned, answers)
+    changed = newly_pinned(state, planned, pins)
     return replace(
         state,
         catalog=Catalog(planned.catalog.table),
         originals=Catalog(planned.originals.table),
         branches=branches,
         pairs=pairs_with_scores,
-        matches=_matches(matcher, planned, pairs_with_scores, pairs.score, state, place, copies, locally),
+        matches=_matches(
+            matcher, planned, pairs_with_scores, pairs.score, state, place, copies, pins, changed, locally
+        ),
         changed=state.changed + sum(count for name, count in planned.counts.items() if name != "unchanged"),
+        answers=answers,
     )
 
 
@@ -285,6 +309,8 @@ def _matches(
     state: State,
     place: NDArray[np.int32],
     copies: NDArray[np.int32],
+    pins: Pins,
+    newly_pinned: Flags,
     locally: bool,
 ) -> Matches:
     """Return the matches, decided again where they may change, first of listings that stand for others or themselves.
@@ -297,10 +323,13 @@ def _matches(
         state: What the index held.
         place: For each listing that it held the present row of its class, if it stood for it; else -1.
         copies: For each listing the row of the one that stands for it.
+        pins: Pairs whose match people decided.
+        newly_pinned: Listings of pairs that were not decided so before, bool [n].
         locally: Whether to decide again only near the new listings.
     """
     ids, n, previous = planned.catalog.ids, len(planned.catalog), state.matches
     decision = replace(matcher.decision, guard=False, least=state.least_threshold)
+    copies, all_copies = told_apart(copies, pins.never), copies
     stood = state.copies == np.arange(len(state))
     inside = stood[previous.listing] & stood[previous.match]
     listing, match = place[previous.listing], place[previous.match]
@@ -309,13 +338,14 @@ def _matches(
     size, size_before = class_sizes(copies), np.zeros(n, dtype=np.int32)
     size_before[place[place >= 0]] = class_sizes(state.copies)[place >= 0]
     changed = (size > 0) & ((size_before == 0) | ((size_before > 1) != (size > 1)))
-    changed[copies[planned.origin < 0]] = True
+    changed[copies[(planned.origin < 0) | newly_pinned]] = True
+    changed[all_copies[copies != all_copies]] = True  # beside those told apart from them, which are new to the rule
     if not locally:
         changed[listing[lost_match]] = True
         if decision.threshold_for(len(place)) != decision.threshold_for(n):
             changed[:] = True
     hops = HOPS if locally else None
-    matches = decided(decision, ids, pairs, previous_scores, remaining, changed, hops=hops)
+    matches = decided(decision, ids, pairs, previous_scores, remaining, changed, hops=hops, pins=pins.standing(copies))
     if decision.rule == "min2":
         matches = without_forced(matches, decision.threshold_for(n), copies)
     return with_copies(matches, copies, decision.max_matches)

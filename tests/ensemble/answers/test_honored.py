@@ -107,3 +107,21 @@ def test_a_new_catalog_is_matched_by_answers(
     pd.testing.assert_frame_equal(matched.matches, frames(tmp_path / "out")[1])
     assert matched.answers is not None
     assert len(matched.answers) == 2
+
+
+def test_answers_of_a_run_as_tables(run: Path, command: Command, tmp_path: Path) -> None:
+    yes, no, _ = yes_and_no(run)
+    AnswerFile(run / "answers.jsonl").append(yes, no)
+    table = tmp_path / "answers.csv"
+    assert "2 answers written" in command("ensemble.answers", "export", "--run", run, "--out", table)[1]
+    (run / "answers.jsonl").unlink()
+    for expected in ("2 answers added", "0 answers added"):
+        code, out, err = command("ensemble.answers", "import", "--run", run, "--from", table)
+        assert (code, err) == (0, "")
+        assert expected in out
+    assert {each.identity for each in AnswerFile(run / "answers.jsonl").read().standing} == {yes.identity, no.identity}
+    assert "no contradictions" in command("ensemble.answers", "contradictions", "--run", run)[1]
+    code, out, err = command("ensemble.answers", "labels", "--run", run, "--out", tmp_path / "table.csv")
+    assert (code, err) == (0, "")
+    assert "train on it: ./run_all.sh --data" in out
+    assert len(pd.read_csv(tmp_path / "table.csv")) == len(load_catalog(run / "pools" / "catalog"))

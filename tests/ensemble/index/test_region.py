@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ensemble.config import Rule
 from ensemble.decision.decision import Decision
+from ensemble.decision.pins import Pins
 from ensemble.index import region
 from ensemble.index.pair_cache import CachedPairs
 from ensemble.index.region import decided
@@ -56,6 +57,37 @@ def test_a_region_is_decided_as_in_the_whole(
     after = replace(before, score=score)
     found = decided(decision, IDS[:n], after, before.score, matches, np.zeros(n, dtype=bool))
     assert_same(found, decision.apply(after.scored(), IDS[:n]))
+
+
+def pins_among(rng: np.random.Generator, n: int) -> Pins:
+    """A few pairs that must match and a few that never do, some of which contradict each other."""
+    pairs = np.array([sorted(rng.choice(n, 2, replace=False)) for _ in range(rng.integers(0, 1 + n // 3))])
+    pairs = np.unique(pairs.reshape(-1, 2).astype(np.int64), axis=0)
+    must = rng.random(len(pairs)) < 0.5
+    return Pins(pairs[must], pairs[~must])
+
+
+@given(
+    st.integers(0, 10**6),
+    st.integers(2, 40),
+    st.sampled_from(["threshold", "min2", "average_link"]),
+    st.sampled_from([0.02, 0.3, 0.5, 0.7]),
+    st.booleans(),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_region_with_other_answers_is_decided_as_in_the_whole(
+    seed: int, n: int, rule: Rule, threshold: float, veto: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    decision = Decision(rule, threshold, forbid=("quantity",) * veto)
+    pairs, one, other = scored(rng, n), pins_among(rng, n), pins_among(rng, n)
+    matches = decision.decide(pairs.scored(), IDS[:n], pins=one).matches
+    changed = np.zeros(n, dtype=bool)
+    kinds = [[{tuple(pair) for pair in rows.tolist()} for rows in (pins.must, pins.never)] for pins in (one, other)]
+    for before, after in zip(*kinds, strict=True):
+        changed[[row for pair in before ^ after for row in pair]] = True
+    found = decided(decision, IDS[:n], pairs, pairs.score, matches, changed, pins=other)
+    assert_same(found, decision.decide(pairs.scored(), IDS[:n], pins=other).matches)
 
 
 def test_others_are_not_decided_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,132 @@
+"""The commands `python -m ensemble.answers export|import|labels|contradictions`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ensemble.answers.file import AnswerFile, answers_path
+from ensemble.answers.tables import export, imported, label_groups, write_labels
+from ensemble.config import ReviewConfig
+from ensemble.sections import sections
+from shared.catalog.config import DataConfig
+from shared.catalog.tables import printable
+from shared.errors import ArtifactError, MatcherError
+from shared.pipeline.cli import Arguments, Command, Parser, run_subcommand
+from shared.pipeline.pools import catalog_pool, load_catalog
+from shared.pipeline.run import RunFolder
+from shared.pipeline.settings import Settings
+from shared.schema import Catalog
+
+USAGE = "python -m ensemble.answers"
+
+
+def write_export(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
+    """Write the answers about the catalog of a run as CSV."""
+    count = export(_file(run, settings).read(), arguments.out)
+    run.say(f"{count:,} answers written to {arguments.out}")
+
+
+def add_import(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
+    """Append the answers of a table to those of a run; those that it holds already are skipped."""
+    file = _file(run, settings)
+    answers = imported(arguments.table, [_pool(run, source) for source in settings[DataConfig].sources])
+    present = {answer.identity for answer in file.read().standing}
+    added = [answer for answer in answers if answer.identity not in present]
+    if added:
+        file.append(*added)
+    run.say(f"{len(added):,} answers added to {file.path}, {len(answers) - len(added):,} were there")
+
+
+def make_labels(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
+    """Write the catalog of a run with the groups of its yes answers as labels."""
+    if len(settings[DataConfig].sources) > 1:
+        raise MatcherError(f"{run.folder} is a run of several catalogs; make labels in a run of one catalog")
+    pool, catalog = _pool(run, ""), _as_read(run)
+    answers = _file(run, settings).read().on(pool, catalog)
+    labels, left_out = label_groups(catalog, answers)
+    write_labels(arguments.out, catalog, labels)
+    labeled = [label for label in labels if label is not None]
+    contradicted = f", {left_out:,} contradicted groups left out" if left_out else ""
+    run.say(f"{len(labeled):,} of {len(labels):,} listings in {len(set(labeled)):,} label groups{contradicted}")
+    images = f" --data.images={catalog.image_folder}" if catalog.image_folder and catalog.has_image.any() else ""
+    run.say(f"written to {arguments.out}; train on it: ./run_all.sh --data {arguments.out}{images} --run NEW")
+
+
+def show_contradictions(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
+    """Print the answers about the catalog of a run that contradict each other."""
+    answers = _file(run, settings).read()
+    found = [
+        each for source in settings[DataConfig].sources for each in answers.on(_pool(run, source)).contradictions()
+    ]
+    for each in found:
+        run.say(printable(each.line))
+    run.say(f"{len(found):,} contradictions" if found else "no contradictions")
+
+
+def _file(run: RunFolder, settings: Settings) -> AnswerFile:
+    if not run.folder.is_dir():
+        raise ArtifactError(f"there is no run folder {run.folder}")
+    return AnswerFile(answers_path(run.folder, settings[ReviewConfig]))
+
+
+def _pool(run: RunFolder, source: str) -> Catalog:
+    return load_catalog(run.open(catalog_pool(source).stage))
+
+
+def _as_read(run: RunFolder) -> Catalog:
+    """Return the catalog of a run as it was read, with its labels and with what was set aside."""
+    manifest = run.manifest(catalog_pool().stage) or {}
+    return load_catalog(run.open(manifest["key"]["parameters"]["catalog"]))
+
+
+# --- the command line ------------------------------------------------------------------------------------------------
+
+
+def _with_out(parser: Parser) -> None:
+    parser.add_argument("--out", type=Path, required=True, help="file to write")
+
+
+def _with_table(parser: Parser) -> None:
+    what = "table with the columns left, right, verdict, by, at"
+    parser.add_argument("--from", dest="table", type=Path, required=True, help=what)
+
+
+def commands() -> dict[str, Command]:
+    """Return the commands by name.
+
+    Examples:
+        >>> sorted(commands())
+        ['contradictions', 'export', 'import', 'labels']
+    """
+    parts = {
+        "export": (write_export, "Write the answers about a run's catalog as CSV.", _with_out),
+        "import": (add_import, "Add the answers of a table to those about a run's catalog.", _with_table),
+        "labels": (make_labels, "Write a run's catalog with the groups of its yes answers as labels.", _with_out),
+        "contradictions": (
+            show_contradictions,
+            "Show the answers about a run's catalog that contradict each other.",
+            lambda parser: None,
+        ),
+    }
+    return {
+        name: Command(
+            f"{USAGE} {name}",
+            about,
+            sections(),
+            ["review"],
+            work,
+            options=options,
+            holds=lambda arguments: False,
+        )
+        for name, (work, about, options) in parts.items()
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one of the commands about answers."""
+    return run_subcommand(USAGE, commands(), argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
