@@ -114,7 +114,9 @@ def open_subject(store: Any, settings: Settings, arguments: Arguments) -> Subjec
             raise MatcherError("--out goes with --bundle; the matches of a run are in its folder")
         if arguments.data is not None:
             make_run(store, settings)
-        return of_run(store, settings, arguments.source, arguments.answers)
+        if arguments.answers is not None:
+            raise MatcherError("--answers is for a new catalog; name those of a run with --review.answers=FILE")
+        return of_run(store, settings, arguments.source)
     if arguments.data is None:
         raise MatcherError("--bundle goes with --data: the catalog to match")
     return of_bundle(open_matcher(store, settings, arguments), settings, arguments.out, arguments.answers)
@@ -125,7 +127,7 @@ def options(parser: Parser) -> None:
     parser.add_argument("--bundle", type=Path, help="with --data: match a new catalog with this bundle")
     parser.add_argument("--out", type=Path, help="with --bundle: folder to write its matches into")
     parser.add_argument("--source", help="catalog to review, in a run of several")
-    parser.add_argument("--answers", type=Path, help="file of answers (default: answers.jsonl of the run or of --out)")
+    parser.add_argument("--answers", type=Path, help="with --bundle: file of answers (default: in --out)")
     parser.add_argument("--name", default=_login(), help="who answers (default: %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="port of the page (default: a free one)")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")

@@ -8,9 +8,11 @@ from importlib.resources import files
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from jinja2 import Environment, select_autoescape
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from starlette.requests import Request
 
 from ensemble.answers.answer import Asked, Verdict
 from ensemble.review.background import Background
@@ -86,7 +88,15 @@ def new_app(session: Session, access: Access, name: str) -> FastAPI:
     for path, answer in routes.posts().items():
         app.add_api_route(path, answer, methods=["POST"], response_model=None)
     app.add_exception_handler(MatcherError, lambda request, error: PlainTextResponse(str(error), 500))
+    app.add_exception_handler(RequestValidationError, _misunderstood)
     return app
+
+
+def _misunderstood(request: Request, error: Exception) -> Response:
+    """Return in words what is wrong with a request, without what it says."""
+    assert isinstance(error, RequestValidationError)
+    places = {".".join(map(str, fault["loc"])): fault["msg"] for fault in error.errors()}
+    return PlainTextResponse("; ".join(f"{place}: {message}" for place, message in places.items())[:500], 422)
 
 
 class Routes:

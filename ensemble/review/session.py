@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.answers.answer import Answer, Asked, Verdict, Withdrawal, now
+from ensemble.answers.answers import Answers
 from ensemble.answers.contradictions import Contradiction, effective
 from ensemble.answers.file import AnswerFile
 from ensemble.decision.decision import groups_of
+from ensemble.match_result import FORMULA
 from ensemble.review.groups import Group, Pair, proposed_groups
 from ensemble.review.learner import Learner
+from ensemble.review.pair_answers import PairAnswers
 from ensemble.review.quality import Estimate, estimate
 from ensemble.review.questions import Question, next_questions
 from shared.catalog.copies import content_digests
@@ -26,6 +31,7 @@ from shared.schema import Catalog, Flags, Matches, PairFeatures, ScoredPairs, lo
 
 BATCH = 25  # answers after which the matches are made anew
 AHEAD = 12  # questions that are left when the next batch is prepared
+COLUMNS = ("left", "right", "verdict", "by", "at", "asked")  # of the table of answers
 LEASE_S = 300.0  # seconds for which a question that one person got is not given to another
 
 
@@ -132,6 +138,7 @@ class Session:
         self._quality: Estimate | None = None
         self._learner: Learner | None = None
         self._file, self._stamp = AnswerFile(subject.answers), (-1, -1)
+        self._answers = Answers().on(subject.catalog)
         self._verdicts: dict[Pair, dict[str, Answer]] = {}  # pair → who → answer
         self._contradictions: list[Contradiction] = []
         self._queue: list[Question] = []
@@ -201,7 +208,7 @@ class Session:
         if stamp != self._stamp:
             answers = self._file.read().on(self.subject.catalog)
             with self._lock:
-                self._stamp, self._contradictions = stamp, answers.contradictions()
+                self._answers, self._stamp, self._contradictions = answers, stamp, answers.contradictions()
                 self._verdicts = {pair: dict(of_pair) for pair, of_pair in answers.verdicts.items()}
 
     def verdicts(self, pair: Pair) -> dict[str, Verdict]:
@@ -216,8 +223,14 @@ class Session:
         return [list(dict.fromkeys(of_one)) for of_one in pairs]
 
     def table(self) -> str:
-        """Return all answers as CSV."""
-        return "".join(f"{a.left},{a.right},{a.verdict},{a.by},{a.at}\n" for a in self._file.read().standing)
+        """Return all answers as CSV; a cell that a spreadsheet would run as a formula gets a leading apostrophe."""
+        table = io.StringIO()
+        writer = csv.writer(table)
+        writer.writerow(COLUMNS)
+        for answer in self._file.read().standing:
+            cells = (str(getattr(answer, name)) for name in COLUMNS)
+            writer.writerow(f"'{cell}" if cell.startswith(FORMULA) else cell for cell in cells)
+        return table.getvalue()
 
     def _counted(self) -> dict[Pair, Answer]:
         """Return the answer that counts for each pair."""
@@ -274,25 +287,26 @@ class Session:
         self.refresh()
         if self._learner is None:
             self._learner = Learner(self.subject.start, self.subject.described)
-        counted = self._counted()
-        position, is_there = self._locate(counted)
-        answers = [answer for answer, there in zip(counted.values(), is_there, strict=True) if there]
-        position = position[is_there]
-        is_sure = np.array([answer.verdict != "unsure" for answer in answers], dtype=bool)
-        is_match = np.array([answer.verdict == "yes" for answer in answers], dtype=bool)[is_sure]
-        stratum = np.array([-1 if a.stratum is None else a.stratum for a in answers], dtype=np.int64)[is_sure]
-        scores = self._learner.learn(position[is_sure], is_match)
-        quality = None
+        answers = PairAnswers.of(self._answers, self.subject.start)
+        scores, quality = self._learner.learn(answers.positions, answers.is_match), None
         if self.matched is not None:
-            quality = estimate(scores, self._is_matched(), position[is_sure], is_match, stratum, self.seed)
+            facts = answers.positions, answers.is_match, answers.stratum
+            quality = estimate(scores, self._is_matched(), *facts, self.seed)
         with self._lock:
-            waiting = list(filter(self._is_open, self._queue))
+            waiting, unsure = list(filter(self._is_open, self._queue)), self._unsure()
         fresh = list[Question]()
         if len(waiting) <= AHEAD:
-            skip = np.append(position[~is_sure], [question.position for question in waiting]).astype(np.int64)
-            fresh = next_questions(scores, position[is_sure], is_match, BATCH, self.seed, skip)
+            skip = np.array([*unsure, *(question.position for question in waiting)], dtype=np.int64)
+            fresh = next_questions(scores, answers.positions, answers.is_match, BATCH, self.seed, skip)
         with self._lock:
             self._queue, self.scores, self._quality = [*waiting, *fresh], scores, quality
+
+    def _unsure(self) -> list[int]:
+        """Return the positions of the candidate pairs about which everybody is unsure."""
+        of_pairs = ((pair, effective(said)) for pair, said in self._verdicts.items() if said)
+        position, is_there = self._locate([pair for pair, answer in of_pairs if answer.verdict == "unsure"])
+        unsure: list[int] = position[is_there].tolist()
+        return unsure
 
     def _is_matched(self) -> Flags:
         """Return which candidate pairs match, bool [p]."""

@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from ensemble.answers.file import FILE
-from ensemble.cli import update_run
+from ensemble.answers.file import FILE, AnswerFile, answers_path
+from ensemble.cli import update_matches, update_run
+from ensemble.config import ReviewConfig
 from ensemble.match import write
 from ensemble.match_result import MatchResult
 from ensemble.matcher import Matcher, check_current
 from ensemble.pair_stages import features_name, load_features
-from ensemble.pool_views import BranchView
 from ensemble.result_stages import MATCHES, load_scores, scores_name
 from ensemble.review.session import Matched, Subject
-from ensemble.stages import run_graph
 from ensemble.unlabeled_stages import START, start_settings
 from shared.catalog.config import DataConfig
 from shared.catalog.copies import copy_of
@@ -27,7 +26,6 @@ from shared.catalog.reader import read_catalog, unusable_images
 from shared.catalog.source import new_source
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
-from shared.pipeline.engine import bring_stage_up_to_date
 from shared.pipeline.pools import catalog_pool, load_catalog
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
@@ -40,16 +38,15 @@ def make_run(run: RunFolder, settings: Settings) -> None:
         update_run(run, settings, [MATCHES])
 
 
-def of_run(run: RunFolder, settings: Settings, source: str | None, answers: Path | None) -> Subject:
+def of_run(run: RunFolder, settings: Settings, source: str | None) -> Subject:
     """Return the matches of a finished run as something to review.
 
-        of_run(RunFolder(Path("runs/mine")), settings, None, None)
+        of_run(RunFolder(Path("runs/mine")), settings, None)
 
     Args:
         run: The run.
         settings: Its settings.
         source: Name of the catalog, in a run of several.
-        answers: File of answers; None: the one of the run.
 
     Raises:
         ArtifactError: A part of the run is missing, damaged, or older than what it was made from.
@@ -69,8 +66,7 @@ def of_run(run: RunFolder, settings: Settings, source: str | None, answers: Path
 
     def match() -> Matched:
         with quiet.locked():
-            stage = run_graph(quiet, settings)[MATCHES]
-            bring_stage_up_to_date(quiet, settings, stage)
+            update_matches(quiet, settings)
             return read_matches(quiet, pool.source, catalog)
 
     return Subject(
@@ -78,7 +74,7 @@ def of_run(run: RunFolder, settings: Settings, source: str | None, answers: Path
         catalog=catalog,
         described=load_features(run.open(features)),
         start=load_scores(run.open(start)).with_copies(copy_of(catalog)),
-        answers=answers or run.folder / FILE,
+        answers=answers_path(run.folder, settings[ReviewConfig]),
         match=match,
         matched=read_matches(run, pool.source, catalog),
         max_pixels=settings[DataConfig].max_pixels,
@@ -122,19 +118,15 @@ def of_bundle(matcher: Matcher, settings: Settings, out: Path | None, answers: P
     if line := unusable_images(catalog):
         print(line)
     catalog, report = set_aside(catalog)
-    copies = copy_of(catalog)
-    views = {
-        name: BranchView(embeddings, matcher.candidates(name, embeddings, copies))
-        for name, embeddings in matcher.embed(catalog).items()
-    }
-    pool = matcher.pool(catalog, views)
+    pool = matcher.embedded_pool(catalog, matcher.embed(catalog))
     described = matcher.describe(pool, matcher.proposed(pool))
-    scored = matcher.scorer.score(described, pool.xp, pool.threads).with_copies(copies)
+    scored = matcher.scorer.score(described, pool.xp, pool.threads).with_copies(copy_of(catalog))
     path = Path(data.paths[0])
     file = answers or (out / FILE if out else path.with_name(f"{path.name}.{FILE}"))
 
     def match() -> Matched:
-        result = MatchResult.from_scores(matcher.decision, catalog, scored, report, data.duplicates)
+        pins = AnswerFile(file).read().on(catalog).pins
+        result = MatchResult.from_scores(matcher.decision, catalog, scored, report, data.duplicates, pins=pins)
         if out is not None:
             write(result, None, out)
         return Matched(result.match_rows, in_words(result.summary()))

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
+from ensemble.explain.title_differences import Span, title_differences
 from ensemble.features.quantities import quantities
 from ensemble.review.groups import Group, Pair
 from ensemble.review.questions import Question
 from ensemble.review.session import Reply, Session
-from ensemble.review.titles import Span, title_differences
 from shared.units import BASES
 
 LONGEST_TITLE = 2000  # characters that are shown; a title can be as long as its writer likes

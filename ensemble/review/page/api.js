@@ -56,9 +56,9 @@ export class Outbox {
     while (this.waiting.length) {
       const [key] = this.waiting;
       const [path, body] = JSON.parse(localStorage.getItem(key) ?? "[null]");
+      let progress = null;
       try {
-        if (path) this.kept(await post(path, body));
-        this.done(key, "");
+        if (path) progress = await post(path, body);
       } catch (error) {
         if (error instanceof Refusal && ![403, 500, 503].includes(error.status)) {
           this.done(key, `An answer was refused: ${error.message}`); // it would be refused again
@@ -67,7 +67,10 @@ export class Outbox {
         const why = error instanceof Refusal ? error.message : "The server does not answer; is its command still running?";
         this.waits(this.waiting.length, why);
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        continue;
       }
+      this.done(key, "");
+      if (progress) this.kept(progress);
     }
   }
 

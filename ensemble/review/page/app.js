@@ -46,7 +46,7 @@ function showProgress(progress) {
 
 function inWords(quality) {
   if (!quality) return "Precision and recall: not known yet";
-  const interval = ([value, low, high]) => `${value.toFixed(2)} (${low.toFixed(2)}–${high.toFixed(2)})`;
+  const interval = ({ value, low, high }) => `${value.toFixed(2)} (${low.toFixed(2)}–${high.toFixed(2)})`;
   return `Precision ${interval(quality.precision)} · recall ${interval(quality.recall)}, estimated from the answers`;
 }
 
