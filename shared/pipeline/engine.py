@@ -19,6 +19,7 @@ from shared.artifacts import digest, file_digest, write_json
 from shared.errors import MatcherError
 from shared.pipeline.code_digest import code_digest
 from shared.pipeline.profiling import measured
+from shared.pipeline.progress import live_line
 from shared.pipeline.run import MANIFEST, OLD, WORK, RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
@@ -51,9 +52,10 @@ def bring_up_to_date(
     Raises:
         MatcherError: A stage refuses its input; finished stages are intact.
     """
-    for stage in graph.up_to(targets):
-        bring_stage_up_to_date(run, settings, stage, redo=stage.name in redo)
-        done(stage.name)
+    with live_line(run, graph.up_to(targets), redo) as stages:
+        for stage in stages:
+            bring_stage_up_to_date(run, settings, stage, redo=stage.name in redo)
+            done(stage.name)
 
 
 def bring_stage_up_to_date(run: RunFolder, settings: Settings, stage: Stage, *, redo: bool = False) -> Path:

@@ -18,6 +18,7 @@ ENSEMBLE = [  # modules of commands, without those that have commands of their o
     "ensemble.bundle.__main__",
     "ensemble.candidates",
     "ensemble.evaluate",
+    "ensemble.explain.__main__",
     "ensemble.features.__main__",
     "ensemble.match",
     "ensemble.score",
