@@ -72,7 +72,7 @@ def serve(session: Session, name: str, port: int, *, browser: bool) -> None:
         serve(Session(subject), "anna", 0, browser=True)
 
     Args:
-        session: The review; its first questions are prepared here.
+        session: The review; its matches are made here if there are none, and its first questions are prepared.
         name: Who answers, unless the page is told another name.
         port: TCP port; 0: a free one.
         browser: Whether a browser opens the page.
@@ -82,6 +82,8 @@ def serve(session: Session, name: str, port: int, *, browser: bool) -> None:
     """
     sockets = listen(port)
     access = Access(sockets[0].getsockname()[1])
+    if session.matched is None:
+        session.match()
     session.prepare()
     config = uvicorn.Config(
         new_app(session, access, name),

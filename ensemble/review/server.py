@@ -176,7 +176,8 @@ class Routes:
     # --- what the page asks ------------------------------------------------------------------------------------------
 
     def progress(self) -> dict[str, Any]:
-        """Return how far the review is."""
+        """Return how far the review is, with the answers that another server has written meanwhile."""
+        self.session.refresh()
         return self.views.progress()
 
     def questions(self, wanted: Wanted) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ function showProgress(progress) {
   state.progress = progress;
   const others = Object.entries(progress.by).filter(([by]) => by !== who());
   const more = others.map(([by, count]) => `${by} ${count}`).join(", ");
-  say("counts", `${progress.answers} answers${more ? ` (${more})` : ""} · ${state.here} in this session`);
+  say("counts", `${progress.answers} answer${progress.answers === 1 ? "" : "s"}${more ? ` (${more})` : ""} · ${state.here} in this session`);
   byId("batch").value = byId("batch").max - progress.until_match;
   byId("match").disabled = progress.is_matching;
   byId("match").textContent = progress.is_matching ? "Matching …" : "Match again";

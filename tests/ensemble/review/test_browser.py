@@ -198,6 +198,7 @@ def test_two_reviewers_and_two_servers_share_a_file(serve: Any, open_page: Any, 
     pages["carla"][0].locator("#person").click()
     pages["carla"][0].locator("#name").fill("carla")
     pages["carla"][0].keyboard.press("Enter")
+    wait_for(pages["carla"][0], "document.getElementById('person').textContent === 'carla'")
     said: dict[tuple[str, ...], dict[str, str]] = {}
     for _ in range(20):
         for by, [page] in pages.items():
