@@ -147,11 +147,11 @@ def decision_in_words(decision: Decision | None) -> str:
 
     Examples:
         >>> decision_in_words(Decision("average_link", 0.35, pool_size=500))
-        'Rule average_link at threshold 0.350, tuned for pools of 500 listings; no attribute forbids a match.'
+        'Rule average_link at threshold 0.350 for pools of 500 listings; no attribute forbids a match.'
     """
     if decision is None:
         return ""
-    size = f", tuned for pools of {decision.pool_size:,} listings" if decision.pool_size else ""
+    size = f" for pools of {decision.pool_size:,} listings" if decision.pool_size else ""
     return f"Rule {decision.rule} at threshold {decision.threshold:.3f}{size}; {describe_forbidden(decision.forbid)}."
 
 
