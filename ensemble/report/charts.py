@@ -187,7 +187,8 @@ def sizes_chart(classes: Sequence[SizeClass]) -> Markup:
             x = middle + (number - bars / 2) * width
             parts.append(tag("rect", x=x + 1, y=180 - height, width=width - 2, height=height, class_=f"bar {color}"))
             text = compact(count or 0)
-            parts.append(tag("text", text, x=x + width / 2, y=176 - height, text_anchor="middle", class_="tiny"))
+            size = "tiny" if width > 20 else "tiny narrow"
+            parts.append(tag("text", text, x=x + width / 2, y=176 - height, text_anchor="middle", class_=size))
         parts.append(tag("text", each.name, x=middle, y=196, text_anchor="middle", class_="axis"))
     parts.append(tag("line", x1=4, x2=RIGHT, y1=180, y2=180, class_="grid"))
     parts.append(tag("text", "listings in a group", x=WIDTH / 2, y=213, text_anchor="middle", class_="axis name"))

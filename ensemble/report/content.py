@@ -173,6 +173,23 @@ class StageCost:
 
 
 @dataclass(frozen=True)
+class Answered:
+    """How good matches are by people's answers, where there are no labels.
+
+    Args:
+        answers: Number of answers about pairs that were drawn at random.
+        precision: Share of the matched pairs that are right.
+        recall: Share of the true pairs that are matched.
+        f1: Harmonic mean of the two.
+    """
+
+    answers: int
+    precision: Estimate
+    recall: Estimate
+    f1: Estimate
+
+
+@dataclass(frozen=True)
 class Report:
     """The content of a report.
 
@@ -187,6 +204,7 @@ class Report:
         siblings: A sentence about siblings; "" where they were not counted.
         settings: Settings that differ from the default: name, value, default.
         stages: The cost of each stage.
+        answered: How good the matches of a run without labels are by answers; None where that is not known.
     """
 
     title: str
@@ -199,6 +217,7 @@ class Report:
     siblings: str = ""
     settings: Sequence[tuple[str, str, str]] = ()
     stages: Sequence[StageCost] = ()
+    answered: Answered | None = None
 
     @property
     def has_marks(self) -> bool:

@@ -68,7 +68,12 @@ def _node(
         fit = {"preserveAspectRatio": "xMidYMid slice"}
         size = {"x": corner, "y": corner, "width": side, "height": side}
         parts.append(tag("image", "", href=card.image.uri, clip_path=clip, **fit, **size))
-    parts.append(tag("circle", cx=radius - 3, cy=radius - 3, r=7, class_=f"badge{color}"))
-    parts.append(tag("text", f"{number + 1}", x=radius - 3, y=radius, text_anchor="middle", class_="tiny badge-text"))
+        place_of_number = radius - 3
+        parts.append(tag("circle", cx=place_of_number, cy=place_of_number, r=7, class_=f"badge{color}"))
+        parts.append(
+            tag("text", f"{number + 1}", x=place_of_number, y=radius, text_anchor="middle", class_="badge-text")
+        )
+    else:
+        parts.append(tag("text", f"{number + 1}", x=0, y=4, text_anchor="middle", class_="number"))
     x, y = place
     return tag("g", parts, transform=f"translate({x:.1f} {y:.1f})")

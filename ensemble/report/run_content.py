@@ -16,7 +16,8 @@ from ensemble.match_result import MatchResult
 from ensemble.pair_stages import features_name, load_features
 from ensemble.report.branches import contribution
 from ensemble.report.cards import Explain, no_reasons
-from ensemble.report.content import CatalogContent, Judged, Report, Sample, StageCost, catalog_content
+from ensemble.report.content import Answered, CatalogContent, Judged, Report, Sample, StageCost, catalog_content
+from ensemble.report.intervals import Estimate
 from ensemble.report.pool import Index, MatchedPool, labels_by_id, load_matches
 from ensemble.report.reasons import explainer
 from ensemble.report.reliability import reliability_bins
@@ -68,7 +69,18 @@ def run_content(run: RunFolder, settings: Settings) -> Report:
         "" if siblings is None else f"{describe_siblings(siblings)}.",
         changed_settings(settings),
         costs,
+        None if measured else answered(run),
     )
+
+
+def answered(run: RunFolder) -> Answered | None:
+    """Return how good the matches of a run without labels are by people's answers; None where that is not known."""
+    path = run.folder / "metrics.json"
+    quality = read_json(path).get("quality") if path.exists() else None
+    if not isinstance(quality, dict):
+        return None
+    parts = (Estimate(**quality[name]) for name in ("precision", "recall", "f1"))
+    return Answered(quality["answers"], *parts)
 
 
 def _stages(run: RunFolder, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -135,11 +147,11 @@ def decision_in_words(decision: Decision | None) -> str:
 
     Examples:
         >>> decision_in_words(Decision("average_link", 0.35, pool_size=500))
-        'Rule average_link at threshold 0.350, tuned for pools of 500 listings; no attribute forbids a match.'
+        'Rule average_link at threshold 0.350 for pools of 500 listings; no attribute forbids a match.'
     """
     if decision is None:
         return ""
-    size = f", tuned for pools of {decision.pool_size:,} listings" if decision.pool_size else ""
+    size = f" for pools of {decision.pool_size:,} listings" if decision.pool_size else ""
     return f"Rule {decision.rule} at threshold {decision.threshold:.3f}{size}; {describe_forbidden(decision.forbid)}."
 
 

@@ -66,6 +66,12 @@ def report_of(pool: MatchedPool, judged: MatchedPool | None = None, name: str = 
 
 
 @pytest.fixture(scope="session")
+def make_report() -> Callable[..., Report]:
+    """Makes the report of a pool, judged by the labels of another one."""
+    return report_of
+
+
+@pytest.fixture(scope="session")
 def page_of() -> Callable[..., str]:
     """Returns the page of the report of a pool, judged by the labels of another one."""
     return lambda *arguments: html(report_of(*arguments))

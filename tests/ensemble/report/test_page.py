@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ensemble.report.page import as_json
+from ensemble.report.content import Answered, Report
+from ensemble.report.intervals import Estimate
+from ensemble.report.page import as_json, html
 from ensemble.report.pool import MatchedPool
 from ensemble.report.thumbnails import LARGE, thumbnail
 
@@ -121,6 +124,26 @@ def test_page_stays_small_for_many_pairs(make_pool: MakePool, page_of: PageOf) -
     assert len(ends) == 100_000
     pool = make_pool(n, [(a, b, float(s)) for (a, b), s in zip(ends, rng.beta(0.2, 5, len(ends)), strict=True)])
     assert len(page_of(pool).encode()) < 1_000_000
+
+
+def test_page_of_several_catalogs_has_a_block_for_each(make_pool: MakePool, make_report: Callable[..., Report]) -> None:
+    labeled = make_pool(4, [(0, 1, 0.9), (1, 2, 0.8), (2, 3, 0.4)], [0, 0, 1, 1])
+    shop = make_report(labeled, labeled, "shop <1>")
+    portal = make_report(make_pool(3, []), None, "portal")
+    page = html(replace(shop, catalogs=[*shop.catalogs, *portal.catalogs]))
+    assert "<h3>shop &lt;1&gt;</h3>" in page
+    assert page.count("<h3>portal</h3>") == 4  # at the top, of threshold, sizes and evidence; there are no labels
+    assert [curve["chosen"] >= 0 for curve in json.loads(Elements(page).texts["script"][0])] == [True, True]
+    assert 'data-curve="1"' in page
+
+
+def test_page_tells_what_answers_say(make_pool: MakePool, make_report: Callable[..., Report]) -> None:
+    report = make_report(make_pool(2, [(0, 1, 0.9)]))
+    parts = (Estimate(value, value - 0.05, value + 0.05) for value in (0.9, 0.8, 0.85))
+    page = re.sub(r"\s+", " ", html(replace(report, answered=Answered(120, *parts))))
+    assert "about <b>90</b> are right (90 % interval 85–95, estimated from 120 answers)" in page
+    assert "<b>.800</b>" in page
+    assert "not known" not in page
 
 
 def test_same_content_gives_the_same_page(hostile_pool: MatchedPool, page_of: PageOf, hostile_page: str) -> None:

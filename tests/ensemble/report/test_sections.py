@@ -7,6 +7,7 @@ import pytest
 
 from ensemble.decision.decision import Decision
 from ensemble.report.branches import Overlap, contribution
+from ensemble.report.cards import Reasons, Step, pair_cards
 from ensemble.report.galleries import Gallery, closest_calls, false_merges, missed_pairs, surest_matches, true_pairs
 from ensemble.report.group_graphs import LEAST_SCORE, MOST_NODES, largest_groups
 from ensemble.report.group_sizes import SizeClass, group_size_classes
@@ -14,6 +15,7 @@ from ensemble.report.intervals import METRICS, Estimate, contributions, estimate
 from ensemble.report.pool import MatchedPool
 from ensemble.report.reliability import reliability_bins, wilson
 from ensemble.report.threshold_curve import threshold_curve
+from ensemble.report.thumbnails import Thumbnails
 from shared.metrics.matching import measure
 from shared.schema import Candidates
 
@@ -188,3 +190,14 @@ def test_score_of_pairs(make_pool: MakePool) -> None:
     score = pool.score_of(np.array([2, 1, 0, 2]), np.array([0, 2, 1, 3]))
     assert score[:3].tolist() == [0.75, 0.75, 1.0]
     assert np.isnan(score[3])
+
+
+def test_reasons_are_shown_only_where_they_sum_up_to_the_score(make_pool: MakePool) -> None:
+    pool = make_pool(6, [(0, 1, 0.5), (2, 3, 0.75)])
+    thumbnails = Thumbnails(pool.catalog, max_pixels=100)
+    gallery = Gallery("key", "title", "sentence", np.array([0, 2, 4]), np.array([1, 3, 5]), 3)
+    even = Reasons(-1.0, [Step("titles", 1.5), Step("images", -0.5)])
+    shown = pair_cards(pool, gallery, thumbnails, lambda pairs: [even] * len(pairs))
+    assert [card.reasons for card in shown] == [even, None, None]
+    assert [card.score for card in shown] == [0.5, 0.75, None]
+    assert [card.matched for card in shown] == [True, True, False]
