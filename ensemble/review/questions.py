@@ -69,7 +69,8 @@ def stratum_sizes(pairs: CandidatePairs) -> NDArray[np.int64]:
         [1, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0]
     """
     ends = np.minimum(np.ceil(np.array(EDGES[1:-1]) * pairs.n), len(pairs)).astype(np.int64)
-    return np.diff(ends, prepend=0, append=len(pairs))
+    sizes: NDArray[np.int64] = np.diff(np.concatenate([[0], ends, [len(pairs)]]))
+    return sizes
 
 
 def next_questions(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 from time import monotonic
 
@@ -18,8 +17,8 @@ from ensemble.answers.answer import Answer, Asked, Verdict, Withdrawal, now
 from ensemble.answers.answers import Answers
 from ensemble.answers.contradictions import Contradiction, effective
 from ensemble.answers.file import AnswerFile
+from ensemble.answers.tables import export
 from ensemble.decision.decision import groups_of
-from ensemble.match_result import FORMULA
 from ensemble.review.groups import Group, Pair, proposed_groups
 from ensemble.review.learner import Learner
 from ensemble.review.pair_answers import PairAnswers
@@ -31,7 +30,7 @@ from shared.schema import Catalog, Flags, Matches, PairFeatures, ScoredPairs, lo
 
 BATCH = 25  # answers after which the matches are made anew
 AHEAD = 12  # questions that are left when the next batch is prepared
-COLUMNS = ("left", "right", "verdict", "by", "at", "asked")  # of the table of answers
+NO_FILE = (-1, -1)
 LEASE_S = 300.0  # seconds for which a question that one person got is not given to another
 
 
@@ -137,7 +136,7 @@ class Session:
         self.matched = subject.matched
         self._quality: Estimate | None = None
         self._learner: Learner | None = None
-        self._file, self._stamp = AnswerFile(subject.answers), (-1, -1)
+        self._file, self._stamp = AnswerFile(subject.answers), NO_FILE
         self._answers = Answers().on(subject.catalog)
         self._verdicts: dict[Pair, dict[str, Answer]] = {}  # pair → who → answer
         self._contradictions: list[Contradiction] = []
@@ -200,16 +199,20 @@ class Session:
         Raises:
             MatcherError: They cannot be read.
         """
+        while (stamp := self._file_stamp()) != self._stamp:
+            answers = self._file.read().on(self.subject.catalog)
+            with self._lock:  # which `record` holds while it writes, so that none of its answers is forgotten here
+                if self._file_stamp() == stamp:
+                    self._answers, self._stamp, self._contradictions = answers, stamp, answers.contradictions()
+                    self._verdicts = {pair: dict(of_pair) for pair, of_pair in answers.verdicts.items()}
+
+    def _file_stamp(self) -> tuple[int, int]:
+        """Return size and time of the file of answers, which change with every answer."""
         try:
             status = self.subject.answers.stat()
         except FileNotFoundError:
-            return
-        stamp = status.st_size, status.st_mtime_ns
-        if stamp != self._stamp:
-            answers = self._file.read().on(self.subject.catalog)
-            with self._lock:
-                self._answers, self._stamp, self._contradictions = answers, stamp, answers.contradictions()
-                self._verdicts = {pair: dict(of_pair) for pair, of_pair in answers.verdicts.items()}
+            return NO_FILE
+        return status.st_size, status.st_mtime_ns
 
     def verdicts(self, pair: Pair) -> dict[str, Verdict]:
         """Return who said what about a pair."""
@@ -223,14 +226,11 @@ class Session:
         return [list(dict.fromkeys(of_one)) for of_one in pairs]
 
     def table(self) -> str:
-        """Return all answers as CSV; a cell that a spreadsheet would run as a formula gets a leading apostrophe."""
-        table = io.StringIO()
-        writer = csv.writer(table)
-        writer.writerow(COLUMNS)
-        for answer in self._file.read().standing:
-            cells = (str(getattr(answer, name)) for name in COLUMNS)
-            writer.writerow(f"'{cell}" if cell.startswith(FORMULA) else cell for cell in cells)
-        return table.getvalue()
+        """Return the latest answer of each person about each pair as CSV, see `ensemble.answers.tables`."""
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "answers.csv"
+            export(self._file.read(), path)
+            return path.read_text(encoding="utf-8")
 
     def _counted(self) -> dict[Pair, Answer]:
         """Return the answer that counts for each pair."""

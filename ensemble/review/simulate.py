@@ -39,7 +39,7 @@ from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.schema import Catalog, PairFeatures
 
-LISTINGS, SEEDS, ANSWERS = 3000, 5, "0,25,50,100,200,400"
+LISTINGS, SEEDS, ANSWERS = 4000, 5, "0,25,50,100,200,400"
 OUTPUT = "review/simulation.json"  # in the run folder
 Reviews = Sequence[Sequence[Checkpoint]]  # seed → state at each number of answers
 

@@ -220,8 +220,8 @@ def test_undo_by_key_shows_the_pair_again(serve: Any, open_page: Any, tmp_path: 
 def test_contradiction_opens_and_is_settled(serve: Any, open_page: Any, tmp_path: Path) -> None:
     page, digests = open_page(serve()), content_digests(review_in(tmp_path, 60, 2000).catalog)
     for pair, verdict in (((20, 21), "yes"), ((21, 22), "yes"), ((20, 22), "no")):
-        ids, content = [f"id{row:05}" for row in pair], [digests[row] for row in pair]
-        AnswerFile(tmp_path / FILE).append(Answer(*ids, *content, verdict, by="ben", at=now()))
+        (left, right), (of_left, of_right) = (f"id{row:05}" for row in pair), (digests[row] for row in pair)
+        AnswerFile(tmp_path / FILE).append(Answer(left, right, of_left, of_right, verdict, by="ben", at=now()))
     page.keyboard.press("c")
     page.wait_for_selector(".contradiction")
     assert "different products (ben)" in page.locator(".contradiction li").first.text_content()

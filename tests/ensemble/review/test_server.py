@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -12,7 +13,7 @@ from ensemble.review.session import BATCH, Session
 from tests.support.review import HEADERS, HOSTILE, Open
 
 
-def say(client: object, path: str, **body: object) -> object:
+def say(client: Any, path: str, **body: Any) -> Any:
     return client.post(path, json={"by": "anna", **body}, headers=HEADERS)
 
 
