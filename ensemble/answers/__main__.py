@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ensemble.answers.file import AnswerFile, answers_path
 from ensemble.answers.tables import export, imported, label_groups, write_labels
 from ensemble.config import ReviewConfig
@@ -39,16 +41,20 @@ def add_import(run: RunFolder, settings: Settings, arguments: Arguments) -> None
 
 
 def make_labels(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
-    """Write the catalog of a run with the groups of its yes answers as labels."""
+    """Write the listings of a run that have a label, with the groups of its yes answers as labels."""
     if len(settings[DataConfig].sources) > 1:
         raise MatcherError(f"{run.folder} is a run of several catalogs; make labels in a run of one catalog")
     pool, catalog = _pool(run, ""), _as_read(run)
     answers = _file(run, settings).read().on(pool, catalog)
     labels, left_out = label_groups(catalog, answers)
-    write_labels(arguments.out, catalog, labels)
     labeled = [label for label in labels if label is not None]
+    if not labeled:
+        raise MatcherError(f"no answer about the catalog of {run.folder} is yes, so there are no labels to write")
+    rows = np.flatnonzero([label is not None for label in labels])
+    write_labels(arguments.out, catalog.take(rows), labeled)
     contradicted = f", {left_out:,} contradicted groups left out" if left_out else ""
-    run.say(f"{len(labeled):,} of {len(labels):,} listings in {len(set(labeled)):,} label groups{contradicted}")
+    groups = f"{len(set(labeled)):,} label groups{contradicted}"
+    run.say(f"{len(labeled):,} of {len(labels):,} listings have a label, in {groups}")
     images = f" --data.images={catalog.image_folder}" if catalog.image_folder and catalog.has_image.any() else ""
     run.say(f"written to {arguments.out}; train on it: ./run_all.sh --data {arguments.out}{images} --run NEW")
 
@@ -102,7 +108,11 @@ def commands() -> dict[str, Command]:
     parts = {
         "export": (write_export, "Write the answers about a run's catalog as CSV.", _with_out),
         "import": (add_import, "Add the answers of a table to those about a run's catalog.", _with_table),
-        "labels": (make_labels, "Write a run's catalog with the groups of its yes answers as labels.", _with_out),
+        "labels": (
+            make_labels,
+            "Write the labeled listings of a run, with the groups of its yes answers as labels.",
+            _with_out,
+        ),
         "contradictions": (
             show_contradictions,
             "Show the answers about a run's catalog that contradict each other.",

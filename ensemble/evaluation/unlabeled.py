@@ -23,13 +23,14 @@ from ensemble.review.questions import FIRST
 from ensemble.training_stages import DECISION, load_decision
 from ensemble.unlabeled_stages import LEARNED
 from shared.artifacts import write_json
+from shared.catalog.copies import copy_of
 from shared.pipeline.pools import CATALOG_POOL, load_catalog
 from shared.pipeline.run import RunFolder
 from shared.pipeline.stage import Graph
 from shared.schema import Catalog, Flags, ScoredPairs, pair_key
 
 NOT_KNOWN = "not known"
-ENOUGH = 400  # answers from which on training on the groups that they make is worth a try
+LISTINGS_PER_YES = 4  # at most, for training on the groups of the answers: then these hold about half of the listings
 _MEASURES = {"precision": "precision", "recall": "recall", "f1": "F1"}
 
 
@@ -51,7 +52,10 @@ def unlabeled_metrics(run: RunFolder, graph: Graph) -> dict[str, Any]:
     path = graph[LEARNED].parameters["answers"]
     answers = (Answers() if path is None else read_answers(Path(path))).on(catalog)
     usable = PairAnswers.of(answers, scores)
-    quality = estimate(scores, is_matched(run, catalog, scores), usable.positions, usable.is_match, usable.stratum)
+    decision, facts = load_decision(run.open(LEARNED)), (usable.positions, usable.is_match, usable.stratum)
+    scores = scores.with_copies(copy_of(catalog))
+    learned_from = manifests[LEARNED]["metrics"]["answers_learned_from"]
+    quality = estimate(scores, is_matched(run, catalog, scores), *facts, decision=decision) if learned_from else None
     matches = {
         name: value for name, value in manifests[MATCHES]["metrics"].items() if name != "expected_to_have_a_match"
     }
@@ -59,8 +63,8 @@ def unlabeled_metrics(run: RunFolder, graph: Graph) -> dict[str, Any]:
         "labels": False,
         "bundle": DECISION in graph,
         "quality": NOT_KNOWN if quality is None else asdict(quality) | {"confidence": CONFIDENCE},
-        "answers": _counts(answers) | {"learned_from": manifests[LEARNED]["metrics"]["answers_learned_from"]},
-        "decision": asdict(load_decision(run.open(LEARNED))),
+        "answers": _counts(answers) | {"learned_from": learned_from},
+        "decision": asdict(decision),
         "matches": matches,
         "stages": stages,
         "total": {
@@ -130,9 +134,9 @@ def unlabeled_summary(run: RunFolder, metrics: Mapping[str, Any]) -> str:
         "Answers to the pairs that teach most improve the matches and say how good they are:",
         f"  python -m ensemble.review --run {run.folder}",
     ]
-    if answers["learned_from"] >= ENOUGH:
+    if answers["yes"] * LISTINGS_PER_YES >= counts["listings"]:
         lines += [
-            "With so many answers, encoders and scorer can be trained on the groups that these make:",
+            "With so many yes answers, encoders and scorer can be trained on the groups that these make:",
             f"  python -m ensemble.answers labels --run {run.folder} --out table.csv",
         ]
     return "\n".join(lines)

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from branches.cli import main_embed, main_train
+from ensemble.answers.__main__ import main as answers_main
 from ensemble.answers.answer import Answer, now
 from ensemble.answers.file import FILE, AnswerFile
 from ensemble.cli import update_matches
@@ -199,6 +200,47 @@ def test_enough_answers_teach_scores_and_say_how_good_the_matches_are(
 
 
 @pytest.mark.slow
+def test_one_answer_is_kept_to_and_says_nothing_about_the_quality(
+    unlabeled: Path, quiet_command: Callable[..., str]
+) -> None:
+    first = pd.read_parquet(unlabeled / "matches" / "matches.parquet").iloc[0]
+    catalog = load_catalog(RunFolder(unlabeled).open("pools/catalog"))
+    content = dict(zip(catalog.ids, content_digests(catalog), strict=True))
+    ends = first["posting_id"], first["match"], content[first["posting_id"]], content[first["match"]]
+    AnswerFile(unlabeled / FILE).append(Answer(*ends, "no", "Ann", now(), "stratified", 0))
+    quiet_command("ensemble", "--run", unlabeled)
+    matches = pd.read_parquet(unlabeled / "matches" / "matches.parquet")
+    assert not ((matches["posting_id"] == ends[0]) & (matches["match"] == ends[1])).any()
+    metrics = metrics_of(unlabeled)
+    assert metrics["quality"] == "not known"
+    assert metrics["answers"] == {"yes": 0, "no": 1, "unsure": 0, "left_out": 0, "contradictions": 0, "learned_from": 0}
+
+
+@pytest.mark.slow
+def test_labels_made_of_answers_train_a_run(
+    unlabeled: Path, labels: dict[str, str], tmp_path: Path, quiet_command: Callable[..., str], call: Call
+) -> None:
+    assert call(answers_main, "labels", "--run", unlabeled, "--out", tmp_path / "none.csv")[0] == 2
+    catalog = load_catalog(RunFolder(unlabeled).open("pools/catalog"))
+    content, of_group = content_digests(catalog), dict[str, int]()
+    answers = []
+    for row, posting_id in enumerate(catalog.ids):
+        other = of_group.setdefault(labels[posting_id], row)
+        if other != row:
+            ends = catalog.ids[other], posting_id, content[other], content[row]
+            answers.append(Answer(*ends, "yes", "Ann", now()))
+    AnswerFile(unlabeled / FILE).append(*answers)
+    assert call(answers_main, "labels", "--run", unlabeled, "--out", tmp_path / "table.csv")[0] == 0
+    table = pd.read_csv(tmp_path / "table.csv", dtype=str)
+    assert table["label_group"].notna().all()
+    together = table.groupby("label_group")["posting_id"].agg(lambda ids: len({labels[each] for each in ids}))
+    assert (together == 1).all()
+    small = ["--scorer.rounds=20", "--tune.thresholds=10"]
+    output = quiet_command("ensemble", "--run", tmp_path / "run", "--data", tmp_path / "table.csv", *QUICK, *small)
+    assert "Evaluated on" in output
+
+
+@pytest.mark.slow
 def test_matches_are_brought_up_to_date_without_the_data(unlabeled: Path, labels: dict[str, str], table: Path) -> None:
     lines: list[str] = []
     run = RunFolder(unlabeled, say=lines.append)
@@ -236,7 +278,7 @@ def test_summary_names_the_training_once_there_are_enough_answers() -> None:
     assert "Answers: 200 yes, 190 no, 9 unsure, 2 left out; " in few
     assert "warning: 1 answers contradict others" in few
     assert "ensemble.answers labels" not in few
-    many = unlabeled_summary(RunFolder(Path("r")), metrics | {"answers": answers | {"learned_from": 400}})
+    many = unlabeled_summary(RunFolder(Path("r")), metrics | {"answers": answers | {"yes": 225}})
     assert "python -m ensemble.answers labels --run r --out table.csv" in many
 
 
