@@ -77,20 +77,20 @@ class Words:
 class Surroundings:
     """The part of a large pool that the features of a few of its pairs depend on.
 
-        Surroundings(Words.of(titles), pairs, mean_cosine, nearness(views))
+        Surroundings(Words.of(titles), pairs, mean_cosine, leads(views))
 
     Args:
         words: Of the large pool.
         pairs: All its pairs that share a listing with those to describe, these among them, in rows of the small pool.
         cosine: Mean cosine of each over the branches, float32 [p]; NaN if it is unknown. For the pairs to describe it
             is computed and not read here.
-        nearness: Of the large pool, see `ensemble.features.pools`.
+        leads: Of the large pool, see `ensemble.features.pools`.
     """
 
     words: Words
     pairs: CandidatePairs
     cosine: Floats
-    nearness: Mapping[str, NDArray[np.float64]]
+    leads: Mapping[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)

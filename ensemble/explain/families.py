@@ -55,7 +55,7 @@ def family(feature: str) -> str:
     Examples:
         >>> family("tfidf_rank_low"), family("title_ratio"), family("color_shared"), family("image_equal")
         ('tfidf similarity', 'wording of titles', 'attributes in titles', 'image files')
-        >>> family("all_gap_low"), family("tfidf_pool_q2"), family("score_bridge")
+        >>> family("all_gap_low"), family("tfidf_pool_lead75"), family("score_bridge")
         ('similarity over all branches', 'kind of catalog', 'scores around the pair')
     """
     beginning, _, rest = feature.partition("_")
@@ -98,8 +98,8 @@ def _without_end(name: str) -> str:
         return _OF_TITLES[rest]
     if beginning in _KINDS and rest in _OF_KIND:
         return f"{_KINDS[beginning]} {_OF_KIND[rest]}"
-    if rest.startswith("pool_q"):
-        return f"{beginning}: nearest similarities in the whole catalog, quartile {rest[-1]}"
+    if rest.startswith("pool_lead"):
+        return f"{beginning}: lead of the nearest neighbors in the whole catalog, percentile {rest[-2:]}"
     if rest in _OF_GRAPH:
         of = {"score": "scores", "all": "all branches"}.get(beginning, beginning)
         return f"{of}: {_OF_GRAPH[rest]}"

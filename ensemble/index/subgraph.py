@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ensemble.features.branches import mean_of_known
-from ensemble.features.pools import Nearness, nearness
+from ensemble.features.pools import Leads, leads
 from ensemble.index.pair_cache import CachedPairs
 from ensemble.matcher import Matcher
 from ensemble.pool_views import BranchView, Surroundings, Words
@@ -45,8 +45,8 @@ class Whole:
     words: Words
 
     @cached_property
-    def _nearness(self) -> Nearness:
-        return nearness(self.views)
+    def _leads(self) -> Leads:
+        return leads(self.views)
 
     def described(self, pairs: CachedPairs, mask: Flags) -> PairFeatures:
         """Return some of all pairs of the pool with the features that they have in it; `mask` is bool [p]."""
@@ -68,7 +68,7 @@ class Whole:
                 self.words,
                 neighborhood,
                 mean_of_known(list(pairs.cosines[has_end].T), np),
-                self._nearness,
+                self._leads,
             ),
         )
         part = self.matcher.describe(pool, CandidatePairs(len(rows), place[targets.left], place[targets.right]))

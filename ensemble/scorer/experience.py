@@ -195,4 +195,4 @@ def mean_distance(distances: Mapping[str, float], importance: Mapping[str, float
 
 def _compared(importance: Mapping[str, float]) -> list[str]:
     """Return the features whose distributions are compared: those of the whole pool are one value, not many."""
-    return [name for name in importance if "_pool_q" not in name]
+    return [name for name in importance if "_pool_lead" not in name]

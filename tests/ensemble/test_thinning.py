@@ -65,7 +65,7 @@ def test_described_pool_is_that_of_a_catalog_of_its_own(make_catalog: Callable[.
     alone = described_pool(make_catalog([titles[row] for row in rows]), {}, configs, ["branches", "pool"], compute)
     whole = described_pool(catalog, {}, configs, ["branches", "pool"], compute)
     assert part.features.equals(alone.features)
-    assert part.features["tfidf_pool_q2"].iloc[0] != whole.features["tfidf_pool_q2"].iloc[0]
+    assert part.features["tfidf_pool_lead75"].iloc[0] != whole.features["tfidf_pool_lead75"].iloc[0]
 
 
 # --- in a run --------------------------------------------------------------------------------------------------------

@@ -14,14 +14,14 @@ from ensemble.scorer.feature_words import in_words
 from shared.errors import ArtifactError
 from shared.schema import PairFeatures
 
-IMPORTANCE = {"tfidf_cosine": 0.6, "title_chars_low": 0.3, "image_cosine": 0.1, "tfidf_pool_q1": 0.4}
+IMPORTANCE = {"tfidf_cosine": 0.6, "title_chars_low": 0.3, "image_cosine": 0.1, "tfidf_pool_lead50": 0.4}
 
 
 def pool(p: int, seed: int, hopeless: int = 0, **shifts: float) -> PairFeatures:
     """p pairs of nearest neighbors with normal features, some shifted, and pairs that are all alike but hopeless."""
     rng = np.random.default_rng(seed)
     table = pd.DataFrame({name: rng.standard_normal(p) + shifts.get(name, 0) for name in IMPORTANCE})
-    table["tfidf_pool_q1"] = seed
+    table["tfidf_pool_lead50"] = seed
     table["all_rank_low"] = 1
     table = pd.concat([table, pd.DataFrame(9, index=range(hopeless), columns=table.columns)]).astype(np.float32)
     rows = np.arange(len(table), dtype=np.int32)
@@ -117,7 +117,7 @@ def test_nothing_is_unlike_without_another_fold(folds: list[int]) -> None:
 def test_every_feature_has_words() -> None:
     for names in feature_names(["image", "distilbert", "tfidf", "phash"]).values():
         for name in names:
-            if "_pool_q" not in name:
+            if "_pool_lead" not in name:
                 words = {in_words(name), in_words(name, "no")}
                 assert not [word for word in words if "_" in word or name in word]
 

@@ -17,8 +17,8 @@ from branches import registry
 from ensemble import sections as ensemble_sections
 from ensemble.ablation.study import Fit
 from ensemble.ablation.variants import judge_stage, systems
-from ensemble.bundle.archive import seal
 from ensemble.answers.training import answered_stage
+from ensemble.bundle.archive import seal
 from ensemble.bundle.refit import _one_more_fold
 from ensemble.stages import run_graph
 from ensemble.training_stages import scorer_stage
