@@ -96,7 +96,8 @@ class ScorerConfig(ConfigSection):
     thinned: list[Annotated[float, Field(ge=0, le=1)]] = Field(
         [0.0, 0.1, 0.3, 0.6],
         description="pools thinned from each fold pool to learn from: in each, the share of the products that keep "
-        "more than one listing; [] where every catalog to be matched has a match for each listing",
+        "more than one listing, once of all products and once of a third; [] where every catalog to be matched has a "
+        "match for each listing",
     )
     models: int = Field(2, ge=1, le=2, description="2: a second model rescores pairs by the first scores around them")
 

@@ -27,6 +27,7 @@ from ensemble.features.assemble import excluded_features
 from ensemble.pair_stages import features_name
 from ensemble.scorer.training import train_scorer
 from ensemble.sections import sections
+from ensemble.thinning import kinds_of
 from ensemble.training_stages import labeled_pools, thinned_stages
 from shared.artifacts import digest, read_json, write_json
 from shared.catalog.config import DataConfig
@@ -115,7 +116,7 @@ class Search:
         folds = fold_pools(settings[SplitConfig].folds, settings[DataConfig].sources)
         stages = [(pool.name, pool.fold, pool.source) for pool in folds]
         self.pools = labeled_pools(run.open, stages, thinned=bool(self.config.thinned))
-        self._thinned = len(self.config.thinned)  # after each whole pool come those thinned from it
+        self._thinned = len(kinds_of(self.config.thinned))  # after each whole pool come those thinned from it
         self._codes = [pool.codes for pool in self.pools]
         self.left_out = excluded_features(settings[EnsembleConfig], self.config)
         self.path = run.folder / FOLDER / "trials.json"
@@ -176,7 +177,7 @@ def conclude(search: Search) -> Path:
     first, best = search.trials[0], search.best
     path = search.run.folder / FOLDER / "best.yaml"
     path.write_text(yaml.safe_dump({"scorer": best["settings"]}, sort_keys=False), encoding="utf-8")
-    whole = search.pools[:: 1 + len(search.config.thinned)]
+    whole = search.pools[:: 1 + len(kinds_of(search.config.thinned))]
     pools = f"out of fold in pools of {' + '.join(f'{pool.pairs.n:,}' for pool in whole)}"
     for name, trial in (("run", first), ("best", best)):
         f1 = search.row_f1(trial["settings"])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from branches import registry
 from branches.stages import embeddings_stage_name, load_embeddings
 from ensemble.config import EnsembleConfig
-from ensemble.thinning import described_pool, thin
+from ensemble.thinning import described_pool, kinds_of, thin
 from shared.compute import ComputeConfig
 from shared.metrics.matching import label_codes
 from shared.pipeline.pools import Pool, load_catalog
@@ -77,7 +77,8 @@ def describe_thinned_pools(
     }
     configs = {name: config[registry.get(name).Config] for name in branches}
     families, compute = config[EnsembleConfig].features, config[ComputeConfig]
-    kept, pairs = [thin(codes, share, seed + number) for number, share in enumerate(shares)], 0
+    kinds, pairs = kinds_of(shares), 0
+    kept = [thin(codes, share, seed + number, part) for number, (share, part) in enumerate(kinds)]
     for number, rows in enumerate(kept):
         embeddings = {name: whole.take(rows) for name, whole in learned.items()}
         described = described_pool(catalog.take(rows), embeddings, configs, families, compute)

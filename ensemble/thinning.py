@@ -2,7 +2,8 @@
 
 Listings are mostly labeled because they have a match, so a scorer learns from them that the nearest neighbor is one.
 Most catalogs are not like that. So the scorer also learns from smaller pools in which only a share of the products keep
-more than one listing. What depends on the pool (neighbors, ranks, densities, how rare a word is) is computed again in
+more than one listing, some of them of a part of the products alone: how few have a match must not be taken from the
+size of a pool. What depends on the pool (neighbors, ranks, densities, how rare a word is) is computed again in
 each of them; the embeddings of trained encoders are kept.
 """
 
@@ -24,8 +25,20 @@ from shared.catalog.copies import copy_of
 from shared.compute import ComputeConfig
 from shared.schema import Catalog, Embeddings, PairFeatures
 
+PARTS = (1.0, 1 / 3)  # shares of the products of a fold pool that thinned pools are made of
 
-def thin(codes: NDArray[np.integer], share: float, seed: int) -> NDArray[np.int64]:
+
+def kinds_of(shares: Sequence[float]) -> list[tuple[float, float]]:
+    """Return for each thinned pool the share of its products with several listings, and which part of all these are.
+
+    Examples:
+        >>> [(share, round(part, 2)) for share, part in kinds_of([0, 0.1])]
+        [(0, 1.0), (0.1, 1.0), (0, 0.33), (0.1, 0.33)]
+    """
+    return [(share, part) for part in PARTS for share in shares]
+
+
+def thin(codes: NDArray[np.integer], share: float, seed: int, part: float = 1.0) -> NDArray[np.int64]:
     """Return the rows that a thinned pool keeps, rising.
 
     Args:
@@ -33,6 +46,7 @@ def thin(codes: NDArray[np.integer], share: float, seed: int) -> NDArray[np.int6
         share: Share of the products that keep more than one listing, in [0, 1], or all that have several if these are
             fewer: every other one keeps two, the rest keep all.
         seed: Seed of the choice of products and listings.
+        part: Share of the products, and of the listings without a label, that are kept at all, in (0, 1].
 
     Examples:
         >>> codes = np.array([0, 0, 0, 1, 1, 2])
@@ -40,6 +54,10 @@ def thin(codes: NDArray[np.integer], share: float, seed: int) -> NDArray[np.int6
         [0, 1, 2]
     """
     rng = np.random.default_rng(seed)
+    if part < 1:
+        products = np.where(codes >= 0, codes, codes.max(initial=-1) + 1 + np.arange(len(codes)))
+        rows = np.flatnonzero((rng.random(products.max(initial=-1) + 1) < part)[products])
+        return rows[thin(codes[rows], share, seed)]
     sizes = np.bincount(codes[codes >= 0], minlength=int(codes.max(initial=-1)) + 1)
     several = rng.permutation(np.flatnonzero(sizes > 1))[: round(share * int((sizes > 0).sum()))]
     most = np.ones(len(sizes), dtype=np.int64)

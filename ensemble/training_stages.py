@@ -22,7 +22,7 @@ from ensemble.pair_stages import features_name, load_features
 from ensemble.scorer.experience import Experience
 from ensemble.scorer.training import LabeledPool, train_scorer
 from ensemble.thinned_pools import load_thinned_pairs, load_thinned_rows, thinned_name, thinned_stage
-from ensemble.thinning import score_files
+from ensemble.thinning import kinds_of, score_files
 from shared.artifacts import write_json
 from shared.catalog.copies import copy_of
 from shared.compute import ComputeConfig
@@ -128,7 +128,7 @@ def train_on_folds(
     answered: Sequence[tuple[str, int, str]] = (),
 ) -> Mapping[str, Any]:
     """Train the scorer; keep the out-of-fold scores of every pool and the experience beside it."""
-    thinned = len(config[ScorerConfig].thinned)
+    thinned = len(kinds_of(config[ScorerConfig].thinned))
     labeled = labeled_pools(inputs.__getitem__, folds, thinned=thinned > 0)
     asked = answered_pools(inputs.__getitem__, answered)
     left_out = excluded_features(config[EnsembleConfig], config[ScorerConfig])

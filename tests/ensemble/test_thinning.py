@@ -54,6 +54,17 @@ def test_thin_takes_any_listing_and_depends_on_the_seed() -> None:
 # --- what is worked out again ----------------------------------------------------------------------------------------
 
 
+def test_thin_takes_a_part_of_the_products() -> None:
+    rows = thin(CODES, 0.3, seed=1, part=1 / 3)
+    kept = np.bincount(CODES[rows], minlength=2000)
+    products = (kept > 0).sum()
+    assert products == pytest.approx((np.bincount(CODES, minlength=2000) > 0).sum() / 3, rel=0.1)
+    assert (kept > 1).sum() == pytest.approx(0.3 * products, rel=0.15)
+    assert (np.diff(rows) > 0).all()
+    unlabeled = thin(np.full(3000, -1), 0.5, seed=2, part=1 / 3)
+    assert 900 < len(unlabeled) < 1100
+
+
 def test_described_pool_is_that_of_a_catalog_of_its_own(make_catalog: Callable[..., Any]) -> None:
     settings = Settings({}, sections())
     titles = [f"{color} {thing} {size}" for color in ("red", "blue") for thing in ("mug", "fan") for size in "123"]
