@@ -19,6 +19,7 @@ from ensemble.ablation.variants import FULL, System, judge_stage
 from ensemble.config import ScorerConfig
 from ensemble.decision.tuning import tune
 from ensemble.scorer.training import NothingToLearnError, train_scorer
+from ensemble.thinning import kinds_of
 from shared.catalog.split import HOLDOUT, components, part_split, parts
 from shared.metrics.matching import label_codes
 from shared.pipeline import catalog_stages
@@ -31,7 +32,7 @@ from shared.schema import Catalog, Embeddings
 pytestmark = pytest.mark.slow  # runs of several stages
 Study = Any  # of conftest.py
 Call = Callable[..., tuple[int, str, str]]
-COPIES = len(ScorerConfig().thinned)
+COPIES = len(kinds_of(ScorerConfig().thinned))
 
 
 def judged_stages(output: str) -> list[str]:
