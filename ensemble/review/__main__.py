@@ -22,6 +22,7 @@ from ensemble.review.subjects import make_run, of_bundle, of_run
 from ensemble.sections import sections
 from shared.errors import MatcherError
 from shared.pipeline.cli import Arguments, Command, Parser
+from shared.pipeline.run import ArtifactStore, RunFolder
 from shared.pipeline.settings import Settings
 
 BROWSER_DELAY_S = 0.5
@@ -106,7 +107,7 @@ def serve(session: Session, name: str, port: int, *, browser: bool) -> None:
 def open_subject(store: Any, settings: Settings, arguments: Arguments) -> Subject:
     """Return what the options say is to be reviewed.
 
-        open_subject(open_store(arguments), settings, arguments)
+        open_subject(open_reviewed(arguments), settings, arguments)
 
     Raises:
         MatcherError: The options contradict each other, or something cannot be read.
@@ -122,6 +123,16 @@ def open_subject(store: Any, settings: Settings, arguments: Arguments) -> Subjec
     if arguments.data is None:
         raise MatcherError("--bundle goes with --data: the catalog to match")
     return of_bundle(open_matcher(store, settings, arguments), settings, arguments.out, arguments.answers)
+
+
+def open_reviewed(arguments: Arguments) -> ArtifactStore:
+    """Return the bundle or the run folder that the options name; a run need not be there yet.
+
+    Raises:
+        MatcherError: Both are named.
+        ArtifactError: The folder is no bundle, or a file in it was altered.
+    """
+    return RunFolder(arguments.run) if arguments.bundle is None else open_store(arguments)
 
 
 def options(parser: Parser) -> None:
@@ -159,7 +170,7 @@ def main() -> int:
         body,
         options=options,
         new_data=True,
-        opened=open_store,
+        opened=open_reviewed,
         holds=lambda arguments: False,
     ).run()
 

@@ -120,6 +120,20 @@ def test_port_in_use_is_told(command: Call, run: Path) -> None:
     assert f"port {port} is in use" in errors
 
 
+@pytest.mark.slow
+def test_new_catalog_is_matched_in_a_new_run(command: Call, tmp_path: Path) -> None:
+    table, run = tmp_path / "new.csv", tmp_path / "run"
+    table.write_text("posting_id,title\na,red mug\nb,red mug large\nc,green fan\n", encoding="utf-8")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        small = ["--ensemble.branches=tfidf,phash", "--compute.device=cpu", "--compute.threads=1"]
+        options = ["--run", run, "--no-browser", "--port", other.getsockname()[1], *small]
+        _, _, errors = command("ensemble.review", "--data", table, *options)
+    assert "is in use" in errors  # so the page is next
+    assert len(pd.read_parquet(run / "matches" / "groups.parquet")) == 3
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

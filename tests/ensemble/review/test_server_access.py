@@ -47,6 +47,13 @@ def test_nothing_is_read_without_the_cookie(open_page: Open, address: str) -> No
     assert open_page().get(address).status_code == 200
 
 
+@pytest.mark.parametrize("others", ['a={"x": 1}', "no value", 'b="open', "=", "c=\\x"])
+def test_cookies_of_other_programs_on_this_machine_do_not_matter(open_page: Open, access: Access, others: str) -> None:
+    client = open_page(entered=False)
+    for cookies in (f"{others}; {access.cookie}={access.token}", f"{access.cookie}={access.token}; {others}"):
+        assert client.get("/", headers={"Cookie": cookies}).status_code == 200
+
+
 def test_no_address_but_those_that_are_meant_exists(open_page: Open) -> None:
     for address in ("/docs", "/openapi.json", "/redoc", "/page/", "/image", "/api", "/favicon.ico"):
         assert open_page().get(address).status_code == 404, address
