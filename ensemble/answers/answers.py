@@ -124,6 +124,7 @@ class PoolAnswers:
         right: Row of the other one, int32 [k]; left < right, sorted, each pair once.
         answers: The answer that counts for each pair.
         verdicts: Pair of rows → person → their latest answer.
+        stands: For each listing the row of the one that answers about it are about, int32 [n].
         left_out: Reason → answers that do not hold.
         torn: As for `Answers`.
     """
@@ -132,6 +133,7 @@ class PoolAnswers:
     right: Rows
     answers: tuple[Answer, ...]
     verdicts: Verdicts = field(repr=False)
+    stands: Rows = field(repr=False)
     left_out: Mapping[str, Sequence[Answer]] = field(default_factory=dict)
     torn: tuple[str, ...] = ()
 
@@ -145,14 +147,15 @@ class PoolAnswers:
         torn: tuple[str, ...],
     ) -> PoolAnswers:
         """Return answers about listings at `rows`, int64 [a, 2], of a catalog; the oldest answer first."""
-        ends = np.sort(_stands(catalog, answers, rows)[rows])
+        stands = _stands(catalog, answers, rows)
+        ends = np.sort(stands[rows])
         pair_of = dict(zip(answers, map(tuple, ends.tolist()), strict=True))
         same = [answer for answer, (low, high) in pair_of.items() if low == high]
         left_out = {**left_out, SAME: same} if same else left_out
         verdicts = by_pair((answer for answer, (low, high) in pair_of.items() if low < high), pair_of.__getitem__)
         pairs = np.array(list(verdicts), dtype=np.int32).reshape(-1, 2)
         counted = tuple(map(effective, verdicts.values()))
-        return cls(pairs[:, 0].copy(), pairs[:, 1].copy(), counted, verdicts, left_out, torn)
+        return cls(pairs[:, 0].copy(), pairs[:, 1].copy(), counted, verdicts, stands, left_out, torn)
 
     def __len__(self) -> int:
         return len(self.left)

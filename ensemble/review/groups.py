@@ -23,7 +23,7 @@ class Group:
         rows: Rows of the listings, rising.
         weakest: The lowest score among the links that hold it together, in [0, 1]: those of its maximum spanning tree.
             0 where they do not connect it.
-        is_settled: Whether people's answers connect all of it.
+        is_settled: Whether people's answers and equal content connect all of it.
     """
 
     rows: tuple[int, ...]
@@ -52,7 +52,9 @@ def proposed_groups(numbers: NDArray[np.int64], pairs: ScoredPairs, same: Sequen
     links = np.bincount(numbers[tree.row], minlength=numbers.max(initial=-1) + 1)
     weakest = np.ones(len(links))
     np.minimum.at(weakest, numbers[tree.row], 2 - tree.data)
-    ends = np.array(same, dtype=np.int64).reshape(-1, 2)
+    copies = np.arange(pairs.n) if pairs.copy_of is None else pairs.copy_of
+    of_copies = np.stack([np.arange(pairs.n), copies], axis=1)
+    ends = np.concatenate([np.array(same, dtype=np.int64).reshape(-1, 2), of_copies])
     said = connected_components(_graph(np.ones(len(ends)), ends[:, 0], ends[:, 1], pairs.n), directed=False)[1]
     groups = []
     for rows in _members(numbers):

@@ -18,12 +18,12 @@ from ensemble.answers.answers import Answers
 from ensemble.answers.contradictions import Contradiction, effective
 from ensemble.answers.file import AnswerFile
 from ensemble.answers.tables import export
-from ensemble.decision.decision import groups_of
+from ensemble.decision.decision import Decision, groups_of
 from ensemble.review.groups import Group, Pair, proposed_groups
 from ensemble.review.learner import Learner
 from ensemble.review.pair_answers import PairAnswers
-from ensemble.review.quality import Estimate, estimate
-from ensemble.review.questions import Question, next_questions
+from ensemble.review.quality import Estimate, estimate, is_matched
+from ensemble.review.questions import Positions, Question, next_questions
 from shared.catalog.copies import content_digests
 from shared.errors import MatcherError
 from shared.schema import Catalog, Flags, Matches, PairFeatures, ScoredPairs, locate, pair_key
@@ -41,10 +41,14 @@ class Matched:
     Args:
         matches: Of the n listings.
         line: What was decided, in words.
+        pairs: The scored pairs that it was decided by.
+        decision: The decision.
     """
 
     matches: Matches
     line: str
+    pairs: ScoredPairs
+    decision: Decision
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ class Progress:
         line: What was decided last, in words; "" if nothing was.
         contradictions: Number of contradictions among the answers.
         quality: Estimate of precision and recall; None where there are too few answers.
+        is_done: Whether there is nothing left to ask.
     """
 
     answers: int
@@ -112,6 +117,7 @@ class Progress:
     line: str
     contradictions: int
     quality: Estimate | None
+    is_done: bool
 
 
 class Session:
@@ -142,6 +148,8 @@ class Session:
         self._contradictions: list[Contradiction] = []
         self._queue: list[Question] = []
         self._leases: dict[int, tuple[str, float]] = {}  # position of a pair → who has it, until when
+        self._is_short = False  # whether somebody got no question, since others have all of them
+        self._last_stamp: tuple[int, int] | None = None  # of the answers to which there was no new question
         self._matching, self._matched_answers, self._fault = False, 0, ""
         self._lock, self._key = Lock(), subject.start.key
         self._ids = subject.catalog.ids
@@ -164,16 +172,26 @@ class Session:
             if fresh:
                 self._file.append(*(answer for _, answer in fresh))
             for reply, answer in fresh:
-                self._verdicts.setdefault(reply.pair, {})[by] = answer
+                said = self._verdicts.setdefault(self._standing(reply.pair), {})
+                said.pop(by, None)  # the latest answer comes last
+                said[by] = answer
 
     def _is_new(self, reply: Reply, by: str) -> bool:
-        earlier = self._verdicts.get(reply.pair, {}).get(by)
+        earlier = self._verdicts.get(self._standing(reply.pair), {}).get(by)
         return earlier is None or earlier.verdict != reply.verdict
+
+    def _standing(self, pair: Pair) -> Pair:
+        """Return the pair that an answer about a pair is about: of listings of equal content, one stands for all."""
+        low, high = sorted(self._answers.stands[list(pair)].tolist())
+        return (low, high) if low < high else pair
 
     def _answer(self, reply: Reply, content: Mapping[int, str], by: str, time: str) -> Answer:
         left, right = reply.pair
-        contents = content[left], content[right]
-        return Answer(self._ids[left], self._ids[right], *contents, reply.verdict, by, time, reply.asked, reply.stratum)
+        contents, why = (content[left], content[right]), (reply.asked, reply.stratum)
+        if reply.stratum is None:  # a pair that was drawn by chance stays so, whoever answers it anew
+            said = self._verdicts.get(self._standing(reply.pair), {}).values()
+            why = next(((answer.asked, answer.stratum) for answer in said if answer.stratum is not None), why)
+        return Answer(self._ids[left], self._ids[right], *contents, reply.verdict, by, time, *why)
 
     def undo(self, by: str) -> list[Reply]:
         """Withdraw the last answers of a person about this catalog, and return them; none where there are none.
@@ -181,11 +199,12 @@ class Session:
         Raises:
             MatcherError: The file cannot be read or written.
         """
-        standing = self._file.read().standing
-        own = [answer for answer in standing if answer.by == by and self._row.keys() >= set(answer.pair)]
-        last = [answer for answer in own if answer.at == own[-1].at]
-        if last:
-            self._file.append(*(Withdrawal.of(answer, now()) for answer in last))
+        with self._lock:  # so that two calls at a time take back two answers
+            standing = self._file.read().standing
+            own = [answer for answer in standing if answer.by == by and self._row.keys() >= set(answer.pair)]
+            last = [answer for answer in own if answer.at == own[-1].at]
+            if last:
+                self._file.append(*(Withdrawal.of(answer, now()) for answer in last))
         self.refresh()
         return [Reply(self._pair_of(answer), answer.verdict, answer.asked, answer.stratum) for answer in last]
 
@@ -217,7 +236,7 @@ class Session:
     def verdicts(self, pair: Pair) -> dict[str, Verdict]:
         """Return who said what about a pair."""
         with self._lock:
-            return {by: answer.verdict for by, answer in self._verdicts.get(pair, {}).items()}
+            return {by: answer.verdict for by, answer in self._verdicts.get(self._standing(pair), {}).items()}
 
     def contradictions(self) -> list[list[Pair]]:
         """Return the pairs of each contradiction among the answers, the one that people said no about first."""
@@ -257,6 +276,7 @@ class Session:
                     taken.append(question)
                 if len(taken) == count:
                     break
+            self._is_short |= not taken and not have
         return taken
 
     def pair(self, position: int) -> Pair:
@@ -278,9 +298,11 @@ class Session:
 
     @property
     def needs_questions(self) -> bool:
-        """Return whether few questions without an answer are left."""
+        """Return whether few questions without an answer are left, or somebody has none, and there may be more."""
+        stamp = self._file_stamp()
         with self._lock:
-            return sum(map(self._is_open, self._queue)) <= AHEAD
+            is_short = self._is_short or sum(map(self._is_open, self._queue)) <= AHEAD
+            return is_short and stamp != self._last_stamp
 
     def prepare(self) -> None:
         """Learn from the answers so far, estimate what they say, and choose the next questions if few wait."""
@@ -291,15 +313,17 @@ class Session:
         scores, quality = self._learner.learn(answers.positions, answers.is_match), None
         if self.matched is not None:
             facts = answers.positions, answers.is_match, answers.stratum
-            quality = estimate(scores, self._is_matched(), *facts, self.seed)
+            quality = _quality_of(self.matched, facts, self.seed)
         with self._lock:
-            waiting, unsure = list(filter(self._is_open, self._queue)), self._unsure()
+            waiting, unsure, stamp = list(filter(self._is_open, self._queue)), self._unsure(), self._stamp
+            is_short, self._is_short = self._is_short or len(waiting) <= AHEAD, False
         fresh = list[Question]()
-        if len(waiting) <= AHEAD:
+        if is_short:
             skip = np.array([*unsure, *(question.position for question in waiting)], dtype=np.int64)
             fresh = next_questions(scores, answers.positions, answers.is_match, BATCH, self.seed, skip)
         with self._lock:
             self._queue, self.scores, self._quality = [*waiting, *fresh], scores, quality
+            self._last_stamp = stamp if is_short and not fresh else None
 
     def _unsure(self) -> list[int]:
         """Return the positions of the candidate pairs about which everybody is unsure."""
@@ -307,13 +331,6 @@ class Session:
         position, is_there = self._locate([pair for pair, answer in of_pairs if answer.verdict == "unsure"])
         unsure: list[int] = position[is_there].tolist()
         return unsure
-
-    def _is_matched(self) -> Flags:
-        """Return which candidate pairs match, bool [p]."""
-        assert self.matched is not None
-        matches = self.matched.matches
-        low, high = np.minimum(matches.listing, matches.match), np.maximum(matches.listing, matches.match)
-        return np.asarray(np.isin(self._key, pair_key(low, high, matches.n)))
 
     # --- matches -----------------------------------------------------------------------------------------------------
 
@@ -347,7 +364,14 @@ class Session:
         with self._lock:
             by = Counter(who for of_pair in self._verdicts.values() for who in of_pair)
             answers = sum(bool(of_pair) for of_pair in self._verdicts.values())
+            is_done = self._last_stamp == self._stamp and not any(map(self._is_open, self._queue))
         until = max(0, BATCH - (answers - self._matched_answers))
         line = self.matched.line if self.matched else ""
         counts = len(self._contradictions)
-        return Progress(answers, dict(by), until, self._matching, self._fault, line, counts, self._quality)
+        return Progress(answers, dict(by), until, self._matching, self._fault, line, counts, self._quality, is_done)
+
+
+def _quality_of(matched: Matched, facts: tuple[Positions, Flags, NDArray[np.int64]], seed: int) -> Estimate | None:
+    """Return how good matches are by answers (`PairAnswers`), over the scores that they were decided by."""
+    pairs = matched.pairs
+    return estimate(pairs, is_matched(pairs, matched.matches), *facts, seed, decision=matched.decision)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from ensemble.matcher import Matcher, check_current
 from ensemble.pair_stages import features_name, load_features
 from ensemble.result_stages import MATCHES, load_scores, scores_name
 from ensemble.review.session import Matched, Subject
-from ensemble.unlabeled_stages import START, start_settings
+from ensemble.training_stages import load_decision
+from ensemble.unlabeled_stages import scores_before_answers, start_settings
 from shared.catalog.config import DataConfig
 from shared.catalog.copies import copy_of
 from shared.catalog.placeholders import set_aside
@@ -26,7 +28,7 @@ from shared.catalog.reader import read_catalog, unusable_images
 from shared.catalog.source import new_source
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
-from shared.pipeline.pools import catalog_pool, load_catalog
+from shared.pipeline.pools import Pool, catalog_pool, load_catalog
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.schema import Catalog, Matches
@@ -60,34 +62,32 @@ def of_run(run: RunFolder, settings: Settings, source: str | None) -> Subject:
     settings = start_settings(settings)
     check_current(run, settings, [features, scores, MATCHES])
     catalog = load_catalog(run.open(pool.stage))
-    inputs = (run.manifest(scores) or {})["key"]["inputs"]
-    start = START if START in inputs else scores  # without labels, the scores are what answers taught already
     quiet = RunFolder(run.folder, say=lambda line: None)
 
     def match() -> Matched:
         with quiet.locked():
             update_matches(quiet, settings)
-            return read_matches(quiet, pool.source, catalog)
+            return read_matches(quiet, pool, catalog)
 
     return Subject(
         name=pool.source or run.folder.name,
         catalog=catalog,
         described=load_features(run.open(features)),
-        start=load_scores(run.open(start)).with_copies(copy_of(catalog)),
+        start=load_scores(run.open(scores_before_answers(run, pool.name))).with_copies(copy_of(catalog)),
         answers=answers_path(run.folder, settings[ReviewConfig]),
         match=match,
-        matched=read_matches(run, pool.source, catalog),
+        matched=read_matches(run, pool, catalog),
         max_pixels=settings[DataConfig].max_pixels,
     )
 
 
-def read_matches(run: RunFolder, source: str, catalog: Catalog) -> Matched:
-    """Return the matches that a run has written of a catalog.
+def read_matches(run: RunFolder, pool: Pool, catalog: Catalog) -> Matched:
+    """Return the matches that a run has written of the catalog of a pool.
 
     Raises:
         ArtifactError: They are missing or damaged.
     """
-    table = pq.read_table(run.open(MATCHES) / source / "matches.parquet")
+    table = pq.read_table(run.open(MATCHES) / pool.source / "matches.parquet")
     row = {posting_id: place for place, posting_id in enumerate(catalog.ids.tolist())}
     listing, match = (
         np.array([row[posting_id] for posting_id in table.column(name).to_pylist()], dtype=np.int32)
@@ -96,7 +96,10 @@ def read_matches(run: RunFolder, source: str, catalog: Catalog) -> Matched:
     score = table.column("score").to_numpy().astype(np.float32)
     order = np.lexsort((match, -np.nan_to_num(score, nan=-1), listing))
     matches = Matches(len(catalog), listing[order], match[order], score[order])
-    return Matched(matches, in_words((run.manifest(MATCHES) or {})["metrics"]))
+    manifest = run.manifest(MATCHES) or {}
+    decision = load_decision(run.open(manifest["key"]["parameters"]["decision"]))
+    pairs = load_scores(run.open(scores_name(pool.name))).with_copies(copy_of(catalog))
+    return Matched(matches, in_words(manifest["metrics"]), pairs, decision)
 
 
 def of_bundle(matcher: Matcher, settings: Settings, out: Path | None, answers: Path | None) -> Subject:
@@ -121,15 +124,17 @@ def of_bundle(matcher: Matcher, settings: Settings, out: Path | None, answers: P
     pool = matcher.embedded_pool(catalog, matcher.embed(catalog))
     described = matcher.describe(pool, matcher.proposed(pool))
     scored = matcher.scorer.score(described, pool.xp, pool.threads).with_copies(copy_of(catalog))
+    unlikeness = matcher.experience.compare(described, matcher.scorer.first.importance())
     path = Path(data.paths[0])
     file = answers or (out / FILE if out else path.with_name(f"{path.name}.{FILE}"))
 
     def match() -> Matched:
-        pins = AnswerFile(file).read().on(catalog).pins
-        result = MatchResult.from_scores(matcher.decision, catalog, scored, report, data.duplicates, pins=pins)
+        holding = AnswerFile(file).read().on(catalog)
+        decided = matcher.decision, catalog, scored, report, data.duplicates, unlikeness, holding.pins
+        result = replace(MatchResult.from_scores(*decided), answers=holding)
         if out is not None:
             write(result, None, out)
-        return Matched(result.match_rows, in_words(result.summary()))
+        return Matched(result.match_rows, in_words(result.summary()), scored, matcher.decision)
 
     return Subject(path.name, catalog, described, scored, file, match, max_pixels=data.max_pixels)
 

@@ -57,7 +57,8 @@ def subject(folder: Path, n: int = 60, pairs: int = 400, **columns: list[object]
     file = AnswerFile(folder / FILE)
 
     def match() -> Matched:
-        matches = Decision("threshold", 0.5).decide(start, pins=file.read().on(catalog).pins).matches
-        return Matched(matches, f"{len(matches)} matches")
+        decision = Decision("threshold", 0.5)
+        matches = decision.decide(start, pins=file.read().on(catalog).pins).matches
+        return Matched(matches, f"{len(matches)} matches", start, decision)
 
     return Subject("test & <b>shop</b>", catalog, described, start, file.path, match, match())

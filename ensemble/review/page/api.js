@@ -2,6 +2,9 @@
 
 const review = document.getElementById("review").dataset;
 const RETRY_MS = 1000;
+// What waits is kept for the address of this page, so that a server at another port does not get it.
+const restart = `start it again with --port ${location.port} and open the address that it prints`;
+export const GONE = `The server does not answer. If its command has ended, ${restart}.`;
 
 /** A request that the server refused; anything else that goes wrong with a request is the connection. */
 export class Refusal extends Error {
@@ -64,7 +67,7 @@ export class Outbox {
           this.done(key, `An answer was refused: ${error.message}`); // it would be refused again
           continue;
         }
-        const why = error instanceof Refusal ? error.message : "The server does not answer; is its command still running?";
+        const why = error instanceof Refusal ? error.message : GONE;
         this.waits(this.waiting.length, why);
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
         continue;

@@ -1,6 +1,6 @@
 // The page: its views, keys and buttons, and what it says of progress.
 
-import { Outbox, get, post } from "./api.js";
+import { GONE, Outbox, get, post } from "./api.js";
 import { showContradictions } from "./contradictions.js";
 import { byId, say } from "./dom.js";
 import { Groups } from "./groups.js";
@@ -39,6 +39,7 @@ function showProgress(progress) {
   byId("match").textContent = progress.is_matching ? "Matching …" : "Match again";
   say("quality", inWords(progress.quality));
   say("line", progress.line);
+  pairs.showEmpty(progress.is_done);
   if (progress.fault) warn(`The matches could not be made anew: ${progress.fault}`);
   byId("contradictions-count").hidden = progress.contradictions === 0;
   byId("contradictions-count").textContent = progress.contradictions;
@@ -52,7 +53,7 @@ function inWords(quality) {
 
 async function refresh() {
   if (!document.hidden) {
-    await get("/api/progress").then(showProgress, () => {});
+    await get("/api/progress").then(showProgress, (error) => error.status && warn(error.message));
     if (pairs.queue.length === 0 && !outbox.sending) await pairs.fill().catch(() => {});
   }
   setTimeout(refresh, REFRESH_MS);
@@ -72,7 +73,7 @@ function view(name) {
   if (name === "contradictions") outbox.send().then(() => showContradictions(open)).catch(lost);
 }
 
-const lost = (error) => warn(error.status ? error.message : "The server does not answer; is its command still running?");
+const lost = (error) => warn(error.status ? error.message : GONE);
 
 function open(left, right) {
   pairs.open(left, right).then(() => view("pairs"), lost);

@@ -20,6 +20,7 @@ export class Pairs {
     this.queue = []; // the first one is shown
     this.answered = new Set(); // keys of pairs that were answered here
     this.asking = null;
+    this.isDone = false; // whether the server has nothing left to ask
     this.hide = byId("hide-score");
     this.hide.checked = localStorage.getItem("review:hide-score") !== "no";
     this.hide.addEventListener("change", () => {
@@ -57,9 +58,18 @@ export class Pairs {
     const [item] = this.queue;
     this.ready();
     if (item) byId("pair").replaceChildren(...item.cards);
-    else byId("pair").replaceChildren(element("p", { className: "empty", textContent: "Looking for the next pairs …" }));
+    else this.showEmpty();
     window.scrollTo(0, 0);
     this.about();
+  }
+
+  /** Say that there is no pair now; `isDone`: nor will there be one. */
+  showEmpty(isDone = this.isDone) {
+    this.isDone = isDone;
+    if (this.queue.length) return;
+    const done = "Nothing is left to ask: all candidate pairs are answered, or follow from answers.";
+    const empty = element("p", { className: "empty", textContent: isDone ? done : "Looking for the next pairs …" });
+    byId("pair").replaceChildren(empty);
   }
 
   /** Say why the shown pair is asked about, and its score unless that is hidden. */

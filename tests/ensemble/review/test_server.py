@@ -1,16 +1,22 @@
 """What the page shows and keeps."""
 
 import io
-import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
+import ensemble.review.session as module
 from ensemble.answers.file import AnswerFile
-from ensemble.review.session import BATCH, Session
-from tests.support.review import HEADERS, HOSTILE, Open
+from ensemble.review.groups import proposed_groups
+from ensemble.review.session import BATCH, Reply, Session
+from shared.schema import PairFeatures, ScoredPairs
+from tests.support.review import HEADERS, HOSTILE, Open, subject
 
 
 def say(client: Any, path: str, **body: Any) -> Any:
@@ -114,6 +120,16 @@ def test_settled_group_comes_last(open_page: Open) -> None:
     say(client, "/api/groups", same=rows, out=[])
     *_, last = client.get("/api/groups").json()
     assert (last["row"], last["settled"]) == (first["row"], True)
+
+
+def test_group_with_listings_of_equal_content_is_settled_by_one_yes() -> None:
+    ends, copies = np.array([[0], [1]], np.int32), np.array([0, 1, 0], np.int32)
+    pairs = ScoredPairs(3, *ends, np.array([0.9], np.float32), None, copies)
+    numbers = np.zeros(3, dtype=np.int64)
+    assert [group.is_settled for same in ([], [(0, 1)]) for group in proposed_groups(numbers, pairs, same)] == [
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -221,9 +237,93 @@ def test_answers_of_another_process_are_seen(open_page: Open, session: Session) 
     assert other.verdicts((0, 7)) == {"anna": "yes"}
 
 
+def test_second_reviewer_gets_questions_while_the_first_one_holds_all(open_page: Open, session: Session) -> None:
+    client = open_page()
+    held = say(client, "/api/questions", count=50).json()
+    assert len(held) == BATCH
+    assert say(client, "/api/questions", count=12, by="ben").json() == []
+    session.prepare()
+    more = say(client, "/api/questions", count=12, by="ben").json()
+    assert len(more) == 12
+    assert {each["position"] for each in more}.isdisjoint({each["position"] for each in held})
+
+
+def test_review_says_when_nothing_is_left_to_ask(tmp_path: Path) -> None:
+    session = Session(subject(tmp_path, n=3, pairs=1))
+    session.prepare()
+    for question in session.questions("anna", [], 5):
+        assert not session.progress().is_done
+        session.record("anna", [Reply(session.pair(question.position), "no")])
+    session.prepare()
+    assert session.progress().is_done
+    assert not session.needs_questions
+    session.undo("anna")
+    assert session.needs_questions
+
+
+def test_listings_without_any_candidate_pair_leave_nothing_to_ask(tmp_path: Path) -> None:
+    whole = subject(tmp_path, n=2)
+    nothing = np.zeros(0, dtype=np.int64)
+    start = whole.start.only(nothing)
+    described = PairFeatures(2, start.left, start.right, whole.described.features.iloc[:0])
+    session = Session(replace(whole, start=start, described=described, matched=replace(whole.matched, pairs=start)))
+    session.prepare()
+    assert session.progress().is_done
+    assert session.questions("anna", [], 5) == []
+
+
+def test_two_undos_at_a_time_take_back_two_answers(
+    open_page: Open, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for pair in ([0, 7], [1, 7], [2, 7]):
+        say(open_page(), "/api/answers", pair=pair, verdict="yes")
+    read = AnswerFile.read
+    monkeypatch.setattr(AnswerFile, "read", lambda file: (read(file), time.sleep(0.2))[0])
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(session.undo, ["anna", "anna"]))
+    assert [answer.left for answer in read(AnswerFile(session.subject.answers)).standing] == ["id00000"]
+
+
+def test_later_answer_of_a_person_counts_before_the_file_is_read_again(session: Session) -> None:
+    pair = (0, 7)
+    for by, verdict in (("anna", "no"), ("ben", "no"), ("anna", "yes")):
+        session.record(by, [Reply(pair, verdict)])
+    assert session._counted()[pair].verdict == "yes"
+
+
+def test_pair_drawn_by_chance_stays_so_when_it_is_answered_anew(session: Session) -> None:
+    session.record("anna", [Reply((0, 7), "no", "stratified", 2)])
+    session.record("ben", [Reply((0, 7), "yes")])
+    session.record("anna", [Reply((0, 7), "yes")])
+    facts = [(answer.asked, answer.stratum) for answer in AnswerFile(session.subject.answers).read().standing]
+    assert facts == [("stratified", 2)] * 3
+
+
+def test_answers_about_listings_of_equal_content_are_shown_at_each(tmp_path: Path) -> None:
+    titles = ["red mug", "blue fan", "RED MUG!", *(f"thing nr {row}" for row in range(3, 60))]
+    session = Session(subject(tmp_path, title=titles))
+    for by, verdict in (("anna", "yes"), ("ben", "no")):
+        session.record(by, [Reply((1, 2), verdict)])
+    session.refresh()
+    assert session.verdicts((1, 2)) == session.verdicts((0, 1)) == {"anna": "yes", "ben": "no"}
+    size = session.subject.answers.stat().st_size
+    session.record("ben", [Reply((1, 2), "no")])
+    assert session.subject.answers.stat().st_size == size
+    assert all(session.verdicts(pair) for pair in session.contradictions()[0])
+
+
+def test_estimate_is_of_the_decision_that_made_the_matches(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[object] = []
+    monkeypatch.setattr(module, "estimate", lambda pairs, *_, decision, **__: used.append((pairs, decision)))
+    session.prepare()
+    assert session.matched is not None
+    assert used == [(session.matched.pairs, session.matched.decision)]
+
+
 def test_file_that_cannot_be_written_is_told(open_page: Open, session: Session) -> None:
     session.subject.answers.mkdir()
     said = say(open_page(), "/api/answers", pair=[0, 7], verdict="yes")
     assert said.status_code == 500
     assert "answers.jsonl" in said.text
-    assert json.loads(open_page().get("/api/progress").text)["answers"] == 0
+    progress = open_page().get("/api/progress")
+    assert (progress.status_code, "answers.jsonl cannot be read" in progress.text) == (500, True)
