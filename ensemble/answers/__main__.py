@@ -30,14 +30,14 @@ def write_export(run: RunFolder, settings: Settings, arguments: Arguments) -> No
 
 
 def add_import(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
-    """Append the answers of a table to those of a run; those that it holds already are skipped."""
+    """Append the answers of a table to those of a run, but for those that it holds or that were taken back."""
     file = _file(run, settings)
     answers = imported(arguments.table, [_pool(run, source) for source in settings[DataConfig].sources])
-    present = {answer.identity for answer in file.read().standing}
+    present = {event.identity for event in file.read().events}
     added = [answer for answer in answers if answer.identity not in present]
     if added:
         file.append(*added)
-    run.say(f"{len(added):,} answers added to {file.path}, {len(answers) - len(added):,} were there")
+    run.say(f"{len(added):,} answers added to {file.path}, {len(answers) - len(added):,} were there or taken back")
 
 
 def make_labels(run: RunFolder, settings: Settings, arguments: Arguments) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ensemble.answers.answer import Answer, now
+from ensemble.answers.answer import Answer, now, time_of
 from ensemble.answers.answers import Answers, PoolAnswers
 from ensemble.match_result import FORMULA, csv_cell
 from shared.artifacts import atomic_file
@@ -52,7 +53,7 @@ def imported(path: Path, catalogs: Sequence[Catalog]) -> list[Answer]:
     """Return the answers in a table with the columns of `export`; they are about the listings as they are now.
 
     Args:
-        path: A table. An empty `at` means now.
+        path: A table. An empty `at` means now, later by a microsecond in each row, so that no two are one to undo.
         catalogs: Catalogs; both listings of an answer are in one of them.
 
     Raises:
@@ -63,8 +64,9 @@ def imported(path: Path, catalogs: Sequence[Catalog]) -> list[Answer]:
     faults += [f"no column {name!r}" for name in COLUMNS if name not in table.columns]
     raise_faults(str(path), faults)
     contents = [dict(zip(catalog.ids, content_digests(catalog), strict=True)) for catalog in catalogs]
-    answers, time = list[Answer](), now()
+    answers, start = list[Answer](), time_of(now())
     for number, row in enumerate(zip(*(table.columns[name] for name in COLUMNS), strict=True), start=1):
+        time = (start + timedelta(microseconds=number)).isoformat(timespec="microseconds")
         try:
             answers.append(_answer(dict(zip(COLUMNS, row, strict=True)), contents, time))
         except ValueError as error:

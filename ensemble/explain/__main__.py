@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ensemble.answers.file import read_answers
 from ensemble.explain.candidates import best_candidates
 from ensemble.explain.matched_pool import MatchedPool, pool_with
 from ensemble.explain.pair import explain_pair
@@ -56,13 +57,16 @@ def open_pool(store: Any, settings: Settings, arguments: Arguments) -> MatchedPo
     if arguments.data is None:
         if arguments.bundle is not None:
             raise MatcherError("a bundle holds no listings: add --data NEW, the catalog to match with it")
+        if arguments.answers is not None:
+            raise MatcherError("--answers is for a new catalog; name those of the run's own with --review.answers=FILE")
         pool = pool_with(store, data.sources, arguments.ids[0], holdout=arguments.holdout)
         return MatchedPool.of_run(store, settings, pool)
     if arguments.holdout:
         raise MatcherError("--holdout is for the listings of a run; leave --data away")
     matcher = open_matcher(store, settings, arguments)
     catalog = read_catalog(new_source(data), data, settings[ComputeConfig], labeled=False)
-    return MatchedPool.of_match(matcher, catalog, data.duplicates)
+    answers = None if arguments.answers is None else read_answers(arguments.answers)
+    return MatchedPool.of_match(matcher, catalog, data.duplicates, answers)
 
 
 def main() -> int:
@@ -71,6 +75,7 @@ def main() -> int:
     def options(parser: Parser) -> None:
         parser.add_argument("ids", nargs="+", metavar="ID", help="posting ids of two listings, or of one")
         parser.add_argument("--bundle", type=Path, help="with --data: match with this bundle instead of a run")
+        parser.add_argument("--answers", type=Path, help="with --data: file of people's answers about its pairs")
         parser.add_argument("--holdout", action="store_true", help="look among the listings that were held out")
 
     def body(store: Any, settings: Settings, arguments: Arguments) -> None:
@@ -89,7 +94,7 @@ def main() -> int:
         "python -m ensemble.explain",
         "Explain why two listings match or do not, or show the best candidates of one listing.",
         sections(),
-        ["data", "ensemble", "compute"],
+        ["data", "ensemble", "review", "compute"],
         body,
         options=options,
         new_data=True,

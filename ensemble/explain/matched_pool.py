@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ from rapidfuzz import process
 from branches import registry
 from branches.base import BranchConfig
 from branches.stages import candidates_stage_name, embeddings_stage_name, load_candidates, load_embeddings
-from ensemble.config import EnsembleConfig
+from ensemble.answers.answers import Answers
+from ensemble.answers.file import read_answers, run_answers
+from ensemble.config import EnsembleConfig, ReviewConfig
 from ensemble.decision.decision import Decision
 from ensemble.match_result import MatchResult
 from ensemble.matcher import Matcher, check_current
@@ -27,6 +29,7 @@ from shared.catalog.placeholders import set_aside
 from shared.catalog.tables import printable
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
+from shared.pipeline.catalog_stages import require_labeled_run
 from shared.pipeline.pools import Pool, catalog_pool, holdout_pool, load_catalog, load_set_aside
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
@@ -66,7 +69,9 @@ class MatchedPool:
 
         Raises:
             ArtifactError: A part of the run is missing, damaged, or older than what it was made from.
+            MatcherError: It is a run without labels, which has no scorer.
         """
+        require_labeled_run(run)
         check_current(run, settings, (DECISION, scores_name(pool.name)))
         compute, names = settings[ComputeConfig], settings[EnsembleConfig].branches
         catalog, is_catalog = load_catalog(run.open(pool.stage)), pool == catalog_pool(pool.source)
@@ -80,29 +85,37 @@ class MatchedPool:
         decision = load_decision(run.open(DECISION))
         duplicates = settings[DataConfig].duplicates if is_catalog else "unknown"
         scored, report = load_scores(run.open(scores_name(pool.name))), load_set_aside(run.open(pool.stage))
+        path = run_answers(run.folder, settings[ReviewConfig]) if is_catalog else None
+        holding = (Answers() if path is None else read_answers(path)).on(catalog)
+        result = MatchResult.from_scores(decision, catalog, scored, report, duplicates, pins=holding.pins)
         return cls(
             PoolViews(catalog, views, compute.xp(), compute.cpu_threads),
             load_features(run.open(features_name(pool.name))),
             StackedScorer.load(run.open(SCORER)),
             decision,
-            MatchResult.from_scores(decision, catalog, scored, report, duplicates),
+            replace(result, answers=holding),
             _configs(settings, names),
         )
 
     @classmethod
-    def of_match(cls, matcher: Matcher, catalog: Catalog, duplicates: Duplicates = "unknown") -> MatchedPool:
+    def of_match(
+        cls, matcher: Matcher, catalog: Catalog, duplicates: Duplicates = "unknown", answers: Answers | None = None
+    ) -> MatchedPool:
         """Match a catalog, and return it with its matches.
 
         Args:
             matcher: Of a bundle or a finished run.
             catalog: The listings.
             duplicates: What the user knows of the catalog, see `Matcher.match`.
+            answers: People's answers about pairs of the catalog; None: there are none.
         """
-        catalog, report = set_aside(catalog)
+        original, (catalog, report) = catalog, set_aside(catalog)
+        holding = (Answers() if answers is None else answers).on(catalog, original)
         views = matcher.embedded_pool(catalog, matcher.embed(catalog))
         described = matcher.describe(views, matcher.proposed(views))
         scored = matcher.scorer.score(described, views.xp, views.threads)
-        result = MatchResult.from_scores(matcher.decision, catalog, scored, report, duplicates)
+        result = MatchResult.from_scores(matcher.decision, catalog, scored, report, duplicates, pins=holding.pins)
+        result = replace(result, answers=holding)
         configs = _configs(matcher.settings, matcher.branches)
         return cls(views, described, matcher.scorer, matcher.decision, result, configs)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ensemble.answers.contradictions import effective
 from ensemble.decision.decision import Decision
 from ensemble.explain.contributions import Contributions, contributions
 from ensemble.explain.matched_pool import MatchedPool
@@ -117,7 +118,7 @@ def explain_pair(pool: MatchedPool, one: int, other: int) -> PairExplanation:
         score,
         pool.result.threshold,
         matches,
-        verdict(pool, one, other, score, matches, forbidden) if low != high else EQUAL,
+        EQUAL if low == high and matches else verdict(pool, one, other, score, matches, forbidden),
         added,
         list(_similarities(pool, low, high)) if low != high else [],
         reasons(pool.views, one, other),
@@ -125,6 +126,22 @@ def explain_pair(pool: MatchedPool, one: int, other: int) -> PairExplanation:
 
 
 EQUAL = "They match: their titles and images are equal, so they count as one listing."
+SAME = "They match: people answered that they sell the same product."
+DIFFERENT = "They do not match: people answered that they sell different products."
+OUTVOTED = (
+    "They do not match although people answered yes: an answer no about listings linked with them wins over it, or the "
+    "largest number of matches of a listing does."
+)
+
+
+def answered(pool: MatchedPool, one: int, other: int) -> str | None:
+    """Return what people answered about two listings, named by row: `yes`, `no` or `unsure`; None where nobody did."""
+    answers = pool.result.answers
+    if answers is None:
+        return None
+    low, high = sorted((int(answers.stands[one]), int(answers.stands[other])))
+    of_pair = answers.verdicts.get((low, high))
+    return effective(of_pair).verdict if of_pair else None
 
 
 def is_match(pool: MatchedPool, one: int, other: int) -> bool:
@@ -148,6 +165,11 @@ def verdict(pool: MatchedPool, one: int, other: int, score: float | None, matche
     threshold = pool.result.threshold or 0.0
     size = int((groups == groups[one]).sum())
     is_high = score is not None and score >= threshold
+    said = answered(pool, one, other)
+    if said == "yes":
+        return SAME if matches else OUTVOTED
+    if said == "no" and not matches:
+        return DIFFERENT
     own = "no branch proposed the pair" if score is None else f"their own score is below the threshold {threshold:.3f}"
     if matches and is_high:
         return f"They match: their own score is at or above the threshold {threshold:.3f}."
@@ -160,7 +182,9 @@ def verdict(pool: MatchedPool, one: int, other: int, score: float | None, matche
     if not is_high:
         end = ", though both match a third listing" if groups[one] == groups[other] else ""
         return f"They do not match: {own}{end}."
-    return f"They do not match although their own score is at or above {threshold:.3f}: {_apart(pool.decision)}."
+    answers = pool.result.answers
+    apart = _apart(pool.decision) + (", or an answer no keeps their groups apart" if answers else "")
+    return f"They do not match although their own score is at or above {threshold:.3f}: {apart}."
 
 
 def _apart(decision: Decision) -> str:

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from ensemble.answers.answer import Asked, Verdict
 from ensemble.review.background import Background
 from ensemble.review.groups import links_of
+from ensemble.review.questions import EDGES
 from ensemble.review.security import Access, Guard
 from ensemble.review.session import Reply, Session
 from ensemble.review.thumbnails import SIZES, Thumbnails
@@ -60,7 +61,7 @@ class Said(Saying):
     pair: Annotated[list[Row], Field(min_length=2, max_length=2)]
     verdict: Verdict
     asked: Asked = "chosen"
-    stratum: int | None = None
+    stratum: Annotated[int, Field(ge=0, lt=len(EDGES) - 1)] | None = None
 
 
 class SaidOfGroup(Saying):

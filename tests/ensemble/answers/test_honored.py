@@ -1,12 +1,13 @@
 """A run and a match of a new catalog keep to people's answers."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from ensemble.answers.answer import Answer
+from ensemble.answers.answer import Answer, now
 from ensemble.answers.file import AnswerFile
 from ensemble.matcher import Matcher
 from ensemble.sections import sections
@@ -119,7 +120,13 @@ def test_answers_of_a_run_as_tables(run: Path, command: Command, tmp_path: Path)
         code, out, err = command("ensemble.answers", "import", "--run", run, "--from", table)
         assert (code, err) == (0, "")
         assert expected in out
-    assert {each.identity for each in AnswerFile(run / "answers.jsonl").read().standing} == {yes.identity, no.identity}
+    file = AnswerFile(run / "answers.jsonl")
+    assert {each.identity for each in file.read().standing} == {yes.identity, no.identity}
+    file.withdraw(no)
+    out = command("ensemble.answers", "import", "--run", run, "--from", table)[1]
+    assert "0 answers added" in out
+    assert "2 were there or taken back" in out
+    file.append(replace(no, at=now()))
     assert "no contradictions" in command("ensemble.answers", "contradictions", "--run", run)[1]
     code, out, err = command("ensemble.answers", "labels", "--run", run, "--out", tmp_path / "table.csv")
     assert (code, err) == (0, "")

@@ -48,6 +48,14 @@ def test_import_names_all_faults_by_row(catalog: Catalog, tmp_path: Path) -> Non
         imported(file, [catalog])
 
 
+def test_import_without_times_is_undone_row_by_row(catalog: Catalog, tmp_path: Path) -> None:
+    file = tmp_path / "answers.csv"
+    file.write_text("left,right,verdict,by,at\nf,-c,yes,Ann,\n-c,=1+1,no,Ann,\nf,-c,no,Ann,\n")
+    answers = imported(file, [catalog])
+    assert [each.at for each in answers] == sorted({each.at for each in answers})
+    assert [each.verdict for each in Answers(tuple(answers)).latest] == ["no", "no"]
+
+
 def test_import_takes_both_listings_from_one_of_several_catalogs(catalog: Catalog, tmp_path: Path) -> None:
     other, file = titled(["ink", "quill"], ["f", "q"]), tmp_path / "answers.csv"
     file.write_text("left,right,verdict,by,at\nf,q,yes,Ann,\n")

@@ -6,6 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ensemble.answers.answer import Answer, now
+from ensemble.answers.file import FILE, AnswerFile
+from shared.catalog.copies import content_digests
+from shared.pipeline.pools import load_catalog
 from tests.support.run_files import content
 
 Command = Callable[..., tuple[int, str, str]]
@@ -35,6 +39,16 @@ def test_pair_of_a_run(first: tuple[Path, str], call: Command, listings: pd.Data
     images = listings.set_index("posting_id").image
     assert all(f"  image  {images[name] or 'none'}\n" in output for name in (left, right))
     assert "\x1b" not in output
+
+
+def test_answer_about_a_pair_of_a_run(first: tuple[Path, str], call: Command, tmp_path: Path) -> None:
+    left, right, _ = best_pair(first[0])
+    catalog = load_catalog(first[0] / "pools" / "catalog")
+    content_of = dict(zip(catalog.ids, content_digests(catalog), strict=True))
+    AnswerFile(tmp_path / FILE).append(Answer(left, right, content_of[left], content_of[right], "no", "Ann", now()))
+    code, output, error = call(left, right, f"--review.answers={tmp_path / FILE}")
+    assert (code, error) == (0, "")
+    assert "They do not match: people answered that they sell different products." in output
 
 
 def test_pair_that_no_branch_proposed(first: tuple[Path, str], call: Command, listings: pd.DataFrame) -> None:

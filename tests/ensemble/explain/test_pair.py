@@ -1,13 +1,18 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from ensemble.answers.answer import Answer, Verdict, now
+from ensemble.answers.answers import Answers
 from ensemble.decision.decision import Decision
 from ensemble.explain.candidates import best_candidates
 from ensemble.explain.matched_pool import MatchedPool, row_of
 from ensemble.explain.pair import BranchSimilarity, explain_pair, is_match
 from ensemble.explain.text import explanation_text
+from ensemble.match_result import MatchResult
+from shared.catalog.copies import content_digests
 from shared.errors import MatcherError
 
 NEIGHBORS = 4  # of the pool
@@ -98,6 +103,33 @@ def test_listings_of_equal_content(matched: MatchedPool) -> None:
     assert "count as one listing" in explained.verdict
     other = int(matched.result.scored_pairs.right[matched.result.scored_pairs.left == matched.copies[copy]][0])
     assert explain_pair(matched, copy, other).score == explain_pair(matched, int(matched.copies[copy]), other).score
+
+
+@pytest.mark.parametrize("verdict", ["yes", "no"])
+def test_pair_that_people_answered(matched: MatchedPool, rows_where: RowsWhere, verdict: Verdict) -> None:
+    would_match = verdict == "no"
+    one, other = rows_where(matched, lambda *pair: pair in scores(matched) and is_match(matched, *pair) == would_match)
+    pool = with_answer(matched, one, other, verdict)
+    explained = explain_pair(pool, one, other)
+    assert explained.matches == (verdict == "yes")
+    said = {"yes": "They match: people answered", "no": "They do not match: people answered"}
+    assert explained.verdict.startswith(said[verdict])
+
+
+def test_listings_of_equal_content_that_people_told_apart(matched: MatchedPool) -> None:
+    copy = int(np.flatnonzero(matched.copies != np.arange(len(matched)))[0])
+    first = int(matched.copies[copy])
+    explained = explain_pair(with_answer(matched, first, copy, "no"), first, copy)
+    assert (explained.matches, explained.verdict[:17]) == (False, "They do not match")
+
+
+def with_answer(pool: MatchedPool, one: int, other: int, verdict: Verdict) -> MatchedPool:
+    """Return a pool that was matched by one answer."""
+    catalog = pool.views.catalog
+    contents = content_digests(catalog)[[one, other]]
+    answers = Answers((Answer(catalog.ids[one], catalog.ids[other], *contents, verdict, "Ann", now()),)).on(catalog)
+    result = MatchResult.from_scores(pool.decision, catalog, pool.result.scored_pairs, pins=answers.pins)
+    return replace(pool, result=replace(result, answers=answers))
 
 
 def test_best_candidates_of_a_listing_begin_with_its_matches(matched: MatchedPool) -> None:

@@ -49,6 +49,8 @@ def test_answer_that_arrives_twice_is_kept_once(open_page: Open, session: Sessio
         {"pair": [0, 1], "verdict": "maybe"},
         {"pair": [0, 1], "verdict": "yes", "asked": "guessed"},
         {"pair": [0, 1], "verdict": "yes", "more": 1},
+        {"pair": [0, 1], "verdict": "yes", "stratum": 10**30},
+        {"pair": [0, 1], "verdict": "yes", "stratum": -1},
         {"pair": [0, 1], "verdict": "yes", "by": ""},
         {"pair": [0, 1], "verdict": "yes", "by": "a\nb"},
         {"pair": [0, 1], "verdict": "yes", "by": "x" * 61},
