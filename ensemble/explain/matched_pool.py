@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ from rapidfuzz import process
 from branches import registry
 from branches.base import BranchConfig
 from branches.stages import candidates_stage_name, embeddings_stage_name, load_candidates, load_embeddings
-from ensemble.config import EnsembleConfig
+from ensemble.answers.answer import Verdict
+from ensemble.answers.file import read_answers, run_answers
+from ensemble.config import EnsembleConfig, ReviewConfig
 from ensemble.decision.decision import Decision
 from ensemble.match_result import MatchResult
 from ensemble.matcher import Matcher, check_current
@@ -22,6 +24,7 @@ from ensemble.pool_views import BranchView, PoolViews
 from ensemble.result_stages import load_scores, scores_name
 from ensemble.scorer.model import StackedScorer
 from ensemble.training_stages import DECISION, SCORER, load_decision
+from ensemble.unlabeled_stages import START, scores_before_answers, start_settings
 from shared.catalog.config import DataConfig, Duplicates
 from shared.catalog.placeholders import set_aside
 from shared.catalog.tables import printable
@@ -42,15 +45,15 @@ class MatchedPool:
     Args:
         views: The n listings with every branch's view of them.
         described: All candidate pairs with their features.
-        scorer: What scored them.
+        scorer: What scored them; None in a run without labels, whose scores come from answers or similarities alone.
         decision: What decided the matches.
-        result: The scored pairs and the matches, in the order of `described`.
+        result: The scored pairs and the matches, in the order of `described`, with people's answers if there are any.
         configs: Branch → its settings.
     """
 
     views: PoolViews
     described: PairFeatures
-    scorer: StackedScorer
+    scorer: StackedScorer | None
     decision: Decision
     result: MatchResult
     configs: Mapping[str, BranchConfig]
@@ -67,7 +70,9 @@ class MatchedPool:
         Raises:
             ArtifactError: A part of the run is missing, damaged, or older than what it was made from.
         """
-        check_current(run, settings, (DECISION, scores_name(pool.name)))
+        has_labels = scores_before_answers(run, pool.name) != START
+        settings, decided = start_settings(settings), DECISION if has_labels else scores_name(pool.name)
+        check_current(run, settings, (decided, scores_name(pool.name)))
         compute, names = settings[ComputeConfig], settings[EnsembleConfig].branches
         catalog, is_catalog = load_catalog(run.open(pool.stage)), pool == catalog_pool(pool.source)
         views = {
@@ -77,15 +82,19 @@ class MatchedPool:
             )
             for name in names
         }
-        decision = load_decision(run.open(DECISION))
+        decision = load_decision(run.open(decided))
         duplicates = settings[DataConfig].duplicates if is_catalog else "unknown"
         scored, report = load_scores(run.open(scores_name(pool.name))), load_set_aside(run.open(pool.stage))
+        path = run_answers(run.folder, settings[ReviewConfig]) if is_catalog else None
+        answers = None if path is None else read_answers(path).on(catalog)
+        pins = None if answers is None else answers.pins
+        result = MatchResult.from_scores(decision, catalog, scored, report, duplicates, pins=pins)
         return cls(
             PoolViews(catalog, views, compute.xp(), compute.cpu_threads),
             load_features(run.open(features_name(pool.name))),
-            StackedScorer.load(run.open(SCORER)),
+            StackedScorer.load(run.open(SCORER)) if has_labels else None,
             decision,
-            MatchResult.from_scores(decision, catalog, scored, report, duplicates),
+            replace(result, answers=answers),
             _configs(settings, names),
         )
 
@@ -114,6 +123,18 @@ class MatchedPool:
         """Return for each listing the row of the one of equal content that stands for it in the pairs, int32 [n]."""
         copies = self.result.scored_pairs.copy_of
         return np.arange(len(self), dtype=np.int32) if copies is None else copies
+
+    def answer(self, one: int, other: int) -> Verdict | None:
+        """Return what people answered about two listings, named by row; None where nobody was asked."""
+        answers, copies = self.result.answers, self.copies
+        if answers is None:
+            return None
+        for ends in ((one, other), (copies[one], copies[other])):
+            low, high = sorted(map(int, ends))
+            (places,) = np.nonzero((answers.left == low) & (answers.right == high))
+            if len(places):
+                return answers.answers[int(places[0])].verdict
+        return None
 
     def row(self, posting_id: str) -> int:
         """Return the row of a listing.

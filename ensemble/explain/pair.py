@@ -103,7 +103,8 @@ def explain_pair(pool: MatchedPool, one: int, other: int) -> PairExplanation:
     added: Contributions | None = None
     if is_pair[0]:
         score = float(pairs.score[position[0]])
-        added = contributions(pool.scorer, pool.described, position, pool.views.xp, pool.views.threads)
+        if pool.scorer is not None:
+            added = contributions(pool.scorer, pool.described, position, pool.views.xp, pool.views.threads)
     conflict = pairs.conflict[position[0]] if is_pair[0] and pairs.conflict is not None else 0
     forbidden = [
         IN_WORDS[kind] for bit, kind in enumerate(KINDS) if kind in pool.decision.forbid and conflict >> bit & 1
@@ -117,13 +118,14 @@ def explain_pair(pool: MatchedPool, one: int, other: int) -> PairExplanation:
         score,
         pool.result.threshold,
         matches,
-        verdict(pool, one, other, score, matches, forbidden) if low != high else EQUAL,
+        EQUAL if low == high and matches else verdict(pool, one, other, score, matches, forbidden),
         added,
         list(_similarities(pool, low, high)) if low != high else [],
         reasons(pool.views, one, other),
     )
 
 
+ANSWERED = "people answered"
 EQUAL = "They match: their titles and images are equal, so they count as one listing."
 
 
@@ -148,6 +150,11 @@ def verdict(pool: MatchedPool, one: int, other: int, score: float | None, matche
     threshold = pool.result.threshold or 0.0
     size = int((groups == groups[one]).sum())
     is_high = score is not None and score >= threshold
+    answer = pool.answer(one, other)
+    if matches and answer == "yes":
+        return f"They match: {ANSWERED} that both are the same product."
+    if not matches and answer == "no":
+        return f"They do not match: {ANSWERED} that they are different products."
     own = "no branch proposed the pair" if score is None else f"their own score is below the threshold {threshold:.3f}"
     if matches and is_high:
         return f"They match: their own score is at or above the threshold {threshold:.3f}."

@@ -6,6 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ensemble.answers.answer import Answer, now
+from ensemble.answers.file import FILE, AnswerFile
+from shared.catalog.copies import content_digests
+from shared.pipeline.pools import load_catalog
 from tests.support.run_files import content
 
 Command = Callable[..., tuple[int, str, str]]
@@ -46,6 +50,18 @@ def test_pair_that_no_branch_proposed(first: tuple[Path, str], call: Command, li
     assert code == 0
     assert "no score, threshold " in output
     assert "never proposed: it is not among the 50 nearest of either listing by any branch.\n  image " in output
+
+
+def test_answers_decide_before_scores(run: Path, command: Command) -> None:
+    left, right, score = best_pair(run)
+    catalog = load_catalog(run / "pools" / "catalog")
+    contents = dict(zip(catalog.ids, content_digests(catalog), strict=True))
+    ends = left, right, contents[left], contents[right]
+    AnswerFile(run / FILE).append(Answer(*ends, "no", "Ann", now(), "chosen", None))
+    code, output, _ = command("ensemble.explain", "--run", run, left, right)
+    assert code == 0
+    assert f"score {score:.3f}, threshold " in output
+    assert "\nThey do not match: people answered that they are different products." in output
 
 
 def test_candidates_of_one_listing(first: tuple[Path, str], call: Command) -> None:
