@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ensemble.features.attributes import PARSERS
 from ensemble.scorer.feature_words import in_words
 
@@ -86,6 +88,18 @@ def feature_in_words(feature: str) -> str:
         if feature.endswith(ending):
             name, end = feature.removesuffix(ending), f", {words}"
     return _without_end(name) + end
+
+
+def value_in_words(value: float, digits: int = 3) -> str:
+    """Return the value of a feature with so many digits; what is left of rounding errors counts as 0.
+
+    Examples:
+        >>> value_in_words(0.12345), value_in_words(-6e-8), value_in_words(float("nan"))
+        ('0.123', '0', 'unknown')
+    """
+    if math.isnan(value):
+        return "unknown"
+    return f"{0.0 if abs(value) < 1e-5 else value:.{digits}g}"
 
 
 def _without_end(name: str) -> str:

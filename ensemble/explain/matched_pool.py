@@ -24,12 +24,12 @@ from ensemble.pool_views import BranchView, PoolViews
 from ensemble.result_stages import load_scores, scores_name
 from ensemble.scorer.model import StackedScorer
 from ensemble.training_stages import DECISION, SCORER, load_decision
+from ensemble.unlabeled_stages import START, scores_before_answers, start_settings
 from shared.catalog.config import DataConfig, Duplicates
 from shared.catalog.placeholders import set_aside
 from shared.catalog.tables import printable
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
-from shared.pipeline.catalog_stages import require_labeled_run
 from shared.pipeline.pools import Pool, catalog_pool, holdout_pool, load_catalog, load_set_aside
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
@@ -45,15 +45,15 @@ class MatchedPool:
     Args:
         views: The n listings with every branch's view of them.
         described: All candidate pairs with their features.
-        scorer: What scored them.
+        scorer: What scored them; None in a run without labels, whose scores come from answers or similarities alone.
         decision: What decided the matches.
-        result: The scored pairs and the matches, in the order of `described`.
+        result: The scored pairs and the matches, in the order of `described`, with people's answers if there are any.
         configs: Branch → its settings.
     """
 
     views: PoolViews
     described: PairFeatures
-    scorer: StackedScorer
+    scorer: StackedScorer | None
     decision: Decision
     result: MatchResult
     configs: Mapping[str, BranchConfig]
@@ -69,10 +69,10 @@ class MatchedPool:
 
         Raises:
             ArtifactError: A part of the run is missing, damaged, or older than what it was made from.
-            MatcherError: It is a run without labels, which has no scorer.
         """
-        require_labeled_run(run)
-        check_current(run, settings, (DECISION, scores_name(pool.name)))
+        has_labels = scores_before_answers(run, pool.name) != START
+        settings, decided = start_settings(settings), DECISION if has_labels else scores_name(pool.name)
+        check_current(run, settings, (decided, scores_name(pool.name)))
         compute, names = settings[ComputeConfig], settings[EnsembleConfig].branches
         catalog, is_catalog = load_catalog(run.open(pool.stage)), pool == catalog_pool(pool.source)
         views = {
@@ -82,7 +82,7 @@ class MatchedPool:
             )
             for name in names
         }
-        decision = load_decision(run.open(DECISION))
+        decision = load_decision(run.open(decided))
         duplicates = settings[DataConfig].duplicates if is_catalog else "unknown"
         scored, report = load_scores(run.open(scores_name(pool.name))), load_set_aside(run.open(pool.stage))
         path = run_answers(run.folder, settings[ReviewConfig]) if is_catalog else None
@@ -91,7 +91,7 @@ class MatchedPool:
         return cls(
             PoolViews(catalog, views, compute.xp(), compute.cpu_threads),
             load_features(run.open(features_name(pool.name))),
-            StackedScorer.load(run.open(SCORER)),
+            StackedScorer.load(run.open(SCORER)) if has_labels else None,
             decision,
             replace(result, answers=holding),
             _configs(settings, names),

@@ -104,7 +104,8 @@ def explain_pair(pool: MatchedPool, one: int, other: int) -> PairExplanation:
     added: Contributions | None = None
     if is_pair[0]:
         score = float(pairs.score[position[0]])
-        added = contributions(pool.scorer, pool.described, position, pool.views.xp, pool.views.threads)
+        if pool.scorer is not None:
+            added = contributions(pool.scorer, pool.described, position, pool.views.xp, pool.views.threads)
     conflict = pairs.conflict[position[0]] if is_pair[0] and pairs.conflict is not None else 0
     forbidden = [
         IN_WORDS[kind] for bit, kind in enumerate(KINDS) if kind in pool.decision.forbid and conflict >> bit & 1

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from ensemble.explain.contributions import Contribution, Contributions, sigmoid
-from ensemble.explain.families import feature_in_words
+from ensemble.explain.families import feature_in_words, value_in_words
 from ensemble.explain.pair import PairExplanation
 from ensemble.explain.title_differences import Kind, Span, title_differences
 from shared.catalog.tables import printable
@@ -132,5 +132,5 @@ def _features(added: Contributions) -> Iterator[str]:
 
 
 def _feature(contribution: Contribution) -> str:
-    value = "unknown" if np.isnan(contribution.value) else f"{contribution.value:.4g}"
+    value = value_in_words(contribution.value, digits=4)
     return f"  {contribution.log_odds:+7.2f}  {feature_in_words(contribution.feature)}: {value}"

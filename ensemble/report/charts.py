@@ -204,7 +204,7 @@ def waterfall(reasons: Reasons, threshold: float | None) -> Markup:
     for step in reasons.steps:
         ends.append(ends[-1] + step.log_odds)
     low, high = min(ends) - 0.4, max(ends) + 0.4
-    left, right = 140, WIDTH - 34
+    left, right = 152, WIDTH - 34
 
     def place(log_odds: float) -> float:
         return left + (right - left) * (log_odds - low) / (high - low)

@@ -12,7 +12,7 @@ from shared.pipeline.settings import Settings
 
 REPORT = "report.html"
 _KEY_BYTES = 1000  # at the beginning of the file, which hold its key
-_OWN_FILES = ("*.py", "templates/*")  # of this package
+_CODE = ("report/*.py", "report/templates/*", "explain/*.py")  # which the report is made by
 
 
 def write_report(run: RunFolder, settings: Settings, *, force: bool = False) -> Path:
@@ -39,13 +39,13 @@ def write_report(run: RunFolder, settings: Settings, *, force: bool = False) -> 
 
 def key_of(run: RunFolder, settings: Settings) -> str:
     """Return the digest of all that the report of a run is made from, but for the files of the images."""
-    own = sorted(path for pattern in _OWN_FILES for path in Path(__file__).parent.glob(pattern))
+    code = sorted(path for pattern in _CODE for path in Path(__file__).parents[1].glob(pattern))
     ablation = run.folder / "ensemble" / ABLATION / "ablation.json"
     return digest(
         {
             "stages": run.manifests(),
             "settings": settings.values,
-            "code": [file_digest(path) for path in own],
+            "code": [file_digest(path) for path in code],
             "ablation": file_digest(ablation) if ablation.exists() else None,
         }
     )

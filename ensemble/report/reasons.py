@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from types import ModuleType
 
 import numpy as np
 
 from ensemble.explain.contributions import Contributions, contributions
-from ensemble.explain.families import feature_in_words
+from ensemble.explain.families import feature_in_words, value_in_words
 from ensemble.report.cards import Explain, Reasons, Step
 from ensemble.scorer.model import StackedScorer
 from shared.schema import PairFeatures, locate, pair_key
@@ -46,7 +45,7 @@ def reasons_of(added: Contributions, position: int) -> Reasons:
     values = added.log_odds[position]
     steps = [Step(added.families[index], float(values[index])) for index in np.argsort(-np.abs(values), kind="stable")]
     features = [
-        (feature_in_words(each.feature), "unknown" if math.isnan(each.value) else f"{each.value:.3g}", each.log_odds)
+        (feature_in_words(each.feature), value_in_words(each.value), each.log_odds)
         for each in added.first.strongest(position, FEATURES)
     ]
     return Reasons(float(added.base[position]), steps, features)

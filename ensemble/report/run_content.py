@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,11 @@ from ensemble.report.threshold_curve import is_labeled
 from ensemble.result_stages import EVALUATION, MATCHES, load_scores, scores_name
 from ensemble.scorer.model import StackedScorer
 from ensemble.training_stages import DECISION, SCORER, load_decision
+from ensemble.unlabeled_stages import START
 from shared.artifacts import read_json
 from shared.catalog.config import DataConfig
 from shared.compute import ComputeConfig
+from shared.errors import ArtifactError
 from shared.metrics.matching import label_codes
 from shared.pipeline.catalog_stages import TRAIN
 from shared.pipeline.pools import Pool, catalog_pool, holdout_pool, load_catalog, of_source
@@ -50,21 +52,23 @@ def run_content(run: RunFolder, settings: Settings) -> Report:
     """
     sources, seed = settings[DataConfig].sources, settings[ComputeConfig].seed
     sample = Sample.of_catalogs(len(sources), seed)
-    measured = bool(run.manifest(EVALUATION))
+    measured = bool(run.manifest(EVALUATION)) and START not in ancestors(run, MATCHES)
+    require_current(run, [MATCHES, EVALUATION] if measured else [MATCHES])
     metrics = metrics_of(run) if measured else {}
     decision = load_decision(run.open(DECISION)) if measured else None
     catalogs = [_catalog(run, settings, source, metrics, decision, sample) for source in sources]
     out_of_fold = metrics.get("out_of_fold", {})
     ablation = run.folder / "ensemble" / ABLATION / "ablation.json"
     siblings = out_of_fold.get("siblings")
-    costs = [StageCost(name, of["seconds"], of["peak_memory_mb"]) for name, of in _stages(run, metrics).items()]
+    stages = _stages(run, metrics if measured else _unlabeled_metrics(run))
+    costs = [StageCost(name, of["seconds"], of["peak_memory_mb"]) for name, of in stages.items()]
     return Report(
         f"run {run.folder.absolute().name}",
         catalogs,
         sample,
         reliability_bins(out_of_fold.get("reliability", [])),
         out_of_fold,
-        read_json(ablation)["systems"] if ablation.exists() else {},
+        read_json(ablation)["systems"] if measured and ablation.exists() else {},
         decision_in_words(decision or catalogs[0].pool.facts.decision),
         "" if siblings is None else f"{describe_siblings(siblings)}.",
         changed_settings(settings),
@@ -75,12 +79,60 @@ def run_content(run: RunFolder, settings: Settings) -> Report:
 
 def answered(run: RunFolder) -> Answered | None:
     """Return how good the matches of a run without labels are by people's answers; None where that is not known."""
-    path = run.folder / "metrics.json"
-    quality = read_json(path).get("quality") if path.exists() else None
+    quality = _unlabeled_metrics(run).get("quality")
     if not isinstance(quality, dict):
         return None
     parts = (Estimate(**quality[name]) for name in ("precision", "recall", "f1"))
     return Answered(quality["answers"], *parts)
+
+
+def _unlabeled_metrics(run: RunFolder) -> Mapping[str, Any]:
+    """Return what `metrics.json` holds of a run without labels; nothing where it is of earlier matches."""
+    path, manifest = run.folder / "metrics.json", run.manifest(MATCHES)
+    metrics = read_json(path) if path.exists() else {}
+    if metrics.get("labels") is not False or manifest is None:
+        return {}
+    is_current = all(manifest["metrics"].get(name) == value for name, value in metrics["matches"].items())
+    return metrics if is_current else {}
+
+
+def require_current(run: RunFolder, stages: Sequence[str]) -> None:
+    """Raise an error if decision or scores of a run have changed since some stages were made from them.
+
+        require_current(run, ["matches"])
+
+    Args:
+        run: A finished run.
+        stages: Names of the stages.
+
+    Raises:
+        ArtifactError: They have, or a stage is missing or damaged.
+    """
+    for stage in stages:
+        run.open(stage)
+        inputs = (run.manifest(stage) or {})["key"]["inputs"]
+        of_ensemble = [name for name in inputs if name in (DECISION, SCORER) or name.startswith(scores_name(""))]
+        newer = [name for name in of_ensemble if run.digest_of(name) != inputs[name]]
+        if newer:
+            raise ArtifactError(
+                f"{', '.join(newer)} changed after {stage} was made; ./run_all.sh --run {run.folder} brings the run up "
+                "to date"
+            )
+
+
+def ancestors(run: RunFolder, stage: str) -> set[str]:
+    """Return the names of all stages that a finished stage was made from; none that lies in the folder unused.
+
+    Examples:
+        >>> ancestors(RunFolder(Path("no/such/run")), "matches")
+        set()
+    """
+    names, queue = set[str](), [stage]
+    while queue:
+        inputs = set((run.manifest(queue.pop()) or {"key": {"inputs": {}}})["key"]["inputs"]) - names
+        names |= inputs
+        queue += inputs
+    return names
 
 
 def _stages(run: RunFolder, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -110,8 +162,8 @@ def _catalog(
 
 
 def _explainer(run: RunFolder, settings: Settings, pool: Pool) -> Explain:
-    """Return a function that says why pairs of a pool have their scores; no reasons where the run has no scorer."""
-    if not (run.manifest(SCORER) and run.manifest(features_name(pool.name))):
+    """Return a function that says why pairs of a pool have their scores; no reasons where no scorer gave them."""
+    if SCORER not in ancestors(run, scores_name(pool.name)):
         return no_reasons
     compute = settings[ComputeConfig]
     scorer, described = StackedScorer.load(run.open(SCORER)), load_features(run.open(features_name(pool.name)))
@@ -148,10 +200,13 @@ def decision_in_words(decision: Decision | None) -> str:
     Examples:
         >>> decision_in_words(Decision("average_link", 0.35, pool_size=500))
         'Rule average_link at threshold 0.350 for pools of 500 listings; no attribute forbids a match.'
+        >>> decision_in_words(Decision("threshold", 0.5, pool_size=500, prior_shift=0.4)).partition(";")[0]
+        'Rule threshold at threshold 0.500 for pools of 500 listings, corrected for the size of each pool'
     """
     if decision is None:
         return ""
     size = f" for pools of {decision.pool_size:,} listings" if decision.pool_size else ""
+    size += ", corrected for the size of each pool" if size and decision.prior_shift else ""
     return f"Rule {decision.rule} at threshold {decision.threshold:.3f}{size}; {describe_forbidden(decision.forbid)}."
 
 

@@ -7,7 +7,10 @@ import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shared.catalog.images import ImageFault, open_image
+from PIL import Image
+
+from shared.catalog.images import ImageFault
+from shared.catalog.thumbnails import thumbnail_jpeg
 from shared.schema import Catalog
 
 LARGE, SMALL = 168, 72  # pixels of the longer side
@@ -82,11 +85,8 @@ def thumbnail(path: Path, max_pixels: int, side: int) -> Thumbnail:
         Thumbnail(uri='', width=0, height=0, reason='no such file')
     """
     try:
-        image = open_image(path, max_pixels, at_least=2 * side)
+        jpeg = thumbnail_jpeg(path, side, max_pixels, QUALITY)
     except ImageFault as fault:
         return Thumbnail(reason=str(fault))
-    image.thumbnail((side, side))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
-    uri = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-    return Thumbnail(uri, image.width, image.height)
+    width, height = Image.open(io.BytesIO(jpeg)).size
+    return Thumbnail("data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii"), width, height)

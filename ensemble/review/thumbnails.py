@@ -1,20 +1,16 @@
 """Small copies of the listings' images, for the review page.
 
-An image is opened as everywhere else (`shared.catalog.images`), scaled down and written anew as JPEG, so that a browser
-gets nothing that a stranger wrote. The copies that were used last are kept in memory.
+Those that were used last are kept in memory.
 """
 
 from __future__ import annotations
 
-import io
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
 
-from PIL import Image
-
-from shared.catalog.images import open_image
+from shared.catalog.thumbnails import thumbnail_jpeg
 
 SIZES = {"small": 240, "large": 720}  # name → longest side in pixels
 KEPT = 64 * 2**20  # bytes of copies in memory
@@ -55,7 +51,7 @@ class Thumbnails:
                 self._kept.move_to_end(key)
                 return self._kept[key]
         with self._at_once:
-            copy = scaled(path, SIZES[size], self._max_pixels)
+            copy = thumbnail_jpeg(path, SIZES[size], self._max_pixels, QUALITY)
         self._keep(key, copy)
         return copy
 
@@ -65,26 +61,3 @@ class Thumbnails:
             self._kept[key] = copy
             while self._size > KEPT:
                 self._size -= len(self._kept.popitem(last=False)[1])
-
-
-def scaled(source: Path | bytes, side: int, max_pixels: int) -> bytes:
-    """Return an image as JPEG whose longer side has at most so many pixels; none is enlarged.
-
-    Args:
-        source: A file, or a file's bytes.
-        side: Pixels.
-        max_pixels: Larger images are refused before they are decoded.
-
-    Raises:
-        ImageFault: The image cannot be used.
-
-    Examples:
-        >>> buffer = io.BytesIO()
-        >>> Image.new("RGB", (300, 100), "red").save(buffer, "PNG")
-        >>> Image.open(io.BytesIO(scaled(buffer.getvalue(), 150, 10**6))).size
-        (150, 50)
-    """
-    image, buffer = open_image(source, max_pixels, at_least=side), io.BytesIO()
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    image.save(buffer, "JPEG", quality=QUALITY)
-    return buffer.getvalue()

@@ -400,6 +400,16 @@ def test_one_of_several_catalogs_without_labels_is_refused(table: Path, tmp_path
     assert "in a run of its own" in error
 
 
+@pytest.mark.slow
+def test_pair_is_explained_without_a_scorer(finished: tuple[Path, str], command: Command) -> None:
+    best = pd.read_parquet(finished[0] / "matches" / "matches.parquet").iloc[0]
+    code, output, error = command("ensemble.explain", "--run", finished[0], best.posting_id, best.match)
+    assert (code, error) == (0, "")
+    assert f"score {best.score:.3f}, threshold " in output
+    assert "\nThey match: " in output
+    assert "log-odds" not in output
+
+
 # --- commands that need labels ---------------------------------------------------------------------------------------
 
 

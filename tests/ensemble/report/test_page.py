@@ -19,6 +19,7 @@ from ensemble.report.intervals import Estimate
 from ensemble.report.page import as_json, html
 from ensemble.report.pool import MatchedPool
 from ensemble.report.thumbnails import LARGE, thumbnail
+from shared.catalog.placeholders import SetAside, SharedValues
 
 PageOf = Callable[..., str]
 MakePool = Callable[..., MatchedPool]
@@ -144,6 +145,13 @@ def test_page_tells_what_answers_say(make_pool: MakePool, make_report: Callable[
     assert "about <b>90</b> are right (90 % interval 85–95, estimated from 120 answers)" in page
     assert "<b>.800</b>" in page
     assert "not known" not in page
+
+
+def test_evidence_that_was_set_aside_is_named_as_it_is_written(make_pool: MakePool, page_of: PageOf) -> None:
+    pool = make_pool(2, [(0, 1, 0.9)])
+    values = SetAside({"titles": SharedValues(values=1, listings=40, example="Shop-A7", value="TEST")})
+    page = page_of(replace(pool, facts=replace(pool.facts, set_aside=values)))
+    assert "Set aside since many unlike listings share it: 1 title of 40 listings (TEST, such as Shop-A7)." in page
 
 
 def test_same_content_gives_the_same_page(hostile_pool: MatchedPool, page_of: PageOf, hostile_page: str) -> None:

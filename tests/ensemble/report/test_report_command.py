@@ -10,12 +10,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from ensemble.report import file
 from ensemble.report.charts import short
-from ensemble.report.file import REPORT, write_report
+from ensemble.report.file import REPORT, key_of, write_report
 from ensemble.report.page import METRIC_WORDS
 from ensemble.report.pool import load_matches
-from ensemble.report.run_content import run_content
+from ensemble.report.run_content import answered, run_content
 from ensemble.sections import sections
+from shared.artifacts import file_digest
 from shared.errors import ArtifactError
 from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Settings
@@ -74,6 +76,55 @@ def test_report_is_written_again_only_if_something_changed(run: Path) -> None:
     page = (run / REPORT).read_text()
     assert "without &lt;phash&gt;" in page
     assert "-0.500 to -0.125" in page
+
+
+def test_report_depends_on_the_code_of_its_explanations(
+    first: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = key_of(*run_and_settings(first[0]))
+    assert key == key_of(*run_and_settings(first[0]))
+    changed = "title_differences.py"
+    monkeypatch.setattr(file, "file_digest", lambda path: "changed" if path.name == changed else file_digest(path))
+    assert key != key_of(*run_and_settings(first[0]))
+
+
+def test_nothing_of_an_earlier_run_with_labels_is_reported(run: Path, command: Command) -> None:
+    code, _, error = command("ensemble", "--run", run, "--data.label_column=", "--ensemble.branches=tfidf,phash")
+    assert (code, error) == (0, "")
+    page = (run / REPORT).read_text()
+    assert "Quality is not known" in page
+    assert "row F1, pool of" not in page
+    metrics = json.loads((run / "metrics.json").read_text())
+    report = run_content(*run_and_settings(run))
+    assert [each.name for each in report.stages] == list(metrics["stages"])
+    assert not any(card.reasons for shown in report.catalogs[0].galleries for card in shown.cards)
+
+
+def test_decision_without_its_matches_is_refused(run: Path, command: Command) -> None:
+    assert command("ensemble.tune", "--run", run, "--tune.rules=threshold", "--tune.objective=pair_f1")[0] == 0
+    code, _, error = command("ensemble.report", "--run", run)
+    assert code == 3
+    assert "ensemble/decision changed after matches was made" in error
+    assert f"./run_all.sh --run {run}" in error
+
+
+def test_estimate_is_reported_with_the_matches_that_it_is_of(tmp_path: Path) -> None:
+    interval = {"value": 0.9, "low": 0.8, "high": 1.0}
+    quality = {"precision": interval, "recall": interval, "f1": interval, "answers": 40}
+    matches = {"groups_of_two_or_more": 7, "answers": "40"}
+    metrics = {"labels": False, "quality": quality, "matches": matches}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    (tmp_path / "matches").mkdir()
+    for answers, is_known in (("40", True), ("41", False)):
+        manifest = {
+            "stage": "matches",
+            "outputs": {},
+            "key": {},
+            "ended": "",
+            "metrics": matches | {"answers": answers},
+        }
+        (tmp_path / "matches" / "manifest.json").write_text(json.dumps(manifest))
+        assert (answered(RunFolder(tmp_path)) is not None) == is_known
 
 
 def test_command_changes_nothing_but_the_report(run: Path, command: Command) -> None:
