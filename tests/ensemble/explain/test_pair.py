@@ -126,8 +126,9 @@ def test_listings_of_equal_content_that_people_told_apart(matched: MatchedPool) 
 def with_answer(pool: MatchedPool, one: int, other: int, verdict: Verdict) -> MatchedPool:
     """Return a pool that was matched by one answer."""
     catalog = pool.views.catalog
-    contents = content_digests(catalog)[[one, other]]
-    answers = Answers((Answer(catalog.ids[one], catalog.ids[other], *contents, verdict, "Ann", now()),)).on(catalog)
+    left, right = content_digests(catalog)[[one, other]]
+    answer = Answer(catalog.ids[one], catalog.ids[other], left, right, verdict, "Ann", now())
+    answers = Answers((answer,)).on(catalog)
     result = MatchResult.from_scores(pool.decision, catalog, pool.result.scored_pairs, pins=answers.pins)
     return replace(pool, result=replace(result, answers=answers))
 

@@ -125,8 +125,8 @@ def test_settled_group_comes_last(open_page: Open) -> None:
 
 
 def test_group_with_listings_of_equal_content_is_settled_by_one_yes() -> None:
-    ends, copies = np.array([[0], [1]], np.int32), np.array([0, 1, 0], np.int32)
-    pairs = ScoredPairs(3, *ends, np.array([0.9], np.float32), None, copies)
+    left, right, copies = (np.array(rows, np.int32) for rows in ([0], [1], [0, 1, 0]))
+    pairs = ScoredPairs(3, left, right, np.array([0.9], np.float32), None, copies)
     numbers = np.zeros(3, dtype=np.int64)
     assert [group.is_settled for same in ([], [(0, 1)]) for group in proposed_groups(numbers, pairs, same)] == [
         False,
@@ -265,6 +265,7 @@ def test_review_says_when_nothing_is_left_to_ask(tmp_path: Path) -> None:
 
 def test_listings_without_any_candidate_pair_leave_nothing_to_ask(tmp_path: Path) -> None:
     whole = subject(tmp_path, n=2)
+    assert whole.matched is not None
     nothing = np.zeros(0, dtype=np.int64)
     start = whole.start.only(nothing)
     described = PairFeatures(2, start.left, start.right, whole.described.features.iloc[:0])
