@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from ensemble.decision.decision import Decider, Decision, decider
 from ensemble.review.evidence import Evidence
@@ -51,9 +52,7 @@ class Learner:
         evidence = Evidence.of(described)
         score = np.clip(start.score.astype(np.float64), 1e-4, 1 - 1e-4)
         log_odds = np.log(score / (1 - score))
-        rank = np.empty(len(start), dtype=np.float64)
-        rank[np.argsort(-start.score, kind="stable")] = np.arange(1, len(start) + 1)
-        fold = np.log(rank / max(start.n, 1))
+        fold = np.log(rankdata(-start.score) / max(start.n, 1))  # equal scores share their mean rank
         general = np.stack([np.ones(len(start)), log_odds, -fold, -np.maximum(fold, 0)], axis=1)
         self._columns = np.concatenate([general.astype(np.float32), evidence.values], axis=1)
         self._mean = np.zeros(self._columns.shape[1])

@@ -18,7 +18,7 @@ from ensemble.review.learner import (
     with_answers,
 )
 from shared.metrics.matching import row_f1, row_scores
-from shared.schema import ScoredPairs
+from shared.schema import PairFeatures, ScoredPairs
 from tests.support.review_pools import NO_ANSWERS, NO_POSITIONS, described, synthetic_pool
 
 # --- logistic regression ---------------------------------------------------------------------------------------------
@@ -111,6 +111,19 @@ def test_learner_is_deterministic_and_keeps_what_pairs_have() -> None:
     one, other = (learn(start, pool.described, asked, pool.truth[asked]) for _ in range(2))
     assert np.array_equal(one.score, other.score)
     assert one.copy_of is start.copy_of
+
+
+def test_learner_does_not_depend_on_the_order_of_pairs() -> None:
+    pool = synthetic_pool()
+    n, answered = pool.start.n, np.arange(0, 300, 10)
+    tied = replace(pool.start, score=pool.start.score.round(1))  # as those of trees often are
+    learned = learn(tied, pool.described, answered, pool.truth[answered]).score
+    left, right = n - 1 - tied.right, n - 1 - tied.left
+    order = np.lexsort((right, left))
+    moved = PairFeatures(n, left[order], right[order], pool.described.features.iloc[order])
+    place = np.argsort(order)[answered]
+    again = learn(ScoredPairs.of(moved, tied.score[order]), moved, place, pool.truth[answered]).score
+    assert np.allclose(again, learned[order], atol=1e-5)
 
 
 def test_learner_bears_unknown_features() -> None:
