@@ -30,7 +30,7 @@ from shared.pipeline.cli import DEFAULT_RUN, Arguments, Command, Parser
 from shared.pipeline.run import ArtifactStore, RunFolder
 from shared.pipeline.settings import Settings
 
-METRICS = "metrics.json"
+METRICS, REPORT = "metrics.json", "report.html"  # ensemble.report writes the report
 
 
 def open_store(arguments: Arguments) -> ArtifactStore:
@@ -101,7 +101,7 @@ def match_new(
 
 
 def write(result: MatchResult, metrics: Mapping[str, Any] | None, out: Path) -> None:
-    """Write matches and their metrics into a folder; if there are none, metrics of earlier matches are removed."""
+    """Write matches and their metrics into a folder; metrics and report of earlier matches do not stay."""
     earlier = (out / "matches.parquet").exists()
     with updated_folder(out) as folder:
         result.save(folder)
@@ -109,6 +109,8 @@ def write(result: MatchResult, metrics: Mapping[str, Any] | None, out: Path) -> 
             write_json(folder / METRICS, metrics)
         elif earlier:
             (out / METRICS).unlink(missing_ok=True)
+        if earlier:
+            (out / REPORT).unlink(missing_ok=True)
 
 
 def main() -> int:

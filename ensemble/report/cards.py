@@ -125,9 +125,9 @@ def pair_cards(
     cards = []
     for place, (one, other) in enumerate(pairs):
         sides = listing_pair(pool, one, other, thumbnails)
-        known = None if math.isnan(score[place]) else float(score[place])
-        why = reasons[place] if known is not None and explains(reasons[place], known) else None
-        cards.append(PairCard(*sides, known, bool(matched[place]), _same(pool, one, other), why))
+        of_pair = None if math.isnan(score[place]) else float(score[place])
+        why = reasons[place] if of_pair is not None and explains(reasons[place], of_pair) else None
+        cards.append(PairCard(*sides, of_pair, bool(matched[place]), _same(pool, one, other), why))
     return cards
 
 

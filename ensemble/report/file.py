@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ensemble.match import REPORT
 from ensemble.report.page import html
 from ensemble.report.run_content import run_content
 from shared.artifacts import atomic_file, digest, file_digest
 from shared.pipeline.run import ABLATION, RunFolder
 from shared.pipeline.settings import Settings
 
-REPORT = "report.html"
 _KEY_BYTES = 1000  # at the beginning of the file, which hold its key
 _CODE = ("report/*.py", "report/templates/*", "explain/*.py")  # which the report is made by
 

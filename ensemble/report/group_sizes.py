@@ -36,10 +36,10 @@ def group_size_classes(groups: NDArray[np.integer], codes: NDArray[np.integer] |
         >>> group_size_classes(np.array([0, 0, 1]), np.array([0, 1, 2]))
         [SizeClass(name='1', groups=1, products=3), SizeClass(name='2', groups=1, products=0)]
     """
-    made, true = _counts(groups), None if codes is None else _counts(codes[codes >= 0])
-    used = [place for place in range(len(EDGES)) if made[place] or (true is not None and true[place])]
+    matched, true = _counts(groups), None if codes is None else _counts(codes[codes >= 0])
+    used = [place for place in range(len(EDGES)) if matched[place] or (true is not None and true[place])]
     return [
-        SizeClass(_name(place), int(made[place]), None if true is None else int(true[place]))
+        SizeClass(_name(place), int(matched[place]), None if true is None else int(true[place]))
         for place in range(max(used, default=-1) + 1)
     ]
 

@@ -51,7 +51,7 @@ class Thumbnails:
     max_pixels: int
     _paths: list[Path | None] = field(init=False, repr=False)
     _faults: list[str | None] = field(init=False, repr=False)
-    _made: dict[tuple[Path, int], Thumbnail] = field(default_factory=dict, init=False, repr=False)
+    _thumbnails: dict[tuple[Path, int], Thumbnail] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_paths", self.catalog.image_paths())
@@ -67,9 +67,9 @@ class Thumbnails:
         path = self._paths[row]
         if path is None:
             return Thumbnail(reason=self._faults[row] or "no image")
-        if (path, side) not in self._made:
-            self._made[path, side] = thumbnail(path, self.max_pixels, side)
-        return self._made[path, side]
+        if (path, side) not in self._thumbnails:
+            self._thumbnails[path, side] = thumbnail(path, self.max_pixels, side)
+        return self._thumbnails[path, side]
 
 
 def thumbnail(path: Path, max_pixels: int, side: int) -> Thumbnail:

@@ -75,12 +75,12 @@ def seconds_left(to_come: Sequence[str], seconds: Mapping[str, float]) -> float 
         elif rate is not None:
             expected[name] = rate * weight(name)
     rest = sum(weight(name) for name in to_come if name not in expected)
-    known = expected | dict(seconds)
-    covered = sum(map(weight, known))
+    times = expected | dict(seconds)
+    covered = sum(map(weight, times))
     if not rest:
         return sum(expected.values())
     return (
-        None if covered < COVERED * (covered + rest) else sum(expected.values()) + sum(known.values()) / covered * rest
+        None if covered < COVERED * (covered + rest) else sum(expected.values()) + sum(times.values()) / covered * rest
     )
 
 
@@ -202,8 +202,10 @@ def progress_of(run: RunFolder, stages: Sequence[Stage], redo: Collection[str]) 
         ['split']
     """
     manifests = {stage.name: run.manifest(stage.name) for stage in stages}
-    seconds = {name: float(made.get("seconds", 0.0)) for name, made in manifests.items() if made is not None}
-    return Progress(stages, seconds, {name for name, made in manifests.items() if made is None} | set(redo))
+    seconds = {
+        name: float(manifest.get("seconds", 0.0)) for name, manifest in manifests.items() if manifest is not None
+    }
+    return Progress(stages, seconds, {name for name, manifest in manifests.items() if manifest is None} | set(redo))
 
 
 # --- the live line ---------------------------------------------------------------------------------------------------
@@ -257,7 +259,7 @@ def live_line(run: RunFolder, stages: Sequence[Stage], redo: Collection[str]) ->
     clock.start()
     run.say = say_above
     try:
-        yield _told(run, progress, show)
+        yield _with_progress(run, progress, show)
     finally:
         run.say = say
         ended.set()
@@ -266,7 +268,7 @@ def live_line(run: RunFolder, stages: Sequence[Stage], redo: Collection[str]) ->
         print(ERASE_BELOW, end="", flush=True)
 
 
-def _told(run: RunFolder, progress: Progress, show: Callable[[], None]) -> Iterator[Stage]:
+def _with_progress(run: RunFolder, progress: Progress, show: Callable[[], None]) -> Iterator[Stage]:
     """Yield the stages of a job, and note what became of each when the next one is asked for."""
     for stage in progress.stages:
         before = run.manifest(stage.name)

@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from ensemble.match import REPORT
 from ensemble.report import file
 from ensemble.report.charts import short
-from ensemble.report.file import REPORT, key_of, write_report
+from ensemble.report.file import key_of, write_report
 from ensemble.report.page import METRIC_WORDS
 from ensemble.report.pool import load_matches
 from ensemble.report.run_content import answered, run_content
@@ -165,6 +166,8 @@ def test_report_of_matches_without_images(first: tuple[Path, str], command: Comm
     assert command("ensemble.match", "--run", first[0], *plain, "--out", tmp_path / "out")[0] == 0
     assert command("ensemble.report", "--out", tmp_path / "out")[0] == 0
     assert "data:image" not in (tmp_path / "out" / REPORT).read_text().partition("</head>")[2]
+    assert command("ensemble.match", "--run", first[0], *plain, "--out", tmp_path / "out")[0] == 0
+    assert not (tmp_path / "out" / REPORT).exists()  # it was of the earlier matches
 
 
 def test_pool_of_the_files_is_the_pool_that_was_matched(first: tuple[Path, str]) -> None:
