@@ -342,8 +342,10 @@ class Session:
             self._matching, count = True, len(self._verdicts)
         try:
             self.matched, self._fault = self.subject.match(), ""
-        except MatcherError as error:
-            self._fault = str(error)
+        except Exception as error:  # a full disk, say: whoever answers has to know
+            self._fault = str(error) or type(error).__name__
+            if not isinstance(error, MatcherError):
+                raise
         finally:
             self._matching, self._matched_answers = False, count
 

@@ -9,7 +9,7 @@ import { Pairs } from "./pairs.js";
 const REFRESH_MS = 2000;
 const NAME = "review:name";
 const review = byId("review").dataset;
-const state = { view: "pairs", name: localStorage.getItem(NAME) ?? review.name, here: 0, progress: null };
+const state = { view: "pairs", name: localStorage.getItem(NAME) ?? review.name, here: 0, progress: null, fault: "" };
 const who = () => state.name;
 
 const outbox = new Outbox(
@@ -40,7 +40,8 @@ function showProgress(progress) {
   say("quality", inWords(progress.quality));
   say("line", progress.line);
   pairs.showEmpty(progress.is_done);
-  if (progress.fault) warn(`The matches could not be made anew: ${progress.fault}`);
+  if (progress.fault || state.fault) warn(progress.fault && `The matches could not be made anew: ${progress.fault}`);
+  state.fault = progress.fault;
   byId("contradictions-count").hidden = progress.contradictions === 0;
   byId("contradictions-count").textContent = progress.contradictions;
 }

@@ -14,7 +14,8 @@ from PIL import Image
 import ensemble.review.session as module
 from ensemble.answers.file import AnswerFile
 from ensemble.review.groups import proposed_groups
-from ensemble.review.session import BATCH, Reply, Session
+from ensemble.review.session import BATCH, Matched, Reply, Session
+from shared.errors import MatcherError
 from shared.schema import PairFeatures, ScoredPairs
 from tests.support.review import HEADERS, HOSTILE, Open, subject
 
@@ -330,3 +331,23 @@ def test_file_that_cannot_be_written_is_told(open_page: Open, session: Session) 
     assert "answers.jsonl" in said.text
     progress = open_page().get("/api/progress")
     assert (progress.status_code, "answers.jsonl cannot be read" in progress.text) == (500, True)
+
+
+def test_any_fault_of_matching_is_told_until_matching_works_again(tmp_path: Path) -> None:
+    whole = subject(tmp_path)
+    faults: list[Exception] = [OSError(28, "No space left on device"), MatcherError("the run is gone")]
+
+    def match() -> Matched:
+        if faults:
+            raise faults.pop(0)
+        return whole.match()
+
+    session = Session(replace(whole, match=match))
+    with pytest.raises(OSError, match="No space left"):  # also in the log of the server
+        session.match()
+    assert "No space left on device" in session.progress().fault
+    session.match()
+    assert session.progress().fault == "the run is gone"
+    session.match()
+    assert session.progress().fault == ""
+    assert not session.progress().is_matching
