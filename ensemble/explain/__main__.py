@@ -21,6 +21,7 @@ from shared.catalog.source import new_source
 from shared.catalog.tables import printable
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
+from shared.pipeline.catalog_stages import require_labeled_run
 from shared.pipeline.cli import Arguments, Command, Parser
 from shared.pipeline.settings import Settings
 
@@ -59,6 +60,8 @@ def open_pool(store: Any, settings: Settings, arguments: Arguments) -> MatchedPo
             raise MatcherError("a bundle holds no listings: add --data NEW, the catalog to match with it")
         if arguments.answers is not None:
             raise MatcherError("--answers is for a new catalog; name those of the run's own with --review.answers=FILE")
+        if arguments.holdout:
+            require_labeled_run(store)
         pool = pool_with(store, data.sources, arguments.ids[0], holdout=arguments.holdout)
         return MatchedPool.of_run(store, settings, pool)
     if arguments.holdout:

@@ -408,6 +408,9 @@ def test_pair_is_explained_without_a_scorer(finished: tuple[Path, str], command:
     assert f"score {best.score:.3f}, threshold " in output
     assert "\nThey match: " in output
     assert "log-odds" not in output
+    code, _, error = command("ensemble.explain", "--run", finished[0], "--holdout", best.posting_id, best.match)
+    assert code == 2
+    assert "is a run without labels" in error
 
 
 # --- commands that need labels ---------------------------------------------------------------------------------------
