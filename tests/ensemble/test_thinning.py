@@ -10,7 +10,7 @@ import pytest
 from ensemble.config import EnsembleConfig, ScorerConfig
 from ensemble.sections import sections
 from ensemble.thinned_pools import load_thinned_rows, thinned_name
-from ensemble.thinning import described_pool, thin
+from ensemble.thinning import described_pool, kinds_of, thin
 from ensemble.training_stages import labeled_pools, thinned_stages
 from shared.compute import ComputeConfig
 from shared.metrics.matching import label_codes
@@ -85,16 +85,20 @@ def test_described_pool_is_that_of_a_catalog_of_its_own(make_catalog: Callable[.
 @pytest.mark.slow
 def test_thinned_pools_of_a_run(first: tuple[Path, str]) -> None:
     run, shares = first[0], ScorerConfig().thinned
+    kinds = kinds_of(shares)
     for pool in fold_pools(2):
         codes = label_codes(load_catalog(run / pool.stage).labels)
         kept = load_thinned_rows(run / thinned_name(pool.name))
-        assert len(kept) == len(shares)
+        assert len(kept) == len(kinds) == 2 * len(shares)
         assert shares[0] == 0
-        assert np.bincount(codes[kept[0]]).max() == 1
-        assert [len(rows) for rows in kept] == sorted(len(rows) for rows in kept)
+        for part in (kept[: len(shares)], kept[len(shares) :]):
+            assert np.bincount(codes[part[0]]).max() == 1
+        sizes = [len(rows) for rows in kept]
+        assert sizes[: len(shares)] == sorted(sizes[: len(shares)])
+        assert sum(sizes[len(shares) :]) < sum(sizes[: len(shares)])
     stages = [(pool.name, pool.fold, pool.source) for pool in fold_pools(2)]
     pools = labeled_pools(lambda name: run / name, stages, thinned=True)
-    assert [pool.fold for pool in pools] == [0] * (1 + len(shares)) + [1] * (1 + len(shares))
+    assert [pool.fold for pool in pools] == [0] * (1 + len(kinds)) + [1] * (1 + len(kinds))
     assert all(pool.pairs.n == len(pool.codes) for pool in pools)
     assert {len(pool.pairs.features.columns) for pool in pools} == {len(pools[0].pairs.features.columns)}
 
