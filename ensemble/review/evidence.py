@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from shared.schema import Flags, Floats, PairFeatures
 
@@ -133,6 +132,8 @@ def _similarity_rank(described: PairFeatures) -> Column:
 
     Where neither tells, the other branches count. Equal similarities share their mean rank.
     """
+    from scipy.stats import rankdata  # half a second to import, which a run with nothing to do can save
+
     best = np.full(len(described), np.inf)
     for leading in (True, False):
         for branch in branches_of(described):

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from ensemble.decision.decision import Decider, Decision, decider
 from ensemble.review.evidence import Evidence
@@ -48,6 +47,8 @@ class Learner:
     """
 
     def __init__(self, start: ScoredPairs, described: PairFeatures) -> None:
+        from scipy.stats import rankdata  # half a second to import, which a run with nothing to do can save
+
         self.start = start
         evidence = Evidence.of(described)
         score = np.clip(start.score.astype(np.float64), 1e-4, 1 - 1e-4)
