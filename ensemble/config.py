@@ -132,7 +132,7 @@ class TuneConfig(ConfigSection):
         None, ge=1, description="number of listings to correct the threshold for; null: of the pool that is matched"
     )
     prior_shift: float = Field(
-        0.35,
+        0.7,
         ge=0,
         le=1,
         description="strength of the threshold's correction for pool size; 0: none, 1: full prior shift",
