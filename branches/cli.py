@@ -19,7 +19,6 @@ from branches.stages import (
     unlabeled_stages,
 )
 from shared import processes
-from shared.artifacts import updated_folder
 from shared.catalog.config import DataConfig
 from shared.catalog.reader import read_catalog
 from shared.catalog.source import Sources, new_source
@@ -28,6 +27,7 @@ from shared.compute import ComputeConfig
 from shared.config import ConfigSection
 from shared.demo.config import DemoConfig
 from shared.errors import MatcherError
+from shared.folders import updated_folder
 from shared.pipeline.catalog_stages import are_labeled, catalog_stages, require_labels, sources_of, update_stages
 from shared.pipeline.cli import Arguments, Command, Parser
 from shared.pipeline.engine import do_work

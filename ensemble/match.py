@@ -19,12 +19,13 @@ from ensemble.match_result import MatchResult
 from ensemble.matcher import Matcher
 from ensemble.result_stages import MATCHES
 from ensemble.sections import sections
-from shared.artifacts import updated_folder, write_json
+from shared.artifacts import write_json
 from shared.catalog.config import DataConfig
 from shared.catalog.reader import read_catalog, read_labels, unusable_images
 from shared.catalog.source import new_source
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError, MatcherError
+from shared.folders import updated_folder
 from shared.metrics.matching import label_codes
 from shared.pipeline.cli import DEFAULT_RUN, Arguments, Command, Parser
 from shared.pipeline.run import ArtifactStore, RunFolder
@@ -102,15 +103,11 @@ def match_new(
 
 def write(result: MatchResult, metrics: Mapping[str, Any] | None, out: Path) -> None:
     """Write matches and their metrics into a folder; metrics and report of earlier matches do not stay."""
-    earlier = (out / "matches.parquet").exists()
-    with updated_folder(out) as folder:
+    earlier = (METRICS, REPORT) if (out / "matches.parquet").exists() else ()
+    with updated_folder(out, without=earlier) as folder:
         result.save(folder)
         if metrics is not None:
             write_json(folder / METRICS, metrics)
-        elif earlier:
-            (out / METRICS).unlink(missing_ok=True)
-        if earlier:
-            (out / REPORT).unlink(missing_ok=True)
 
 
 def main() -> int:

@@ -1,20 +1,23 @@
-"""Digests, checksums, atomic writers of files and folders, and a reader of JSON."""
+"""Digests, checksums, files written whole or not at all, and the one reader of JSON."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from shared.errors import ArtifactError, MatcherError
 
-PARTIAL, OLD = ".partial", ".old"  # endings of what is being written, and of what it is about to replace
-MAX_JSON_BYTES = 2**28
+T = TypeVar("T")
+PARTIAL = ".partial"  # ending of what is being written
+MAX_JSON_BYTES, MAX_JSON_DEPTH = 2**28, 64
+_OPEN_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def digest(value: Any) -> str:
@@ -56,11 +59,26 @@ def damage(folder: Path, files: Mapping[str, str]) -> str | None:
     """
     for name, expected in files.items():
         path = folder / name
-        if path.is_symlink() or not path.is_file():
-            return f"{name} is {'a link' if path.is_symlink() else 'missing'}"
+        if not is_name_below(name):
+            return f"{name[:100]!r} is no name of a file in it"
+        if any(place.is_symlink() for place in (path, *path.parents) if folder in place.parents):
+            return f"{name} is a link, or in a folder that is one"
+        if not path.is_file():
+            return f"{name} is missing"
         if file_digest(path) != expected:
             return f"{name} does not have the checksum it was written with"
     return None
+
+
+def is_name_below(name: str) -> bool:
+    r"""Return whether a relative name of a file stays in the folder that it is of, on any system.
+
+    Examples:
+        >>> is_name_below("tokenizer/tokenizer.json"), is_name_below("../settings.json"), is_name_below("C:\\x")
+        (True, False, False)
+    """
+    parts = name.split("/")
+    return not set(name) & set("\\\0:") and not {"", ".", ".."} & set(parts)
 
 
 @contextmanager
@@ -82,12 +100,15 @@ def atomic_file(path: Path) -> Iterator[Path]:
         yield partial
         to_disk(partial)
         partial.replace(path)
+        to_disk(path.absolute().parent)
     finally:
         partial.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically: the file is the old one or the new one, never a part.
+
+    A number that is not finite, which JSON does not have, is written as null.
 
     Examples:
         >>> from tempfile import TemporaryDirectory
@@ -97,9 +118,17 @@ def write_json(path: Path, value: Any) -> None:
         ...     read_json(path)
         {'row_f1': 0.5}
     """
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    text = json.dumps(_json_value(value), indent=2, ensure_ascii=False, default=str)
     with atomic_file(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _json_value(of_key) for key, of_key in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_value(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path, advice: str = "") -> dict[str, Any]:
@@ -110,7 +139,8 @@ def read_json(path: Path, advice: str = "") -> dict[str, Any]:
         advice: Says in the error message what to do about a damaged file.
 
     Raises:
-        ArtifactError: The file is missing, too large, no JSON, or holds something else than an object.
+        ArtifactError: The file is missing, a link or no regular file, too large, no JSON, or holds something else than
+            an object; see `parse_json`.
 
     Examples:
         >>> from tempfile import TemporaryDirectory
@@ -120,95 +150,131 @@ def read_json(path: Path, advice: str = "") -> dict[str, Any]:
         ...     read_json(path)["compute"]
         {'threads': 2}
     """
-    try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise ValueError(f"it is larger than {MAX_JSON_BYTES:,} bytes")
-        value = json.loads(path.read_text(encoding="utf-8"))
+    with reading(path, advice):
+        value = parse_json(_bytes(path))
         if not isinstance(value, dict):
             raise ValueError(f"it holds a {type(value).__name__}, and an object is needed")
-    except (OSError, ValueError, RecursionError) as error:
-        ending = f"; {advice}" if advice else ""
-        raise ArtifactError(f"{path} is damaged ({error}){ending}") from error
     return value
 
 
-@contextmanager
-def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yield a folder to write into; it replaces `folder` as a whole when the block ends without an error.
-
-    Until then it lies beside `folder` as `.<name>.partial`; the old folder is `.<name>.old` while it is replaced.
+def parse_json(data: bytes) -> Any:
+    """Return the value of a JSON text in UTF-8, as the standard has it (RFC 8259) and with bounds.
 
     Raises:
-        MatcherError: `folder` is a file or cannot be written.
+        ValueError: It is something else, holds a key twice, a number that is not finite or has more than 4,300 digits,
+            or is nested deeper than `MAX_JSON_DEPTH`.
 
     Examples:
-        >>> from tempfile import TemporaryDirectory
-        >>> with TemporaryDirectory() as parent:
-        ...     with atomic_folder(Path(parent) / "matches") as folder:
-        ...         _ = (folder / "pairs.txt").write_text("a b")
-        ...     [path.name for path in Path(parent).rglob("*")]
-        ['matches', 'pairs.txt']
+        >>> parse_json(b'{"threads": 2}')
+        {'threads': 2}
+        >>> parse_json(b'{"threads": NaN}')
+        Traceback (most recent call last):
+        ...
+        ValueError: NaN is not a number
     """
-    folder = folder.absolute()
-    partial, old = (folder.with_name(f".{folder.name}{ending}") for ending in (PARTIAL, OLD))
-    with _new_folder(folder, partial):
-        yield partial
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
-            folder.rename(old)
-        try:
-            partial.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+    try:
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_object, parse_constant=_finite, parse_float=_finite)
+    except RecursionError:
+        raise ValueError(f"it is nested deeper than {MAX_JSON_DEPTH}") from None
+    level: list[Any] = [value]
+    for _ in range(MAX_JSON_DEPTH + 1):
+        level = [
+            part
+            for whole in level
+            if isinstance(whole, dict | list)
+            for part in (whole.values() if isinstance(whole, dict) else whole)
+        ]
+    if level:
+        raise ValueError(f"it is nested deeper than {MAX_JSON_DEPTH}")
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        twice = next(key for number, (key, _) in enumerate(pairs) if any(key == other for other, _ in pairs[:number]))
+        raise ValueError(f"it holds the key {twice[:40]!r} twice")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is not a number")
+    return value
+
+
+def _bytes(path: Path) -> bytes:
+    """Return what a regular file holds; raises a ValueError where it is something else, or too large."""
+    if path.is_symlink():
+        raise ValueError("it is a link")
+    descriptor = os.open(path, os.O_RDONLY | _OPEN_FLAGS)
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is no regular file")
+        if status.st_size > MAX_JSON_BYTES:
+            raise ValueError(f"it is larger than {MAX_JSON_BYTES:,} bytes")
+        return file.read()
 
 
 @contextmanager
-def updated_folder(folder: Path) -> Iterator[Path]:
-    """Yield a folder to write into; its files replace those of the same names in `folder` when the block ends.
+def reading(path: Path, advice: str = "") -> Iterator[None]:
+    """Turn whatever is raised while a file is read into one `ArtifactError` that names the file.
 
-    It lies in `folder`, which may be a mount point. Files with other names stay as they are.
-
-    Raises:
-        MatcherError: `folder` is a file or cannot be written.
+    Args:
+        path: The file, or a folder of files.
+        advice: Says in the error message what to do about it.
 
     Examples:
-        >>> from tempfile import TemporaryDirectory
-        >>> with TemporaryDirectory() as parent:
-        ...     _ = (Path(parent) / "notes.txt").write_text("mine")
-        ...     with updated_folder(Path(parent)) as folder:
-        ...         _ = (folder / "pairs.txt").write_text("a b")
-        ...     sorted(path.name for path in Path(parent).iterdir())
-        ['notes.txt', 'pairs.txt']
+        >>> with reading(Path("a.json"), "remove it"):
+        ...     raise ValueError("it is empty")
+        Traceback (most recent call last):
+        ...
+        shared.errors.ArtifactError: a.json is damaged (it is empty); remove it
     """
-    folder = folder.absolute()
-    new = not folder.exists()
-    partial = folder / PARTIAL
-    try:
-        with _new_folder(folder, partial):
-            yield partial
-            for path in sorted(partial.iterdir()):
-                path.replace(folder / path.name)
-    finally:
-        if new and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-
-
-@contextmanager
-def _new_folder(folder: Path, partial: Path) -> Iterator[None]:
-    if folder.exists() and not folder.is_dir():
-        raise MatcherError(f"cannot write to {folder}: it is a file, and a folder is needed")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise MatcherError(f"cannot write to {folder}: {error.strerror}") from error
     try:
         yield
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    except MatcherError:
+        raise
+    except Exception as error:  # each library raises its own, and what is damaged may raise any
+        what = f"it has no {error}" if isinstance(error, KeyError) else str(error).strip() or type(error).__name__
+        ending = f"; {advice}" if advice else ""
+        raise ArtifactError(f"{path} is damaged ({what[:500]}){ending}") from error
+
+
+def checked_type(kind: type[T], value: Any) -> T:
+    """Return a value of JSON as a dataclass, or another type, after a check of all the types in it.
+
+    Args:
+        kind: The type.
+        value: JSON-able.
+
+    Raises:
+        ValueError: It is of another type.
+
+    Examples:
+        >>> checked_type(tuple[int, ...], [1, 2])
+        (1, 2)
+    """
+    from pydantic import TypeAdapter  # here, since a run with nothing to do reads no such file
+
+    return TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
+
+
+def folder_to_disk(folder: Path) -> None:
+    """Write all files in a folder and below it, and their names, from memory to the disk; see `to_disk`.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / "a.txt").write_text("a")
+        ...     folder_to_disk(Path(folder))
+    """
+    for parent, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            to_disk(Path(parent) / name)
+        to_disk(Path(parent))
 
 
 def to_disk(path: Path) -> None:

@@ -33,7 +33,7 @@ class AffectsFrom:
 class ConfigSection(BaseModel):
     """A named group of settings: typed, documented field by field; unknown names are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def cache_key(self, step: Step | None = None) -> dict[str, Any]:
         """Return the fields on which the results of a step depend, as JSON-compatible values.

@@ -14,6 +14,7 @@ from ensemble.sections import sections
 from shared.catalog.config import DataConfig
 from shared.catalog.tables import printable
 from shared.errors import ArtifactError, MatcherError
+from shared.folders import require_place
 from shared.pipeline.cli import Arguments, Command, Parser, run_subcommand
 from shared.pipeline.pools import catalog_pool, load_catalog
 from shared.pipeline.run import RunFolder
@@ -25,6 +26,7 @@ USAGE = "python -m ensemble.answers"
 
 def write_export(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
     """Write the answers about the catalog of a run as CSV."""
+    require_place(arguments.out, [("the file of answers", _file(run, settings).path)])
     count = export(_file(run, settings).read(), arguments.out)
     run.say(f"{count:,} answers written to {arguments.out}")
 
@@ -44,6 +46,7 @@ def make_labels(run: RunFolder, settings: Settings, arguments: Arguments) -> Non
     """Write the listings of a run that have a label, with the groups of its yes answers as labels."""
     if len(settings[DataConfig].sources) > 1:
         raise MatcherError(f"{run.folder} is a run of several catalogs; make labels in a run of one catalog")
+    require_place(arguments.out, [("the file of answers", _file(run, settings).path)])
     pool, catalog = _pool(run, ""), _as_read(run)
     answers = _file(run, settings).read().on(pool, catalog)
     labels, left_out = label_groups(catalog, answers)
@@ -128,6 +131,7 @@ def commands() -> dict[str, Command]:
             work,
             options=options,
             holds=lambda arguments: False,
+            makes_file=True,
         )
         for name, (work, about, options) in parts.items()
     }

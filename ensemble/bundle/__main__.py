@@ -26,7 +26,9 @@ def main() -> int:
     about = (
         "Pack the parts of a finished run that matching needs into one folder that works anywhere, without a network."
     )
-    return Command("python -m ensemble.bundle", about, sections(), ["compute"], body, options=options).run()
+    return Command(
+        "python -m ensemble.bundle", about, sections(), ["compute"], body, options=options, makes="a bundle"
+    ).run()
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from ensemble.evaluation.run_metrics import metrics_of
 from ensemble.matcher import check_current, matching_files
 from ensemble.result_stages import EVALUATION
 from ensemble.training_stages import DECISION
-from shared.artifacts import atomic_folder, write_json
+from shared.artifacts import write_json
 from shared.errors import MatcherError
+from shared.folders import atomic_folder
 from shared.pipeline.catalog_stages import require_labeled_run
 from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Settings, Values, portable

@@ -20,8 +20,9 @@ from ensemble.index.state import CHANGES, State, write_changes
 from ensemble.index.update import rebuilt, renamed, updated
 from ensemble.matcher import Matcher
 from ensemble.pool_views import Words
-from shared.artifacts import digest, updated_folder
+from shared.artifacts import digest
 from shared.errors import MatcherError
+from shared.folders import updated_folder
 from shared.schema import Catalog
 
 Listings = pd.DataFrame | Catalog

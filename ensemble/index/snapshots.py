@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.artifacts import PARTIAL, damage, file_digest, read_json, to_disk, write_json
+from shared.artifacts import PARTIAL, checked_type, damage, file_digest, folder_to_disk, read_json, to_disk, write_json
 from shared.errors import ArtifactError, MatcherError
 from shared.pipeline.locks import HOLDER, LOCK, locked
 from shared.pipeline.run import MANIFEST
@@ -47,6 +47,12 @@ class Snapshot:
     number: int
     folder: Path
     about: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    about: dict[str, Any]
+    files: dict[str, str]
 
 
 class Snapshots:
@@ -112,10 +118,13 @@ class Snapshots:
             raise self._damaged(f"{CURRENT} names no snapshot that is there")
         if fault := damage(folder, {MANIFEST: str(entry.get("sha256"))}):
             raise self._damaged(f"{folder.name}/{fault}")
-        manifest = self._parsed(folder / MANIFEST)
-        if fault := damage(folder, manifest["files"]):
+        try:
+            manifest = checked_type(_Manifest, self._parsed(folder / MANIFEST))
+        except ValueError:
+            raise self._damaged(f"{folder.name}/{MANIFEST} is not as it was written") from None
+        if fault := damage(folder, manifest.files):
             raise self._damaged(f"{folder.name}/{fault}")
-        return Snapshot(int(folder.name), folder, manifest["about"])
+        return Snapshot(int(folder.name), folder, manifest.about)
 
     def write(self, previous: int, about: Mapping[str, Any], fill: Callable[[Path], object]) -> None:
         """Make a new snapshot the present one. The folder must be held.
@@ -134,15 +143,13 @@ class Snapshots:
             files = {str(path.relative_to(work)): path for path in sorted(work.rglob("*")) if path.is_file()}
             checksums = {name: file_digest(path) for name, path in files.items()}
             write_json(work / MANIFEST, {"about": dict(about), "files": checksums})
-            for path in (*files.values(), *{path.parent for path in files.values()}, work):
-                to_disk(path)
+            folder_to_disk(work)
             work.rename(final)
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
         to_disk(self.folder)
         write_json(self.folder / CURRENT, {"snapshot": final.name, "sha256": file_digest(final / MANIFEST)})
-        to_disk(self.folder)
 
     def _tidy(self, present: int) -> None:
         """Remove all snapshots but the present one, finished or not."""
@@ -153,6 +160,9 @@ class Snapshots:
     def _check_own(self) -> None:
         if self.folder.exists() and not self.folder.is_dir():
             raise MatcherError(f"{self.folder} is a file; a folder is needed")
+        links = [path for path in self.folder.glob("*") if path.is_symlink()]
+        if links:
+            raise MatcherError(f"{min(links)} is a link, which is no part of an index; remove it")
         foreign = [path.name for path in self.folder.glob("*") if not _OWN.fullmatch(path.name)]
         if foreign:
             raise MatcherError(

@@ -13,6 +13,7 @@ from typing import get_args
 from shared.demo.config import DemoConfig, Kind
 from shared.demo.market import make_demo
 from shared.errors import MatcherError
+from shared.folders import require_place
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     start = time.monotonic()
     try:
+        require_place(options.out, [])
         make_demo(options.out, options.listings, options.seed, options.workers, options.kind)
     except MatcherError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -17,8 +17,10 @@ from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits
 
 from shared import processes
+from shared.catalog.config import DataConfig
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
+from shared.folders import is_same, kind_of, require_place, require_replaceable
 from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Sections, Settings, from_arguments, from_file, help_text, merge, parse_list
 
@@ -56,6 +58,8 @@ class Command:
         new_data: Whether `--data` names a catalog beside the run's own.
         opened: Returns the run folder, or another store, that the options name.
         holds: Returns whether the command with these options locks the run folder; one that only reads does not.
+        makes: What `--out` may be already: `a bundle`, or nothing that is known.
+        makes_file: Whether `--out` is a file, not a folder.
         follow: The work of the other processes of `torchrun` meanwhile; without it there can be none.
 
     Examples:
@@ -73,6 +77,8 @@ class Command:
     new_data: bool = False
     opened: Callable[[Arguments], Any] = open_run
     holds: Callable[[Arguments], bool] = lambda arguments: True
+    makes: str = ""
+    makes_file: bool = False
     follow: Callable[[RunFolder, Settings], object] | None = None
 
     def run(self, argv: Sequence[str] | None = None) -> int:
@@ -107,6 +113,7 @@ class Command:
         settings = self._settings(remembered(store.folder), arguments, rest)
         if processes.size() > 1 and self.follow is None:
             raise MatcherError("only branches.<name>.train runs under torchrun; start this command without it")
+        self._check_places(store, settings, arguments)
         processes.take_device(settings[ComputeConfig])
         with threadpool_limits(settings[ComputeConfig].cpu_threads):
             if self.follow is not None and processes.rank() > 0:
@@ -115,6 +122,31 @@ class Command:
             with store.locked() if self.holds(arguments) else nullcontext():
                 self.body(store, settings, arguments)
             processes.release()
+
+    def _check_places(self, store: Any, settings: Settings, arguments: Arguments) -> None:
+        """Raise an error where something would be written to what is read.
+
+        Raises:
+            MatcherError: `--out`, `--index` or `--run` is, contains or lies within it, or is something else.
+        """
+        options = vars(arguments)
+        out, index, bundle = options.get("out"), options.get("index"), options.get("bundle")
+        of_store = f"the {'run' if isinstance(store, RunFolder) else 'bundle'}"
+        catalogs = _catalogs(settings)
+        read = [(of_store, store.folder), *catalogs, *([] if bundle is None else [("the bundle", bundle)])]
+        if out is not None:
+            require_place(out, read if index is None else [*read, ("the index", index)], self.makes)
+            if not self.makes_file:
+                require_replaceable(out)
+        if index is not None:
+            require_place(index, read, "an index")
+        if isinstance(store, RunFolder):
+            if any(is_same(store.folder, path) for _, path in catalogs):
+                raise MatcherError(f"the run folder {store.folder} is the catalog; name another folder with --run")
+            if kind_of(store.folder) not in ("", "a run"):
+                raise MatcherError(f"the run folder {store.folder} is {kind_of(store.folder)}; name another one")
+            if bundle is not None:
+                require_place(store.folder, [("the bundle", bundle)], "a run")
 
     def _parser(self) -> Parser:
         parser = Parser(self.usage, description=self.description, allow_abbrev=False)
@@ -180,6 +212,19 @@ def run_subcommand(usage: str, commands: Mapping[str, Command], argv: Sequence[s
     lines = [f"  {usage} {name:<8} {command.description}" for name, command in commands.items()]
     print("\n".join(["usage:", *lines, f"\n{usage} NAME --help shows the options"]), file=sys.stderr)
     return 0 if name in ("-h", "--help") else 2
+
+
+def _catalogs(settings: Settings) -> list[tuple[str, Path]]:
+    """Return the folders and tables that the settings name and the image folders, each in words and with its path."""
+    if DataConfig not in settings.sections.values():
+        return []
+    data = settings[DataConfig]
+    paths = [Path(path) for path in data.paths if path != "demo"]
+    places = [("the catalog" if path.is_dir() else "the table", path) for path in paths]
+    beside = [path.parent / name for path in paths for name in (data.images, "images", f"{path.stem}_images") if name]
+    images = [path for path in (Path(data.images), *beside) if path.is_dir()]
+    own = [path.parent for path in paths]  # a folder that holds a table as well
+    return places + [("the image folder", path) for path in images if not any(is_same(path, place) for place in own)]
 
 
 def _image_folder(images: str, data: object) -> str:

@@ -6,6 +6,7 @@ made of all that it declares (`stage.py`); while the key and the files are uncha
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from shared import processes
-from shared.artifacts import digest, file_digest, write_json
+from shared.artifacts import digest, file_digest, folder_to_disk, to_disk, write_json
 from shared.errors import MatcherError
 from shared.pipeline.code_digest import code_digest
 from shared.pipeline.profiling import measured
@@ -129,16 +130,22 @@ def _beside(final: Path, ending: str) -> Path:
 
 
 def _require_folders(final: Path, run: Path) -> None:
-    """Raise an error if a link or a file is in the place of a stage's folder, so that only the run itself is changed.
+    """Raise an error if a link or a file is in the place of a stage's folder, or a link in the one that it works in.
+
+    So only the run itself is changed.
 
     Raises:
-        MatcherError: There is a link or a file.
+        MatcherError: There is one.
     """
     above = [folder for folder in final.parents if run in folder.parents]
     for path in (*above, final, _beside(final, WORK), _beside(final, OLD)):
         if path.is_symlink() or path.is_file():
             what = "link" if path.is_symlink() else "file"
             raise MatcherError(f"{path} is a {what}; a stage's folder must be a folder of the run: remove the {what}")
+    for parent, folders, files in os.walk(_beside(final, WORK)):
+        for place in (Path(parent) / name for name in (*folders, *files)):
+            if place.is_symlink():
+                raise MatcherError(f"{place} is a link, which a stage would write through; remove it")
 
 
 def _finish_killed(final: Path) -> None:
@@ -177,9 +184,11 @@ def _drop(work: Path, run: Path) -> None:
 def _promote(work: Path, final: Path) -> None:
     old = _beside(final, OLD)
     shutil.rmtree(old, ignore_errors=True)
+    folder_to_disk(work)
     if final.exists():
         final.rename(old)
     work.rename(final)
+    to_disk(final.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -44,7 +44,9 @@ def locked(folder: Path) -> Iterator[None]:
         raise MatcherError(f"cannot write to {folder}: {error.strerror}") from error
     try:
         who = f"process {os.getpid()} on {platform.node()}: {' '.join(sys.argv)}\n"
-        (folder / HOLDER).write_text(who, encoding="utf-8", errors="replace")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+        with open(os.open(folder / HOLDER, flags, 0o644), "w", encoding="utf-8", errors="replace") as file:
+            file.write(who)
         yield
     finally:
         (folder / HOLDER).unlink(missing_ok=True)

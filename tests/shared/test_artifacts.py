@@ -3,6 +3,8 @@
 import errno
 import hashlib
 import json
+import math
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,12 +14,10 @@ import pytest
 import shared.artifacts
 from shared.artifacts import (
     atomic_file,
-    atomic_folder,
     damage,
     digest,
     file_digest,
     read_json,
-    updated_folder,
     write_json,
 )
 from shared.errors import ArtifactError, MatcherError
@@ -65,7 +65,7 @@ def test_damage_names_the_first_file(tmp_path: Path) -> None:
     assert damage(tmp_path, files) == "b does not have the checksum it was written with"
     assert damage(tmp_path, {"c": files["c"]}) == "c is missing"
     (tmp_path / "c").symlink_to(tmp_path / "a")
-    assert damage(tmp_path, {"c": files["a"]}) == "c is a link"
+    assert damage(tmp_path, {"c": files["a"]}) == "c is a link, or in a folder that is one"
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -84,12 +84,14 @@ def test_atomic_file(tmp_path: Path, error: BaseException) -> None:
 
 def test_atomic_file_syncs_before_it_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[tuple[str, bool]] = []
-    monkeypatch.setattr(
-        shared.artifacts, "to_disk", lambda path: synced.append((path.read_text(), (tmp_path / "x").exists()))
-    )
+
+    def sync(path: Path) -> None:
+        synced.append(("folder" if path.is_dir() else path.read_text(), (tmp_path / "x").exists()))
+
+    monkeypatch.setattr(shared.artifacts, "to_disk", sync)
     with atomic_file(tmp_path / "x") as partial:
         partial.write_text("content")
-    assert synced == [("content", False)]
+    assert synced == [("content", False), ("folder", True)]
 
 
 def test_to_disk_takes_files_and_folders(tmp_path: Path) -> None:
@@ -122,7 +124,13 @@ def test_write_json_whole_or_not_at_all(tmp_path: Path) -> None:
         (b"[1]", "it holds a list, and an object is needed"),
         (b"null", "it holds a NoneType"),
         (b"\xff\xfe", "can't decode"),
-        (b"[" * 100_000, "recursion"),
+        (b"[" * 100_000, "nested deeper than 64"),
+        (b'{"a":' * 65 + b"1" + b"}" * 65, "nested deeper than 64"),
+        (b'{"a": 1, "b": 2, "a": 3}', "the key 'a' twice"),
+        (b'{"a": NaN}', "NaN is not a number"),
+        (b'{"a": -Infinity}', "-Infinity is not a number"),
+        (b'{"a": 1e999}', "1e999 is not a number"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "Exceeds the limit"),
         (None, "No such file"),
     ],
 )
@@ -136,94 +144,46 @@ def test_read_json_damaged(tmp_path: Path, content: bytes | None, fault: str) ->
         read_json(path, "remove it")
 
 
+@pytest.mark.fault(32)
+def test_read_json_nested_as_deep_as_is_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(b'{"a":' * 63 + b"[1]" + b"}" * 63)
+    assert list(read_json(path)) == ["a"]
+
+
+@pytest.mark.fault(33)
+def test_read_json_follows_no_link_and_waits_for_nobody(tmp_path: Path) -> None:
+    write_json(tmp_path / "secret.json", {"a": 1})
+    (tmp_path / "link.json").symlink_to(tmp_path / "secret.json")
+    os.mkfifo(tmp_path / "fifo.json")
+    (tmp_path / "folder.json").mkdir()
+    for name, fault in (("link", "it is a link"), ("fifo", "no regular file"), ("folder", "directory")):
+        with pytest.raises(ArtifactError, match=fault):
+            read_json(tmp_path / f"{name}.json")
+
+
+def test_write_json_writes_no_number_that_json_does_not_have(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"a": [math.nan, (1.5, -math.inf)], "b": {"c": math.inf}})
+    assert read_json(tmp_path / "x.json") == {"a": [None, [1.5, None]], "b": {"c": None}}
+
+
+@pytest.mark.fault(33)
+def test_damage_follows_no_link_and_no_name_out_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "a").write_text("a")
+    (tmp_path / "folder" / "sub").symlink_to(tmp_path / "outside")
+    sha = file_digest(tmp_path / "outside" / "a")
+    assert damage(tmp_path / "folder", {"sub/a": sha}) == "sub/a is a link, or in a folder that is one"
+    for name in ("../outside/a", str(tmp_path / "outside" / "a"), "sub/../../outside/a", "", "a\0b", "..\\outside\\a"):
+        assert "is no name of a file in it" in (damage(tmp_path / "folder", {name: sha}) or "")
+
+
 def test_read_json_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_json(tmp_path / "x.json", {"a": 1})
     monkeypatch.setattr(shared.artifacts, "MAX_JSON_BYTES", 5)
     with pytest.raises(ArtifactError, match="it is larger than 5 bytes"):
         read_json(tmp_path / "x.json")
-
-
-# --- folders ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("write", "kept"), [(updated_folder, {"a": "new", "mine": "kept"}), (atomic_folder, {"a": "new"})]
-)
-def test_folder_written_twice(tmp_path: Path, write: Writer, kept: dict[str, str]) -> None:
-    out = tmp_path / "deep" / "out"
-    for text in ("old", "new"):
-        with write(out) as folder:
-            (folder / "a").write_text(text)
-            assert not (out / "a").exists() or (out / "a").read_text() == "old"
-        if text == "old":
-            (out / "mine").write_text("kept")
-    assert texts(out) == kept
-    assert [path.name for path in out.parent.iterdir()] == ["out"]
-
-
-@pytest.mark.parametrize("write", [updated_folder, atomic_folder])
-@pytest.mark.parametrize("error", ERRORS)
-def test_folder_is_as_before_when_writing_fails(tmp_path: Path, write: Writer, error: BaseException) -> None:
-    out = tmp_path / "out"
-    with pytest.raises(type(error)), write(out):
-        raise error
-    assert list(tmp_path.iterdir()) == []
-    out.mkdir()
-    (out / "a").write_text("old")
-    with pytest.raises(type(error)):
-        write_half(write, out, error)
-    assert texts(out) == {"a": "old"}
-    assert list(tmp_path.iterdir()) == [out]
-
-
-@pytest.mark.parametrize("write", [updated_folder, atomic_folder])
-def test_folder_after_a_killed_writer(tmp_path: Path, write: Writer) -> None:
-    leftovers = ["out/.partial"] if write is updated_folder else [".out.partial", ".out.old"]
-    for name in leftovers:
-        (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / "half").write_text("half")
-    with write(tmp_path / "out") as folder:
-        assert list(folder.iterdir()) == []
-        (folder / "a").write_text("new")
-    assert texts(tmp_path / "out") == {"a": "new"}
-    assert not any((tmp_path / name).exists() for name in leftovers)
-
-
-def test_atomic_folder_comes_back_when_it_cannot_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out, rename = tmp_path / "out", Path.rename
-
-    def refuse(path: Path, target: Path) -> Path:
-        if path.name.endswith(".partial"):
-            raise OSError(errno.ENOSPC, "full")
-        return rename(path, target)
-
-    with atomic_folder(out) as folder:
-        (folder / "a").write_text("old")
-    monkeypatch.setattr(Path, "rename", refuse)
-    with pytest.raises(OSError, match="full"), atomic_folder(out) as folder:
-        (folder / "a").write_text("new")
-    assert texts(out) == {"a": "old"}
-    assert list(tmp_path.iterdir()) == [out]
-
-
-def test_updated_folder_may_be_the_current_one_or_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "here").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "here")
-    monkeypatch.chdir(tmp_path / "here")
-    for place in (Path("."), tmp_path / "link"):
-        with updated_folder(place) as folder:
-            (folder / "a").write_text(str(place))
-        assert (tmp_path / "here" / "a").read_text() == str(place)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "link"]
-
-
-@pytest.mark.parametrize("write", [updated_folder, atomic_folder])
-def test_folder_cannot_replace_a_file(tmp_path: Path, write: Writer) -> None:
-    (tmp_path / "file").write_text("mine")
-    for place in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(MatcherError, match=f"cannot write to {place}"), write(place):
-            pytest.fail("too late to find out")
-    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_atomic_file_follows_no_link(tmp_path: Path) -> None:

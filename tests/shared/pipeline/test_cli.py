@@ -245,7 +245,7 @@ def test_branch_commands_carry_the_sections_of_the_ensemble(
     mains = [partial(branch_cli.main_embed, "tfidf"), partial(branch_cli.main_train, "image")]
     for main in (*mains, partial(main_ablation, None), partial(main_benchmark, None)):
         named = ["image"] if main.func in (main_ablation, main_benchmark) else []
-        given = [*ours, "--out", str(tmp_path / "out")] if main.args == ("tfidf",) else ours
+        given = [*ours, "--out", str(tmp_path.with_name("out"))] if main.args == ("tfidf",) else ours
         for arguments, message in ((given, "no such file or folder"), ([*given, "--scorer.rounds=8"], "not a setting")):
             monkeypatch.setattr(sys, "argv", ["x", *named, *arguments])
             assert main() == 2

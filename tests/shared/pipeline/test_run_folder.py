@@ -118,7 +118,14 @@ def test_truncated_manifest_does_the_stage_again(run: RunFolder, do: Any, writes
 
 # --- remembered settings ---------------------------------------------------------------------------------------------
 
-VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.lists(st.text())
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+    | st.lists(st.text())
+)
 
 
 @examples(deadline=None, max_examples=40)
