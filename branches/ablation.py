@@ -22,7 +22,7 @@ from branches.cli import branch_graph, sections
 from branches.stages import embed_catalog, extra_stages
 from shared.artifacts import digest, read_json, write_json
 from shared.catalog.extra_data import extras_of, join
-from shared.catalog.split import components, parts
+from shared.catalog.split import UNLABELED, components, parts
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.metrics.retrieval import NEIGHBORS, retrieval_of, row_f1_at
@@ -149,7 +149,7 @@ def judge_halves(
     half_of, labels = parts(catalog, compute.seed), label_numbers(catalog.labels)
     pools = []
     for half, encoder in enumerate(encoders):
-        rows = np.flatnonzero(half_of != half)
+        rows = np.flatnonzero((half_of != half) & (half_of != UNLABELED))
         vectors = embed_catalog(member, catalog.take(rows), inputs[encoder], config[member.Config], compute)
         neighbors = nearest(vectors, NEIGHBORS, compute.xp())
         pools.append((neighbors, labels[rows], retrieval_of(neighbors, labels[rows])))

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from branches import registry
 from branches.base import Branch
 from branches.cli import branch_graph, sections
+from shared.catalog.split import UNLABELED
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.pipeline.catalog_stages import SPLIT, TRAIN, require_labels, update_stages
@@ -190,10 +191,11 @@ def benchmark(run: RunFolder, settings: Settings, branch: Branch, arguments: Arg
     graph = branch_graph(run, settings, [branch.name])
     require_labels(run, graph)
     update_stages(run, settings, graph, [SPLIT])
-    compute, components = settings[ComputeConfig], load_split(run.open(SPLIT)).component
+    compute, split = settings[ComputeConfig], load_split(run.open(SPLIT))
+    components, labeled = split.component, np.flatnonzero(split.fold != UNLABELED)
     config = settings[branch.Config]
     assert isinstance(config, TrainingConfig)
-    rows = some_products(components, arguments.listings, compute.seed)
+    rows = labeled[some_products(components[labeled], arguments.listings, compute.seed)]
     catalog = load_catalog(run.open(TRAIN)).take(rows)
     rates = measure(catalog, components[rows], branch, config, compute, arguments.repeats)
     run.say(f"\n{branch.name}, {len(rows)} listings, {compute.torch_device()}, {compute.cpu_threads} CPU threads:")

@@ -15,12 +15,13 @@ from ensemble.bundle.archive import Bundle
 from ensemble.cli import update_run
 from ensemble.evaluation.holdout import evaluate_matches
 from ensemble.evaluation.summary import summarize_labeled
-from ensemble.match_result import MatchResult
+from ensemble.match_result import NOT_USED, MatchResult
 from ensemble.matcher import Matcher
 from ensemble.result_stages import MATCHES
 from ensemble.sections import sections
 from shared.artifacts import write_json
 from shared.catalog.config import DataConfig
+from shared.catalog.not_used import in_words
 from shared.catalog.reader import read_catalog, read_labels, unusable_images
 from shared.catalog.source import new_source
 from shared.compute import ComputeConfig
@@ -81,6 +82,8 @@ def match_new(
     catalog = read_catalog(source, data, settings[ComputeConfig], labeled=False)
     if line := unusable_images(catalog):
         print(line)
+    if line := in_words(catalog):
+        print(f"not used: {line}")
     result = matcher.match_catalog(catalog, data.duplicates, answers)
     if line := result.set_aside.line:
         print(line)
@@ -97,6 +100,8 @@ def match_new(
     print(f"{matcher.decision.rule} at {threshold}, in a pool of {len(catalog):,}")
     counts = " · ".join(f"{label.replace('_', ' ')} {count:,}" for label, count in result.summary().items())
     print(f"{counts}\nwritten to {out}")
+    if len(result.not_used):
+        print(f"what was not used, and why: {out / NOT_USED} ({len(result.not_used):,} rows)")
     for line in result.warnings:
         print(line)
 

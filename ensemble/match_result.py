@@ -19,15 +19,17 @@ from ensemble.decision.decision import Decision, groups_of
 from ensemble.decision.guard import SIMILAR, expected_share, is_unlike
 from ensemble.decision.pins import Pins
 from ensemble.scorer.experience import Unlikeness
-from shared.arrays import object_array
 from shared.artifacts import write_json
 from shared.catalog.config import Duplicates
 from shared.catalog.copies import copy_of
+from shared.catalog.ids import id_warnings
+from shared.catalog.not_used import not_used
 from shared.catalog.placeholders import NOTHING, SetAside
 from shared.errors import ArtifactError
 from shared.schema import Catalog, Matches, ScoredPairs
 
 LISTINGS, FACTS = "listings.parquet", "matching.json"  # files beside the matches, from which the report is made
+NOT_USED = "not_used.csv"
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins with one of these as a formula
 
 
@@ -102,6 +104,7 @@ class MatchResult:
         unlikeness: How far the catalog's features are from those of the training; None if they were not compared.
         decision: The decision; None if it is unknown.
         answers: People's answers that hold for the catalog, and those that do not; None if nobody was asked.
+        caller_ids: The ids as a caller's frame holds them, with its dtype [n], for the frames; None: the catalog's.
 
     Examples:
         >>> from shared.schema import CATALOG_SCHEMA
@@ -124,6 +127,7 @@ class MatchResult:
     unlikeness: Unlikeness | None = None
     decision: Decision | None = None
     answers: PoolAnswers | None = None
+    caller_ids: pd.api.extensions.ExtensionArray | NDArray[Any] | None = None
 
     @classmethod
     def from_scores(
@@ -160,7 +164,7 @@ class MatchResult:
 
         The score is NaN where two listings match through their group and are no candidate pair.
         """
-        return _frame(self._matches_table())
+        return self._frame(self._match_rows())
 
     @cached_property
     def groups(self) -> pd.DataFrame:
@@ -168,7 +172,7 @@ class MatchResult:
 
         A group is named by its smallest posting id.
         """
-        return _frame(self._groups_table())
+        return self._frame(self._group_rows())
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
@@ -177,14 +181,34 @@ class MatchResult:
         Of listings with equal content only the one with the smallest posting id was searched; each of the others makes
         a pair with it, of score 1.
         """
-        return _frame(self._pairs_table())
+        return self._frame(self._pair_rows())
+
+    @cached_property
+    def not_used(self) -> pd.DataFrame:
+        """Return what of the listings was not used, and why: columns `posting_id`, `what`, `value`, `reason`.
+
+        These are images and hashes that cannot be read, titles of which nothing can be read, words for a missing value
+        (`nan`), and images, hashes and titles that many otherwise unlike listings share.
+        """
+        table = not_used(self.catalog)
+        frame: pd.DataFrame = table.to_pandas()
+        if self.caller_ids is not None:
+            row = {posting_id: place for place, posting_id in enumerate(self.catalog.ids)}
+            rows = np.array([row[posting_id] for posting_id in table.column("posting_id").to_pylist()], dtype=np.int64)
+            frame["posting_id"] = self.caller_ids.take(rows)
+        return frame
 
     def group_ids(self) -> NDArray[Any]:
         """Return the smallest posting id of each listing's group, str [n]; it is the same for any order of the rows."""
-        smallest: dict[int, str] = {}
-        for group, posting_id in zip(self.group_numbers.tolist(), self.catalog.ids, strict=True):
-            smallest[group] = min(smallest.get(group, posting_id), posting_id)
-        return object_array(smallest[group] for group in self.group_numbers.tolist())
+        return self.catalog.ids[self._first_rows()]
+
+    def _first_rows(self) -> NDArray[np.int64]:
+        """Return the row of the smallest posting id of each listing's group, int64 [n]."""
+        by_id = np.argsort(self.catalog.ids, kind="stable")
+        _, first, group = np.unique(self.group_numbers[by_id], return_index=True, return_inverse=True)
+        rows = np.empty(len(by_id), dtype=np.int64)
+        rows[by_id] = by_id[first[group]]
+        return rows
 
     @property
     def is_unlike(self) -> bool:
@@ -235,7 +259,7 @@ class MatchResult:
                 f"warning: {groups} too large (tune.max_group) and split at higher thresholds; chains of look-alikes "
                 "make such groups, and a higher threshold or the rule average_link makes fewer"
             )
-        return lines
+        return lines + id_warnings(self.catalog.ids.tolist())
 
     def _unlike_line(self) -> str:
         """Return what is unlike the training, what was done about it, and what would help."""
@@ -265,26 +289,47 @@ class MatchResult:
         return {} if self.answers is None else self.answers.metrics
 
     def tables(self) -> dict[str, pa.Table]:
-        """Return the frames `matches`, `groups` and `pairs` as Arrow tables, by name."""
-        return {"matches": self._matches_table(), "groups": self._groups_table(), "pairs": self._pairs_table()}
+        """Return the frames `matches`, `groups` and `pairs` as Arrow tables, by name; ids are text."""
+        rows = {"matches": self._match_rows(), "groups": self._group_rows(), "pairs": self._pair_rows()}
+        return {name: self._table(*of_name) for name, of_name in rows.items()}
 
     def save(self, folder: Path) -> None:
-        """Write one Parquet file per table, `submission.csv` in the competition's format, and what a report needs."""
+        """Write one Parquet file per table, two CSV files, and what a report needs.
+
+        `submission.csv` holds the matches in the competition's format, `not_used.csv` what `not_used` returns.
+        """
         for name, table in self.tables().items():
             pq.write_table(table, folder / f"{name}.parquet")
         write_submission(folder / "submission.csv", self.catalog.ids, self.match_rows)
+        unused = not_used(self.catalog)
+        rows = zip(*(unused.column(name).to_pylist() for name in unused.column_names), strict=True)
+        lines = [",".join(unused.column_names), *(",".join(map(csv_cell, row)) for row in rows)]
+        (folder / NOT_USED).write_text("\n".join([*lines, ""]), encoding="utf-8", newline="")
         self.catalog.save(folder / LISTINGS)
         write_json(folder / FACTS, self.facts.to_json())
 
-    def _matches_table(self) -> pa.Table:
-        ids, matches = self.catalog.ids, self.match_rows
-        return _table({"posting_id": ids[matches.listing], "match": ids[matches.match], "score": matches.score})
+    def _table(self, rows: Mapping[str, Any], scores: Mapping[str, Any]) -> pa.Table:
+        """Return a table of ids and scores; rows of listings stand for their ids."""
+        ids = {name: pa.array(self.catalog.ids[of_name], pa.string()) for name, of_name in rows.items()}
+        return pa.table({**ids, **scores})
 
-    def _groups_table(self) -> pa.Table:
-        return _table({"posting_id": self.catalog.ids, "group_id": self.group_ids()})
+    def _frame(self, of: tuple[Mapping[str, Any], Mapping[str, Any]]) -> pd.DataFrame:
+        """Return the frame of rows and scores, with ids as the caller's frame holds them if there was one."""
+        frame: pd.DataFrame = self._table(*of).to_pandas()
+        if self.caller_ids is not None:
+            for name, rows in of[0].items():
+                frame[name] = self.caller_ids.take(rows)
+        return frame
 
-    def _pairs_table(self) -> pa.Table:
-        ids, pairs = self.catalog.ids, self.scored_pairs
+    def _match_rows(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        matches = self.match_rows
+        return {"posting_id": matches.listing, "match": matches.match}, {"score": matches.score}
+
+    def _group_rows(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {"posting_id": np.arange(len(self.catalog)), "group_id": self._first_rows()}, {}
+
+    def _pair_rows(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        pairs = self.scored_pairs
         left, right, score = pairs.left, pairs.right, pairs.score
         if pairs.copy_of is not None:
             copies = np.flatnonzero(pairs.copy_of != np.arange(pairs.n))
@@ -293,7 +338,7 @@ class MatchResult:
             score = np.append(score, np.ones(len(copies), dtype=np.float32))
             order = np.lexsort((right, left))
             left, right, score = left[order], right[order], score[order]
-        return _table({"left": ids[left], "right": ids[right], "score": score})
+        return {"left": left, "right": right}, {"score": score}
 
 
 def write_submission(path: Path, ids: NDArray[Any], matches: Matches) -> None:
@@ -330,12 +375,3 @@ def csv_cell(text: str) -> str:
     """
     text = "'" + text if text.startswith(FORMULA) else text
     return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\r\n') else text
-
-
-def _table(columns: Mapping[str, Any]) -> pa.Table:
-    return pa.table({k: pa.array(v, pa.string() if v.dtype == object else None) for k, v in columns.items()})
-
-
-def _frame(table: pa.Table) -> pd.DataFrame:
-    frame: pd.DataFrame = table.to_pandas()
-    return frame

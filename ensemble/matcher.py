@@ -114,14 +114,16 @@ class Matcher:
             answers: People's answers about pairs of listings, or the file with them: what they say holds.
 
         Returns:
-            The result, whose `groups`, `matches` and `pairs` are frames.
+            The result, whose `groups`, `matches` and `pairs` are frames with ids of the dtype that they have in
+            `listings`. Its frame `not_used` lists what could not be read or was set aside.
 
         Raises:
             MatcherError: The frame has faults (one error names all of them), or there is no such folder or file.
             ArtifactError: The file of answers is damaged.
         """
         with threadpool_limits(self._compute.cpu_threads):
-            return self.match_catalog(self.read(listings, images), duplicates, answers_of(answers))
+            result = self.match_catalog(self.read(listings, images), duplicates, answers_of(answers))
+        return replace(result, caller_ids=listings[DataConfig().id_column].array.copy())
 
     def read(self, listings: pd.DataFrame, images: str | Path | None = None) -> Catalog:
         """Return the catalog of a frame; arguments and errors as for `match`."""

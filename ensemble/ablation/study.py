@@ -135,7 +135,7 @@ def split_by_part(inputs: Inputs, config: StageConfig, out: Path, part: int, cou
     split = part_split(load_catalog(inputs["catalog/train"]), config[ComputeConfig].seed, part, count)
     split.save(out / "split.parquet")
     held_out = split.fold == HOLDOUT
-    return {"listings_to_train_on": int((~held_out).sum()), "to_be_judged": int(held_out.sum())}
+    return {"listings_to_train_on": int((split.fold >= 0).sum()), "to_be_judged": int(held_out.sum())}
 
 
 def ablate(

@@ -68,9 +68,9 @@ SIBLINGS = "Siblings, which are different products whose titles are alike but fo
 def _trained_on(run: RunFolder, settings: Settings, *, refitted: bool) -> str:
     metrics = (run.manifest(SPLIT) or {})["metrics"]
     trained, held_out = metrics["listings_to_train_on"], metrics["held_out"]
-    read = (run.manifest(TRAIN) or {})["metrics"]
-    catalog = load_catalog(run.open(TRAIN))
-    products = len(set(catalog.labels))
+    whole = load_catalog(run.open(TRAIN))
+    catalog = whole.take(np.flatnonzero([label is not None for label in whole.labels]))
+    read, products = catalog.counts(), len(set(catalog.labels))
     catalogs = settings[DataConfig].sources
     of_catalogs = f" of {len(catalogs)} catalogs ({', '.join(catalogs)})" if len(catalogs) > 1 else ""
     listings = f"{read['listings']:,} labeled listings{of_catalogs} of {products:,} products"

@@ -109,7 +109,7 @@ def hold_nothing_out(inputs: Inputs, config: StageConfig, out: Path, fold: int) 
     split = load_split(inputs["base/split"])
     folds = np.where(split.fold == HOLDOUT, fold, split.fold).astype(np.int8)
     replace(split, fold=folds).save(out / "split.parquet")
-    return {"listings_to_train_on": len(folds)}
+    return {"listings_to_train_on": int((folds >= 0).sum())}
 
 
 def take_over(inputs: Inputs, config: StageConfig, out: Path, stage: str) -> Mapping[str, Any]:

@@ -7,7 +7,9 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from shared.catalog.images import PILLOW_MAX_PIXELS
-from shared.catalog.tables import ending
+from shared.catalog.tables import TableSettings, ending
+from shared.catalog.tables.bounds import LONGEST_LINE, MAX_CHARACTERS, MAX_GB
+from shared.catalog.tables.encoding import check_encoding
 from shared.config import ConfigSection
 
 Duplicates = Literal["unknown", "all", "pairs"]  # what a user knows of how many listings of a catalog sell one product
@@ -39,6 +41,17 @@ class DataConfig(ConfigSection):
         description="what you know of the catalog to be matched; all: every listing has a match; pairs: no product has "
         "more than two listings, as in two lists with one listing each",
     )
+    encoding: str = Field(
+        "",
+        description="encoding of a CSV or JSON file without a byte order mark, such as cp1252, gb18030 or shift_jis; "
+        "empty: UTF-8",
+    )
+    max_table_gb: float = Field(
+        MAX_GB, gt=0, le=1000, description="a table that holds more gigabytes once it is decompressed is refused"
+    )
+    max_characters: int = Field(
+        MAX_CHARACTERS, ge=1, le=LONGEST_LINE, description="a table with a longer title, id or other cell is refused"
+    )
     max_pixels: int = Field(50_000_000, ge=1, le=PILLOW_MAX_PIXELS, description="larger images are refused undecoded")
 
     @field_validator("path", mode="before")
@@ -48,6 +61,21 @@ class DataConfig(ConfigSection):
         if not all(isinstance(part, str) for part in parts):
             raise ValueError("a catalog is named by the text of its path, several by a list of texts")
         return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _check_encoding(cls, value: str) -> str:
+        return check_encoding(value.strip())
+
+    @property
+    def table_settings(self) -> TableSettings:
+        """Return how tables are to be read."""
+        return TableSettings(self.encoding, self.max_table_gb, self.max_characters)
+
+    @property
+    def columns(self) -> set[str]:
+        """Return the names of the columns that are read."""
+        return {self.id_column, self.title_column, self.image_column, self.phash_column, self.label_column} - {""}
 
     @property
     def paths(self) -> list[str]:

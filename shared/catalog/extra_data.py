@@ -31,7 +31,7 @@ from shared.catalog.public_datasets import (
 from shared.catalog.reader import catalog_fingerprint, catalog_of, read_catalog
 from shared.catalog.source import Source, find_source
 from shared.catalog.split import components, evidence
-from shared.catalog.tables import ENDINGS, ending, read_table
+from shared.catalog.tables import ENDINGS, FOLDER_ENDINGS, ending, read_table
 from shared.compute import ComputeConfig
 from shared.config import ConfigSection
 from shared.errors import MatcherError
@@ -80,10 +80,10 @@ def layout_of(path: Path) -> str:
         MatcherError: It does not exist, or holds no known layout; the message says which are known.
     """
     if path.is_dir():
-        kinds = {SOP: SOP_FILES, IN_SHOP: IN_SHOP_FILES, CATALOG: [f"train{end}" for end in ENDINGS]}
+        kinds = {SOP: SOP_FILES, IN_SHOP: IN_SHOP_FILES, CATALOG: [f"train{end}" for end in FOLDER_ENDINGS]}
         found = next((kind for kind, files in kinds.items() if files_in(path, files)), None)
     elif path.is_file() and ending(path):
-        found = PAIRS if set(PAIR_COLUMNS[:2]) & set(read_table(path).columns) else CATALOG
+        found = PAIRS if set(PAIR_COLUMNS[:2]) & set(read_table(path, PAIR_COLUMNS).columns) else CATALOG
     else:
         found = None
     if found is None:
@@ -149,10 +149,11 @@ def _catalog(path: Path, compute: ComputeConfig) -> Reading:
 
     def read() -> Catalog:
         try:
-            return read_catalog(source, config, compute, labeled=True)
+            catalog = read_catalog(source, config, compute, labeled=True)
         except MatcherError as error:
             told = "an extra is read with --data's settings at their defaults, whatever the run's are"
             raise MatcherError(f"{error}\n({told}; {KNOWN})") from None
+        return catalog.take(np.flatnonzero([label is not None for label in catalog.labels]))
 
     return Reading(CATALOG, catalog_fingerprint(source, config), source.images, read)
 

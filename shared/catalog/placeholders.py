@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from shared.catalog.not_used import HASH, IMAGE, SHARED, TITLE, Note, note, with_notes
 from shared.catalog.tables import printable
 from shared.schema import NORMALIZED_TITLE, Catalog, Flags
 
@@ -186,6 +187,7 @@ def leave_out(catalog: Catalog, images: Flags, titles: Flags) -> tuple[Catalog, 
         nulls |= {name: _without(catalog.column(name), images) for name in IMAGE_FACTS}
     if titles.any():
         nulls["title"] = _without(catalog.column("title"), titles)
+    nulls["not_used"] = with_notes(catalog.column("not_used"), _notes(catalog, images, titles))
     with_file = images & catalog.has_image
     names, hashes = catalog.column("image"), [f"{value:016x}" for value in catalog.phashes.tolist()]
     masks: dict[str, tuple[Flags, NDArray[Any], Iterable[Any]]] = {
@@ -195,6 +197,18 @@ def leave_out(catalog: Catalog, images: Flags, titles: Flags) -> tuple[Catalog, 
     }
     kinds = {kind: _described(catalog.ids, *masks[kind]) for kind in KINDS if masks[kind][0].any()}
     return catalog.with_columns(nulls), SetAside(kinds)
+
+
+def _notes(catalog: Catalog, images: Flags, titles: Flags) -> dict[int, list[Note]]:
+    """Return for each row what it loses."""
+    notes: dict[int, list[Note]] = {}
+    names, texts, with_file, hashes = catalog.column("image"), catalog.titles, catalog.has_image, catalog.phashes
+    for row in np.flatnonzero(images & (with_file | catalog.has_phash)).tolist():
+        what = (IMAGE, names[row] or "") if with_file[row] else (HASH, f"{int(hashes[row]):016x}")
+        notes.setdefault(row, []).append(note(*what, SHARED))
+    for row in np.flatnonzero(titles).tolist():
+        notes.setdefault(row, []).append(note(TITLE, texts[row], SHARED))
+    return notes
 
 
 def _without(column: NDArray[Any], mask: Flags) -> list[Any]:

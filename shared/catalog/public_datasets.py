@@ -152,7 +152,7 @@ def read_title_pairs(path: Path) -> LabeledTable:
     Raises:
         MatcherError: Lists every fault with its row.
     """
-    table = read_table(path)
+    table = read_table(path, PAIR_COLUMNS)
     faults = sorted([*table.faults, *_pair_faults(table)], key=lambda fault: fault[0])
     lines = [f"row {row}: {fault}" if row else fault for row, fault in faults]
     raise_faults(f"{path} (row 1 is the first below the header)", lines)

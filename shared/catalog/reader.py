@@ -12,14 +12,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.arrays import object_array
+from shared.catalog.cells import is_missing, read_hash
 from shared.catalog.config import DataConfig
 from shared.catalog.image_folder import content_digest, inspect_images
 from shared.catalog.image_memo import ImageMemo
 from shared.catalog.images import MISSING, ImageFacts
+from shared.catalog.not_used import HASH, IMAGE, LABEL, MISSING_WORD, NO_HASH, TITLE, Note, note, with_notes
 from shared.catalog.source import Source
 from shared.catalog.tables import Table, frame_table, printable, read_table
 from shared.catalog.validation import (
-    COLUMN_SETTINGS,
     FRAME_ADVICE,
     TABLE_ADVICE,
     Advice,
@@ -52,9 +53,9 @@ def read_catalog(
         source: From `find_source`.
         config: Section `data`.
         compute: Section `compute`, for the number of threads.
-        labeled: Whether label groups are needed; if not they are not read either.
+        labeled: Whether label groups are needed, at least of some listings; if not they are not read either.
         progress: Whether to draw a bar when on a terminal.
-        table: `read_table(source.table)`, if the caller has read it before; None: read it here.
+        table: From `read_source`, if the caller has read it before; None: read it here.
 
     Returns:
         The listings in the table's order, with every value as written.
@@ -63,9 +64,18 @@ def read_catalog(
         MatcherError: The table has faults (one error names all of them, with their rows), or there is an image folder
             that holds none of the images.
     """
-    table = read_table(source.table) if table is None else table
+    table = read_source(source, config) if table is None else table
     check_table(table, f"{source.table} (row 1 is the first below the header)", config, labeled)
     return catalog_of(table, source, config, compute, labeled=labeled, progress=progress)
+
+
+def read_source(source: Source, config: DataConfig) -> Table:
+    """Return the table of a source, with the columns that the settings name.
+
+    Raises:
+        MatcherError: It cannot be read at all.
+    """
+    return read_table(source.table, config.columns, config.table_settings)
 
 
 def frame_catalog(listings: pd.DataFrame, images: Path | None, config: DataConfig, compute: ComputeConfig) -> Catalog:
@@ -89,7 +99,7 @@ def frame_catalog(listings: pd.DataFrame, images: Path | None, config: DataConfi
     """
     if images is not None and not images.is_dir():
         raise MatcherError(f"images={images}: no such folder")
-    table = frame_table(listings, {getattr(config, setting) for setting in COLUMN_SETTINGS})
+    table = frame_table(listings, config.columns)
     check_table(table, "the frame (row 1 is its first)", config, False, FRAME_ADVICE)
     config = config.model_copy(update={"images": str(images or "")})
     source = Source(Path("the frame"), images)
@@ -102,10 +112,10 @@ def read_labels(source: Source, config: DataConfig) -> NDArray[Any]:
     Raises:
         MatcherError: The table has no such column, or no listing has a label.
     """
-    table = read_table(source.table)
+    table = read_source(source, config)
     fault = missing_column(table, config, "label_column")
     raise_faults(str(source.table), [fault] if fault else [])
-    labels = [label if label.strip() else None for label in table.columns.get(config.label_column, [])]
+    labels = [None if is_missing(label) else label for label in table.columns.get(config.label_column, [])]
     if not any(labels):
         column = config.label_column or "label group"
         raise MatcherError(f"{source.table}: no listing has a {column}, so there is nothing to judge by")
@@ -118,7 +128,7 @@ def is_labeled(source: Source, config: DataConfig) -> bool:
     Raises:
         MatcherError: The table cannot be read at all.
     """
-    return has_labels(read_table(source.table), config)
+    return has_labels(read_source(source, config), config)
 
 
 def catalog_of(
@@ -145,25 +155,51 @@ def catalog_of(
     Raises:
         MatcherError: There is an image folder that holds none of the images.
     """
-    names = table.columns.get(config.image_column, [""] * len(table))
-    folder, images = _inspected(source, config, compute, [name for name in names if name.strip()], progress, advice)
-    looks = [images.get(name) for name in names]
+    notes: dict[int, list[Note]] = {}
+    titles, names = (
+        _present(table, name, what, notes)
+        for name, what in ((config.title_column, TITLE), (config.image_column, IMAGE))
+    )
+    labels = _present(table, config.label_column, LABEL, notes) if labeled else [None] * len(table)
+    folder, images = _inspected(source, config, compute, [name for name in names if name], progress, advice)
+    looks = [images.get(name or "") for name in names]
     facts = [image if isinstance(image, ImageFacts) else None for image in looks]
-    blank = [""] * len(table)
-    hashes = [int(text, 16) if text.strip() else None for text in table.columns.get(config.phash_column, blank)]
+    hashes = _hashes(table, config, notes)
     columns: dict[str, list[Any]] = {
         "posting_id": table.columns[config.id_column],
-        "title": [title or None for title in table.columns.get(config.title_column, blank)],
-        "image": [name or None for name in names],
-        "label_group": table.columns[config.label_column] if labeled else [None] * len(table),
+        "title": titles,
+        "image": names,
+        "label_group": labels,
         "phash": [image.phash if image else phash for image, phash in zip(facts, hashes, strict=True)],
         "image_sha": [image and image.sha for image in facts],
         "width": [image and image.width for image in facts],
         "height": [image and image.height for image in facts],
         "bytes": [image and image.size for image in facts],
         "image_fault": [fault if isinstance(fault, str) else None for fault in looks],
+        "not_used": with_notes([None] * len(table), notes),
     }
     return Catalog.from_columns(columns, folder)
+
+
+def _present(table: Table, column: str, what: str, notes: dict[int, list[Note]]) -> list[str | None]:
+    """Return the values of a column, None for each that is missing; a word for a missing value is noted."""
+    values: list[str | None] = []
+    for row, text in enumerate(table.columns.get(column, [""] * len(table))):
+        missing = is_missing(text)
+        if missing and text.strip():
+            notes.setdefault(row, []).append(note(what, text, MISSING_WORD))
+        values.append(None if not text or (missing and (text.strip() or what != TITLE)) else text)
+    return values
+
+
+def _hashes(table: Table, config: DataConfig, notes: dict[int, list[Note]]) -> list[int | None]:
+    """Return the hash of each listing; one that cannot be read is noted."""
+    hashes: list[int | None] = []
+    for row, text in enumerate(_present(table, config.phash_column, HASH, notes)):
+        hashes.append(None if text is None else read_hash(text))
+        if text is not None and hashes[-1] is None:
+            notes.setdefault(row, []).append(note(HASH, text, NO_HASH))
+    return hashes
 
 
 def _inspected(
@@ -206,7 +242,7 @@ def catalog_fingerprint(
         source: From `find_source`.
         config: Section `data`.
         memo: Digests of images from before; files of the same size and time are not read again. None: all are read.
-        table: `read_table(source.table)`, if the caller has read it before; None: read it here.
+        table: From `read_source`, if the caller has read it before; None: read it here.
 
     Returns:
         SHA-256 by name ("table", "images"); a changed or added image changes the second, a changed time neither.
@@ -214,7 +250,15 @@ def catalog_fingerprint(
     Raises:
         MatcherError: The table cannot be read.
     """
-    table = read_table(source.table) if table is None else table
-    names = filter(str.strip, table.columns.get(config.image_column, []))
+    table = read_source(source, config) if table is None else table
+    names = (name for name in table.columns.get(config.image_column, []) if not is_missing(name))
     images = content_digest(source.images, names, memo) if source.images else ""
-    return {"table": hashlib.sha256(source.table.read_bytes()).hexdigest(), "images": images}
+    return {"table": _sha256(source.table), "images": images}
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise MatcherError(f"{path}: cannot be read: {error}") from None

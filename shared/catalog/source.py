@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.catalog.config import DataConfig
-from shared.catalog.tables import ENDINGS, ending
+from shared.catalog.tables import FOLDER_ENDINGS, ending
 from shared.errors import MatcherError
 
 
@@ -97,7 +97,7 @@ def has_test(data: Path) -> bool:
 def _in_folder(folder: Path, config: DataConfig, kind: str, tables: list[Path]) -> Source:
     """Return the source of one kind, `train` or `test`, in a folder in Kaggle layout that holds these tables of it."""
     if not tables:
-        raise MatcherError(f"{folder}: no {kind}.csv in it (nor {', '.join(f'{kind}{e}' for e in ENDINGS[1:])})")
+        raise MatcherError(f"{folder}: no {kind}.csv in it (nor {', '.join(f'{kind}{e}' for e in FOLDER_ENDINGS[1:])})")
     if len(tables) > 1:
         raise MatcherError(f"{folder}: holds {' and '.join(table.name for table in tables)}; name the table to read")
     return Source(tables[0], _image_folder(folder, config, [f"{kind}_images"]))
@@ -105,7 +105,7 @@ def _in_folder(folder: Path, config: DataConfig, kind: str, tables: list[Path]) 
 
 def _tables(folder: Path, kind: str) -> list[Path]:
     """Return the tables of one kind that a folder holds, whatever their format; none where it is no folder."""
-    paths = [folder / f"{kind}{end}" for end in ENDINGS]
+    paths = [folder / f"{kind}{end}" for end in FOLDER_ENDINGS]
     return [path for path in paths if os.path.exists(path)]
 
 

@@ -7,6 +7,7 @@ published solutions of the competition .753 in their own validation and .715 on 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +24,18 @@ from scipy.sparse.csgraph import connected_components
 
 from shared.arrays import object_array
 from shared.catalog.images import is_flat_hash
+from shared.catalog.tables import printable
 from shared.config import ConfigSection
 from shared.errors import MatcherError
 from shared.schema import NORMALIZED_TITLE, Catalog
 
-HOLDOUT = -1
+HOLDOUT, UNLABELED = -1, -2  # instead of a fold
 # An image, hash or title that more label groups share than this is a placeholder ("no image", "test"): it names no
 # product, and tying its listings together would make one component of much of the catalog. `placeholders.py` tells
 # such values without labels.
 PLACEHOLDER_GROUPS = 50
+# A label group above these sizes is told: it may be a word such as "unknown", or a category.
+LARGE_GROUP, LARGE_SHARE, MANY_LISTINGS = 1000, 0.1, 20
 
 
 class SplitConfig(ConfigSection):
@@ -45,12 +49,13 @@ class SplitConfig(ConfigSection):
 
 @dataclass(frozen=True)
 class Split:
-    """The fold of every listing of a labeled catalog, in the catalog's order.
+    """The fold of every listing of a catalog, in the catalog's order.
 
     Args:
         posting_id: str [n].
         component: int32 [n], from 0; listings of one component are never separated.
-        fold: int8 [n], from 0; `HOLDOUT` for the listings that no encoder, scorer or threshold sees.
+        fold: int8 [n], from 0; `HOLDOUT` for the listings that no encoder, scorer or threshold sees, `UNLABELED` for
+            those without a label, which are matched only.
     """
 
     posting_id: NDArray[Any]
@@ -78,6 +83,30 @@ def evidence(catalog: Catalog) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]
     hashes = catalog.phashes.astype(object)
     hashes[~catalog.has_phash | is_flat_hash(catalog.phashes)] = None
     return catalog.column("image_sha"), hashes, catalog.column(NORMALIZED_TITLE.name)
+
+
+def large_label_groups(catalog: Catalog) -> str | None:
+    """Return in words which label groups have so many listings that they are hardly one product; None if none has.
+
+    These are groups of more than `LARGE_GROUP` listings, or of more than `LARGE_SHARE` of all labeled ones and no fewer
+    than `MANY_LISTINGS`.
+
+    Examples:
+        >>> labels = ["unknown"] * 30 + [str(number) for number in range(70)]
+        >>> large_label_groups(Catalog.from_columns({"posting_id": list(map(str, range(100))), "label_group": labels}))
+        "'unknown' has 30 of 100 labeled listings: is it one product? Leave its labels empty if not"
+    """
+    counts = Counter(label for label in catalog.labels if label).most_common()
+    total = sum(count for _, count in counts)
+    large = [
+        f"{printable(label)!r} has {count:,}"
+        for label, count in counts
+        if count > LARGE_GROUP or (count >= MANY_LISTINGS and count > LARGE_SHARE * total)
+    ]
+    if not large:
+        return None
+    shown = ", ".join(large[:3]) + (f" and {len(large) - 3} more groups" if len(large) > 3 else "")
+    return f"{shown} of {total:,} labeled listings: is it one product? Leave its labels empty if not"
 
 
 def components(catalog: Catalog) -> NDArray[np.int32]:
@@ -135,10 +164,11 @@ def make_split(catalog: Catalog, config: SplitConfig, seed: int) -> Split:
     has the fewest listings. Every fold and the holdout hold at least one pair of listings of one label group.
 
     Each source of a joined catalog is split so by itself. A component with listings of several sources, which share an
-    image, a hash or a title, goes where the first of these sources puts it.
+    image, a hash or a title, goes where the first of these sources puts it. Listings without a label are in no part,
+    and change nothing about the others; each is a component of its own.
 
     Args:
-        catalog: n labeled listings.
+        catalog: n listings.
         config: Section `split`.
         seed: Of the random order.
 
@@ -150,12 +180,29 @@ def make_split(catalog: Catalog, config: SplitConfig, seed: int) -> Split:
         >>> make_split(Catalog.from_columns(columns), SplitConfig(), seed=0).fold  # -1: held out
         array([ 0,  0,  1,  1, -1, -1], dtype=int8)
     """
-    component, group = components(catalog), _codes(catalog.labels)
+    rows = _labeled_rows(catalog)
+    labeled = catalog.take(rows)
+    component = components(labeled)
 
     def deal(name: str, component: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.int8]:
         return _folds(component, group, config, seed, name)
 
-    return Split(catalog.ids, component, _source_by_source(catalog, component, group, deal))
+    fold = _source_by_source(labeled, component, _codes(labeled.labels), deal)
+    return _whole_split(catalog, rows, component, fold)
+
+
+def _labeled_rows(catalog: Catalog) -> NDArray[np.int64]:
+    return np.flatnonzero([bool(label) for label in catalog.labels])
+
+
+def _whole_split(
+    catalog: Catalog, rows: NDArray[np.int64], component: NDArray[np.int32], fold: NDArray[np.int8]
+) -> Split:
+    """Return the split of a catalog from the components and the folds of its labeled listings, which are these rows."""
+    folds = np.full(len(catalog), UNLABELED, dtype=np.int8)
+    whole = component.max(initial=-1) + np.cumsum(np.ones(len(catalog), dtype=np.int32), dtype=np.int32)
+    folds[rows], whole[rows] = fold, component
+    return Split(catalog.ids, whole.astype(np.int32), folds)
 
 
 Deal = Callable[[str, NDArray[np.int64], NDArray[np.int64]], NDArray[np.int8]]
@@ -229,6 +276,8 @@ def _of_catalog(source: str) -> str:
 def parts(catalog: Catalog, seed: int, count: int = 2) -> NDArray[np.int8]:
     """Return the part of each listing, int8 [n]: whole components in parts of about equally many listings, at random.
 
+    A listing without a label is in none of them: `UNLABELED`.
+
     This is to train on one part and measure on the others, each in turn; another seed gives another split. Each source
     of a joined catalog is split so by itself, as in `make_split`.
 
@@ -249,7 +298,11 @@ def parts(catalog: Catalog, seed: int, count: int = 2) -> NDArray[np.int8]:
         part[order] = _deal(sizes[order], paired[order], count)
         return part
 
-    return _source_by_source(catalog, components(catalog), _codes(catalog.labels), deal)
+    rows = _labeled_rows(catalog)
+    labeled = catalog.take(rows)
+    result = np.full(len(catalog), UNLABELED, dtype=np.int8)
+    result[rows] = _source_by_source(labeled, components(labeled), _codes(labeled.labels), deal)
+    return result
 
 
 def part_split(catalog: Catalog, seed: int, part: int, count: int = 2) -> Split:
@@ -258,20 +311,18 @@ def part_split(catalog: Catalog, seed: int, part: int, count: int = 2) -> Split:
     Raises:
         MatcherError: The labels do not allow for training and measuring.
     """
-    rows = np.flatnonzero(parts(catalog, seed, count) == part)
+    part_of = parts(catalog, seed, count)
     fold = np.full(len(catalog), HOLDOUT, dtype=np.int8)
-    fold[rows] = parts(catalog.take(rows), seed)
-    return Split(catalog.ids, components(catalog), fold)
+    own = np.flatnonzero(part_of == part)
+    fold[own] = parts(catalog.take(own), seed)
+    rows = np.flatnonzero(part_of != UNLABELED)
+    return _whole_split(catalog, rows, components(catalog.take(rows)), fold[rows])
 
 
 def _check_labels(catalog: Catalog, source: str) -> None:
     labels, of_catalog = catalog.labels, _of_catalog(source)
-    missing = np.flatnonzero([not label for label in labels])
-    if len(missing):
-        ids = ", ".join(map(str, catalog.ids[missing[:5]]))
-        raise MatcherError(
-            f"{of_catalog}training needs the label group of every listing; {len(missing)} have none ({ids}, …)"
-        )
+    if not len(labels):
+        raise MatcherError(f"{of_catalog}training needs label groups; no listing has one")
     counts = np.bincount(_codes(labels))
     if len(counts) < 2:
         raise MatcherError(

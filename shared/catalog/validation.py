@@ -7,13 +7,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from shared.catalog.cells import is_missing
 from shared.catalog.config import DataConfig
 from shared.catalog.tables import Table, printable
 from shared.errors import raise_faults
 
 COLUMN_SETTINGS = ("id_column", "title_column", "image_column", "phash_column", "label_column")
-_PHASH = re.compile("[0-9a-fA-F]{16}")
-_MAX_ROWS_SHOWN = 10
 
 # What other exports call a column, in lower case and without punctuation.
 _OTHER_NAMES = {
@@ -66,20 +65,20 @@ def check_table(table: Table, place: str, config: DataConfig, labeled: bool, adv
         table: The listings.
         place: The table in words, for the first line of the error.
         config: Names of the columns.
-        labeled: Whether every listing needs its label group.
+        labeled: Whether label groups are needed.
         advice: Words for what to do.
 
     Raises:
-        MatcherError: A row has faults, an id is empty or occurs twice, a perceptual hash is none, a label is missing
-            where `labeled`, or a column is missing that is needed or named in the settings.
+        MatcherError: A row has faults, an id is empty or occurs twice, all labels are missing where `labeled`, or a
+            column is missing that is needed or named in the settings.
 
     Examples:
-        >>> table = Table({"posting_id": ["1", "1"], "title": ["Mug", "Fan"], "image_phash": ["", "xyz"]})
+        >>> table = Table({"posting_id": ["1", "1", ""], "title": ["Mug", "Fan", "Lamp"]})
         >>> check_table(table, "t.csv", DataConfig(), labeled=False)
         Traceback (most recent call last):
         shared.errors.MatcherError: t.csv: 2 faults
           - row 2: id '1' stands in row 1 already
-          - row 2: image_phash 'xyz' is not 16 hex digits
+          - row 3: empty posting_id
     """
     faults = [*table.faults, *_column_faults(table, config, labeled, advice), *_value_faults(table, config, labeled)]
     lines = [f"row {row}: {fault}" if row else fault for row, fault in sorted(faults, key=lambda pair: pair[0])]
@@ -87,24 +86,24 @@ def check_table(table: Table, place: str, config: DataConfig, labeled: bool, adv
 
 
 def has_labels(table: Table, config: DataConfig) -> bool:
-    """Return whether a table is to be read as a labeled one, so that every listing needs its label group.
+    """Return whether a table is to be read as a labeled one, so that listings with a label are learned from.
 
     It is not where `data.label_column` is empty, where no row has a value in that column, and where the table has
     neither the column nor one that it may be by another name. A column that was named and is missing is a fault of a
-    labeled table, and so is a column in which only some rows have a value.
+    labeled table.
 
     Args:
         table: The listings.
         config: Names of the columns.
 
     Examples:
-        >>> titles, none, some = {"title": ["Mug", "Fan"]}, {"label_group": ["", " "]}, {"label_group": ["1", ""]}
+        >>> titles, none, some = {"title": ["Mug", "Fan"]}, {"label_group": ["", "nan"]}, {"label_group": ["1", ""]}
         >>> [has_labels(Table(titles | labels), DataConfig()) for labels in ({}, none, some)]
         [False, False, True]
     """
     name = config.label_column
     if name in table.columns:
-        return any(label.strip() for label in table.columns[name])
+        return any(not is_missing(label) for label in table.columns[name])
     return bool(name) and (_is_named(config, "label_column") or _namesake(table, config, "label_column") is not None)
 
 
@@ -182,12 +181,6 @@ def _value_faults(table: Table, config: DataConfig, labeled: bool) -> Iterator[t
             yield row, f"empty {config.id_column}"
         elif first.setdefault(posting_id, row) != row:
             yield row, f"id {printable(posting_id)!r} stands in row {first[posting_id]} already"
-    for row, phash in values(config.phash_column):
-        if phash.strip() and not _PHASH.fullmatch(phash.strip()):
-            yield row, f"{config.phash_column} {printable(phash)!r} is not 16 hex digits"
-    blank = [row for row, label in values(config.label_column) if labeled and not label.strip()]
-    if blank:
-        more = f" and {len(blank) - _MAX_ROWS_SHOWN} more" if len(blank) > _MAX_ROWS_SHOWN else ""
-        rows = ", ".join(map(str, blank[:_MAX_ROWS_SHOWN]))
-        what = f"training needs every {config.label_column}: none in row{'s' * (len(blank) > 1)} {rows}{more}"
-        yield 0, f"{what}; label or remove these, or start without labels: --data.label_column="
+    labels = table.columns.get(config.label_column, [])
+    if labeled and labels and all(map(is_missing, labels)):
+        yield 0, f"no row has a {config.label_column}; label some, or start without labels: --data.label_column="

@@ -12,10 +12,11 @@ import numpy as np
 
 from shared.catalog.config import DataConfig
 from shared.catalog.image_memo import ImageMemo
+from shared.catalog.not_used import in_words
 from shared.catalog.placeholders import set_aside
 from shared.catalog.reader import catalog_fingerprint, is_labeled, read_catalog
 from shared.catalog.source import Source, Sources, find_sources
-from shared.catalog.split import HOLDOUT, SplitConfig, make_split
+from shared.catalog.split import HOLDOUT, UNLABELED, SplitConfig, large_label_groups, make_split
 from shared.compute import ComputeConfig
 from shared.demo import make_demo
 from shared.demo.config import DemoConfig
@@ -175,7 +176,7 @@ def _catalog_stage(
     return Stage(
         of_source(kind, name),
         read_listings,
-        code=("shared.catalog.reader",),
+        code=("shared.catalog.reader", "shared.catalog.not_used"),
         reads=reads,
         settings=(DataConfig,),
         parameters={
@@ -202,7 +203,8 @@ def read_listings(
     source = Source(Path(table), None if images is None else Path(images))
     catalog = read_catalog(source, config[DataConfig], config[ComputeConfig], labeled=labeled)
     save_catalog(catalog, out)
-    return catalog.counts()
+    words = in_words(catalog)
+    return catalog.counts() | ({} if words is None else {"not_used": words})
 
 
 def _join_stage(names: Sequence[str]) -> Stage:
@@ -229,11 +231,19 @@ def _split_stage() -> Stage:
 
 
 def split_listings(inputs: Inputs, config: StageConfig, out: Path) -> Mapping[str, Any]:
-    """Split the labeled listings into folds and holdout."""
-    split = make_split(load_catalog(inputs[TRAIN]), config[SplitConfig], config[ComputeConfig].seed)
+    """Split the labeled listings into folds and holdout; those without a label are in neither."""
+    catalog = load_catalog(inputs[TRAIN])
+    split = make_split(catalog, config[SplitConfig], config[ComputeConfig].seed)
     split.save(out / "split.parquet")
-    held_out = split.fold == HOLDOUT
-    return {"listings_to_train_on": int((~held_out).sum()), "held_out": int(held_out.sum())}
+    unlabeled = int((split.fold == UNLABELED).sum())
+    doubts = {"without_a_label,_matched_only": unlabeled} if unlabeled else {}
+    large = large_label_groups(catalog)
+    return {
+        "listings_to_train_on": int((split.fold >= 0).sum()),
+        "held_out": int((split.fold == HOLDOUT).sum()),
+        **doubts,
+        **({} if large is None else {"large_label_groups": large}),
+    }
 
 
 def fold_stages(folds: int, sources: Sequence[str] = ONE_SOURCE) -> list[Stage]:

@@ -149,7 +149,7 @@ def training_rows(split: Split, encoder: str) -> NDArray[np.int64]:
         >>> training_rows(split, "fold0").tolist(), training_rows(split, "all").tolist()
         ([1], [0, 1])
     """
-    mask = split.fold != HOLDOUT
+    mask = split.fold >= 0
     if encoder != ALL:
         mask &= split.fold != int(encoder.removeprefix("fold"))
     return np.flatnonzero(mask)

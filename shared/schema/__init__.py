@@ -5,7 +5,7 @@
 Every type speaks of listings by their **row** in the catalog (or pool) it belongs to: row order is identity.
 """
 
-from shared.schema.catalog import CATALOG_SCHEMA, NORMALIZED_TITLE, Catalog
+from shared.schema.catalog import CATALOG_SCHEMA, NORMALIZED_TITLE, UNUSED, Catalog
 from shared.schema.embeddings import Embeddings
 from shared.schema.matches import Matches
 from shared.schema.pairs import (
@@ -22,6 +22,7 @@ from shared.schema.types import Flags, Floats, Mask, Rows, Vectors
 __all__ = [
     "CATALOG_SCHEMA",
     "NORMALIZED_TITLE",
+    "UNUSED",
     "CandidatePairs",
     "Candidates",
     "Catalog",

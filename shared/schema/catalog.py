@@ -17,6 +17,9 @@ from shared.arrays import object_array
 from shared.schema.types import Flags, require
 from shared.titles import normalize_all
 
+UNUSED = pa.struct(  # a part of a listing that was not used, its text, and why
+    [pa.field("what", pa.string()), pa.field("value", pa.string()), pa.field("reason", pa.string())]
+)
 CATALOG_SCHEMA = pa.schema(  # what is read of a listing
     [
         pa.field("posting_id", pa.string(), nullable=False),
@@ -29,6 +32,7 @@ CATALOG_SCHEMA = pa.schema(  # what is read of a listing
         pa.field("height", pa.int32()),
         pa.field("bytes", pa.int64()),
         pa.field("image_fault", pa.string()),  # why the image that the table names cannot be used
+        pa.field("not_used", pa.list_(pa.field("element", UNUSED))),  # what else is named of the listing and was not used; null: nothing
     ]
 )
 NORMALIZED_TITLE = pa.field("normalized_title", pa.string())  # `normalize(title)`; null: nothing is left of it
@@ -236,6 +240,10 @@ class Catalog:
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote; titles of a file without their normalized form are normalized."""
         table = pq.read_table(path)
+        if "not_used" not in table.column_names:  # of an earlier version
+            field = CATALOG_SCHEMA.field("not_used")
+            place = CATALOG_SCHEMA.get_field_index("not_used")
+            table = table.add_column(place, field, pa.nulls(table.num_rows, field.type))
         metadata = table.schema.metadata or {}
         folder, names = (metadata.get(key, b"").decode() for key in (b"image_folder", b"sources"))
         sources = tuple(names.split(",")) if names else ()

@@ -154,7 +154,7 @@ def test_title_pairs_contradicted_or_without_a_title(tmp_path: Path) -> None:
     "make", [lambda p: None, lambda p: p.mkdir(), lambda p: p.write_text("x")], ids=["none", "folder", "file"]
 )
 def test_an_unknown_path_names_the_known_layouts(make: Callable[[Path], Any], tmp_path: Path) -> None:
-    path = tmp_path / "what.txt"
+    path = tmp_path / "what.md"
     make(path)
     with pytest.raises(MatcherError) as caught:
         layout_of(path)

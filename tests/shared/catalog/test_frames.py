@@ -88,8 +88,7 @@ def test_labels_and_other_columns_are_not_read() -> None:
         ({"posting_id": ["a", None]}, ["row 2: empty posting_id"]),
         ({"title": [["tas"], "kaos"]}, ["row 1: title holds ['tas'], which is no text"]),
         ({"title": pd.Series(["tas", "\ud800"], dtype=object)}, ["row 2: half a surrogate pair"]),
-        ({"image_phash": ["x", ""]}, ["row 1: image_phash 'x' is not 16 hex digits"]),
-        ({"posting_id": [" ", "b"], "image_phash": ["", "y"]}, ["2 faults", "row 1: empty", "row 2: image_phash"]),
+        ({"posting_id": [" ", "b"], "title": ["x", [1]]}, ["2 faults", "row 1: empty", "row 2: title holds [1]"]),
     ],
 )
 def test_all_faults_of_a_frame_are_named_at_once(columns: dict[str, Any], messages: list[str]) -> None:

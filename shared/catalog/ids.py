@@ -1,0 +1,45 @@
+"""What a reader of matches should know about the ids of listings."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from shared.catalog.tables import printable
+
+_BLANK = re.compile(r"\s")
+
+
+def id_warnings(ids: Sequence[str]) -> list[str]:
+    """Return a line for each thing that is unusual about ids.
+
+    Args:
+        ids: Posting ids, all different.
+
+    Examples:
+        >>> for line in id_warnings(["a", "b c", "b  c"]):
+        ...     print(line)
+        warning: 2 ids hold blanks (such as 'b c'), so submission.csv cannot be parted into ids; the Parquet files can
+        warning: 1 id differs from another by blanks or Unicode form alone ('b c' and 'b  c'): two listings
+    """
+    with_blank = [one for one in ids if _BLANK.search(one)]
+    first: dict[str, str] = {}
+    alike = list[tuple[str, str]]()
+    for one in ids if with_blank or not all(map(str.isascii, ids)) else ():
+        other = first.setdefault(_BLANK.sub("", unicodedata.normalize("NFKC", one)), one)
+        if other != one:
+            alike.append((other, one))
+    lines = list[str]()
+    if with_blank:
+        lines.append(
+            f"warning: {len(with_blank):,} ids hold blanks (such as {printable(with_blank[0])!r}), so submission.csv "
+            "cannot be parted into ids; the Parquet files can"
+        )
+    if alike:
+        differ = "1 id differs" if len(alike) == 1 else f"{len(alike):,} ids differ"
+        one, other = map(printable, alike[0])
+        lines.append(
+            f"warning: {differ} from another by blanks or Unicode form alone ({one!r} and {other!r}): two listings"
+        )
+    return lines

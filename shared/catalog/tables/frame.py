@@ -1,0 +1,40 @@
+"""A frame read as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pandas as pd
+
+from shared.catalog.tables.table import Fault, Table, cell_faults, printable, repeated, text_of, with_columns
+
+
+def frame_table(frame: pd.DataFrame, read: Collection[str]) -> Table:
+    """Return the text of a frame's columns, as a person would have written it in a CSV file.
+
+    Args:
+        frame: Any frame; its index is not looked at.
+        read: Names of columns. The others are there without their values.
+
+    Examples:
+        >>> frame_table(pd.DataFrame({"id": [1.0, 2.5], "title": ["Mug", None]}), {"id", "title"}).columns
+        {'id': ['1', '2.5'], 'title': ['Mug', '']}
+    """
+    names, faults, columns = [str(name) for name in frame.columns], list[Fault](), dict[str, list[str]]()
+    for position, name in enumerate(names):
+        if name not in read:
+            continue
+        columns[name] = [""] * len(frame)
+        try:
+            values = frame.iloc[:, position].tolist()
+        except Exception as error:  # such as strings of Arrow that are not UTF-8
+            faults.append((0, f"{printable(name)} cannot be read ({printable(str(error))})"))
+            continue
+        for row, value in enumerate(values, start=1):
+            if not pd.api.types.is_scalar(value):
+                faults.append((row, f"{printable(name)} holds {printable(repr(value))}, which is no text"))
+            elif not pd.isna(value):
+                columns[name][row - 1] = text_of(value)
+    table = with_columns(names, columns, len(frame), repeated(names, read) + faults)
+    table.faults += list(cell_faults(table, read, None))
+    return table
