@@ -21,8 +21,9 @@ from ensemble.result_stages import MATCHES
 from ensemble.sections import sections
 from shared.artifacts import updated_folder, write_json
 from shared.catalog.config import DataConfig
-from shared.catalog.reader import read_catalog, read_labels, unusable_images
+from shared.catalog.reader import read_catalog, read_labels
 from shared.catalog.source import new_source
+from shared.catalog.unusable_images import unusable_images
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError, MatcherError
 from shared.metrics.matching import label_codes

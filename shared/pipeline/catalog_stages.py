@@ -16,6 +16,7 @@ from shared.catalog.placeholders import set_aside
 from shared.catalog.reader import catalog_fingerprint, is_labeled, read_catalog
 from shared.catalog.source import Source, Sources, find_sources
 from shared.catalog.split import HOLDOUT, SplitConfig, make_split
+from shared.catalog.unusable_images import unusable_metrics
 from shared.compute import ComputeConfig
 from shared.demo import make_demo
 from shared.demo.config import DemoConfig
@@ -202,7 +203,7 @@ def read_listings(
     source = Source(Path(table), None if images is None else Path(images))
     catalog = read_catalog(source, config[DataConfig], config[ComputeConfig], labeled=labeled)
     save_catalog(catalog, out)
-    return catalog.counts()
+    return catalog.counts() | unusable_metrics(catalog)
 
 
 def _join_stage(names: Sequence[str]) -> Stage:

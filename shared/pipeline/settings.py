@@ -119,7 +119,11 @@ def merge(*layers: Values) -> dict[str, dict[str, Any]]:
 
 
 # section → keys that hold for one machine or one catalog
-MACHINE = {"data": ("path", "images", "duplicates"), "review": ("answers",), "compute": ("device", "threads")}
+MACHINE = {
+    "data": ("path", "images", "follow_links", "duplicates"),
+    "review": ("answers",),
+    "compute": ("device", "threads"),
+}
 
 
 def portable(values: Values, with_weights: Collection[str]) -> dict[str, dict[str, Any]]:
