@@ -22,8 +22,9 @@ from ensemble.sections import sections
 from shared.artifacts import write_json
 from shared.catalog.config import DataConfig
 from shared.catalog.not_used import in_words
-from shared.catalog.reader import read_catalog, read_labels, unusable_images
+from shared.catalog.reader import read_catalog, read_labels
 from shared.catalog.source import new_source
+from shared.catalog.unusable_images import unusable_images
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError, MatcherError
 from shared.folders import updated_folder

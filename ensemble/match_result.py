@@ -25,6 +25,7 @@ from shared.catalog.copies import copy_of
 from shared.catalog.ids import id_warnings
 from shared.catalog.not_used import not_used
 from shared.catalog.placeholders import NOTHING, SetAside
+from shared.catalog.unusable_images import unusable_images, unusable_warning
 from shared.errors import ArtifactError
 from shared.schema import Catalog, Matches, ScoredPairs
 
@@ -253,6 +254,8 @@ class MatchResult:
     def warnings(self) -> list[str]:
         """Return a line for each thing that makes the matches doubtful."""
         lines = [self._unlike_line()] if self.is_unlike or self.has_unlike_features else []
+        if images := unusable_warning(self.catalog):
+            lines.append(images)
         if self.split_groups:
             groups = "1 group was" if self.split_groups == 1 else f"{self.split_groups:,} groups were"
             lines.append(
@@ -260,6 +263,14 @@ class MatchResult:
                 "make such groups, and a higher threshold or the rule average_link makes fewer"
             )
         return lines + id_warnings(self.catalog.ids.tolist())
+
+    @property
+    def unusable_images(self) -> str | None:
+        """Return one line that says how many images cannot be used, and why; None where all can.
+
+        `listings.parquet` beside the matches names the reason for each listing, in the column `image_fault`.
+        """
+        return unusable_images(self.catalog)
 
     def _unlike_line(self) -> str:
         """Return what is unlike the training, what was done about it, and what would help."""

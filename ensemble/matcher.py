@@ -102,6 +102,7 @@ class Matcher:
         images: str | Path | None = None,
         duplicates: Duplicates = "unknown",
         answers: Answers | str | Path | None = None,
+        follow_links: bool = False,
     ) -> MatchResult:
         """Match the listings of a frame.
 
@@ -112,6 +113,7 @@ class Matcher:
             duplicates: What you know of the catalog: `all`, every listing has a match; `pairs`, no product has more
                 than two listings (two lists with one listing of each product); `unknown`.
             answers: People's answers about pairs of listings, or the file with them: what they say holds.
+            follow_links: Whether to use images that are links to files outside of their folder.
 
         Returns:
             The result, whose `groups`, `matches` and `pairs` are frames with ids of the dtype that they have in
@@ -122,12 +124,13 @@ class Matcher:
             ArtifactError: The file of answers is damaged.
         """
         with threadpool_limits(self._compute.cpu_threads):
-            result = self.match_catalog(self.read(listings, images), duplicates, answers_of(answers))
+            catalog = self.read(listings, images, follow_links=follow_links)
+            result = self.match_catalog(catalog, duplicates, answers_of(answers))
         return replace(result, caller_ids=listings[DataConfig().id_column].array.copy())
 
-    def read(self, listings: pd.DataFrame, images: str | Path | None = None) -> Catalog:
+    def read(self, listings: pd.DataFrame, images: str | Path | None = None, *, follow_links: bool = False) -> Catalog:
         """Return the catalog of a frame; arguments and errors as for `match`."""
-        config = DataConfig(max_pixels=self.settings[DataConfig].max_pixels)
+        config = DataConfig(max_pixels=self.settings[DataConfig].max_pixels, follow_links=follow_links)
         return frame_catalog(listings, None if images is None else Path(images), config, self._compute)
 
     def match_catalog(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +15,9 @@ from PIL import Image, ImageDraw
 from torch.nn import functional
 from tqdm import tqdm
 
-from shared.catalog.images import PILLOW_MAX_PIXELS, ImageFault, open_image
+from shared.catalog.images import PILLOW_MAX_PIXELS, ImageFault, decoded, read_bytes
+from shared.catalog.tables import printable
+from shared.errors import MatcherError
 from shared.schema import Catalog, Flags
 from shared.training.prefetch import prefetch
 
@@ -22,9 +26,22 @@ Edit = Callable[[Image.Image, np.random.Generator], Image.Image]
 
 MARGIN = 1.15  # training images are kept this much larger than the size of training, to crop from
 IN_MEMORY = 2**30  # bytes of decoded images; more than that go to a file
+FEW_LOST, MANY_LOST = 10, 0.05  # images; share of all: so many may change or go while a run works
 
 
-def distinct_images(catalog: Catalog, rows: NDArray[np.int64]) -> tuple[list[Path], NDArray[np.int64]]:
+class Stored(NamedTuple):
+    """An image as it was when the catalog was read.
+
+    Args:
+        path: Its file.
+        sha256: Of the file's bytes, hex.
+    """
+
+    path: Path
+    sha256: str
+
+
+def distinct_images(catalog: Catalog, rows: NDArray[np.int64]) -> tuple[list[Stored], NDArray[np.int64]]:
     """Return the distinct images of some listings, by the digest of their content.
 
     Args:
@@ -32,27 +49,56 @@ def distinct_images(catalog: Catalog, rows: NDArray[np.int64]) -> tuple[list[Pat
         rows: Those of them that have an image, int64 [m].
 
     Returns:
-        One file per distinct image, in the order of the digests, and the index of each listing's image, int64 [m].
+        The distinct images, in the order of their digests, and the index of each listing's image, int64 [m].
     """
     digests = catalog.column("image_sha")[rows].astype(str)
     _, first, image = np.unique(digests, return_index=True, return_inverse=True)
     paths = catalog.image_paths()
-    return [path for path in (paths[row] for row in rows[first]) if path is not None], image.astype(np.int64)
+    files = [(paths[rows[each]], str(digests[each])) for each in first]
+    return [Stored(path, digest) for path, digest in files if path is not None], image.astype(np.int64)
 
 
-def read_image(path: Path, size: int, interpolation: str) -> Pixels | None:
-    """Return an image squashed to a square, uint8 [size, size, 3]; None if it cannot be decoded (any more).
+def read_image(image: Stored, size: int, interpolation: str) -> Pixels | None:
+    """Return an image squashed to a square, uint8 [size, size, 3].
 
     Args:
-        path: An image file.
+        image: An image of the catalog.
         size: Width and height of the result in pixels.
         interpolation: "bilinear" or "bicubic".
+
+    Returns:
+        The pixels; None if the file has another content than when the catalog was read, or cannot be read any more.
     """
     try:
-        image = open_image(path, PILLOW_MAX_PIXELS, size)  # the user's limit was checked when the catalog was read
+        data = read_bytes(image.path)
+        if hashlib.sha256(data).hexdigest() != image.sha256:
+            return None
+        with decoded(data, PILLOW_MAX_PIXELS, size) as shown:  # the user's limit was checked with the catalog
+            return squash(shown, size, interpolation)
     except ImageFault:
         return None
-    return squash(image, size, interpolation)
+
+
+def lost_images(images: Sequence[Stored], usable: Flags) -> str | None:
+    """Return in words which images changed or went since the catalog was read; None where none did.
+
+    Args:
+        images: n images of the catalog.
+        usable: Whether each could be read, bool [n].
+
+    Raises:
+        MatcherError: They are many, or all: the folder is likely to be gone.
+    """
+    lost = np.flatnonzero(~usable)
+    if not len(lost):
+        return None
+    what = f"{len(lost):,} of {len(images):,}, such as {printable(images[lost[0]].path.name)}"
+    if len(lost) > max(FEW_LOST, MANY_LOST * len(images)) or len(lost) == len(images):
+        raise MatcherError(
+            f"images changed or went since the catalog was read: {what}; is {images[lost[0]].path.parent} still there? "
+            "Start again, and the catalog is read anew"
+        )
+    return what
 
 
 def squash(image: Image.Image, size: int, interpolation: str) -> Pixels:
@@ -62,44 +108,44 @@ def squash(image: Image.Image, size: int, interpolation: str) -> Pixels:
     return np.asarray(square[0].permute(1, 2, 0))
 
 
-def read_batch(paths: Sequence[Path], size: int, interpolation: str) -> tuple[Pixels, Flags]:
+def read_batch(stored: Sequence[Stored], size: int, interpolation: str) -> tuple[Pixels, Flags]:
     """Read images into one array.
 
     Args:
-        paths: b image files.
+        stored: b images of a catalog.
         size: Width and height of the result in pixels.
         interpolation: "bilinear" or "bicubic".
 
     Returns:
         uint8 [b, size, size, 3], and which could be decoded, bool [b]; the others are black.
     """
-    images = [read_image(path, size, interpolation) for path in paths]
+    images = [read_image(image, size, interpolation) for image in stored]
     black = np.zeros((size, size, 3), dtype=np.uint8)
     usable = np.array([image is not None for image in images])
     return np.stack([black if image is None else image for image in images]), usable
 
 
 def read_all(
-    paths: Sequence[Path], size: int, interpolation: str, workers: int, overflow: Path
+    stored: Sequence[Stored], size: int, interpolation: str, workers: int, overflow: Path
 ) -> tuple[Pixels, Flags]:
     """Read any number of images into one array, like `read_batch` but in several threads.
 
     Args:
-        paths: n image files.
+        stored: n images of a catalog.
         size: Width and height of the result in pixels.
         interpolation: "bilinear" or "bicubic".
         workers: Number of threads.
         overflow: File that holds the array if it is larger than `IN_MEMORY`.
     """
-    shape = (len(paths), size, size, 3)
+    shape = (len(stored), size, size, 3)
     if np.prod(shape, dtype=np.int64) <= IN_MEMORY:
         images: Pixels = np.zeros(shape, dtype=np.uint8)
     else:
         overflow.parent.mkdir(parents=True, exist_ok=True)
         images = np.memmap(overflow, dtype=np.uint8, mode="w+", shape=shape)
-    usable = np.zeros(len(paths), dtype=bool)
-    bar = tqdm(total=len(paths), desc="image: read", unit="image", disable=None)
-    jobs = prefetch(lambda row: read_image(paths[row], size, interpolation), range(len(paths)), workers, ahead=16)
+    usable = np.zeros(len(stored), dtype=bool)
+    bar = tqdm(total=len(stored), desc="image: read", unit="image", disable=None)
+    jobs = prefetch(lambda row: read_image(stored[row], size, interpolation), range(len(stored)), workers, ahead=16)
     for row, image in jobs:
         if image is not None:
             images[row], usable[row] = image, True

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from branches.image.config import Config
-from branches.image.data import distinct_images, read_batch
+from branches.image.data import distinct_images, lost_images, read_batch
 from branches.image.model import check_size, restore
 from shared.compute import ComputeConfig
 from shared.schema import Catalog, Embeddings, Flags
@@ -37,17 +38,25 @@ class ImageEmbedder:
         self._config, self._compute = config, compute
 
     def transform(self, listings: Catalog) -> Embeddings:
-        """Return float32 [n, dim]; a listing without an image, or with one that cannot be decoded, has no evidence."""
+        """Return float32 [n, dim]; a listing without an image has no evidence, nor one whose image changed or went.
+
+        Raises:
+            MatcherError: Many images changed or went since the catalog was read.
+        """
         rows = np.flatnonzero(listings.has_image)
-        paths, image = distinct_images(listings, rows)
+        stored, image = distinct_images(listings, rows)
+        readable = np.ones(len(stored), dtype=bool)
 
         def load(positions: NDArray[np.int64]) -> tuple[Inputs, Flags]:
-            chosen = [paths[position] for position in positions]
+            chosen = [stored[position] for position in positions]
             images, usable = read_batch(chosen, self._config.embed_size, self._preprocessing.interpolation)
+            readable[positions] = usable
             return {"images": self._preprocessing(images)}, usable
 
-        batches = full_batches(np.arange(len(paths)), self._config.embed_batch)
-        vectors = encode(self._model, load, batches, len(paths), self._config, self._compute, "image")
+        batches = full_batches(np.arange(len(stored)), self._config.embed_batch)
+        vectors = encode(self._model, load, batches, len(stored), self._config, self._compute, "image")
+        if lost := lost_images(stored, readable):
+            print(f"image: changed or gone since the catalog was read, not used: {lost}", file=sys.stderr)
         return spread(vectors, rows, image, len(listings))
 
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from branches.image.config import Config
-from branches.image.data import MARGIN, Pixels, augment, distinct_images, read_all, resize
+from branches.image.data import MARGIN, Pixels, augment, distinct_images, lost_images, read_all, resize
 from branches.image.model import ImageEncoder, Preprocessing, create_model, describe
 from shared.compute import ComputeConfig
 from shared.schema import Catalog
@@ -36,14 +36,18 @@ def train(
 
     Returns:
         Metrics of the training, JSON-able.
+
+    Raises:
+        MatcherError: Many images changed or went since the catalog was read.
     """
     device = prepare(compute)
     torch.manual_seed(compute.seed)
     encoder, preprocessing = create_model(config)
     rows = np.flatnonzero(catalog.has_image & (catalog.labels != None))  # noqa: E711 - elementwise
-    paths, image = distinct_images(catalog, rows)
+    stored, image = distinct_images(catalog, rows)
     side, overflow = round(config.size * MARGIN), out / "checkpoint" / "images"
-    images, usable = read_all(paths, side, preprocessing.interpolation, compute.cpu_threads, overflow)
+    images, usable = read_all(stored, side, preprocessing.interpolation, compute.cpu_threads, overflow)
+    lost = lost_images(stored, usable)
     rows, image = rows[usable[image]], image[usable[image]]
     encoder.to(device).start_head(_features(encoder, preprocessing, images[usable], config, device))
     data = TrainingSet(
@@ -57,7 +61,8 @@ def train(
     )
     metrics = Training("image", encoder, data, config, compute, out).run()
     encoder.save(out, describe(encoder, preprocessing, config))
-    return {"listings": len(rows), "images": int(usable.sum()), **metrics}
+    told = {"images_changed_or_gone_since_the_catalog_was_read": lost} if lost else {}
+    return {"listings": len(rows), "images": int(usable.sum()), **told, **metrics}
 
 
 def _inputs(

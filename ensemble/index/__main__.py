@@ -15,9 +15,10 @@ from ensemble.match import open_matcher, open_store
 from ensemble.matcher import Matcher, check_current, matcher_digest
 from ensemble.sections import sections
 from shared.catalog.config import DataConfig
-from shared.catalog.reader import read_catalog, unusable_images
+from shared.catalog.reader import read_catalog
 from shared.catalog.source import new_source
 from shared.catalog.tables import printable
+from shared.catalog.unusable_images import unusable_images
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.pipeline.catalog_stages import require_labeled_run

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from shared.catalog.config import DataConfig
+from shared.catalog.image_folder import URL, is_url
 from shared.catalog.reader import catalog_of
 from shared.catalog.source import Source
 from shared.catalog.tables import Table, check_file, printable, read_table
@@ -22,7 +23,9 @@ def question(settings: Settings, title: str | None, image: Path | None) -> Catal
     Raises:
         MatcherError: It has no title and no image, or the image cannot be used.
     """
-    config = DataConfig(max_pixels=settings[DataConfig].max_pixels)
+    config = DataConfig(max_pixels=settings[DataConfig].max_pixels, follow_links=True)  # the user named this file
+    if image is not None and is_url(str(image)):
+        raise MatcherError(f"--image {image}: {URL}; download it and name the file")
     if image is not None:
         check_file(image)
     name = "" if image is None else image.name

@@ -24,8 +24,9 @@ from ensemble.unlabeled_stages import scores_before_answers, start_settings
 from shared.catalog.config import DataConfig
 from shared.catalog.copies import copy_of
 from shared.catalog.placeholders import set_aside
-from shared.catalog.reader import read_catalog, unusable_images
+from shared.catalog.reader import read_catalog
 from shared.catalog.source import new_source
+from shared.catalog.unusable_images import unusable_images
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.pipeline.pools import Pool, catalog_pool, load_catalog

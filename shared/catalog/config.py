@@ -36,6 +36,11 @@ class DataConfig(ConfigSection):
         description="image folder, looked for beside the table, then here; empty: train_images or test_images beside "
         "the table; for a single table also images, then the table's own folder",
     )
+    follow_links: bool = Field(
+        False,
+        description="use images that are links to files outside the image folder, as of DVC and git-annex; only in "
+        "folders whose makers you trust",
+    )
     duplicates: Duplicates = Field(
         "unknown",
         description="what you know of the catalog to be matched; all: every listing has a match; pairs: no product has "

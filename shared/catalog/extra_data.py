@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from shared.artifacts import digest
 from shared.catalog.config import DataConfig
-from shared.catalog.image_folder import content_digest
+from shared.catalog.image_folder import content_digest, find_images
 from shared.catalog.public_datasets import (
     IN_SHOP_FILES,
     PAIR_COLUMNS,
@@ -164,7 +164,7 @@ def _published(path: Path, layout: str, compute: ComputeConfig) -> Reading:
     _require_a_pair(path, table.columns["label_group"])  # before minutes go into images
     sources = {
         "table": digest([table.columns, labeled.counts]),
-        "images": content_digest(images, table.columns["image"]) if images else "",
+        "images": content_digest(images, find_images(images, table.columns["image"])) if images else "",
     }
     source = Source(path, images)
     return Reading(

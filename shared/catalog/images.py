@@ -11,23 +11,46 @@ import os
 import re
 import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Condition
 
 import imagehash
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageChops, UnidentifiedImageError, features
+
+from shared.catalog.image_kinds import reason_of
+
+
+def _with_heif() -> tuple[str, ...]:
+    """Return the format that the package pillow-heif reads, where it is installed."""
+    try:
+        from pillow_heif import register_heif_opener
+    except Exception:  # not installed, or without its library
+        return ()
+    register_heif_opener()
+    return ("HEIF",)
+
 
 # Formats that photos come in. The rest of Pillow's is left out, above all EPS, whose reader starts Ghostscript.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", *_with_heif())
 MAX_BYTES = 2**28  # of one file
 PILLOW_MAX_PIXELS = 178_956_970  # Pillow itself refuses more
+MAX_SIDE = 65_535  # pixels, as of a JPEG; work on one of millions of pixels takes gigabytes
+MAX_SCAN_PIXELS = 2**31  # scans of a progressive JPEG times its pixels; ten scans are usual, thousands take hours
+PIXELS_AT_ONCE = 150_000_000  # of all images that are decoded at the same time, about 12 bytes each
 MISSING, NOT_REGULAR = "no such file", "not a regular file"
 FLAT_BITS = 16  # see `is_flat_hash`
 
 # Opening a FIFO would wait for a writer; Windows has no FIFOs among files, but opens text unless told otherwise.
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+_JPEG = ("JPEG", "MPO")
+_JPEG_END = b"\xff\xd9"
+_NOISE = bytes(251 * n % 255 for n in range(1, 255))  # without the byte 255, which begins a marker
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -99,6 +122,7 @@ def open_image(source: Path | bytes, max_pixels: int, at_least: int | None = Non
     """Return an image, decoded completely, as a person would see it.
 
     It is upright (EXIF), with transparency over white, the first frame of an animation, and 16 bits scaled down to 8.
+    A JPEG that lacks its last bytes is used if these hold no part of the image.
 
     Args:
         source: A file, or a file's bytes.
@@ -120,33 +144,120 @@ def open_image(source: Path | bytes, max_pixels: int, at_least: int | None = Non
         ('RGB', (4, 2), (255, 255, 255))
         >>> open_image(b"<html>", max_pixels=100)
         Traceback (most recent call last):
-        shared.catalog.images.ImageFault: not an image
+        shared.catalog.images.ImageFault: not an image but an HTML page
     """
-    data = source if isinstance(source, bytes) else read_bytes(source)
-    if not data:
-        raise ImageFault("empty file")
+    with decoded(source, max_pixels, at_least) as image:
+        return image
+
+
+@contextmanager
+def decoded(source: Path | bytes, max_pixels: int, at_least: int | None = None) -> Iterator[Image.Image]:
+    """Return a context with the image of `open_image`; arguments and errors are the same.
+
+    What the work inside the context raises becomes an `ImageFault` as well, so that no image ends the work on others.
+    Images that together have more than `PIXELS_AT_ONCE` pixels wait for each other.
+
+    Examples:
+        >>> buffer = io.BytesIO()
+        >>> Image.new("RGB", (4, 2)).save(buffer, "PNG")
+        >>> with decoded(buffer.getvalue(), max_pixels=100) as image:
+        ...     raise MemoryError
+        Traceback (most recent call last):
+        shared.catalog.images.ImageFault: takes more memory than there is
+    """
+    data = b""
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                raise ImageFault(_too_large(image.width * image.height))
-            if at_least is not None:
-                image.draft(None, (at_least, at_least))
-            image.load()
-            return _to_rgb(_upright(image))
+        data = source if isinstance(source, bytes) else read_bytes(source)
+        if not data:
+            raise ImageFault("empty file")
+        with _opened(data, max_pixels, at_least) as image, _PIXELS.held(image.width * image.height):
+            yield _to_rgb(_upright(_loaded(image, data, max_pixels, at_least)))
     except ImageFault:
         raise
     except Exception as error:  # decoders raise many types on broken bytes
-        raise ImageFault(_reason(error)) from None
+        raise ImageFault(_reason(error, data)) from None
+
+
+class _Budget:
+    """An amount of which several threads hold parts; who asks for more than is left waits.
+
+    Args:
+        total: The amount. Who asks for more than that gets it while nobody else holds a part.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total, self._held, self._changed = total, 0, Condition()
+
+    @contextmanager
+    def held(self, part: int) -> Iterator[None]:
+        """Hold a part inside the context."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._held or self._held + part <= self._total)
+            self._held += part
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= part
+                self._changed.notify_all()
+
+
+_PIXELS = _Budget(PIXELS_AT_ONCE)
+
+
+def _opened(data: bytes, max_pixels: int, at_least: int | None) -> Image.Image:
+    """Return an image whose size is in bounds, not decoded yet."""
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    pixels = image.width * image.height
+    if pixels > max_pixels:
+        raise ImageFault(_too_large(pixels))
+    if max(image.size) > MAX_SIDE:
+        raise ImageFault(f"too long: {image.width:,} × {image.height:,} pixels")
+    if image.format in _JPEG:
+        scans = data.count(b"\xff\xda")
+        if scans * pixels > MAX_SCAN_PIXELS:
+            raise ImageFault(f"too many scans: {scans:,}")
+    if at_least is not None:
+        image.draft(None, (at_least, at_least))
+    return image
+
+
+def _loaded(image: Image.Image, data: bytes, max_pixels: int, at_least: int | None) -> Image.Image:
+    """Return an opened image decoded; a JPEG may lack its last bytes if the image is whole without them."""
+    try:
+        image.load()
+        return image
+    except OSError:
+        whole = _without_end(data, max_pixels, at_least) if image.format in _JPEG else None
+        if whole is None:
+            raise
+        return whole
+
+
+def _without_end(data: bytes, max_pixels: int, at_least: int | None) -> Image.Image | None:
+    """Return the image of a JPEG whose last bytes are missing; None where a part of the image is missing with them.
+
+    The file is continued in two ways, with its end and with noise before the end: where part of the image is missing,
+    the decoder takes the noise for that part, and the two differ.
+    """
+    start = data.rstrip(b"\xff")  # half of a marker would hide the noise
+    try:
+        ended, noisy = (_opened(start + end, max_pixels, at_least) for end in (_JPEG_END, _NOISE + _JPEG_END))
+        return None if ImageChops.difference(ended, noisy).getbbox() else ended
+    except Exception:
+        return None
 
 
 def _too_large(pixels: float) -> str:
     return f"too large: {pixels / 1e6:.0f} megapixels"
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, data: bytes) -> str:
     text = str(error)
     if isinstance(error, UnidentifiedImageError):
-        return "not an image"
+        return reason_of(data, FORMATS if features.check("avif") else set(FORMATS) - {"AVIF"})
+    if isinstance(error, MemoryError):
+        return "takes more memory than there is"
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         pixels = re.search(r"\d+", text)
         return _too_large(float(pixels[0])) if pixels else "too large"
@@ -175,13 +286,20 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0)
+    values = np.asarray(image)
+    rows = max(1, 2**20 // image.width)  # at a time: 64 bits for every pixel of a large image are much
+    parts = [values[start : start + rows] for start in range(0, image.height, rows)]
     if image.mode.startswith("I;16"):
         top = 65535.0
     else:  # 32 bits: the least usual range that holds every value
-        peak = values.max(initial=0.0)
+        peak = max((_finite(part).max(initial=0.0) for part in parts), default=0.0)
         top = next((t for t in (1.0, 255.0, 65535.0) if peak <= t), peak)
-    return Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))
+    scaled = [(np.clip(_finite(part) / top, 0, 1) * 255).round().astype(np.uint8) for part in parts]
+    return Image.fromarray(np.concatenate(scaled))
+
+
+def _finite(values: NDArray[np.generic]) -> NDArray[np.float64]:
+    return np.nan_to_num(values.astype(np.float64), posinf=0.0)
 
 
 def phash(image: Image.Image) -> int:
@@ -226,5 +344,5 @@ def inspect(path: Path, max_pixels: int) -> ImageFacts:
         ImageFault: It cannot be used.
     """
     data = read_bytes(path)
-    image = open_image(data, max_pixels)
-    return ImageFacts(hashlib.sha256(data).hexdigest(), image.width, image.height, len(data), phash(image))
+    with decoded(data, max_pixels) as image:
+        return ImageFacts(hashlib.sha256(data).hexdigest(), image.width, image.height, len(data), phash(image))

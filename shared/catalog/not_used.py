@@ -70,7 +70,7 @@ def in_words(catalog: Catalog) -> str | None:
     """Return how much was not used and why, with an example each; None where there is nothing.
 
     Images that cannot be used and evidence that many listings share have lines of their own
-    (`shared.catalog.reader.unusable_images`, `shared.catalog.placeholders.SetAside`).
+    (`shared.catalog.unusable_images`, `shared.catalog.placeholders.SetAside`).
 
     Examples:
         >>> in_words(Catalog.from_columns({"posting_id": ["a", "b"], "title": ["Mug", "!!"]}))

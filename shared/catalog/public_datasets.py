@@ -136,7 +136,7 @@ def _image_listings(folder: Path, products: dict[str, str], faults: list[str], p
 
 def _is_there(folder: Path, name: str) -> bool:
     try:
-        return locate(folder, name).is_file()
+        return (folder / locate(folder, name)).is_file()
     except ImageFault:
         return False
 

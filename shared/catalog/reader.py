@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from shared.arrays import object_array
 from shared.catalog.cells import is_missing, read_hash
 from shared.catalog.config import DataConfig
-from shared.catalog.image_folder import content_digest, inspect_images
+from shared.catalog.image_folder import LINK, URL, Files, content_digest, find_images, inspect_images, is_url
 from shared.catalog.image_memo import ImageMemo
-from shared.catalog.images import MISSING, ImageFacts
+from shared.catalog.images import FORMATS, MISSING, ImageFacts
 from shared.catalog.not_used import HASH, IMAGE, LABEL, MISSING_WORD, NO_HASH, TITLE, Note, note, with_notes
 from shared.catalog.source import Source
-from shared.catalog.tables import Table, frame_table, printable, read_table
+from shared.catalog.tables import Table, frame_table, read_table
+from shared.catalog.unusable_images import NO_FOLDER, why_no_image
 from shared.catalog.validation import (
     FRAME_ADVICE,
     TABLE_ADVICE,
@@ -31,8 +31,6 @@ from shared.catalog.validation import (
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError, raise_faults
 from shared.schema import Catalog
-
-NO_FOLDER = "no image folder"
 
 
 def read_catalog(
@@ -161,14 +159,14 @@ def catalog_of(
         for name, what in ((config.title_column, TITLE), (config.image_column, IMAGE))
     )
     labels = _present(table, config.label_column, LABEL, notes) if labeled else [None] * len(table)
-    folder, images = _inspected(source, config, compute, [name for name in names if name], progress, advice)
+    folder, files, images = _inspected(source, config, compute, _named(table, config), progress, advice)
     looks = [images.get(name or "") for name in names]
     facts = [image if isinstance(image, ImageFacts) else None for image in looks]
     hashes = _hashes(table, config, notes)
     columns: dict[str, list[Any]] = {
         "posting_id": table.columns[config.id_column],
         "title": titles,
-        "image": names,
+        "image": [name and _path_of(files.get(name), name) for name in names],
         "label_group": labels,
         "phash": [image.phash if image else phash for image, phash in zip(facts, hashes, strict=True)],
         "image_sha": [image and image.sha for image in facts],
@@ -204,33 +202,40 @@ def _hashes(table: Table, config: DataConfig, notes: dict[int, list[Note]]) -> l
 
 def _inspected(
     source: Source, config: DataConfig, compute: ComputeConfig, names: list[str], progress: bool, advice: Advice
-) -> tuple[Path | None, dict[str, ImageFacts | str]]:
-    """Return the image folder, if it is of use, and by name the facts or the fault of each image."""
-    folder = source.images
-    if folder is None or not names:
-        return None, dict.fromkeys(names, NO_FOLDER)
-    images = inspect_images(folder, names, config.max_pixels, compute.cpu_threads, progress)
-    if all(image == MISSING for image in images.values()):
-        if folder == source.table.parent.absolute() and not config.images:  # nobody said that images lie there
-            return None, dict.fromkeys(names, NO_FOLDER)
-        raise MatcherError(
-            f"{source.table}: names {len(images)} images ({printable(names[0])}, …), none of them is in {folder}; "
-            f"{advice.find_images}"
-        )
-    return folder, images
+) -> tuple[Path | None, Files, Mapping[str, ImageFacts | str]]:
+    """Return the image folder, if it is of use, and by name the file and the facts or the fault of each image."""
+    folder, unused = source.images, {name: URL if is_url(name) else NO_FOLDER for name in names}
+    if not names or (folder is None and advice is FRAME_ADVICE):  # without images on purpose
+        return None, {}, unused
+    files = _files(source, config, names)
+    images = inspect_images(folder, files, config.max_pixels, compute.cpu_threads, progress) if folder else unused
+    if fault := why_no_image(images, folder, config.image_column, advice):
+        if _is_unnamed(source, config) and MISSING in images.values() and LINK not in images.values():
+            return None, {}, unused
+        raise MatcherError(f"{source.table}: {fault}")
+    return folder, files, images
 
 
-def unusable_images(catalog: Catalog) -> str | None:
-    """Return one line that says how many images are named that cannot be used, and why; None where there is none."""
-    column = catalog.column("image_fault")
-    faults = Counter(fault for fault in column if fault)
-    if not faults:
-        return None
-    first = {fault: printable(catalog.ids[np.flatnonzero(column == fault)[0]]) for fault in faults}
-    reasons = [f"{fault} {count:,} (such as {first[fault]})" for fault, count in faults.most_common(3)]
-    reasons += ["…"] * (len(faults) > 3)
-    advice = " (--data.images=FOLDER names one)" if NO_FOLDER in faults else ""
-    return " · ".join([f"images that cannot be used {faults.total():,}", *reasons]) + advice
+def _named(table: Table, config: DataConfig) -> list[str]:
+    return [name for name in table.columns.get(config.image_column, []) if not is_missing(name)]
+
+
+def _files(source: Source, config: DataConfig, names: Sequence[str]) -> Files:
+    """Return the file of every image that is named; in a folder that nobody named, files are not guessed."""
+    if source.images is None:
+        return {}
+    guess = not _is_unnamed(source, config)
+    return find_images(source.images, names, follow_links=config.follow_links, guess=guess)
+
+
+def _is_unnamed(source: Source, config: DataConfig) -> bool:
+    """Return whether the image folder is the table's own, and nobody said that images lie there."""
+    return source.images == source.table.parent.absolute() and not config.images
+
+
+def _path_of(file: Path | str | None, name: str) -> str:
+    """Return a name as written, or the path of its file where that is another."""
+    return str(file) if isinstance(file, Path) and file != Path(name) else name
 
 
 def catalog_fingerprint(
@@ -251,9 +256,10 @@ def catalog_fingerprint(
         MatcherError: The table cannot be read.
     """
     table = read_source(source, config) if table is None else table
-    names = (name for name in table.columns.get(config.image_column, []) if not is_missing(name))
-    images = content_digest(source.images, names, memo) if source.images else ""
-    return {"table": _sha256(source.table), "images": images}
+    names = _named(table, config)
+    images = content_digest(source.images, _files(source, config, names), memo) if source.images else ""
+    readers = {"heif": "pillow-heif"} if "HEIF" in FORMATS else {}  # once it is installed, images are read again
+    return {"table": _sha256(source.table), "images": images, **readers}
 
 
 def _sha256(path: Path) -> str:

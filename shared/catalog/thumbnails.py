@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from shared.catalog.images import open_image
+from shared.catalog.images import decoded
 
 
 def thumbnail_jpeg(source: Path | bytes, side: int, max_pixels: int, quality: int) -> bytes:
@@ -30,7 +30,8 @@ def thumbnail_jpeg(source: Path | bytes, side: int, max_pixels: int, quality: in
         >>> Image.open(io.BytesIO(thumbnail_jpeg(buffer.getvalue(), 150, 10**6, quality=85))).size
         (150, 50)
     """
-    image, buffer = open_image(source, max_pixels, at_least=2 * side), io.BytesIO()
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    image.save(buffer, "JPEG", quality=quality, optimize=True)
+    buffer = io.BytesIO()
+    with decoded(source, max_pixels, at_least=2 * side) as image:
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        image.save(buffer, "JPEG", quality=quality, optimize=True)
     return buffer.getvalue()

@@ -33,6 +33,8 @@ class Advice:
         name: Where a column is missing.
         name_any: Where there is nothing to compare listings by.
         find_images: Where no image of the table is in the image folder.
+        follow_links: Where all of them are links out of it.
+        fetch_images: Where the table holds URLs.
     """
 
     rename: str
@@ -40,6 +42,8 @@ class Advice:
     name: str
     name_any: str
     find_images: str
+    follow_links: str
+    fetch_images: str
 
 
 TABLE_ADVICE = Advice(
@@ -48,6 +52,9 @@ TABLE_ADVICE = Advice(
     name="; name it with --data.{setting}=",
     name_any="; see --data.title_column, --data.image_column",
     find_images="name their folder with --data.images=, or use --data.image_column= to do without",
+    follow_links="if you trust them, say --data.follow_links=true, or use --data.image_column= to do without",
+    fetch_images="download them into a folder `images` beside the table and write their file names, such as {name}, "
+    "into the column {column}; or use --data.image_column= to do without",
 )
 FRAME_ADVICE = Advice(
     rename="rename it to {name!r}",
@@ -55,6 +62,9 @@ FRAME_ADVICE = Advice(
     name="",
     name_any="",
     find_images="give the folder they lie in, or none to do without",
+    follow_links="if you trust them, say follow_links=True, or give no folder to do without",
+    fetch_images="download them into a folder, write their file names, such as {name}, into the column {column}, and "
+    "give the folder; or leave the column out",
 )
 
 

@@ -17,6 +17,7 @@ from shared.catalog.placeholders import set_aside
 from shared.catalog.reader import catalog_fingerprint, is_labeled, read_catalog
 from shared.catalog.source import Source, Sources, find_sources
 from shared.catalog.split import HOLDOUT, UNLABELED, SplitConfig, large_label_groups, make_split
+from shared.catalog.unusable_images import unusable_metrics
 from shared.compute import ComputeConfig
 from shared.demo import make_demo
 from shared.demo.config import DemoConfig
@@ -204,7 +205,7 @@ def read_listings(
     catalog = read_catalog(source, config[DataConfig], config[ComputeConfig], labeled=labeled)
     save_catalog(catalog, out)
     words = in_words(catalog)
-    return catalog.counts() | ({} if words is None else {"not_used": words})
+    return catalog.counts() | unusable_metrics(catalog) | ({} if words is None else {"not_used": words})
 
 
 def _join_stage(names: Sequence[str]) -> Stage:

@@ -120,7 +120,7 @@ def merge(*layers: Values) -> dict[str, dict[str, Any]]:
 
 # section → keys that hold for one machine or one catalog
 MACHINE = {
-    "data": ("path", "images", "duplicates", "encoding"),
+    "data": ("path", "images", "follow_links", "duplicates", "encoding"),
     "review": ("answers",),
     "compute": ("device", "threads"),
 }

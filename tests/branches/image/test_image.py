@@ -1,5 +1,6 @@
 import hashlib
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 from branches import registry
 from branches.candidates import propose
 from branches.image.config import Config
-from branches.image.data import augment, distinct_images, read_all, read_batch, squash
+from branches.image.data import Stored, augment, distinct_images, lost_images, read_all, read_batch, squash
 from branches.image.model import GeM, ImageEncoder, Preprocessing, check_size, create_model, describe, restore
 from branches.image.train import _inputs, train
 from branches.stages import embed_catalog
@@ -109,7 +110,8 @@ def test_embed_with_mirror_is_mirror_invariant(trained, shop, one_thread, tmp_pa
         with Image.open(shop.image_folder / f"{at}.png") as image:
             image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / f"{at}.png")
     (tmp_path / "23.png").write_bytes((tmp_path / "22.png").read_bytes())
-    turned = Catalog(shop.table, tmp_path)
+    digests = [hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in shop.column("image")]
+    turned = Catalog(shop.with_columns({"image_sha": digests}).table, tmp_path)
     for mirror in (True, False):
         config = SMALL.model_copy(update={"mirror": mirror})
         pairs = (embed(of, trained[0], config, one_thread).vectors for of in (shop, turned))
@@ -132,7 +134,8 @@ def test_check_size_of_network_with_fixed_size():
         check_size(encoder, {"size": 64}, 96)
 
 
-def test_embed_without_usable_image(trained, shop, one_thread, tmp_path):
+@pytest.mark.fault(6, 8)
+def test_embed_without_usable_image(trained, shop, one_thread, tmp_path, capsys):
     for at in range(24):
         (tmp_path / f"{at}.png").write_bytes((shop.image_folder / f"{at}.png").read_bytes())
     (tmp_path / "3.png").write_bytes(b"<html>")  # broken since it was read
@@ -142,6 +145,42 @@ def test_embed_without_usable_image(trained, shop, one_thread, tmp_path):
     table = shop.table.set_column(5, shop.table.schema.field(5), [digests])
     embeddings = embed(Catalog(table, tmp_path), trained[0], SMALL, one_thread)
     assert np.flatnonzero(~embeddings.present).tolist() == [0, 3, 5]
+    assert "changed or gone since the catalog was read, not used: 2 of 22, such as" in capsys.readouterr().err
+
+
+@pytest.mark.fault(6)
+def test_an_image_replaced_since_the_catalog_was_read_is_not_used(trained, shop, one_thread, tmp_path):
+    for at in range(23):
+        (tmp_path / f"{at}.png").write_bytes((shop.image_folder / f"{at}.png").read_bytes())
+    (tmp_path / "3.png").write_bytes((tmp_path / "7.png").read_bytes())  # a sound image, but another
+    replaced = Catalog(shop.table, tmp_path)
+    assert np.flatnonzero(~embed(replaced, trained[0], SMALL, one_thread).present).tolist() == [3]
+    metrics = train(replaced, label_codes(replaced), SMALL.model_copy(update={"epochs": 0}), one_thread, tmp_path)
+    assert (metrics["listings"], metrics["images"]) == (23, 22)
+    lost = metrics["images_changed_or_gone_since_the_catalog_was_read"]
+    assert lost == "1 of 23, such as 3.png"
+
+
+@pytest.mark.fault(6, 8)
+def test_images_that_are_all_gone_are_one_error(trained, shop, one_thread, tmp_path):
+    gone = Catalog(shop.table, tmp_path / "gone")
+    for work in (
+        lambda: embed(gone, trained[0], SMALL, one_thread),
+        lambda: train(gone, label_codes(gone), SMALL, one_thread, tmp_path),
+    ):
+        with pytest.raises(MatcherError, match=r"23 of 23, such as \d+\.png; is .*gone still there\? Start again"):
+            work()
+
+
+@pytest.mark.parametrize(("lost", "fails"), [(10, False), (11, True)])
+def test_more_lost_images_than_a_few_are_an_error(lost, fails):
+    stored = [Stored(Path(f"{at}.png"), "") for at in range(100)]
+    usable = np.arange(100) >= lost
+    if fails:
+        with pytest.raises(MatcherError, match=f"{lost} of 100, such as 0.png"):
+            lost_images(stored, usable)
+    else:
+        assert lost_images(stored, usable) == f"{lost} of 100, such as 0.png"
 
 
 def test_embed_without_encoder(shop, one_thread):
@@ -149,13 +188,11 @@ def test_embed_without_encoder(shop, one_thread):
         embed(shop, None, SMALL, one_thread)
 
 
-@pytest.mark.parametrize("case", ["no images", "all broken", "singletons", "one image"])
+@pytest.mark.parametrize("case", ["no images", "singletons", "one image"])
 def test_train_without_positive_pairs_keeps_pretrained(case, shop, one_thread, tmp_path, catalog_of):
     listings = shop
     if case == "no images":
         listings = catalog_of(4, title=["a"] * 4, label_group=["g", "g", "h", "h"])
-    elif case == "all broken":
-        listings = Catalog(shop.table, tmp_path / "gone")
     elif case == "singletons":
         listings = shop.take(np.arange(0, 24, 3))
     elif case == "one image":
@@ -313,7 +350,7 @@ def test_distinct_images_in_order_of_content(shop):
     paths, image = distinct_images(shop, rows)
     assert len(paths) == 3
     assert image[0] == image[2]
-    assert [paths[at].name for at in image] == ["22.png", "4.png", "22.png", "7.png"]
+    assert [paths[at].path.name for at in image] == ["22.png", "4.png", "22.png", "7.png"]
     again, _ = distinct_images(shop, rows[::-1])
     assert again == paths
 
@@ -330,7 +367,10 @@ def test_squash_equals_pillow(shape, interpolation):
 
 
 def test_read_all_from_memory_and_file(shop, tmp_path, monkeypatch):
-    paths = [shop.image_folder / f"{at}.png" for at in range(6)] + [tmp_path / "none.png"]
+    files = [shop.image_folder / f"{at}.png" for at in range(6)]
+    paths = [Stored(file, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files] + [
+        Stored(tmp_path / "none.png", "")
+    ]
     batch, usable = read_batch(paths, 40, "bicubic")
     assert usable.tolist() == [True] * 6 + [False]
     in_memory, _ = read_all(paths, 40, "bicubic", 1, tmp_path / "overflow")

@@ -109,7 +109,7 @@ def test_sop_missing_or_broken_image_keeps_its_row(tmp_path: Path) -> None:
     (folder / "mug_final/1_0.JPG").unlink()
     (folder / "fan_final/2_0.JPG").write_bytes(b"<html>")
     made = read(folder)
-    assert made.column("image_fault").tolist() == ["no such file", None, "not an image", None]
+    assert made.column("image_fault").tolist() == ["no such file", None, "not an image but an HTML page", None]
 
 
 def test_sop_image_outside_the_folder(tmp_path: Path) -> None:

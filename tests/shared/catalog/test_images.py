@@ -78,7 +78,7 @@ def test_truncated_jpeg_is_reported(options: dict[str, object]) -> None:
     ("data", "reason"),
     [
         (b"", "empty file"),
-        (b"<!doctype html><title>404</title>", "not an image"),
+        (b"<!doctype html><title>404</title>", "not an image but an HTML page"),
         (b"\0" * 5000, "not an image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "not an image"),
     ],

@@ -9,7 +9,8 @@ import imagehash
 import pytest
 
 import shared.catalog.image_folder
-from shared.catalog.reader import unusable_images
+from shared.catalog.image_folder import LINK
+from shared.catalog.unusable_images import unusable_images
 from tests.support.listings import HASH, draw, fault_of, folder, read
 
 
@@ -49,7 +50,7 @@ def test_bad_images_keep_their_row_and_say_why(tmp_path: Path) -> None:
         "inside.jpg": None,
         "": None,
         "cut.jpg": "truncated",
-        "page.jpg": "not an image",
+        "page.jpg": "not an image but an HTML page",
         "empty.jpg": "empty file",
         "folder.jpg": "not a regular file",
         "fifo.jpg": "not a regular file",
@@ -58,9 +59,9 @@ def test_bad_images_keep_their_row_and_say_why(tmp_path: Path) -> None:
         "deep/../ok.jpg": outside,
         str(tmp_path / "secret.png"): outside,
         str(images / "ok.jpg"): outside,
-        "outside.jpg": outside,
-        "way/secret.png": outside,
-        "device.jpg": outside,
+        "outside.jpg": LINK,
+        "way/secret.png": LINK,
+        "device.jpg": LINK,
     }
     start = time.monotonic()
     catalog = read(folder(tmp_path, [*expected, "loop.jpg", "a\0b", "x" * 300], image_phash=HASH))
