@@ -17,6 +17,7 @@ from ensemble.evaluation.holdout import evaluate_matches
 from ensemble.evaluation.summary import summarize_labeled
 from ensemble.match_result import MatchResult
 from ensemble.matcher import Matcher
+from ensemble.memory import matching_need
 from ensemble.result_stages import MATCHES
 from ensemble.sections import sections
 from shared.artifacts import updated_folder, write_json
@@ -25,6 +26,7 @@ from shared.catalog.reader import read_catalog, read_labels, unusable_images
 from shared.catalog.source import new_source
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError, MatcherError
+from shared.memory import shortage
 from shared.metrics.matching import label_codes
 from shared.pipeline.cli import DEFAULT_RUN, Arguments, Command, Parser
 from shared.pipeline.run import ArtifactStore, RunFolder
@@ -79,6 +81,8 @@ def match_new(
     labels = read_labels(source, data) if evaluate else None
     catalog = read_catalog(source, data, settings[ComputeConfig], labeled=False)
     if line := unusable_images(catalog):
+        print(line)
+    if line := shortage(matching_need(len(catalog), settings), f"matching {len(catalog):,} listings"):
         print(line)
     result = matcher.match_catalog(catalog, data.duplicates, answers)
     if line := result.set_aside.line:
