@@ -39,6 +39,11 @@ class BranchConfig(ConfigSection):
         """The least similarity of a pair that the branch proposes."""
         return 0.0
 
+    @property
+    def batch_bytes(self) -> int:
+        """The memory that the largest batch takes in training or embedding, estimated in bytes."""
+        return 0
+
 
 class Embedder(Protocol):
     """Embeds listings to be compared with those of the pool that it was made for."""

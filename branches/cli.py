@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from branches import registry
+from branches.memory import branch_need
 from branches.stages import (
     branch_stages,
     embed_catalog,
@@ -83,7 +84,7 @@ def main_train(name: str) -> int:
         graph = branch_graph(run, settings, [name])
         require_labels(run, graph)
         encoders = graph.below([f"{name}/encoder"])
-        update_stages(run, settings, graph, encoders, redo=encoders if arguments.force else ())
+        update_stages(run, settings, graph, encoders, redo=encoders if arguments.force else (), need_of=branch_need)
         run.say(f"\n{name} is trained; ./run_all.sh --run {run.folder} brings the later stages up to date")
 
     def follow(run: RunFolder, settings: Settings) -> None:
@@ -116,7 +117,7 @@ def main_embed(name: str) -> int:
             return
         graph = branch_graph(run, settings, [name])
         embeddings = graph.below([f"{name}/embeddings"])
-        update_stages(run, settings, graph, embeddings, redo=embeddings if arguments.force else ())
+        update_stages(run, settings, graph, embeddings, redo=embeddings if arguments.force else (), need_of=branch_need)
 
     return Command(
         f"python -m branches.{name}.embed",

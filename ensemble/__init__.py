@@ -5,7 +5,11 @@ From Python all of it is used through `from ensemble import Matcher`; `Index` ke
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
+
+if sys.argv[:1] == ["-m"]:  # the first import of a command
+    import shared  # noqa: F401 - an interrupt of all other imports ends with a word
 
 if TYPE_CHECKING:
     from ensemble.index.index import Index

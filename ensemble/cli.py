@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ensemble.memory import need_of
 from ensemble.result_stages import MATCHES
 from ensemble.sections import sections
 from ensemble.stages import run_graph
@@ -43,7 +44,7 @@ def update_run(
     if labels:
         require_labels(run, graph)
     targets = graph.below(folders)
-    update_stages(run, settings, graph, [*also, *targets], redo=targets if force else ())
+    update_stages(run, settings, graph, [*also, *targets], redo=targets if force else (), need_of=need_of)
     return graph
 
 

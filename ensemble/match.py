@@ -17,6 +17,7 @@ from ensemble.evaluation.holdout import evaluate_matches
 from ensemble.evaluation.summary import summarize_labeled
 from ensemble.match_result import NOT_USED, MatchResult
 from ensemble.matcher import Matcher
+from ensemble.memory import matching_need
 from ensemble.result_stages import MATCHES
 from ensemble.sections import sections
 from shared.artifacts import write_json
@@ -28,6 +29,7 @@ from shared.catalog.unusable_images import unusable_images
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError, MatcherError
 from shared.folders import updated_folder
+from shared.memory import shortage
 from shared.metrics.matching import label_codes
 from shared.pipeline.cli import DEFAULT_RUN, Arguments, Command, Parser
 from shared.pipeline.run import ArtifactStore, RunFolder
@@ -85,6 +87,8 @@ def match_new(
         print(line)
     if line := in_words(catalog):
         print(f"not used: {line}")
+    if line := shortage(matching_need(len(catalog), settings), f"matching {len(catalog):,} listings"):
+        print(line)
     result = matcher.match_catalog(catalog, data.duplicates, answers)
     if line := result.set_aside.line:
         print(line)

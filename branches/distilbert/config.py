@@ -7,6 +7,9 @@ from pydantic import Field
 from branches.base import BranchConfig, Variants
 from shared.training.config import TrainingConfig
 
+# Bytes per token of a batch, measured with the default encoder and titles of `max_tokens`.
+TRAINING_BYTES, EMBEDDING_BYTES = 380_000, 40_000
+
 
 class Config(TrainingConfig, BranchConfig):
     """Match titles that mean the same product."""
@@ -27,3 +30,9 @@ class Config(TrainingConfig, BranchConfig):
     dropout: float = Field(0.0, ge=0, lt=1, description="share of the units left out in training")
     learning_rate: float = Field(1e-4, ge=0, description="peak learning rate of the pretrained part")
     negative_margin: float = Field(0.5, ge=-1, le=1, description="a non-match with a cosine below this costs nothing")
+
+    @property
+    def batch_bytes(self) -> int:
+        """The memory that the largest batch takes in training or embedding, estimated in bytes."""
+        embedding = self.embed_batch * self.max_tokens * EMBEDDING_BYTES
+        return max(embedding, self.batch_size * self.max_tokens * TRAINING_BYTES if self.epochs else 0)

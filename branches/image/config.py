@@ -8,6 +8,9 @@ from branches.base import BranchConfig, Variants
 from shared.config import AffectsFrom
 from shared.training.config import TrainingConfig
 
+# Bytes per pixel of a batch, measured with the default network.
+TRAINING_BYTES, EMBEDDING_BYTES = 1100, 180
+
 
 class Config(TrainingConfig, BranchConfig):
     """Match images that show the same product."""
@@ -45,3 +48,9 @@ class Config(TrainingConfig, BranchConfig):
     frozen_stages: int = Field(
         2, ge=0, description="stages kept as pretrained, together with the stem; 0: all layers are trained"
     )
+
+    @property
+    def batch_bytes(self) -> int:
+        """The memory that the largest batch takes in training or embedding, estimated in bytes."""
+        embedding = self.embed_batch * self.embed_size**2 * EMBEDDING_BYTES
+        return max(embedding, self.batch_size * self.size**2 * TRAINING_BYTES if self.epochs else 0)

@@ -12,25 +12,21 @@ from typing import get_args
 
 from shared.demo.config import DemoConfig, Kind
 from shared.demo.market import make_demo
-from shared.errors import MatcherError
+from shared.exits import ended
 from shared.folders import require_place
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command `python -m shared.demo`; return 0, 2 for bad arguments, or 130 for an interrupt."""
+    """Run the command `python -m shared.demo` and return its exit code; see `shared.exits`."""
     options = _parser().parse_args(arguments)
-    start = time.monotonic()
-    try:
+
+    def work() -> None:
+        start = time.monotonic()
         require_place(options.out, [])
         make_demo(options.out, options.listings, options.seed, options.workers, options.kind)
-    except MatcherError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return 130
-    print(f"{_content(options.out, options.kind)} written to {options.out} ({time.monotonic() - start:.0f} s)")
-    return 0
+        print(f"{_content(options.out, options.kind)} written to {options.out} ({time.monotonic() - start:.0f} s)")
+
+    return ended(work, interrupted="interrupted; nothing was written")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from shared.compute import ComputeConfig
 from shared.demo import make_demo
 from shared.demo.config import DemoConfig
 from shared.errors import MatcherError
+from shared.memory import Need, shortage
 from shared.pipeline.engine import bring_up_to_date
 from shared.pipeline.pools import (
     ONE_SOURCE,
@@ -35,12 +36,14 @@ from shared.pipeline.pools import (
     save_catalog,
     save_set_aside,
 )
+from shared.pipeline.progress import progress_of
 from shared.pipeline.run import ArtifactStore, RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
 from shared.schema import Catalog
 
 DEMO, TRAIN, TEST, SPLIT = "demo", "catalog/train", "catalog/test", "split"
+NeedOf = Callable[[str, int, Settings], Need | None]  # name of a stage, listings, settings → memory that it needs
 _POOL_CODE = ("shared.schema", "shared.catalog.placeholders")
 IMAGE_MEMO = "images.json"  # of the run folder: size, time and checksum of each image that was hashed
 
@@ -298,9 +301,17 @@ def take_all(inputs: Inputs, config: StageConfig, out: Path, catalog: str) -> Ma
 
 
 def update_stages(
-    run: RunFolder, settings: Settings, graph: Graph, targets: Iterable[str], *, redo: Collection[str] = ()
+    run: RunFolder,
+    settings: Settings,
+    graph: Graph,
+    targets: Collection[str],
+    *,
+    redo: Collection[str] = (),
+    need_of: NeedOf = lambda stage, listings, settings: None,
 ) -> None:
     """Bring stages up to date; once the catalog has been read, the run remembers the settings.
+
+    Then it is said which stage will not fit into memory, if there is one, before any other is done.
 
         update_stages(run, settings, graph, ["split"])
 
@@ -310,18 +321,34 @@ def update_stages(
         graph: The stages, those of the catalog among them.
         targets: Names of the stages to bring up to date.
         redo: Names of stages that are done even if nothing changed.
+        need_of: Returns the memory that a stage needs, from its name, the number of listings and the settings.
 
     Raises:
         MatcherError: A stage refuses its input; what was finished before is intact.
     """
 
-    def remember(stage: str) -> None:
+    def catalog_read(stage: str) -> None:
         if stage == TRAIN:
             run.remember(settings.values)
+            if line := _shortage(run, settings, graph.up_to(targets), redo, need_of):
+                run.say(line)
 
     try:
-        bring_up_to_date(run, settings, graph, [TRAIN, *targets], redo=redo, done=remember)
+        bring_up_to_date(run, settings, graph, [TRAIN, *targets], redo=redo, done=catalog_read)
     except MatcherError:
         if run.manifest(TRAIN) is None:  # refused data leaves no run folder, thus no memo in it
             (run.folder / IMAGE_MEMO).unlink(missing_ok=True)
         raise
+
+
+def _shortage(
+    run: RunFolder, settings: Settings, stages: Sequence[Stage], redo: Collection[str], need_of: NeedOf
+) -> str | None:
+    """Return in words that the stage that needs most memory of those that will run does not fit; None if it does."""
+    listings = int((run.manifest(TRAIN) or {})["metrics"]["listings"])
+    needs = {stage: need_of(stage, listings, settings) for stage in progress_of(run, stages, redo).to_run()}
+    known = {stage: need for stage, need in needs.items() if need is not None}
+    if not known:
+        return None
+    most = max(known, key=lambda stage: known[stage].bytes)
+    return shortage(known[most], most)

@@ -1,11 +1,9 @@
-"""The options of all commands (`--run`, `--data`, `--config`, `--section.key=value`), errors and exit codes."""
+"""The options of all commands: `--run`, `--data`, `--config`, `--section.key=value`."""
 
 from __future__ import annotations
 
 import argparse
-import errno
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -13,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits
 
 from shared import processes
 from shared.catalog.config import DataConfig
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
+from shared.exits import ended
 from shared.folders import is_same, kind_of, require_place, require_replaceable
 from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Sections, Settings, from_arguments, from_file, help_text, merge, parse_list
@@ -82,30 +80,17 @@ class Command:
     follow: Callable[[RunFolder, Settings], object] | None = None
 
     def run(self, argv: Sequence[str] | None = None) -> int:
-        """Read the arguments, do the work, and turn an error into one message.
+        """Read the arguments, do the work, and return the exit code; see `shared.exits`.
 
         Args:
             argv: Arguments; those of the process when None.
-
-        Returns:
-            The exit code: 0, 2 for bad input or settings, 3 for a bad artifact, 130 for an interrupt.
         """
-        signal.signal(signal.SIGTERM, _interrupt)
-        try:
+
+        def work() -> None:
             with processes.connect():
                 self._do(argv)
-        except MatcherError as error:
-            return _fail(str(error), error.exit_code)
-        except KeyboardInterrupt:
-            return _fail("interrupted; run the same command again to continue", 130)
-        except UnicodeEncodeError as error:
-            return _fail(f"the name {error.object!r} is not valid UTF-8; rename it", 2)
-        except (OSError, SafetensorError) as error:
-            fault = _refusal(error)
-            if fault is None:
-                raise
-            return _fail(f"{fault}; finished stages are intact", 2)
-        return 0
+
+        return ended(work)
 
     def _do(self, argv: Sequence[str] | None) -> None:
         arguments, rest = self._parser().parse_known_args(argv)
@@ -256,21 +241,3 @@ def _data_paths(value: Any) -> Any:
 def _absolute(path: str) -> str:
     """Return an absolute path, which means the same wherever the next command starts."""
     return str(Path(os.path.expanduser(path)).absolute())
-
-
-def _refusal(error: OSError | SafetensorError) -> str | None:
-    """Return in words what the system refuses to write or to read; None if the error is of another kind."""
-    refusals = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
-    if isinstance(error, SafetensorError):  # keeps the system's error in its text alone
-        return next((f"cannot write a file: {error}" for no in refusals if f"(os error {no})" in str(error)), None)
-    return f"{error.filename or 'cannot write a file'}: {error.strerror}" if error.errno in refusals else None
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-def _fail(message: str, code: int) -> int:
-    sys.stdout.flush()
-    print(f"\n{message}" if code == 130 else f"error: {message}", file=sys.stderr)
-    return code

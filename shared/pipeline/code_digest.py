@@ -19,6 +19,7 @@ from shared.artifacts import digest
 
 PROJECT = ("shared", "branches", "ensemble")
 SPEECH = ("print", "say")  # functions whose arguments are words for people
+COMMAND = ("__name__ ==", "sys.argv[:1] == ['-m']", "TYPE_CHECKING")  # what an `if` begins with that a stage ignores
 WORDING = ("in_words", "_in_words")  # functions that put numbers into words for people
 
 
@@ -86,7 +87,8 @@ def _path(module: str) -> Path | None:
 
 
 def _is_command(node: ast.stmt) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test).startswith(("__name__ ==", "TYPE_CHECKING"))
+    """Return whether code runs in a command alone, or for type checkers."""
+    return isinstance(node, ast.If) and ast.unparse(node.test).startswith(COMMAND)
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:

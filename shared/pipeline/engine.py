@@ -18,6 +18,7 @@ from typing import Any
 from shared import processes
 from shared.artifacts import digest, file_digest, folder_to_disk, to_disk, write_json
 from shared.errors import MatcherError
+from shared.exits import is_out_of_memory, out_of_memory
 from shared.pipeline.code_digest import code_digest
 from shared.pipeline.profiling import measured
 from shared.pipeline.progress import live_line
@@ -77,6 +78,11 @@ def bring_stage_up_to_date(run: RunFolder, settings: Settings, stage: Stage, *, 
         if not (work / CHECKPOINT).exists():  # a training that is refused now, without a GPU, say, may go on later
             _drop(work, run.folder)
         raise
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        what = "a smaller batch or image size, lower `neighbors`, a shorter scorer.thinned or fewer listings need less"
+        raise MatcherError(f"{stage.name}: {out_of_memory(error)}; {what}; finished stages are intact") from error
     (work / "key").unlink(missing_ok=True)
     write_json(work / MANIFEST, _manifest(work, key, metrics, cost))
     _promote(work, final)

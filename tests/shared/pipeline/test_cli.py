@@ -286,7 +286,7 @@ def test_terminated(tmp_path: Path) -> None:
     def body(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    assert call(tmp_path, body=body) == 130
+    assert call(tmp_path, body=body) == 143
 
 
 def test_body_holds_the_run_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,29 @@
+"""What the stages of the branches need in memory."""
+
+from __future__ import annotations
+
+from branches import registry
+from shared.memory import Need
+from shared.pipeline.settings import Settings
+
+PER_LISTING = 20_000  # bytes: its title, tokens and embeddings
+
+
+def branch_need(stage: str, listings: int, settings: Settings) -> Need | None:
+    """Return the memory that a stage of a branch needs beyond the libraries; None for other stages.
+
+        branch_need("image/encoder/all", 34_250, settings)
+
+    Args:
+        stage: Name of the stage.
+        listings: Of the whole run.
+        settings: Of the run.
+    """
+    branch, _, kind = stage.partition("/")
+    if branch not in registry.names() or kind.partition("/")[0] not in ("encoder", "embeddings"):
+        return None
+    config = settings[registry.get(branch).Config]
+    names = [name for name in ("batch_size", "size", "max_tokens", "embed_batch") if name in type(config).model_fields]
+    smaller = " or ".join(f"{branch}.{name}={getattr(config, name)}" for name in names)
+    advice = f"less than {smaller}" if names else "a part of the catalog"
+    return Need(config.batch_bytes + listings * PER_LISTING, advice)

@@ -1,0 +1,56 @@
+"""What a job needs in memory, by its stages: the training of encoders, and tables of candidate pairs."""
+
+from __future__ import annotations
+
+from branches import registry
+from branches.memory import PER_LISTING, branch_need
+from ensemble.config import EnsembleConfig, ScorerConfig
+from ensemble.thinning import kinds_of
+from shared.memory import Need
+from shared.pipeline.settings import Settings
+
+# Measured on 27,400 titles of the competition and on the demo, with 112 features.
+PROPOSED = 1 / 3  # candidate pairs per neighbor that the branches propose: many propose the same, and most both ways
+THINNED = 0.4  # pairs of a thinned pool per pair of its fold
+DESCRIBED, LEARNED = 1000, 1500  # bytes per candidate pair while it is scored, and while a scorer is trained on it
+
+
+def need_of(stage: str, listings: int, settings: Settings) -> Need | None:
+    """Return the memory that a stage needs beyond the libraries; None if it is little.
+
+        need_of("ensemble/scorer", 34_250, settings)
+
+    Args:
+        stage: Name of the stage.
+        listings: Of the whole run.
+        settings: Of the run.
+    """
+    if need := branch_need(stage, listings, settings):
+        return need
+    if stage == "ensemble/scorer":
+        thinned = len(kinds_of(settings[ScorerConfig].thinned))
+        pairs = candidate_pairs(listings, settings) * (1 + THINNED * thinned)
+        return Need(pairs * LEARNED, "a lower `neighbors` of the branches, or a shorter scorer.thinned")
+    return matching_need(listings, settings) if stage.startswith(("ensemble/features", "ensemble/scores")) else None
+
+
+def matching_need(listings: int, settings: Settings) -> Need:
+    """Return the memory that it takes to match a catalog in one pool, beyond the libraries.
+
+        matching_need(34_250, settings)
+
+    Args:
+        listings: Of the catalog.
+        settings: With those of the branches that take part.
+    """
+    pairs = candidate_pairs(listings, settings)
+    return Need(listings * PER_LISTING + pairs * DESCRIBED, "a lower `neighbors` of the branches")
+
+
+def candidate_pairs(listings: int, settings: Settings) -> float:
+    """Return about how many pairs the branches propose in one pool.
+
+    candidate_pairs(34_250, settings)
+    """
+    neighbors = sum(settings[registry.get(name).Config].neighbors for name in settings[EnsembleConfig].branches)
+    return min(listings * neighbors * PROPOSED, listings * (listings - 1) / 2)

@@ -1,0 +1,130 @@
+"""Memory: how much of it this process may still use, and whether a job will fit into it.
+
+What a job needs is estimated; the constants are measured (`peak_memory_mb` of the stages' manifests). An estimate that
+is too low ends in an error that says what to reduce (`shared.exits`) or, where the system kills the process, in nothing
+at all. So the word comes before the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from shared.errors import MatcherError
+
+GB = 10**9
+LIBRARIES = 1.0 * GB  # bytes in memory once torch, timm, transformers and LightGBM are loaded, with small weights
+ADDRESSES = 3.2 * GB  # addresses that they take beyond that, which a limit by `ulimit -v` counts as well
+_GROUP_FILES = {  # whether the control groups are those of version 2 → files with the limit and what is in use
+    True: ("memory.max", "memory.current"),
+    False: ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+}
+
+
+class Room(NamedTuple):
+    """Memory that this process may still use.
+
+    Args:
+        free: Bytes.
+        limit: What sets the limit, in words.
+    """
+
+    free: float
+    limit: str
+
+
+class Need(NamedTuple):
+    """Memory that a piece of work needs beyond the libraries.
+
+    Args:
+        bytes: Estimated bytes.
+        advice: What makes it less.
+    """
+
+    bytes: float
+    advice: str
+
+
+def room(root: Path = Path("/")) -> Room:
+    """Return the memory that this process may still use: the least of what machine, container and process are allowed.
+
+    Args:
+        root: Where the file systems of Linux are, of which control groups are read.
+
+    Examples:
+        >>> room().free > 0
+        True
+    """
+    rooms = [Room(psutil.virtual_memory().available, "free on this machine"), *_of_groups(root), *_of_process()]
+    return min(rooms)
+
+
+def shortage(need: Need, what: str, available: Room | None = None) -> str | None:
+    """Return in words that some work will not fit into memory; None if it will.
+
+    Args:
+        need: What the work needs.
+        what: Its name.
+        available: The memory to fit into; None: that of this process.
+
+    Raises:
+        MatcherError: Not even the libraries fit, which would end the process without a word.
+
+    Examples:
+        >>> shortage(Need(4e9, "a smaller scorer.thinned"), "ensemble/scorer", Room(2e9, "free on this machine"))
+        'ensemble/scorer needs about 5.0 GB of memory, and 2.0 GB are free on this machine: it may be killed \
+half way; a smaller scorer.thinned needs less'
+    """
+    available = room() if available is None else available
+    if available.free <= 0:
+        raise MatcherError(f"torch does not fit into the memory that is {available.limit}; raise the limit")
+    total = LIBRARIES + need.bytes
+    if total - psutil.Process().memory_info().rss <= available.free:
+        return None
+    return (
+        f"{what} needs about {total / GB:.1f} GB of memory, and {available.free / GB:.1f} GB are {available.limit}: "
+        f"it may be killed half way; {need.advice} needs less"
+    )
+
+
+def _of_process() -> Iterator[Room]:
+    """Yield what the limit of the process's address space leaves."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        memory = psutil.Process().memory_info()
+        reserved = max(0.0, ADDRESSES - (memory.vms - memory.rss))  # less what is mapped already
+        yield Room(soft - memory.vms - reserved, f"left by the limit of {soft / GB:.1f} GB (ulimit -v)")
+
+
+def _of_groups(root: Path) -> Iterator[Room]:
+    """Yield what the control groups of Linux, which containers are made of, leave: version 2 and version 1."""
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        version_2 = controllers == ""
+        if not version_2 and "memory" not in controllers.split(","):
+            continue
+        mount = root / "sys/fs/cgroup" / ("" if version_2 else "memory")
+        own = mount / path.strip().lstrip("/")
+        for folder in (own, *(parent for parent in own.parents if parent.is_relative_to(mount))):
+            names = (
+                ("memory.max", "memory.current") if version_2 else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+            )
+            limit, used = (_text(folder / name).strip() for name in names)
+            if limit.isdigit() and used.isdigit():
+                cached = dict(line.split() for line in _text(folder / "memory.stat").splitlines() if " " in line)
+                held = int(used) - int(cached.get("inactive_file", 0))  # the system gives up cached files
+                yield Room(int(limit) - held, f"left by the container's limit of {int(limit) / GB:.1f} GB")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
