@@ -24,6 +24,7 @@ from ensemble.training_stages import DECISION, load_decision
 from ensemble.unlabeled_stages import LEARNED
 from shared.artifacts import write_json
 from shared.catalog.copies import copy_of
+from shared.pipeline.catalog_stages import load_original
 from shared.pipeline.pools import CATALOG_POOL, load_catalog
 from shared.pipeline.run import RunFolder
 from shared.pipeline.stage import Graph
@@ -50,7 +51,8 @@ def unlabeled_metrics(run: RunFolder, graph: Graph) -> dict[str, Any]:
     stages = {name: {key: of[key] for key in ("seconds", "peak_memory_mb")} for name, of in manifests.items()}
     catalog, scores = load_catalog(run.open(CATALOG_POOL.stage)), load_scores(run.open(LEARNED))
     path = graph[LEARNED].parameters["answers"]
-    answers = (Answers() if path is None else read_answers(Path(path))).on(catalog)
+    given = Answers() if path is None else read_answers(Path(path))
+    answers = given.on(catalog, load_original(run, CATALOG_POOL.source))
     usable = PairAnswers.of(answers, scores)
     decision, facts = load_decision(run.open(LEARNED)), (usable.positions, usable.is_match, usable.stratum)
     scores = scores.with_copies(copy_of(catalog))

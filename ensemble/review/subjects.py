@@ -28,6 +28,7 @@ from shared.catalog.reader import read_catalog, unusable_images
 from shared.catalog.source import new_source
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
+from shared.pipeline.catalog_stages import load_original
 from shared.pipeline.pools import Pool, catalog_pool, load_catalog
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
@@ -78,6 +79,7 @@ def of_run(run: RunFolder, settings: Settings, source: str | None) -> Subject:
         match=match,
         matched=read_matches(run, pool, catalog),
         max_pixels=settings[DataConfig].max_pixels,
+        original=load_original(run, pool.source),
     )
 
 
@@ -120,7 +122,7 @@ def of_bundle(matcher: Matcher, settings: Settings, out: Path | None, answers: P
     catalog = read_catalog(new_source(data), data, settings[ComputeConfig], labeled=False)
     if line := unusable_images(catalog):
         print(line)
-    catalog, report = set_aside(catalog)
+    original, (catalog, report) = catalog, set_aside(catalog)
     pool = matcher.embedded_pool(catalog, matcher.embed(catalog))
     described = matcher.describe(pool, matcher.proposed(pool))
     scored = matcher.scorer.score(described, pool.xp, pool.threads).with_copies(copy_of(catalog))
@@ -129,14 +131,14 @@ def of_bundle(matcher: Matcher, settings: Settings, out: Path | None, answers: P
     file = answers or (out / FILE if out else path.with_name(f"{path.name}.{FILE}"))
 
     def match() -> Matched:
-        holding = AnswerFile(file).read().on(catalog)
+        holding = AnswerFile(file).read().on(catalog, original)
         decided = matcher.decision, catalog, scored, report, data.duplicates, unlikeness, holding.pins
         result = replace(MatchResult.from_scores(*decided), answers=holding)
         if out is not None:
             write(result, None, out)
         return Matched(result.match_rows, in_words(result.summary()), scored, matcher.decision)
 
-    return Subject(path.name, catalog, described, scored, file, match, max_pixels=data.max_pixels)
+    return Subject(path.name, catalog, described, scored, file, match, max_pixels=data.max_pixels, original=original)
 
 
 def in_words(metrics: Mapping[str, Any]) -> str:
