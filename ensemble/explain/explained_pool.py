@@ -39,7 +39,9 @@ from shared.schema import Catalog, PairFeatures, Rows
 
 @dataclass(frozen=True)
 class ExplainedPool:
-    """The listings of a pool, their pairs and their matches.
+    """The listings of a pool, their pairs and their matches, with all that they came from.
+
+    A report reads no more than what matching has written: `ensemble.report.pool.MatchedPool`.
 
         pool = ExplainedPool.of_run(run, settings, catalog_pool())
 

@@ -16,7 +16,7 @@ from ensemble.review.groups import Group, Pair, proposed_groups
 from ensemble.review.learner import Learner
 from ensemble.review.pair_answers import PairAnswers
 from ensemble.review.quality import Estimate, estimate, is_matched
-from ensemble.review.questions import Positions, Question, next_questions
+from ensemble.review.questions import Question, next_questions
 from ensemble.review.review_answers import ReviewAnswers, Stamp
 from shared.errors import MatcherError
 from shared.schema import Catalog, Flags, Matches, PairFeatures, ScoredPairs, locate, pair_key
@@ -184,8 +184,8 @@ class Session:
         answers = PairAnswers.of(self.answers.pool, self.subject.start)
         scores, quality = self._learner.learn(answers.positions, answers.is_match), None
         if self.matched is not None:
-            facts = answers.positions, answers.is_match, answers.stratum
-            quality = _quality_of(self.matched, facts, self.seed)
+            pairs, matches = self.matched.pairs, self.matched.matches
+            quality = estimate(pairs, is_matched(pairs, matches), answers, self.seed, decision=self.matched.decision)
         with self._lock:
             waiting, unsure, stamp = list(filter(self._is_open, self._queue)), self._unsure(), self.answers.stamp
             is_short, self._is_short = self._is_short or len(waiting) <= AHEAD, False
@@ -242,9 +242,3 @@ class Session:
         line = self.matched.line if self.matched else ""
         by, counts = self.answers.by(), len(self.answers.contradicted)
         return Progress(answers, by, until, self._matching, self._fault, line, counts, self._quality, is_done)
-
-
-def _quality_of(matched: Matched, facts: tuple[Positions, Flags, NDArray[np.int64]], seed: int) -> Estimate | None:
-    """Return how good matches are by answers (`PairAnswers`), over the scores that they were decided by."""
-    pairs = matched.pairs
-    return estimate(pairs, is_matched(pairs, matched.matches), *facts, seed, decision=matched.decision)

@@ -79,9 +79,8 @@ def test_tables_of_answers_are_about_listings_as_read(
     run, said = answered
     command("ensemble.answers", "export", "--run", run, "--out", tmp_path / "answers.csv")
     (run / FILE).unlink()
-    assert (
-        "1 answers added" in command("ensemble.answers", "import", "--run", run, "--from", tmp_path / "answers.csv")[1]
-    )
+    imported = command("ensemble.answers", "import", "--run", run, "--from", tmp_path / "answers.csv")[1]
+    assert "1 answers added" in imported
     [added] = AnswerFile(run / FILE).read().standing
     assert (added.left_content, added.right_content) == (said.left_content, said.right_content)
     AnswerFile(run / FILE).append(Answer(said.left, said.right, *_contents(said), "no", "Ben", said.at))
