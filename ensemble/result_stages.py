@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from branches.stages import (
@@ -83,29 +84,33 @@ def load_unlikeness(folder: Path) -> Unlikeness | None:
 
 
 def matches_stage(
-    sources: Sequence[str], duplicates: Duplicates, decision: str = DECISION, answers: Path | None = None
+    originals: Mapping[str, str], duplicates: Duplicates, decision: str = DECISION, answers: Path | None = None
 ) -> Stage:
     """Return the stage that decides the matches of each catalog of a run.
 
     Args:
-        sources: Names of the catalogs.
+        originals: Name of each catalog → name of the stage with its listings as they were read.
         duplicates: What the user knows of them.
         decision: Name of the stage that wrote the decision.
         answers: File of people's answers; None: there is none.
     """
-    pools = [catalog_pool(source) for source in sources]
+    pools = [catalog_pool(source) for source in originals]
+    read = {} if answers is None else originals
     return Stage(
         MATCHES,
         match_pools,
         code=("ensemble.match_result", "ensemble.decision.decision", "ensemble.answers.file"),
         reads=tuple(
-            dict.fromkeys([*(pool.stage for pool in pools), decision, *(scores_name(pool.name) for pool in pools)])
+            dict.fromkeys(
+                [*(pool.stage for pool in pools), decision, *(scores_name(pool.name) for pool in pools), *read.values()]
+            )
         ),
         parameters={
             "pools": {pool.source: pool.name for pool in pools},
             "duplicates": duplicates,
             "decision": decision,
             "answers": None if answers is None else str(answers),
+            **({"originals": dict(read)} if read else {}),
         },
         sources=partial(answers_digest, answers),
     )
@@ -119,17 +124,19 @@ def match_pools(
     duplicates: Duplicates,
     decision: str,
     answers: str | None,
+    originals: Mapping[str, str] = MappingProxyType({}),
 ) -> Mapping[str, Any]:
     """Decide the matches of each catalog of the run alone, source → pool, by scores and answers, and write them.
 
-    Those of a run of several catalogs are in one folder for each.
+    Those of a run of several catalogs are in one folder for each. Answers are about listings as they were read
+    (`originals`, source → stage), and about the pool, where evidence was set aside.
     """
     rule, results = load_decision(inputs[decision]), list[MatchResult]()
     given = Answers() if answers is None else read_answers(Path(answers))
     for source, pool in pools.items():
         catalog, scores = load_catalog(inputs[f"pools/{pool}"]), inputs[f"ensemble/scores/{pool}"]
         report, unlikeness = load_set_aside(inputs[f"pools/{pool}"]), load_unlikeness(scores)
-        holding = given.on(catalog)
+        holding = given.on(catalog, *(load_catalog(inputs[stage]) for stage in [originals.get(source)] if stage))
         decided = rule, catalog, load_scores(scores), report, duplicates, unlikeness, holding.pins
         result = replace(MatchResult.from_scores(*decided), answers=holding)
         (out / source).mkdir(exist_ok=True)

@@ -5,6 +5,7 @@ Those of the branches are in `branches.stages`, those of the catalog in `shared.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from branches import registry
@@ -21,7 +22,7 @@ from ensemble.unlabeled_stages import unlabeled_graph
 from shared.catalog.config import DataConfig
 from shared.catalog.split import SplitConfig
 from shared.errors import MatcherError
-from shared.pipeline.catalog_stages import are_labeled, catalog_stages, sources_of
+from shared.pipeline.catalog_stages import are_labeled, catalog_stages, matched_stage, sources_of
 from shared.pipeline.pools import (
     all_pools,
     catalog_pool,
@@ -56,19 +57,22 @@ def run_graph(run: RunFolder, settings: Settings) -> Graph:
             "--data.label_column= leaves the labels out, and ensemble.match --bundle matches without a run"
         )
     stages = [*catalog_stages(run, settings, sources), *extra_stages(names, settings)]
+    with_test = [each.name for each in sources if each.test is not None]
     for name in names:
-        stages += branch_stages(name, settings, with_test=[each.name for each in sources if each.test is not None])
-    return Graph([*stages, *ensemble_stages(settings, run_answers(run.folder, settings[ReviewConfig]))])
+        stages += branch_stages(name, settings, with_test=with_test)
+    return Graph([*stages, *ensemble_stages(settings, with_test, run_answers(run.folder, settings[ReviewConfig]))])
 
 
-def ensemble_stages(settings: Settings, answers: Path | None = None) -> list[Stage]:
+def ensemble_stages(settings: Settings, with_test: Sequence[str] = (), answers: Path | None = None) -> list[Stage]:
     """Return the stages from the branches' candidates to matches and metrics.
 
     Args:
         settings: Of the run.
+        with_test: Names of the catalogs that have test listings.
         answers: File of people's answers about its catalog; None: there is none.
     """
     names, sources = settings[EnsembleConfig].branches, settings[DataConfig].sources
+    originals = {source: matched_stage(source, with_test) for source in sources}
     folds, pools = fold_pools(settings[SplitConfig].folds, sources), all_pools(settings[SplitConfig].folds, sources)
     return [
         *(candidates_stage(pool, names) for pool in pools),
@@ -77,6 +81,6 @@ def ensemble_stages(settings: Settings, answers: Path | None = None) -> list[Sta
         scorer_stage(folds, settings),
         decision_stage(folds, names, settings),
         *(scores_stage(pool) for pool in (*map(holdout_pool, sources), *map(catalog_pool, sources))),
-        matches_stage(sources, settings[DataConfig].duplicates, answers=answers),
+        matches_stage(originals, settings[DataConfig].duplicates, answers=answers),
         evaluation_stage(folds, names, sources),
     ]

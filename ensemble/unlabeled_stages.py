@@ -29,7 +29,7 @@ from ensemble.training_stages import DECISION, SCORER, load_decision
 from shared.catalog.config import DataConfig
 from shared.catalog.copies import copy_of
 from shared.catalog.source import Sources
-from shared.pipeline.catalog_stages import catalog_stages
+from shared.pipeline.catalog_stages import catalog_stages, matched_stage
 from shared.pipeline.pools import ALL, CATALOG_POOL, load_catalog
 from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Settings
@@ -76,7 +76,11 @@ def unlabeled_graph(run: RunFolder, settings: Settings, sources: Sequence[Source
     stages += [candidates_stage(CATALOG_POOL, names), features_stage(CATALOG_POOL, names)]
     answers = run_answers(run.folder, settings[ReviewConfig])
     stages += [_start_stage()] if bundle is None else _bundled_stages(bundle)
-    return Graph([*stages, _learned_stage(bundle, answers), _matches_stage(settings, answers)])
+    source = sources[0].name
+    original = matched_stage(source, [] if sources[0].test is None else [source])
+    duplicates = settings[DataConfig].duplicates
+    matches = matches_stage({source: original}, duplicates, decision=LEARNED, answers=answers)
+    return Graph([*stages, _learned_stage(bundle, answers, original), matches])
 
 
 def scores_before_answers(run: RunFolder, pool: str) -> str:
@@ -95,10 +99,6 @@ def scores_before_answers(run: RunFolder, pool: str) -> str:
     """
     manifest = run.manifest(scores_name(pool))
     return START if manifest is not None and START in manifest["key"]["inputs"] else scores_name(pool)
-
-
-def _matches_stage(settings: Settings, answers: Path | None) -> Stage:
-    return matches_stage([CATALOG_POOL.source], settings[DataConfig].duplicates, decision=LEARNED, answers=answers)
 
 
 # --- the start -------------------------------------------------------------------------------------------------------
@@ -162,8 +162,8 @@ def copy_of_bundle(inputs: Inputs, config: StageConfig, out: Path, bundle: str, 
 # --- what answers teach ----------------------------------------------------------------------------------------------
 
 
-def _learned_stage(bundle: Bundle | None, answers: Path | None) -> Stage:
-    features = features_name(CATALOG_POOL.name)
+def _learned_stage(bundle: Bundle | None, answers: Path | None, original: str) -> Stage:
+    features, read = features_name(CATALOG_POOL.name), [] if answers is None else [original]
     return Stage(
         LEARNED,
         learn_scores,
@@ -175,26 +175,35 @@ def _learned_stage(bundle: Bundle | None, answers: Path | None) -> Stage:
             "ensemble.review.start",
             "shared.catalog.copies",
         ),
-        reads=(CATALOG_POOL.stage, features, START, *([] if bundle is None else [DECISION])),
+        reads=(CATALOG_POOL.stage, features, START, *([] if bundle is None else [DECISION]), *read),
         settings=(TuneConfig,),
         parameters={
             "features": features,
             "answers": None if answers is None else str(answers),
             "decision": None if bundle is None else DECISION,
             "least": FIRST,
+            **({"original": original} if read else {}),
         },
         sources=partial(answers_digest, answers),
     )
 
 
 def learn_scores(
-    inputs: Inputs, config: StageConfig, out: Path, features: str, answers: str | None, decision: str | None, least: int
+    inputs: Inputs,
+    config: StageConfig,
+    out: Path,
+    features: str,
+    answers: str | None,
+    decision: str | None,
+    least: int,
+    original: str = "",
 ) -> Mapping[str, Any]:
     """Learn scores and a decision from people's answers; before there are enough of them, pass the start on."""
     catalog, tune = load_catalog(inputs["pools/catalog"]), config[TuneConfig]
     start = load_scores(inputs["ensemble/start"]).with_copies(copy_of(catalog))
     answered = Answers() if answers is None else read_answers(Path(answers))
-    given = PairAnswers.of(answered.on(catalog), start)
+    read = [load_catalog(inputs[original])] if original else []
+    given = PairAnswers.of(answered.on(catalog, *read), start)
     scored, rule = start, load_decision(inputs[decision]) if decision else careful_decision(start)
     if learns := len(given) >= least:
         described = load_features(inputs[features])

@@ -15,6 +15,7 @@ from shared.catalog.config import DataConfig
 from shared.catalog.tables import printable
 from shared.errors import ArtifactError, MatcherError
 from shared.folders import require_place
+from shared.pipeline.catalog_stages import load_original
 from shared.pipeline.cli import Arguments, Command, Parser, run_subcommand
 from shared.pipeline.pools import catalog_pool, load_catalog
 from shared.pipeline.run import RunFolder
@@ -34,7 +35,7 @@ def write_export(run: RunFolder, settings: Settings, arguments: Arguments) -> No
 def add_import(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
     """Append the answers of a table to those of a run, but for those that it holds or that were taken back."""
     file = _file(run, settings)
-    answers = imported(arguments.table, [_pool(run, source) for source in settings[DataConfig].sources])
+    answers = imported(arguments.table, [load_original(run, source) for source in settings[DataConfig].sources])
     present = {event.identity for event in file.read().events}
     added = [answer for answer in answers if answer.identity not in present]
     if added:
@@ -47,7 +48,7 @@ def make_labels(run: RunFolder, settings: Settings, arguments: Arguments) -> Non
     if len(settings[DataConfig].sources) > 1:
         raise MatcherError(f"{run.folder} is a run of several catalogs; make labels in a run of one catalog")
     require_place(arguments.out, [("the file of answers", _file(run, settings).path)])
-    pool, catalog = _pool(run, ""), _as_read(run)
+    pool, catalog = _pool(run, ""), load_original(run, "")
     answers = _file(run, settings).read().on(pool, catalog)
     labels, left_out = label_groups(catalog, answers)
     labeled = [label for label in labels if label is not None]
@@ -65,9 +66,8 @@ def make_labels(run: RunFolder, settings: Settings, arguments: Arguments) -> Non
 def show_contradictions(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
     """Print the answers about the catalog of a run that contradict each other."""
     answers = _file(run, settings).read()
-    found = [
-        each for source in settings[DataConfig].sources for each in answers.on(_pool(run, source)).contradictions()
-    ]
+    holding = (answers.on(_pool(run, each), load_original(run, each)) for each in settings[DataConfig].sources)
+    found = [contradiction for pool in holding for contradiction in pool.contradictions()]
     for each in found:
         run.say(printable(each.line))
     run.say(f"{len(found):,} contradictions" if found else "no contradictions")
@@ -81,12 +81,6 @@ def _file(run: RunFolder, settings: Settings) -> AnswerFile:
 
 def _pool(run: RunFolder, source: str) -> Catalog:
     return load_catalog(run.open(catalog_pool(source).stage))
-
-
-def _as_read(run: RunFolder) -> Catalog:
-    """Return the catalog of a run as it was read, with its labels and with what was set aside."""
-    manifest = run.manifest(catalog_pool().stage) or {}
-    return load_catalog(run.open(manifest["key"]["parameters"]["catalog"]))
 
 
 # --- the command line ------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from ensemble.training_stages import decision_stage, scorer_stage
 from shared.catalog.config import DataConfig
 from shared.catalog.split import HOLDOUT, SplitConfig
 from shared.compute import ComputeConfig
-from shared.pipeline.catalog_stages import SPLIT, TEST
+from shared.pipeline.catalog_stages import SPLIT, TEST, original_stage
 from shared.pipeline.engine import bring_up_to_date
 from shared.pipeline.pools import catalog_pool, fold_pool, fold_pools, holdout_pool, load_split, of_source
 from shared.pipeline.run import BASE, REFIT, OverlayRun, RunFolder
@@ -50,10 +50,12 @@ def refitted(run: RunFolder, settings: Settings, *, force: bool = False) -> RunF
     folds, names = fold_pools(fold + 1, sources), settings[EnsembleConfig].branches
     answers = run_answers(run.folder, settings[ReviewConfig])
     answered = [replace(catalog_pool(source), fold=fold) for source in sources] if answers is not None else []
+    originals = {pool: original_stage(run, pool.source) for pool in answered}
+    answered_stages = [answered_stage(pool, originals[pool], answers) for pool in answered if answers is not None]
     graph = Graph(
         [
             *_one_more_fold(fold, sources),
-            *(answered_stage(pool, _matched(run, pool.source), answers) for pool in answered if answers is not None),
+            *answered_stages,
             *_encoder_stages(run, settings),
             *_thinned_holdouts(fold, settings),
             scorer_stage(folds, settings, answered),
@@ -68,16 +70,10 @@ def refitted(run: RunFolder, settings: Settings, *, force: bool = False) -> RunF
 def _encoder_stages(run: RunFolder, settings: Settings) -> list[Stage]:
     names = settings[EnsembleConfig].branches
     encoders = set(new_catalog_encoders(names))
-    with_test = [source for source in settings[DataConfig].sources if _matched(run, source) == of_source(TEST, source)]
+    sources = settings[DataConfig].sources
+    with_test = [source for source in sources if original_stage(run, source) == of_source(TEST, source)]
     stages = [stage for name in names for stage in branch_stages(name, settings, with_test=with_test)]
     return [stage for stage in stages if stage.name in encoders]
-
-
-def _matched(run: RunFolder, source: str) -> str:
-    """Return the name of the stage with the listings of a source that the run matches."""
-    manifest = run.manifest(catalog_pool(source).stage) or {}
-    stage: str = manifest["key"]["parameters"]["catalog"]
-    return stage
 
 
 def _one_more_fold(fold: int, sources: Sequence[str]) -> list[Stage]:

@@ -1,6 +1,7 @@
 """Pairs whose match people decided, and groups that keep to them.
 
-1. Listings of equal content match whatever the rule; where people told two apart, the later one stands for itself.
+1. Listings of equal content match whatever the rule; where people told two apart, each stands for those of its content
+   that it may match, and first for those that people said are the same.
 2. A pair that never matches scores 0 and one that must match scores 1, whatever attributes forbid.
 3. Links are taken from the strongest down, as in Kruskal's algorithm: first pairs that must match, by their score, then
    what the rule links. A link that would put a pair that never matches into one group is left out, all others hold
@@ -69,37 +70,38 @@ class Pins:
         return Pins(*(rows[(rows >= 0).all(axis=1)] for rows in moved))
 
 
-def told_apart(copies: Rows, never: Index) -> Rows:
+def told_apart(copies: Rows, pins: Pins) -> Rows:
     """Return for each listing the row of the one that stands for it, where some of equal content never match.
 
-    Such a listing is put with the first of its content that it may match, by row; the first one of all stands for as
-    many as before.
+    Pairs that must match stay together where the others allow it. Each other listing is put with the first of its
+    content that it may match, by row; the first one of all stands for as many as before.
 
     Args:
         copies: For each listing the row of the one of equal content that stands for it, int32 [n].
-        never: Rows of pairs that never match, int64 [m, 2].
+        pins: Pairs of any listings whose match people decided.
 
     Examples:
-        >>> told_apart(np.array([0, 0, 0], np.int32), np.array([[1, 2]])).tolist()
+        >>> told_apart(np.array([0, 0, 0], np.int32), Pins(never=np.array([[1, 2]]))).tolist()
         [0, 0, 2]
+        >>> told_apart(np.array([0, 0, 0], np.int32), Pins(np.array([[0, 2]]), np.array([[1, 2]]))).tolist()
+        [0, 1, 0]
     """
-    apart = never[copies[never[:, 0]] == copies[never[:, 1]]] if len(never) else never
+    apart = pins.never[copies[pins.never[:, 0]] == copies[pins.never[:, 1]]]
     if not len(apart):
         return copies
-    foes = defaultdict(set)
-    for one, other in apart.tolist():
-        foes[one].add(other)
-        foes[other].add(one)
+    own = np.arange(len(copies), dtype=np.int32)
+    said = pins.standing(np.where(np.isin(copies, copies[apart[:, 0]]), own, copies))
+    groups = _SeparatedGroups(said.never.tolist())
+    for one, other in said.must.tolist():
+        groups.join(one, other)
     result = copies.copy()
     for first in np.unique(copies[apart[:, 0]]).tolist():
-        parts: list[list[int]] = []
+        stand: list[int] = []
         members = np.flatnonzero(copies == first).tolist()
         for row in (first, *(row for row in members if row != first)):
-            part = next((part for part in parts if not foes[row].intersection(part)), None)
-            if part is None:
-                parts.append(part := [])
-            part.append(row)
-            result[row] = part[0]
+            result[row] = next((other for other in stand if groups.join(other, row)), row)
+            if result[row] == row:
+                stand.append(row)
     return result
 
 
@@ -116,7 +118,7 @@ def pinned(pairs: ScoredPairs, pins: Pins) -> tuple[ScoredPairs, Pins]:
         that must match are left out.
     """
     copies = np.arange(pairs.n, dtype=np.int32) if pairs.copy_of is None else pairs.copy_of
-    copies = told_apart(copies, pins.never)
+    copies = told_apart(copies, pins)
     pins = pins.standing(copies)
     must, never = pins.must, pins.never
     position, is_candidate = locate(pair_key(must[:, 0], must[:, 1], pairs.n), pairs.key)

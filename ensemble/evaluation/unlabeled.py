@@ -11,23 +11,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
-
 from ensemble.answers.answers import Answers, PoolAnswers
 from ensemble.answers.file import read_answers
 from ensemble.result_stages import MATCHES, load_scores
 from ensemble.review.pair_answers import PairAnswers
-from ensemble.review.quality import CONFIDENCE, estimate
+from ensemble.review.quality import CONFIDENCE, estimate, is_matched
 from ensemble.review.questions import FIRST
 from ensemble.training_stages import DECISION, load_decision
 from ensemble.unlabeled_stages import LEARNED
+from ensemble.written_matches import load_match_rows
 from shared.artifacts import write_json
 from shared.catalog.copies import copy_of
+from shared.pipeline.catalog_stages import load_original
 from shared.pipeline.pools import CATALOG_POOL, load_catalog
 from shared.pipeline.run import RunFolder
 from shared.pipeline.stage import Graph
-from shared.schema import Catalog, Flags, ScoredPairs, pair_key
 
 NOT_KNOWN = "not known"
 LISTINGS_PER_YES = 4  # at most, for training on the groups of the answers: then these hold about half of the listings
@@ -50,12 +48,14 @@ def unlabeled_metrics(run: RunFolder, graph: Graph) -> dict[str, Any]:
     stages = {name: {key: of[key] for key in ("seconds", "peak_memory_mb")} for name, of in manifests.items()}
     catalog, scores = load_catalog(run.open(CATALOG_POOL.stage)), load_scores(run.open(LEARNED))
     path = graph[LEARNED].parameters["answers"]
-    answers = (Answers() if path is None else read_answers(Path(path))).on(catalog)
+    given = Answers() if path is None else read_answers(Path(path))
+    answers = given.on(catalog, load_original(run, CATALOG_POOL.source))
     usable = PairAnswers.of(answers, scores)
-    decision, facts = load_decision(run.open(LEARNED)), (usable.positions, usable.is_match, usable.stratum)
+    decision = load_decision(run.open(LEARNED))
     scores = scores.with_copies(copy_of(catalog))
+    matched = is_matched(scores, load_match_rows(run.open(MATCHES), catalog.ids))
     learned_from = manifests[LEARNED]["metrics"]["answers_learned_from"]
-    quality = estimate(scores, is_matched(run, catalog, scores), *facts, decision=decision) if learned_from else None
+    quality = estimate(scores, matched, usable, decision=decision) if learned_from else None
     matches = {
         name: value for name, value in manifests[MATCHES]["metrics"].items() if name != "expected_to_have_a_match"
     }
@@ -81,23 +81,6 @@ def _counts(answers: PoolAnswers) -> dict[str, int]:
         "left_out": left_out,
         "contradictions": len(answers.contradictions()),
     }
-
-
-def is_matched(run: RunFolder, catalog: Catalog, pairs: ScoredPairs) -> Flags:
-    """Return which candidate pairs match, by the matches that a run has written, bool [p].
-
-        is_matched(run, catalog, load_scores(run.open(LEARNED)))
-
-    Args:
-        run: A finished run of one catalog.
-        catalog: The n listings of its pool `catalog`.
-        pairs: Candidate pairs of these.
-    """
-    table = pq.read_table(run.open(MATCHES) / "matches.parquet")
-    row = {posting_id: place for place, posting_id in enumerate(catalog.ids.tolist())}
-    ends = np.array([[row[each] for each in table.column(name).to_pylist()] for name in ("posting_id", "match")])
-    low, high = np.sort(ends.astype(np.int64), axis=0)
-    return np.asarray(np.isin(pairs.key, pair_key(low, high, pairs.n)))
 
 
 def write_unlabeled_metrics(run: RunFolder, graph: Graph) -> dict[str, Any]:

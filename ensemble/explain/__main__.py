@@ -9,7 +9,7 @@ from typing import Any
 
 from ensemble.answers.file import read_answers
 from ensemble.explain.candidates import best_candidates
-from ensemble.explain.matched_pool import MatchedPool, pool_with
+from ensemble.explain.explained_pool import ExplainedPool, pool_with
 from ensemble.explain.pair import explain_pair
 from ensemble.explain.reasons import reasons
 from ensemble.explain.text import explanation_text
@@ -28,7 +28,7 @@ from shared.pipeline.settings import Settings
 SHOWN = 10  # listings that do not match, of one listing's candidates
 
 
-def candidates_text(pool: MatchedPool, row: int) -> str:
+def candidates_text(pool: ExplainedPool, row: int) -> str:
     """Return the matches of a listing and the best of its other candidates, two lines for each.
 
         print(candidates_text(pool, pool.row("train_1")))
@@ -47,7 +47,7 @@ def candidates_text(pool: MatchedPool, row: int) -> str:
     return "\n".join(lines if best else [*lines, "no similar listing"])
 
 
-def open_pool(store: Any, settings: Settings, arguments: Arguments) -> MatchedPool:
+def open_pool(store: Any, settings: Settings, arguments: Arguments) -> ExplainedPool:
     """Return the pool that the options name: of a run, or a catalog that is matched now.
 
     Raises:
@@ -63,13 +63,13 @@ def open_pool(store: Any, settings: Settings, arguments: Arguments) -> MatchedPo
         if arguments.holdout:
             require_labeled_run(store)
         pool = pool_with(store, data.sources, arguments.ids[0], holdout=arguments.holdout)
-        return MatchedPool.of_run(store, settings, pool)
+        return ExplainedPool.of_run(store, settings, pool)
     if arguments.holdout:
         raise MatcherError("--holdout is for the listings of a run; leave --data away")
     matcher = open_matcher(store, settings, arguments)
     catalog = read_catalog(new_source(data), data, settings[ComputeConfig], labeled=False)
     answers = None if arguments.answers is None else read_answers(arguments.answers)
-    return MatchedPool.of_match(matcher, catalog, data.duplicates, answers)
+    return ExplainedPool.of_match(matcher, catalog, data.duplicates, answers)
 
 
 def main() -> int:

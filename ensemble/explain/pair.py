@@ -10,7 +10,7 @@ import numpy as np
 from ensemble.answers.contradictions import effective
 from ensemble.decision.decision import Decision
 from ensemble.explain.contributions import Contributions, contributions
-from ensemble.explain.matched_pool import MatchedPool
+from ensemble.explain.explained_pool import ExplainedPool
 from ensemble.explain.reasons import reasons
 from ensemble.features.conflicts import IN_WORDS, KINDS
 from shared.schema import locate, pair_key
@@ -84,7 +84,7 @@ class PairExplanation:
     reasons: str
 
 
-def explain_pair(pool: MatchedPool, one: int, other: int) -> PairExplanation:
+def explain_pair(pool: ExplainedPool, one: int, other: int) -> PairExplanation:
     """Return why two listings match or do not.
 
         explain_pair(pool, pool.row("train_1"), pool.row("train_2")).verdict
@@ -135,7 +135,7 @@ OUTVOTED = (
 )
 
 
-def answered(pool: MatchedPool, one: int, other: int) -> str | None:
+def answered(pool: ExplainedPool, one: int, other: int) -> str | None:
     """Return what people answered about two listings, named by row: `yes`, `no` or `unsure`; None where nobody did."""
     answers = pool.result.answers
     if answers is None:
@@ -145,13 +145,13 @@ def answered(pool: MatchedPool, one: int, other: int) -> str | None:
     return effective(of_pair).verdict if of_pair else None
 
 
-def is_match(pool: MatchedPool, one: int, other: int) -> bool:
+def is_match(pool: ExplainedPool, one: int, other: int) -> bool:
     """Return whether the decision takes two listings, named by row, for the same product."""
     matches = pool.result.match_rows
     return any(bool((matches.match[matches.listing == a] == b).any()) for a, b in ((one, other), (other, one)))
 
 
-def verdict(pool: MatchedPool, one: int, other: int, score: float | None, matches: bool, forbidden: list[str]) -> str:
+def verdict(pool: ExplainedPool, one: int, other: int, score: float | None, matches: bool, forbidden: list[str]) -> str:
     """Return in a sentence whether two listings match, and whether by their own score or by their group.
 
     Args:
@@ -195,7 +195,7 @@ def _apart(decision: Decision) -> str:
     return "one of them has better matches, or the group would be too large"
 
 
-def _similarities(pool: MatchedPool, one: int, other: int) -> Iterator[BranchSimilarity]:
+def _similarities(pool: ExplainedPool, one: int, other: int) -> Iterator[BranchSimilarity]:
     """Yield how alike each branch finds two listings, the lower row first."""
     ends = np.array([one], dtype=np.int32), np.array([other], dtype=np.int32)
     for name, view in pool.views.branches.items():
@@ -208,7 +208,7 @@ def _similarities(pool: MatchedPool, one: int, other: int) -> Iterator[BranchSim
         yield BranchSimilarity(name, cosine, ranks, bool(is_proposed), config.neighbors, config.minimum)
 
 
-def _rank(pool: MatchedPool, branch: str, one: int, other: int) -> int:
+def _rank(pool: ExplainedPool, branch: str, one: int, other: int) -> int:
     """Return the rank of a listing that is not among the nearest of another one by a branch.
 
     Of listings of equal content, only the one that stands for all has a rank.

@@ -330,7 +330,7 @@ def _matches(
     """
     ids, n, previous = planned.catalog.ids, len(planned.catalog), state.matches
     decision = _decision_for(matcher, state, pairs, copies)
-    copies, all_copies = told_apart(copies, pins.never), copies
+    copies, all_copies = told_apart(copies, pins), copies
     stood = state.copies == np.arange(len(state))
     inside = stood[previous.listing] & stood[previous.match]
     listing, match = place[previous.listing], place[previous.match]

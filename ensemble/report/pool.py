@@ -9,16 +9,15 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ensemble.decision.decision import Decision, groups_of
-from ensemble.decision.rules import sort_matches
 from ensemble.features.assemble import pair_features
 from ensemble.features.conflicts import conflict_mask
 from ensemble.match_result import FACTS, LISTINGS, MatchFacts, MatchResult
 from ensemble.pool_views import PoolViews
+from ensemble.written_matches import load_match_rows, rows_of
 from shared.artifacts import read_json
 from shared.catalog.copies import copy_of
 from shared.errors import ArtifactError
@@ -103,29 +102,17 @@ def load_matches(folder: Path, codes: Index | None = None) -> MatchedPool:
     facts = MatchFacts.from_json(read_json(folder / FACTS, advice))
     try:
         catalog = Catalog.load(folder / LISTINGS)
-        matches = _matches(catalog, pq.read_table(folder / "matches.parquet"))
+        matches = load_match_rows(folder, catalog.ids)
         pairs = _pairs(catalog, pq.read_table(folder / "pairs.parquet"), facts.decision)
     except (pa.ArrowInvalid, OSError, ValueError) as error:
         raise ArtifactError(f"{folder} is damaged ({error}); {advice}") from error
     return MatchedPool(catalog, pairs, matches, groups_of(matches), codes, facts)
 
 
-def _rows(catalog: Catalog, ids: pa.ChunkedArray) -> NDArray[np.int32]:
-    rows = pc.index_in(ids, value_set=pa.array(catalog.ids, pa.string()))
-    if rows.null_count:
-        raise ValueError("a posting id is not among the listings")
-    return np.asarray(rows.to_numpy(), dtype=np.int32)
-
-
-def _matches(catalog: Catalog, table: pa.Table) -> Matches:
-    listing, match = (_rows(catalog, table.column(name)) for name in ("posting_id", "match"))
-    return sort_matches(len(catalog), listing, match, table.column("score").to_numpy())
-
-
 def _pairs(catalog: Catalog, table: pa.Table, decision: Decision | None) -> ScoredPairs:
     """Return the pairs of a table; conflicts are compared again where the decision forbids some."""
     n, copies = len(catalog), copy_of(catalog)
-    ends = np.sort(np.stack([_rows(catalog, table.column(name)) for name in ("left", "right")]), axis=0)
+    ends = np.sort(np.stack([rows_of(catalog.ids, table.column(name)) for name in ("left", "right")]), axis=0)
     score = table.column("score").to_numpy().astype(np.float32)
     stands = (copies[ends[0]] == ends[0]) & (copies[ends[1]] == ends[1])
     left, right, score = ends[0][stands], ends[1][stands], score[stands]

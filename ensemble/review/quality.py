@@ -8,6 +8,8 @@ Other answers were chosen because they are hard, and would say too little of the
 2. *Shares*: in each cell the share of yes has a Beta distribution. An answer counts as many times as its stratum has
    pairs for each that was drawn. Beforehand a cell has the mean of its scores as its share, worth two answers; a cell
    in which hardly any pair is true has half a yes, or none among twenty answers would stand for none among thousands.
+   Pairs about which people are unsure are a part of their cell that the other answers do not stand for: each such pair
+   counts in its stratum, and their share of yes is that of their scores, worth two answers, which widens the interval.
 3. *Sums*: pairs with an answer are what it says, all others true with the share of their cell. Precision and recall
    are ratios of these sums; their intervals come from draws of all shares.
 
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 
 from ensemble.decision.decision import Decision
 from ensemble.review.learner import learned_decision, with_answers
+from ensemble.review.pair_answers import PairAnswers
 from ensemble.review.questions import Positions, strata, stratum_sizes
 from shared.schema import Flags, Matches, ScoredPairs, pair_key
 
@@ -64,7 +67,8 @@ class Estimate:
         precision: Share of the matches that are true; 1 where there is none.
         recall: Share of the true pairs that are matches.
         f1: Harmonic mean of the two.
-        answers: Number of stratified answers that it comes from.
+        answers: Number of stratified answers yes and no that it comes from.
+        unsure: Number of stratified pairs about which people are unsure, which widen the intervals.
 
     Examples:
         >>> some = Interval(0.9, 0.8, 0.95)
@@ -76,48 +80,44 @@ class Estimate:
     recall: Interval
     f1: Interval
     answers: int
+    unsure: int = 0
 
 
 def estimate(
-    pairs: ScoredPairs,
-    matched: Flags,
-    positions: Positions,
-    is_match: Flags,
-    stratum: NDArray[np.int64],
-    seed: int = 0,
-    decision: Decision | None = None,
+    pairs: ScoredPairs, matched: Flags, answers: PairAnswers, seed: int = 0, decision: Decision | None = None
 ) -> Estimate | None:
     """Return the estimated quality of matches; None, "not known", without a stratified answer.
 
     Args:
         pairs: All pairs of a pool, with scores as the answers teach them.
         matched: Which of them match, bool [p].
-        positions: Positions of the pairs that were answered, int64 [a].
-        is_match: The answers, bool [a].
-        stratum: The stratum that each question was drawn from, int64 [a]; -1 where it was not drawn by stratum.
+        answers: About some of them.
         seed: Of the draws for the intervals.
         decision: The decision that made the matches; None: `learned_decision`, which takes a second to find again.
 
     Examples:
         >>> rows = np.zeros(3, np.int32), np.array([1, 2, 3], np.int32)
         >>> pairs = ScoredPairs(4, *rows, np.array([0.9, 0.8, 0.1], np.float32))
-        >>> answers = np.array([0, 2]), np.array([True, False]), np.array([0, 3])
-        >>> bool(estimate(pairs, pairs.score > 0.5, *answers).precision.value > 0.7)
+        >>> answers = PairAnswers(np.array([0, 2]), np.array([True, False]), np.array([0, 3]))
+        >>> bool(estimate(pairs, pairs.score > 0.5, answers).precision.value > 0.7)
         True
-        >>> nothing = np.zeros(0, np.int64)
-        >>> estimate(pairs, pairs.score > 0.5, nothing, nothing > 0, nothing) is None
+        >>> estimate(pairs, pairs.score > 0.5, PairAnswers()) is None
         True
     """
     sizes = stratum_sizes(pairs)
-    drawn = (stratum >= 0) & (stratum < len(sizes))
+    drawn, unsure = ((of >= 0) & (of < len(sizes)) for of in (answers.stratum, answers.unsure_stratum))
     if not drawn.any():
         return None
-    stratum_of_pair = strata(pairs)
+    positions, is_match, stratum_of_pair = answers.positions, answers.is_match, strata(pairs)
     cell = _cells(stratum_of_pair, matched)
-    would_match = unaided_matches(pairs, positions, is_match, decision)
-    at = _cells(stratum_of_pair[positions], would_match)[drawn]
-    weight = (sizes / np.maximum(np.bincount(stratum[drawn], minlength=len(sizes)), 1))[stratum[drawn]]
-    share = _draw_shares(at, is_match[drawn], weight, _prior(cell, pairs.score), np.random.default_rng(seed))
+    at = _cells(stratum_of_pair[positions], unaided_matches(pairs, positions, is_match, decision))[drawn]
+    stratum, of_unsure, unsure_at = answers.stratum[drawn], answers.unsure_stratum[unsure], answers.unsure[unsure]
+    weight = sizes / np.maximum(np.bincount(np.append(stratum, of_unsure), minlength=len(sizes)), 1)
+    rng = np.random.default_rng(seed)
+    share = _draw_shares(at, is_match[drawn], weight[stratum], _prior(cell, pairs.score), rng)
+    if len(unsure_at):
+        hard = cell[unsure_at], pairs.score[unsure_at].astype(np.float64), weight[of_unsure]
+        share = _with_unsure(share, (at, weight[stratum]), *hard, rng)
     is_open = np.ones(len(pairs), dtype=bool)
     is_open[positions] = False
     cells = share.shape[1]
@@ -126,7 +126,7 @@ def estimate(
     matches = int(matched.sum())
     precision = hits / matches if matches else np.ones(len(hits))
     recall, f1 = hits / np.maximum(true, 1e-9), 2 * hits / np.maximum(matches + true, 1e-9)
-    return Estimate(_interval(precision), _interval(recall), _interval(f1), int(drawn.sum()))
+    return Estimate(_interval(precision), _interval(recall), _interval(f1), int(drawn.sum()), len(unsure_at))
 
 
 def unaided_matches(
@@ -136,8 +136,8 @@ def unaided_matches(
 
     Args:
         pairs: As for `estimate`.
-        positions: As for `estimate`.
-        is_match: As for `estimate`.
+        positions: Positions of the pairs that were answered, int64 [a].
+        is_match: The answers, bool [a].
         decision: As for `estimate`.
 
     Examples:
@@ -196,6 +196,36 @@ def _draw_shares(
     count = total**2 / np.maximum(squares, 1e-12)
     share = of_yes / np.maximum(total, 1e-12)
     return rng.beta(yes + count * share, no + count * (1 - share), size=(DRAWS, len(yes)))
+
+
+def _with_unsure(
+    share: Doubles,
+    sure: tuple[NDArray[np.int64], Doubles],
+    cell: NDArray[np.int64],
+    score: Doubles,
+    weight: Doubles,
+    rng: np.random.Generator,
+) -> Doubles:
+    """Return shares of true pairs in which the pairs about which people are unsure have a share of their own.
+
+    Args:
+        share: Of pairs that people can tell, float64 [draws, cells].
+        sure: Cell and weight of each answer.
+        cell: Cell of each pair about which people are unsure, int64 [u].
+        score: Its score, float64 [u].
+        weight: Its weight, float64 [u].
+        rng: For the draws.
+    """
+    cells = share.shape[1]
+    of_unsure, of_sure = (np.bincount(at, weights=w, minlength=cells) for at, w in ((cell, weight), sure))
+    total = of_unsure + of_sure
+    squares = np.bincount(np.append(cell, sure[0]), weights=np.append(weight, sure[1]) ** 2, minlength=cells)
+    count = total / np.maximum(squares, 1e-12)  # answers of equal weight, per unit of weight
+    mean = np.bincount(cell, weights=weight * score, minlength=cells) / np.maximum(of_unsure, 1e-12)
+    has_unsure, mean = of_unsure > 0, np.clip(mean, 0.02, 0.98)
+    part = rng.beta(np.where(has_unsure, count * of_unsure, 1), count * of_sure + 1, size=share.shape) * has_unsure
+    true = rng.beta(PSEUDO_ANSWERS * mean, PSEUDO_ANSWERS * (1 - mean), size=share.shape)
+    return share + part * (true - share)
 
 
 def _interval(draws: Doubles) -> Interval:

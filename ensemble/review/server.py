@@ -18,8 +18,9 @@ from ensemble.answers.answer import Asked, Verdict
 from ensemble.review.background import Background
 from ensemble.review.groups import links_of
 from ensemble.review.questions import EDGES
+from ensemble.review.review_answers import Reply
 from ensemble.review.security import Access, Guard
-from ensemble.review.session import Reply, Session
+from ensemble.review.session import Session
 from ensemble.review.thumbnails import SIZES, Thumbnails
 from ensemble.review.views import Views
 from shared.artifacts import digest
@@ -172,13 +173,13 @@ class Routes:
     def table(self) -> Response:
         """Return all answers as CSV."""
         named = {"Content-Disposition": 'attachment; filename="answers.csv"'}
-        return Response(self.session.table(), media_type="text/csv", headers=named)
+        return Response(self.session.answers.table(), media_type="text/csv", headers=named)
 
     # --- what the page asks ------------------------------------------------------------------------------------------
 
     def progress(self) -> dict[str, Any]:
         """Return how far the review is, with the answers that another server has written meanwhile."""
-        self.session.refresh()
+        self.session.answers.refresh()
         return self.views.progress()
 
     def questions(self, wanted: Wanted) -> list[dict[str, Any]]:
@@ -208,14 +209,14 @@ class Routes:
 
     def contradictions(self) -> list[dict[str, Any]]:
         """Return answers that contradict each other."""
-        return [self.views.contradiction(pairs) for pairs in self.session.contradictions()]
+        return [self.views.contradiction(pairs) for pairs in self.session.answers.contradictions()]
 
     # --- what the page says ------------------------------------------------------------------------------------------
 
     def answer(self, said: Said) -> dict[str, Any]:
         """Keep an answer about a pair; it is on the disk when this returns."""
         reply = Reply(self._checked(*said.pair), said.verdict, said.asked, said.stratum)
-        self.session.record(said.by, [reply])
+        self.session.answers.record(said.by, [reply])
         return self._after_answers()
 
     def answer_group(self, said: SaidOfGroup) -> dict[str, Any]:
@@ -225,12 +226,12 @@ class Routes:
             raise HTTPException(422, "A group has listings of this catalog, each once, and at least one is kept.")
         same, different = links_of(said.same, said.out, self.session.scores)
         replies = [*(Reply(pair, "yes") for pair in same), *(Reply(pair, "no") for pair in different)]
-        self.session.record(said.by, replies)
+        self.session.answers.record(said.by, replies)
         return self._after_answers()
 
     def undo(self, saying: Saying) -> list[dict[str, Any]]:
         """Take back the last answer of a person; return the pairs that it was about."""
-        return [self.views.reply(reply, saying.by) for reply in self.session.undo(saying.by)]
+        return [self.views.reply(reply, saying.by) for reply in self.session.answers.undo(saying.by)]
 
     def match(self, saying: Saying) -> dict[str, Any]:
         """Make the matches anew, without waiting for them."""

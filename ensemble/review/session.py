@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Lock
 from time import monotonic
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.answers.answer import Answer, Asked, Verdict, Withdrawal, now
-from ensemble.answers.answers import Answers
-from ensemble.answers.contradictions import Contradiction, effective
-from ensemble.answers.file import AnswerFile
-from ensemble.answers.tables import export
 from ensemble.decision.decision import Decision, groups_of
 from ensemble.review.groups import Group, Pair, proposed_groups
 from ensemble.review.learner import Learner
 from ensemble.review.pair_answers import PairAnswers
 from ensemble.review.quality import Estimate, estimate, is_matched
-from ensemble.review.questions import Positions, Question, next_questions
-from shared.catalog.copies import content_digests
+from ensemble.review.questions import Question, next_questions
+from ensemble.review.review_answers import ReviewAnswers, Stamp
 from shared.errors import MatcherError
 from shared.schema import Catalog, Flags, Matches, PairFeatures, ScoredPairs, locate, pair_key
 
 BATCH = 25  # answers after which the matches are made anew
 AHEAD = 12  # questions that are left when the next batch is prepared
-NO_FILE = (-1, -1)
 LEASE_S = 300.0  # seconds for which a question that one person got is not given to another
 
 
@@ -64,6 +56,7 @@ class Subject:
         match: Makes the matches anew with the answers in the file.
         matched: The matches as they are; None: made when the review begins.
         max_pixels: Larger images are not shown.
+        original: The catalog as it was read, before something was set aside; None: nothing was.
     """
 
     name: str
@@ -74,23 +67,7 @@ class Subject:
     match: Callable[[], Matched]
     matched: Matched | None = None
     max_pixels: int = 50_000_000
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What a person says about a pair.
-
-    Args:
-        pair: Rows of the two listings, the smaller one first.
-        verdict: Whether they are the same product.
-        asked: Why it was asked, see `ensemble.review.questions`; `chosen` if the person chose the pair.
-        stratum: The stratum that it was drawn from, if any.
-    """
-
-    pair: Pair
-    verdict: Verdict
-    asked: Asked = "chosen"
-    stratum: int | None = None
+    original: Catalog | None = None
 
 
 @dataclass(frozen=True)
@@ -121,11 +98,11 @@ class Progress:
 
 
 class Session:
-    """A review by one or more people, of which each answer is on the disk before `record` returns.
+    """A review by one or more people: their answers, the next questions, and the matches.
 
         session = Session(subject)
         session.prepare()
-        session.record("anna", [Reply((0, 7), "yes")])
+        session.answers.record("anna", [Reply((0, 7), "yes")])
 
     Several threads may call it. What takes long (`prepare` and `match`) holds up no answer.
 
@@ -142,119 +119,14 @@ class Session:
         self.matched = subject.matched
         self._quality: Estimate | None = None
         self._learner: Learner | None = None
-        self._file, self._stamp = AnswerFile(subject.answers), NO_FILE
-        self._answers = Answers().on(subject.catalog)
-        self._verdicts: dict[Pair, dict[str, Answer]] = {}  # pair → who → answer
-        self._contradictions: list[Contradiction] = []
+        original = subject.catalog if subject.original is None else subject.original
+        self.answers = ReviewAnswers(subject.answers, subject.catalog, original)
         self._queue: list[Question] = []
         self._leases: dict[int, tuple[str, float]] = {}  # position of a pair → who has it, until when
         self._is_short = False  # whether somebody got no question, since others have all of them
-        self._last_stamp: tuple[int, int] | None = None  # of the answers to which there was no new question
+        self._last_stamp: Stamp | None = None  # of the answers to which there was no new question
         self._matching, self._matched_answers, self._fault = False, 0, ""
         self._lock, self._key = Lock(), subject.start.key
-        self._ids = subject.catalog.ids
-        self._row = {posting_id: row for row, posting_id in enumerate(self._ids.tolist())}
-        self.refresh()
-
-    # --- answers -----------------------------------------------------------------------------------------------------
-
-    def record(self, by: str, replies: Sequence[Reply]) -> None:
-        """Write the answers of a person, which one `undo` takes back; one that is as before is not written again.
-
-        Raises:
-            MatcherError: The file cannot be written.
-        """
-        rows = sorted({row for reply in replies for row in reply.pair})
-        content = dict(zip(rows, content_digests(self.subject.catalog.take(np.array(rows))).tolist(), strict=True))
-        time = now()
-        with self._lock:
-            fresh = [(reply, self._answer(reply, content, by, time)) for reply in replies if self._is_new(reply, by)]
-            if fresh:
-                self._file.append(*(answer for _, answer in fresh))
-            for reply, answer in fresh:
-                said = self._verdicts.setdefault(self._standing(reply.pair), {})
-                said.pop(by, None)  # the latest answer comes last
-                said[by] = answer
-
-    def _is_new(self, reply: Reply, by: str) -> bool:
-        earlier = self._verdicts.get(self._standing(reply.pair), {}).get(by)
-        return earlier is None or earlier.verdict != reply.verdict
-
-    def _standing(self, pair: Pair) -> Pair:
-        """Return the pair that an answer about a pair is about: of listings of equal content, one stands for all."""
-        low, high = sorted(self._answers.stands[list(pair)].tolist())
-        return (low, high) if low < high else pair
-
-    def _answer(self, reply: Reply, content: Mapping[int, str], by: str, time: str) -> Answer:
-        left, right = reply.pair
-        contents, why = (content[left], content[right]), (reply.asked, reply.stratum)
-        if reply.stratum is None:  # a pair that was drawn by chance stays so, whoever answers it anew
-            said = self._verdicts.get(self._standing(reply.pair), {}).values()
-            why = next(((answer.asked, answer.stratum) for answer in said if answer.stratum is not None), why)
-        return Answer(self._ids[left], self._ids[right], *contents, reply.verdict, by, time, *why)
-
-    def undo(self, by: str) -> list[Reply]:
-        """Withdraw the last answers of a person about this catalog, and return them; none where there are none.
-
-        Raises:
-            MatcherError: The file cannot be read or written.
-        """
-        with self._lock:  # so that two calls at a time take back two answers
-            standing = self._file.read().standing
-            own = [answer for answer in standing if answer.by == by and self._row.keys() >= set(answer.pair)]
-            last = [answer for answer in own if answer.at == own[-1].at]
-            if last:
-                self._file.append(*(Withdrawal.of(answer, now()) for answer in last))
-        self.refresh()
-        return [Reply(self._pair_of(answer), answer.verdict, answer.asked, answer.stratum) for answer in last]
-
-    def _pair_of(self, answer: Answer) -> Pair:
-        left, right = sorted((self._row[answer.left], self._row[answer.right]))
-        return left, right
-
-    def refresh(self) -> None:
-        """Read the answers again if any were written.
-
-        Raises:
-            MatcherError: They cannot be read.
-        """
-        while (stamp := self._file_stamp()) != self._stamp:
-            answers = self._file.read().on(self.subject.catalog)
-            with self._lock:  # which `record` holds while it writes, so that none of its answers is forgotten here
-                if self._file_stamp() == stamp:
-                    self._answers, self._stamp, self._contradictions = answers, stamp, answers.contradictions()
-                    self._verdicts = {pair: dict(of_pair) for pair, of_pair in answers.verdicts.items()}
-
-    def _file_stamp(self) -> tuple[int, int]:
-        """Return size and time of the file of answers, which change with every answer."""
-        try:
-            status = self.subject.answers.stat()
-        except FileNotFoundError:
-            return NO_FILE
-        return status.st_size, status.st_mtime_ns
-
-    def verdicts(self, pair: Pair) -> dict[str, Verdict]:
-        """Return who said what about a pair."""
-        with self._lock:
-            return {by: answer.verdict for by, answer in self._verdicts.get(self._standing(pair), {}).items()}
-
-    def contradictions(self) -> list[list[Pair]]:
-        """Return the pairs of each contradiction among the answers, the one that people said no about first."""
-        self.refresh()
-        pairs = [[self._pair_of(answer) for answer in (found.no, *found.yes)] for found in self._contradictions]
-        return [list(dict.fromkeys(of_one)) for of_one in pairs]
-
-    def table(self) -> str:
-        """Return the latest answer of each person about each pair as CSV, see `ensemble.answers.tables`."""
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "answers.csv"
-            export(self._file.read(), path)
-            return path.read_text(encoding="utf-8")
-
-    def _counted(self) -> dict[Pair, Answer]:
-        """Return the answer that counts for each pair."""
-        with self._lock:
-            return {pair: effective(of_pair) for pair, of_pair in self._verdicts.items() if of_pair}
 
     # --- questions ---------------------------------------------------------------------------------------------------
 
@@ -294,28 +166,28 @@ class Session:
         return np.asarray(position), np.asarray(is_there)
 
     def _is_open(self, question: Question) -> bool:
-        return not self._verdicts.get(self.pair(question.position))
+        return self.answers.is_open(self.pair(question.position))
 
     @property
     def needs_questions(self) -> bool:
         """Return whether few questions without an answer are left, or somebody has none, and there may be more."""
-        stamp = self._file_stamp()
+        stamp = self.answers.file_stamp()
         with self._lock:
             is_short = self._is_short or sum(map(self._is_open, self._queue)) <= AHEAD
             return is_short and stamp != self._last_stamp
 
     def prepare(self) -> None:
         """Learn from the answers so far, estimate what they say, and choose the next questions if few wait."""
-        self.refresh()
+        self.answers.refresh()
         if self._learner is None:
             self._learner = Learner(self.subject.start, self.subject.described)
-        answers = PairAnswers.of(self._answers, self.subject.start)
+        answers = PairAnswers.of(self.answers.pool, self.subject.start)
         scores, quality = self._learner.learn(answers.positions, answers.is_match), None
         if self.matched is not None:
-            facts = answers.positions, answers.is_match, answers.stratum
-            quality = _quality_of(self.matched, facts, self.seed)
+            pairs, matches = self.matched.pairs, self.matched.matches
+            quality = estimate(pairs, is_matched(pairs, matches), answers, self.seed, decision=self.matched.decision)
         with self._lock:
-            waiting, unsure, stamp = list(filter(self._is_open, self._queue)), self._unsure(), self._stamp
+            waiting, unsure, stamp = list(filter(self._is_open, self._queue)), self._unsure(), self.answers.stamp
             is_short, self._is_short = self._is_short or len(waiting) <= AHEAD, False
         fresh = list[Question]()
         if is_short:
@@ -327,8 +199,8 @@ class Session:
 
     def _unsure(self) -> list[int]:
         """Return the positions of the candidate pairs about which everybody is unsure."""
-        of_pairs = ((pair, effective(said)) for pair, said in self._verdicts.items() if said)
-        position, is_there = self._locate([pair for pair, answer in of_pairs if answer.verdict == "unsure"])
+        counted = self.answers.counted().items()
+        position, is_there = self._locate([pair for pair, answer in counted if answer.verdict == "unsure"])
         unsure: list[int] = position[is_there].tolist()
         return unsure
 
@@ -339,7 +211,7 @@ class Session:
         with self._lock:
             if self._matching:
                 return
-            self._matching, count = True, len(self._verdicts)
+            self._matching, count = True, len(self.answers)
         try:
             self.matched, self._fault = self.subject.match(), ""
         except Exception as error:  # a full disk, say: whoever answers has to know
@@ -352,28 +224,21 @@ class Session:
     @property
     def is_match_due(self) -> bool:
         """Return whether a batch of answers was given since the matches were made."""
-        return not self._matching and len(self._verdicts) - self._matched_answers >= BATCH
+        return not self._matching and len(self.answers) - self._matched_answers >= BATCH
 
     def groups(self) -> list[Group]:
         """Return the proposed groups, those in doubt first."""
         if self.matched is None:
             return []
-        same = [pair for pair, answer in self._counted().items() if answer.verdict == "yes"]
+        same = [pair for pair, answer in self.answers.counted().items() if answer.verdict == "yes"]
         return proposed_groups(groups_of(self.matched.matches), self.scores, same)
 
     def progress(self) -> Progress:
         """Return how far the review is."""
         with self._lock:
-            by = Counter(who for of_pair in self._verdicts.values() for who in of_pair)
-            answers = sum(bool(of_pair) for of_pair in self._verdicts.values())
-            is_done = self._last_stamp == self._stamp and not any(map(self._is_open, self._queue))
+            is_done = self._last_stamp == self.answers.stamp and not any(map(self._is_open, self._queue))
+        answers = len(self.answers)
         until = max(0, BATCH - (answers - self._matched_answers))
         line = self.matched.line if self.matched else ""
-        counts = len(self._contradictions)
-        return Progress(answers, dict(by), until, self._matching, self._fault, line, counts, self._quality, is_done)
-
-
-def _quality_of(matched: Matched, facts: tuple[Positions, Flags, NDArray[np.int64]], seed: int) -> Estimate | None:
-    """Return how good matches are by answers (`PairAnswers`), over the scores that they were decided by."""
-    pairs = matched.pairs
-    return estimate(pairs, is_matched(pairs, matched.matches), *facts, seed, decision=matched.decision)
+        by, counts = self.answers.by(), len(self.answers.contradicted)
+        return Progress(answers, by, until, self._matching, self._fault, line, counts, self._quality, is_done)

@@ -7,7 +7,7 @@ the labels, and the matches are measured by them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -22,7 +22,7 @@ from ensemble.candidate_pairs import union
 from ensemble.config import EnsembleConfig
 from ensemble.features.assemble import pair_features
 from ensemble.pool_views import BranchView, PoolViews
-from ensemble.review.simulation import Asking, Checkpoint, PoolOfLabels, ceiling, simulate
+from ensemble.review.simulation import Asking, Checkpoint, PoolOfLabels, Reviewer, ceiling, simulate
 from ensemble.review.start import start_scores
 from ensemble.sections import sections
 from ensemble.transfer.variants import whole_products
@@ -141,6 +141,19 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def in_words(reviewer: Reviewer) -> str:
+    """Return who answers, in words.
+
+    Examples:
+        >>> in_words(Reviewer(0.05))
+        '5% of the answers wrong'
+        >>> in_words(Reviewer(unsure=0.2, hard=True))
+        '0% of the answers wrong, 20% unsure of the hardest pairs'
+    """
+    doubt = f", {reviewer.unsure:.0%} unsure" + " of the hardest pairs" * reviewer.hard if reviewer.unsure else ""
+    return f"{reviewer.mistakes:.0%} of the answers wrong{doubt}"
+
+
 def _numbers(text: str) -> list[int]:
     """Return the numbers of answers that `--answers` names.
 
@@ -162,8 +175,13 @@ def study(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
         MatcherError: An option has no sense, or the run has no labels.
     """
     answers = _numbers(arguments.answers)
-    if arguments.seeds < 1 or not 0 <= arguments.mistakes < 1 or arguments.listings < 2:
-        raise MatcherError("--seeds must be 1 or more, --listings 2 or more, and --mistakes at least 0 and below 1")
+    shares = arguments.mistakes, arguments.unsure, arguments.unsure_of_hard
+    if arguments.seeds < 1 or arguments.listings < 2 or not all(0 <= share < 1 for share in shares):
+        raise MatcherError("--seeds must be 1 or more, --listings 2 or more, and each share at least 0 and below 1")
+    if arguments.unsure and arguments.unsure_of_hard:
+        raise MatcherError("--unsure and --unsure-of-hard cannot be used together; name one of them")
+    unsure = arguments.unsure or arguments.unsure_of_hard
+    reviewer = Reviewer(arguments.mistakes, unsure, hard=arguments.unsure_of_hard > 0)
     seed = settings[ComputeConfig].seed
     catalog = sample(load_catalog(run.open(TRAIN)), arguments.listings, seed)
     if len(catalog) < 2:
@@ -174,7 +192,7 @@ def study(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
     def reviews(asking: Asking) -> Reviews:
         states = []
         for number in range(seed, seed + arguments.seeds):
-            states.append(simulate(pool, answers, number, arguments.mistakes, asking))
+            states.append(simulate(pool, answers, number, reviewer, asking))
             run.say(f"  {asking}, seed {number}: " + ", ".join(f"{s.row_f1:.3f} at {s.answers}" for s in states[-1]))
         return states
 
@@ -182,11 +200,11 @@ def study(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
     rows = summary(reviews("review"), reviews("random"))
     most = ceiling(pool)
     (run.folder / OUTPUT).parent.mkdir(exist_ok=True)
-    about = {"pool_size": len(catalog), "seeds": arguments.seeds, "mistakes": arguments.mistakes, "seed": seed}
+    about = {"pool_size": len(catalog), "seeds": arguments.seeds, "seed": seed} | asdict(reviewer)
     write_json(run.folder / OUTPUT, about | {"ceiling": most, "rows": rows})
     run.say(
         f"\n{table(rows)}\n\nRow F1 of the whole pool of {len(catalog):,}: mean and standard deviation over "
-        f"{arguments.seeds} seeds; {arguments.mistakes:.0%} of the answers wrong. With the labels of all pairs the "
+        f"{arguments.seeds} seeds; {in_words(reviewer)}. With the labels of all pairs the "
         f"same learner has {most:.3f}.\n{monotonic() - began:.0f} s; written to {run.folder / OUTPUT}"
     )
 
@@ -198,6 +216,9 @@ def main() -> int:
         parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help=f"reviews (default: {SEEDS})")
         parser.add_argument("--answers", default=ANSWERS, help=f"numbers of answers (default: {ANSWERS})")
         parser.add_argument("--mistakes", type=float, default=0.0, help="share of wrong answers (default: 0)")
+        parser.add_argument("--unsure", type=float, default=0.0, help="share of answers 'unsure' (default: 0)")
+        what = "the same, about pairs that are hard to tell: the share of those of even chances (default: 0)"
+        parser.add_argument("--unsure-of-hard", type=float, default=0.0, metavar="UNSURE", help=what)
         what = f"whole products with about so many listings are drawn (default: {LISTINGS})"
         parser.add_argument("--listings", type=int, default=LISTINGS, metavar="N", help=what)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.review.learner import Learner, learned_decision, with_answers
+from ensemble.review.pair_answers import PairAnswers
 from ensemble.review.quality import Estimate, estimate, is_matched
 from ensemble.review.questions import Positions, Question, is_answered, next_questions
 from ensemble.review.start import careful_decision
@@ -72,78 +73,103 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class _Answers:
-    """The answers so far, [a] each: positions of the pairs, verdicts, strata that they were drawn from or -1."""
+class Reviewer:
+    """A simulated person.
 
-    positions: Positions = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    is_match: Flags = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
-    stratum: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    Args:
+        mistakes: Share of the answers yes and no that are wrong, in [0, 1].
+        unsure: Share of the pairs about which the person is unsure, in [0, 1]; with `hard`, of the hardest ones.
+        hard: Whether the person is the more often unsure the harder a pair is to tell; else about any pair.
 
-    def __len__(self) -> int:
-        return len(self.positions)
+    Examples:
+        >>> Reviewer(unsure=0.2).verdicts(np.array([True, False]), np.ones(2), np.random.default_rng(0)).tolist()
+        ['yes', 'no']
+    """
+
+    mistakes: float = 0.0
+    unsure: float = 0.0
+    hard: bool = False
+
+    def verdicts(self, truth: Flags, hardness: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.str_]:
+        """Return verdicts about some pairs, str [k].
+
+        Args:
+            truth: Whether they are true, bool [k].
+            hardness: How hard each one is to tell, in [0, 1], float64 [k].
+            rng: Of mistakes and doubts.
+        """
+        is_yes = truth ^ (rng.random(len(truth)) < self.mistakes)
+        verdicts = np.where(is_yes, "yes", "no")
+        if self.unsure:
+            chance = self.unsure * hardness if self.hard else self.unsure
+            verdicts = np.where(rng.random(len(truth)) < chance, "unsure", verdicts)
+        return verdicts
 
 
 def simulate(
     pool: PoolOfLabels,
     answers: Sequence[int],
     seed: int,
-    mistakes: float = 0.0,
+    reviewer: Reviewer = Reviewer(),
     asking: Asking = "review",
 ) -> list[Checkpoint]:
-    """Return a review's state at some numbers of answers, rising.
+    """Return a review's state at some numbers of answers, rising; `unsure` is an answer, too.
 
         simulate(pool, [0, 25, 50, 100], seed=0)
 
     Args:
         pool: The pool to review.
         answers: Numbers of answers. Where fewer pairs can be asked, the last states have fewer.
-        seed: Of questions and mistakes.
-        mistakes: Share of the answers that are wrong, in [0, 1].
+        seed: Of questions, mistakes and doubts.
+        reviewer: Who answers.
         asking: `random` asks any pairs, each as likely, in place of those of `next_questions`.
     """
-    learner, truth = Learner(pool.start, pool.described), pool.truth
-    rng = np.random.default_rng([seed, 1])
-    so_far, checkpoints = _Answers(), list[Checkpoint]()
+    learner, truth, so_far = Learner(pool.start, pool.described), pool.truth, PairAnswers()
+    hardness = _hardness(pool, learner) if reviewer.hard else np.ones(len(truth))
+    rng, checkpoints = np.random.default_rng([seed, 1]), list[Checkpoint]()
     for count in sorted(set(answers)):
-        while len(so_far) < count:
-            number = min(BATCH, count - len(so_far))
+        while (left := count - len(so_far) - len(so_far.unsure)) > 0:
+            number = min(BATCH, left)
             if asking == "random":
                 asked = _random_pairs(pool.start, so_far, number, seed)
             else:
                 scored = learner.learn(so_far.positions, so_far.is_match)
-                asked = next_questions(scored, so_far.positions, so_far.is_match, number, seed)
-            new = np.array([(q.position, -1 if q.stratum is None else q.stratum) for q in asked]).reshape(-1, 2)
-            if len(new) == 0:
+                asked = next_questions(scored, so_far.positions, so_far.is_match, number, seed, so_far.unsure)
+            if not asked:
                 break
-            new = new.astype(np.int64)
-            verdicts = truth[new[:, 0]] ^ (rng.random(len(new)) < mistakes)
-            so_far = _Answers(
-                np.append(so_far.positions, new[:, 0]),
-                np.append(so_far.is_match, verdicts),
-                np.append(so_far.stratum, new[:, 1]),
-            )
+            at = np.array([question.position for question in asked], dtype=np.int64)
+            stratum = np.array([-1 if question.stratum is None else question.stratum for question in asked])
+            so_far = so_far.joined(at, reviewer.verdicts(truth[at], hardness[at], rng), stratum)
         checkpoints.append(_checkpoint(learner.learn(so_far.positions, so_far.is_match), pool, so_far))
     return checkpoints
 
 
-def _random_pairs(pairs: ScoredPairs, so_far: _Answers, number: int, seed: int) -> list[Question]:
+def _hardness(pool: PoolOfLabels, learner: Learner) -> NDArray[np.float64]:
+    """Return how hard each pair is to tell, in [0, 1]: 1 where all labels together leave it at one half."""
+    known = _likely(pool.start)
+    p = learner.learn(known, pool.truth[known]).score.astype(np.float64)
+    return 4 * p * (1 - p)
+
+
+def _random_pairs(pairs: ScoredPairs, so_far: PairAnswers, number: int, seed: int) -> list[Question]:
     """Return pairs that answers leave open, each as likely; none of them belongs to a stratum."""
-    open_pairs = np.flatnonzero(~is_answered(pairs, so_far.positions, so_far.is_match))
-    drawn = np.random.default_rng([seed, len(so_far)]).permutation(open_pairs)[:number]
+    is_open = ~is_answered(pairs, so_far.positions, so_far.is_match)
+    is_open[so_far.unsure] = False
+    asked = len(so_far) + len(so_far.unsure)
+    drawn = np.random.default_rng([seed, asked]).permutation(np.flatnonzero(is_open))[:number]
     return [Question(position, "uncertain") for position in drawn.tolist()]
 
 
-def _checkpoint(scored: ScoredPairs, pool: PoolOfLabels, answers: _Answers) -> Checkpoint:
+def _checkpoint(scored: ScoredPairs, pool: PoolOfLabels, answers: PairAnswers) -> Checkpoint:
     pinned = with_answers(scored, answers.positions, answers.is_match)
     decision = learned_decision(pinned) if len(answers) else careful_decision(scored)
     matches = decision.apply(pinned)
     matched, truth = is_matched(scored, matches), pool.truth
     hits = int((matched & truth).sum())
-    quality = estimate(
-        scored, matched, answers.positions, answers.is_match, answers.stratum, len(answers), decision=decision
-    )
+    count = len(answers) + len(answers.unsure)
+    quality = estimate(scored, matched, answers, count, decision=decision)
     return Checkpoint(
-        len(answers),
+        count,
         row_f1(matches, pool.codes),
         hits / matched.sum() if matched.any() else 1.0,
         hits / max(int(truth.sum()), 1),
@@ -159,6 +185,11 @@ def ceiling(pool: PoolOfLabels) -> float:
     Args:
         pool: The pool to review.
     """
-    best = np.sort(np.argsort(-pool.start.score, kind="stable")[: MOST_LABELS * pool.start.n])
+    best = _likely(pool.start)
     scored = Learner(pool.start, pool.described).learn(best, pool.truth[best])
     return row_f1(learned_decision(scored).apply(scored), pool.codes)
+
+
+def _likely(start: ScoredPairs) -> Positions:
+    """Return the positions of the pairs that score best, `MOST_LABELS` per listing; rising."""
+    return np.sort(np.argsort(-start.score, kind="stable")[: MOST_LABELS * start.n])

@@ -7,9 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
-
 from ensemble.answers.file import FILE, AnswerFile, answers_path
 from ensemble.cli import update_matches, update_run
 from ensemble.config import ReviewConfig
@@ -21,6 +18,7 @@ from ensemble.result_stages import MATCHES, load_scores, scores_name
 from ensemble.review.session import Matched, Subject
 from ensemble.training_stages import load_decision
 from ensemble.unlabeled_stages import scores_before_answers, start_settings
+from ensemble.written_matches import load_match_rows
 from shared.catalog.config import DataConfig
 from shared.catalog.copies import copy_of
 from shared.catalog.placeholders import set_aside
@@ -29,10 +27,11 @@ from shared.catalog.source import new_source
 from shared.catalog.unusable_images import unusable_images
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
+from shared.pipeline.catalog_stages import load_original
 from shared.pipeline.pools import Pool, catalog_pool, load_catalog
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
-from shared.schema import Catalog, Matches
+from shared.schema import Catalog
 
 
 def make_run(run: RunFolder, settings: Settings) -> None:
@@ -79,6 +78,7 @@ def of_run(run: RunFolder, settings: Settings, source: str | None) -> Subject:
         match=match,
         matched=read_matches(run, pool, catalog),
         max_pixels=settings[DataConfig].max_pixels,
+        original=load_original(run, pool.source),
     )
 
 
@@ -88,15 +88,7 @@ def read_matches(run: RunFolder, pool: Pool, catalog: Catalog) -> Matched:
     Raises:
         ArtifactError: They are missing or damaged.
     """
-    table = pq.read_table(run.open(MATCHES) / pool.source / "matches.parquet")
-    row = {posting_id: place for place, posting_id in enumerate(catalog.ids.tolist())}
-    listing, match = (
-        np.array([row[posting_id] for posting_id in table.column(name).to_pylist()], dtype=np.int32)
-        for name in ("posting_id", "match")
-    )
-    score = table.column("score").to_numpy().astype(np.float32)
-    order = np.lexsort((match, -np.nan_to_num(score, nan=-1), listing))
-    matches = Matches(len(catalog), listing[order], match[order], score[order])
+    matches = load_match_rows(run.open(MATCHES) / pool.source, catalog.ids)
     manifest = run.manifest(MATCHES) or {}
     decision = load_decision(run.open(manifest["key"]["parameters"]["decision"]))
     pairs = load_scores(run.open(scores_name(pool.name))).with_copies(copy_of(catalog))
@@ -121,7 +113,7 @@ def of_bundle(matcher: Matcher, settings: Settings, out: Path | None, answers: P
     catalog = read_catalog(new_source(data), data, settings[ComputeConfig], labeled=False)
     if line := unusable_images(catalog):
         print(line)
-    catalog, report = set_aside(catalog)
+    original, (catalog, report) = catalog, set_aside(catalog)
     pool = matcher.embedded_pool(catalog, matcher.embed(catalog))
     described = matcher.describe(pool, matcher.proposed(pool))
     scored = matcher.scorer.score(described, pool.xp, pool.threads).with_copies(copy_of(catalog))
@@ -130,14 +122,14 @@ def of_bundle(matcher: Matcher, settings: Settings, out: Path | None, answers: P
     file = answers or (out / FILE if out else path.with_name(f"{path.name}.{FILE}"))
 
     def match() -> Matched:
-        holding = AnswerFile(file).read().on(catalog)
+        holding = AnswerFile(file).read().on(catalog, original)
         decided = matcher.decision, catalog, scored, report, data.duplicates, unlikeness, holding.pins
         result = replace(MatchResult.from_scores(*decided), answers=holding)
         if out is not None:
             write(result, None, out)
         return Matched(result.match_rows, in_words(result.summary()), scored, matcher.decision)
 
-    return Subject(path.name, catalog, described, scored, file, match, max_pixels=data.max_pixels)
+    return Subject(path.name, catalog, described, scored, file, match, max_pixels=data.max_pixels, original=original)
 
 
 def in_words(metrics: Mapping[str, Any]) -> str:

@@ -11,7 +11,8 @@ from ensemble.explain.title_differences import Span, title_differences
 from ensemble.features.quantities import quantities
 from ensemble.review.groups import Group, Pair
 from ensemble.review.questions import Question
-from ensemble.review.session import Reply, Session
+from ensemble.review.review_answers import Reply
+from ensemble.review.session import Session
 from shared.units import BASES
 
 LONGEST_TITLE = 2000  # characters that are shown; a title can be as long as its writer likes
@@ -58,7 +59,7 @@ class Views:
         """Return a pair of listings with the differences of their titles, its score, and who said what about it."""
         titles = [self._shown_title(row) for row in pair]
         marked = title_differences(*titles)
-        verdicts = self._session.verdicts(pair)
+        verdicts = self._session.answers.verdicts(pair)
         return {
             "pair": list(pair),
             "listings": [self.listing(row, spans) for row, spans in zip(pair, marked, strict=True)],
@@ -86,7 +87,7 @@ class Views:
     def contradiction(self, pairs: Sequence[Pair]) -> dict[str, Any]:
         """Return the listings and the answers of a contradiction."""
         rows = sorted({row for pair in pairs for row in pair})
-        said = [{"pair": list(pair), "said": sorted(self._session.verdicts(pair).items())} for pair in pairs]
+        said = [{"pair": list(pair), "said": sorted(self._session.answers.verdicts(pair).items())} for pair in pairs]
         return {"listings": [self.listing(row) for row in rows], "answers": said}
 
     def reply(self, reply: Reply, by: str) -> dict[str, Any]:

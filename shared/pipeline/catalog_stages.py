@@ -271,8 +271,55 @@ def _fold_stage(pool: Pool) -> Stage:
     )
 
 
+def matched_stage(source: str, with_test: Collection[str]) -> str:
+    """Return the name of the stage with the listings that are matched of a catalog, as they were read.
+
+    Args:
+        source: Name of the catalog, "" in a run of one.
+        with_test: Names of the catalogs that have test listings.
+
+    Examples:
+        >>> matched_stage("", with_test=[]), matched_stage("shop", with_test=["shop"])
+        ('catalog/train', 'catalog/test/shop')
+    """
+    return of_source(TEST if source in with_test else TRAIN, source)
+
+
+def original_stage(run: RunFolder, source: str) -> str:
+    """Return the name of the stage with the listings that a run matches of a catalog, as they were read.
+
+        original_stage(run, "")
+
+    Args:
+        run: A finished run.
+        source: Name of the catalog, "" in a run of one.
+
+    Raises:
+        ArtifactError: The run has not read that catalog.
+    """
+    pool = catalog_pool(source).stage
+    run.open(pool)
+    stage: str = (run.manifest(pool) or {})["key"]["parameters"]["catalog"]
+    return stage
+
+
+def load_original(run: RunFolder, source: str) -> Catalog:
+    """Return the listings that a run matches of a catalog as they were read, with labels and what was set aside.
+
+        load_original(run, "").ids
+
+    Args:
+        run: A finished run.
+        source: Name of the catalog, "" in a run of one.
+
+    Raises:
+        ArtifactError: They are missing or damaged.
+    """
+    return load_catalog(run.open(original_stage(run, source)))
+
+
 def _catalog_pool_stage(sources: Sources) -> Stage:
-    whole = of_source(TRAIN if sources.test is None else TEST, sources.name)
+    whole = matched_stage(sources.name, [] if sources.test is None else [sources.name])
     return Stage(
         catalog_pool(sources.name).stage,
         take_all,

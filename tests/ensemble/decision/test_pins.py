@@ -141,8 +141,9 @@ def test_never_in_one_group_with_copies_and_limits(
     matches = decision.decide(pairs, IDS[:n], duplicates, pins_of(must, never)).matches  # type: ignore[arg-type]
     group = groups_of(matches)
     assert [pair for pair in never if group[pair[0]] == group[pair[1]]] == []
-    stands = told_apart(copies, pins_of(never=never).never)
-    is_sound = apart(linked(n, [*must, *enumerate(stands.tolist())], []), [(stands[a], stands[b]) for a, b in never])
+    told = {copies[a] for a, b in never if copies[a] == copies[b]}
+    equal = [(row, int(first)) for row, first in enumerate(copies) if first not in told]
+    is_sound = apart(linked(n, [*must, *equal], []), never)
     if is_sound and duplicates != "pairs" and decision.max_matches == 50:
         assert [pair for pair in must if pair[1] not in lists_of(matches)[pair[0]]] == []
 
@@ -216,8 +217,28 @@ def test_an_answer_about_a_copy_holds_for_all() -> None:
 
 def test_copies_told_apart_stand_for_themselves() -> None:
     copies = np.array([0, 0, 0, 0, 4], dtype=np.int32)
-    assert told_apart(copies, pins_of(never=[(0, 4)]).never) is copies
-    assert told_apart(copies, pins_of(never=[(0, 2), (2, 3)]).never).tolist() == [0, 0, 2, 0, 4]
+    assert told_apart(copies, pins_of(never=[(0, 4)])) is copies
+    assert told_apart(copies, pins_of(never=[(0, 2), (2, 3)])).tolist() == [0, 0, 2, 0, 4]
     pins = pins_of([(2, 4)], [(0, 2)])
     matches = Decision("threshold", 0.5).decide(scored(5, {(0, 4): 0.1}).with_copies(copies), pins=pins).matches
     assert lists_of(matches) == {0: [1, 3], 1: [0, 3], 2: [4], 3: [0, 1], 4: [2]}
+
+
+@pytest.mark.parametrize(
+    ("must", "never", "stands"),
+    [
+        ([(1, 2)], [(0, 2)], [0, 1, 1, 0, 4]),  # a yes between copies, one of which was told apart
+        ([(1, 4), (2, 4)], [(0, 2)], [0, 1, 1, 0, 4]),  # the same through a listing of other content
+        ([(1, 4)], [(0, 2), (0, 4)], [0, 1, 1, 0, 4]),  # what is no match of the first is none with a yes to it
+        ([(0, 1), (1, 2)], [(0, 2)], [0, 0, 2, 0, 4]),  # a contradiction: the no wins
+    ],
+)
+def test_copies_told_apart_stay_with_those_that_are_the_same(
+    must: list[tuple[int, int]], never: list[tuple[int, int]], stands: list[int]
+) -> None:
+    copies = np.array([0, 0, 0, 0, 4], dtype=np.int32)
+    pins = pins_of(must, never)
+    assert told_apart(copies, pins).tolist() == stands
+    group = groups_of(Decision("threshold", 0.5).decide(scored(5, {}).with_copies(copies), pins=pins).matches)
+    assert all(group[a] != group[b] for a, b in never)
+    assert [(a, b) for a, b in must if group[a] != group[b]] == ([(1, 2)] if (0, 1) in must else [])

@@ -10,7 +10,7 @@ import pytest
 from branches.base import BranchConfig
 from branches.candidates import without_copies
 from ensemble.decision.decision import Decision
-from ensemble.explain.matched_pool import MatchedPool
+from ensemble.explain.explained_pool import ExplainedPool
 from ensemble.features.assemble import pair_features
 from ensemble.features.conflicts import conflict_mask
 from ensemble.match_result import MatchResult
@@ -21,7 +21,7 @@ from shared.schema import CandidatePairs, Catalog
 from shared.search.exact import nearest
 
 NEIGHBORS = 4
-Change = Callable[..., MatchedPool]
+Change = Callable[..., ExplainedPool]
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def matched(
     make_random_catalog: Callable[..., Catalog],
     make_pool: Callable[..., PoolViews],
     proposed: Callable[[PoolViews], CandidatePairs],
-) -> MatchedPool:
+) -> ExplainedPool:
     """Sixty listings, two of equal content; the scorer takes those with much the same words for the same product."""
     listings = make_random_catalog(60)
     twice = {
@@ -57,14 +57,14 @@ def matched(
     decision = Decision("average_link", 0.5)
     result = MatchResult.from_scores(decision, views.catalog, scored)
     configs = {name: BranchConfig(neighbors=NEIGHBORS) for name in views.branches}
-    return MatchedPool(views, described, scorer, decision, result, configs)
+    return ExplainedPool(views, described, scorer, decision, result, configs)
 
 
 @pytest.fixture(scope="session")
-def decided(matched: MatchedPool) -> Change:
+def decided(matched: ExplainedPool) -> Change:
     """Returns the same pool after another decision."""
 
-    def decide(decision: Decision) -> MatchedPool:
+    def decide(decision: Decision) -> ExplainedPool:
         result = MatchResult.from_scores(decision, matched.views.catalog, matched.result.scored_pairs)
         return replace(matched, decision=decision, result=result)
 
@@ -75,7 +75,7 @@ def decided(matched: MatchedPool) -> Change:
 def rows_where() -> Callable[..., tuple[int, int]]:
     """Returns two listings, each standing for itself alone, of which a condition on their rows holds."""
 
-    def find(pool: MatchedPool, condition: Callable[[int, int], bool]) -> tuple[int, int]:
+    def find(pool: ExplainedPool, condition: Callable[[int, int], bool]) -> tuple[int, int]:
         unique = np.flatnonzero(np.bincount(pool.copies, minlength=len(pool)) == 1).tolist()
         return next((a, b) for a in unique for b in unique if a < b and condition(a, b))
 

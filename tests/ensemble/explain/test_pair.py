@@ -8,7 +8,7 @@ from ensemble.answers.answer import Answer, Verdict, now
 from ensemble.answers.answers import Answers
 from ensemble.decision.decision import Decision
 from ensemble.explain.candidates import best_candidates
-from ensemble.explain.matched_pool import MatchedPool, row_of
+from ensemble.explain.explained_pool import ExplainedPool, row_of
 from ensemble.explain.pair import BranchSimilarity, explain_pair, is_match
 from ensemble.explain.text import explanation_text
 from ensemble.match_result import MatchResult
@@ -17,15 +17,15 @@ from shared.errors import MatcherError
 
 NEIGHBORS = 4  # of the pool
 RowsWhere = Callable[..., tuple[int, int]]
-Decided = Callable[[Decision], MatchedPool]
+Decided = Callable[[Decision], ExplainedPool]
 
 
-def scores(pool: MatchedPool) -> dict[tuple[int, int], float]:
+def scores(pool: ExplainedPool) -> dict[tuple[int, int], float]:
     pairs = pool.result.scored_pairs
     return dict(zip(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True), pairs.score.tolist(), strict=True))
 
 
-def test_pair_that_matches_by_its_own_score(matched: MatchedPool, rows_where: RowsWhere) -> None:
+def test_pair_that_matches_by_its_own_score(matched: ExplainedPool, rows_where: RowsWhere) -> None:
     score = scores(matched)
     rows = rows_where(matched, lambda *pair: score.get(pair, 0) > 0.9 and is_match(matched, *pair))
     explained = explain_pair(matched, *rows)
@@ -36,25 +36,25 @@ def test_pair_that_matches_by_its_own_score(matched: MatchedPool, rows_where: Ro
     assert explained.contributions.score[0] == pytest.approx(score[rows], abs=1e-7)
 
 
-def test_pair_does_not_depend_on_the_order_of_its_listings(matched: MatchedPool, rows_where: RowsWhere) -> None:
+def test_pair_does_not_depend_on_the_order_of_its_listings(matched: ExplainedPool, rows_where: RowsWhere) -> None:
     one, other = rows_where(matched, lambda *pair: pair in scores(matched))
     there, back = explain_pair(matched, one, other), explain_pair(matched, other, one)
     assert (there.score, there.verdict) == (back.score, back.verdict)
     assert there.titles == back.titles[::-1]
 
 
-def test_pair_that_matches_by_its_group(matched: MatchedPool, rows_where: RowsWhere, decided: Decided) -> None:
+def test_pair_that_matches_by_its_group(matched: ExplainedPool, rows_where: RowsWhere, decided: Decided) -> None:
     score, pool = scores(matched), decided(Decision("average_link", 0.35))
     rows = rows_where(pool, lambda *pair: score.get(pair, 0) < 0.35 and is_match(pool, *pair))
     assert "They match by their group of" in explain_pair(pool, *rows).verdict
 
 
-def test_pair_below_the_threshold(matched: MatchedPool, rows_where: RowsWhere) -> None:
+def test_pair_below_the_threshold(matched: ExplainedPool, rows_where: RowsWhere) -> None:
     rows = rows_where(matched, lambda *pair: scores(matched).get(pair, 1) < 0.1 and not is_match(matched, *pair))
     assert explain_pair(matched, *rows).verdict.startswith("They do not match: their own score is below the threshold")
 
 
-def test_pair_that_a_contradiction_forbids(matched: MatchedPool, rows_where: RowsWhere, decided: Decided) -> None:
+def test_pair_that_a_contradiction_forbids(matched: ExplainedPool, rows_where: RowsWhere, decided: Decided) -> None:
     pairs = matched.result.scored_pairs
     assert pairs.conflict is not None
     conflict = dict(zip(scores(matched), pairs.conflict.tolist(), strict=True))
@@ -65,14 +65,14 @@ def test_pair_that_a_contradiction_forbids(matched: MatchedPool, rows_where: Row
 
 
 def test_pair_with_a_high_score_that_its_groups_keep_apart(
-    matched: MatchedPool, rows_where: RowsWhere, decided: Decided
+    matched: ExplainedPool, rows_where: RowsWhere, decided: Decided
 ) -> None:
     pool = decided(Decision("average_link", 0.5, max_group=2))
     rows = rows_where(pool, lambda *pair: scores(pool).get(pair, 0) > 0.5 and not is_match(pool, *pair))
     assert "although their own score is at or above 0.500" in explain_pair(pool, *rows).verdict
 
 
-def test_pair_that_was_never_proposed(matched: MatchedPool, rows_where: RowsWhere) -> None:
+def test_pair_that_was_never_proposed(matched: ExplainedPool, rows_where: RowsWhere) -> None:
     rows = rows_where(matched, lambda *pair: pair not in scores(matched) and matched.views.titles[pair[1]] != "")
     explained = explain_pair(matched, *rows)
     assert explained.score is None
@@ -83,7 +83,7 @@ def test_pair_that_was_never_proposed(matched: MatchedPool, rows_where: RowsWher
     assert "mute cannot compare them" in text
 
 
-def test_branches_that_proposed_a_pair_rank_it_among_their_nearest(matched: MatchedPool) -> None:
+def test_branches_that_proposed_a_pair_rank_it_among_their_nearest(matched: ExplainedPool) -> None:
     for pair in scores(matched):
         similarities = explain_pair(matched, *pair).similarities
         assert all(min(each.ranks) <= NEIGHBORS for each in similarities if each.is_proposed)
@@ -96,7 +96,7 @@ def test_branches_that_proposed_a_pair_rank_it_among_their_nearest(matched: Matc
         assert near == proposing
 
 
-def test_listings_of_equal_content(matched: MatchedPool) -> None:
+def test_listings_of_equal_content(matched: ExplainedPool) -> None:
     copy = int(np.flatnonzero(matched.copies != np.arange(len(matched)))[0])
     explained = explain_pair(matched, copy, int(matched.copies[copy]))
     assert (explained.score, explained.matches) == (1.0, True)
@@ -106,7 +106,7 @@ def test_listings_of_equal_content(matched: MatchedPool) -> None:
 
 
 @pytest.mark.parametrize("verdict", ["yes", "no"])
-def test_pair_that_people_answered(matched: MatchedPool, rows_where: RowsWhere, verdict: Verdict) -> None:
+def test_pair_that_people_answered(matched: ExplainedPool, rows_where: RowsWhere, verdict: Verdict) -> None:
     would_match = verdict == "no"
     one, other = rows_where(matched, lambda *pair: pair in scores(matched) and is_match(matched, *pair) == would_match)
     pool = with_answer(matched, one, other, verdict)
@@ -116,14 +116,14 @@ def test_pair_that_people_answered(matched: MatchedPool, rows_where: RowsWhere, 
     assert explained.verdict.startswith(said[verdict])
 
 
-def test_listings_of_equal_content_that_people_told_apart(matched: MatchedPool) -> None:
+def test_listings_of_equal_content_that_people_told_apart(matched: ExplainedPool) -> None:
     copy = int(np.flatnonzero(matched.copies != np.arange(len(matched)))[0])
     first = int(matched.copies[copy])
     explained = explain_pair(with_answer(matched, first, copy, "no"), first, copy)
     assert (explained.matches, explained.verdict[:17]) == (False, "They do not match")
 
 
-def with_answer(pool: MatchedPool, one: int, other: int, verdict: Verdict) -> MatchedPool:
+def with_answer(pool: ExplainedPool, one: int, other: int, verdict: Verdict) -> ExplainedPool:
     """Return a pool that was matched by one answer."""
     catalog = pool.views.catalog
     left, right = content_digests(catalog)[[one, other]]
@@ -132,7 +132,7 @@ def with_answer(pool: MatchedPool, one: int, other: int, verdict: Verdict) -> Ma
     return replace(pool, result=replace(result, answers=answers))
 
 
-def test_best_candidates_of_a_listing_begin_with_its_matches(matched: MatchedPool) -> None:
+def test_best_candidates_of_a_listing_begin_with_its_matches(matched: ExplainedPool) -> None:
     row = int(matched.result.match_rows.listing[0])
     pairs, matches = matched.result.scored_pairs, matched.result.match_rows
     best = best_candidates(matches, pairs, row, int(matched.copies[row]), most=3)

@@ -14,7 +14,8 @@ from PIL import Image
 import ensemble.review.session as module
 from ensemble.answers.file import AnswerFile
 from ensemble.review.groups import proposed_groups
-from ensemble.review.session import BATCH, Matched, Reply, Session
+from ensemble.review.review_answers import Reply
+from ensemble.review.session import BATCH, Matched, Session
 from shared.errors import MatcherError
 from shared.schema import PairFeatures, ScoredPairs
 from tests.support.review import HEADERS, HOSTILE, Open, subject
@@ -236,8 +237,8 @@ def test_table_of_answers_runs_no_formula(open_page: Open) -> None:
 def test_answers_of_another_process_are_seen(open_page: Open, session: Session) -> None:
     other = Session(session.subject, seed=1)
     say(open_page(), "/api/answers", pair=[0, 7], verdict="yes")
-    other.refresh()
-    assert other.verdicts((0, 7)) == {"anna": "yes"}
+    other.answers.refresh()
+    assert other.answers.verdicts((0, 7)) == {"anna": "yes"}
 
 
 def test_second_reviewer_gets_questions_while_the_first_one_holds_all(open_page: Open, session: Session) -> None:
@@ -256,11 +257,11 @@ def test_review_says_when_nothing_is_left_to_ask(tmp_path: Path) -> None:
     session.prepare()
     for question in session.questions("anna", [], 5):
         assert not session.progress().is_done
-        session.record("anna", [Reply(session.pair(question.position), "no")])
+        session.answers.record("anna", [Reply(session.pair(question.position), "no")])
     session.prepare()
     assert session.progress().is_done
     assert not session.needs_questions
-    session.undo("anna")
+    session.answers.undo("anna")
     assert session.needs_questions
 
 
@@ -284,21 +285,21 @@ def test_two_undos_at_a_time_take_back_two_answers(
     read = AnswerFile.read
     monkeypatch.setattr(AnswerFile, "read", lambda file: (read(file), time.sleep(0.2))[0])
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(session.undo, ["anna", "anna"]))
+        list(pool.map(session.answers.undo, ["anna", "anna"]))
     assert [answer.left for answer in read(AnswerFile(session.subject.answers)).standing] == ["id00000"]
 
 
 def test_later_answer_of_a_person_counts_before_the_file_is_read_again(session: Session) -> None:
     pair = (0, 7)
     for by, verdict in (("anna", "no"), ("ben", "no"), ("anna", "yes")):
-        session.record(by, [Reply(pair, verdict)])
-    assert session._counted()[pair].verdict == "yes"
+        session.answers.record(by, [Reply(pair, verdict)])
+    assert session.answers.counted()[pair].verdict == "yes"
 
 
 def test_pair_drawn_by_chance_stays_so_when_it_is_answered_anew(session: Session) -> None:
-    session.record("anna", [Reply((0, 7), "no", "stratified", 2)])
-    session.record("ben", [Reply((0, 7), "yes")])
-    session.record("anna", [Reply((0, 7), "yes")])
+    session.answers.record("anna", [Reply((0, 7), "no", "stratified", 2)])
+    session.answers.record("ben", [Reply((0, 7), "yes")])
+    session.answers.record("anna", [Reply((0, 7), "yes")])
     facts = [(answer.asked, answer.stratum) for answer in AnswerFile(session.subject.answers).read().standing]
     assert facts == [("stratified", 2)] * 3
 
@@ -307,13 +308,13 @@ def test_answers_about_listings_of_equal_content_are_shown_at_each(tmp_path: Pat
     titles = ["red mug", "blue fan", "RED MUG!", *(f"thing nr {row}" for row in range(3, 60))]
     session = Session(subject(tmp_path, title=titles))
     for by, verdict in (("anna", "yes"), ("ben", "no")):
-        session.record(by, [Reply((1, 2), verdict)])
-    session.refresh()
-    assert session.verdicts((1, 2)) == session.verdicts((0, 1)) == {"anna": "yes", "ben": "no"}
+        session.answers.record(by, [Reply((1, 2), verdict)])
+    session.answers.refresh()
+    assert session.answers.verdicts((1, 2)) == session.answers.verdicts((0, 1)) == {"anna": "yes", "ben": "no"}
     size = session.subject.answers.stat().st_size
-    session.record("ben", [Reply((1, 2), "no")])
+    session.answers.record("ben", [Reply((1, 2), "no")])
     assert session.subject.answers.stat().st_size == size
-    assert all(session.verdicts(pair) for pair in session.contradictions()[0])
+    assert all(session.answers.verdicts(pair) for pair in session.answers.contradictions()[0])
 
 
 def test_estimate_is_of_the_decision_that_made_the_matches(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ ANSWER = {"by": "anna", "pair": [0, 7], "verdict": "yes"}
 
 
 def answers(session: Session) -> int:
-    session.refresh()
+    session.answers.refresh()
     return session.progress().answers
 
 

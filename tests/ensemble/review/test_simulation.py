@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ensemble.review.simulate import sample, summary, table
-from ensemble.review.simulation import ceiling, simulate
+from ensemble.review.simulation import Reviewer, ceiling, simulate
 from shared.schema import Catalog
 from tests.support.review_pools import synthetic_pool
 
@@ -31,8 +31,17 @@ def test_questions_of_a_review_teach_more_than_random_ones() -> None:
 
 def test_mistakes_cost_row_f1() -> None:
     pool = synthetic_pool(conflicts=0.1)
-    right, wrong = (simulate(pool, [100], seed=0, mistakes=share)[0].row_f1 for share in (0, 0.4))
+    right, wrong = (simulate(pool, [100], seed=0, reviewer=Reviewer(share))[0].row_f1 for share in (0, 0.4))
     assert wrong < right
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_unsure_reviewers_teach_less_and_their_doubts_are_counted(hard: bool) -> None:
+    pool = synthetic_pool(conflicts=0.1)
+    state = simulate(pool, [100], seed=0, reviewer=Reviewer(unsure=0.5, hard=hard))[0]
+    assert state.quality is not None
+    assert state.answers == 100
+    assert state.quality.unsure > 0
 
 
 def test_a_review_ends_where_nothing_is_left_to_ask() -> None:

@@ -162,7 +162,7 @@ def test_matches_are_brought_up_to_date_without_the_data(unlabeled: Path, labels
     update_matches(run, settings_of(unlabeled))
     assert [line.split()[0] for line in lines] == [LEARNED, MATCHES]
     assert scores_before_answers(run, "catalog") == START
-    assert run.manifest(MATCHES)["key"]["inputs"].keys() == {"pools/catalog", LEARNED}
+    assert run.manifest(MATCHES)["key"]["inputs"].keys() == {"catalog/train", "pools/catalog", LEARNED}
 
 
 @pytest.mark.slow

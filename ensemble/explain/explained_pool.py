@@ -30,6 +30,7 @@ from shared.catalog.placeholders import set_aside
 from shared.catalog.tables import printable
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
+from shared.pipeline.catalog_stages import load_original
 from shared.pipeline.pools import Pool, catalog_pool, holdout_pool, load_catalog, load_set_aside
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
@@ -37,10 +38,12 @@ from shared.schema import Catalog, PairFeatures, Rows
 
 
 @dataclass(frozen=True)
-class MatchedPool:
-    """The listings of a pool, their pairs and their matches.
+class ExplainedPool:
+    """The listings of a pool, their pairs and their matches, with all that they came from.
 
-        pool = MatchedPool.of_run(run, settings, catalog_pool())
+    A report reads no more than what matching has written: `ensemble.report.pool.MatchedPool`.
+
+        pool = ExplainedPool.of_run(run, settings, catalog_pool())
 
     Args:
         views: The n listings with every branch's view of them.
@@ -59,7 +62,7 @@ class MatchedPool:
     configs: Mapping[str, BranchConfig]
 
     @classmethod
-    def of_run(cls, run: RunFolder, settings: Settings, pool: Pool) -> MatchedPool:
+    def of_run(cls, run: RunFolder, settings: Settings, pool: Pool) -> ExplainedPool:
         """Return a catalog or a holdout of a finished run.
 
         Args:
@@ -86,7 +89,8 @@ class MatchedPool:
         duplicates = settings[DataConfig].duplicates if is_catalog else "unknown"
         scored, report = load_scores(run.open(scores_name(pool.name))), load_set_aside(run.open(pool.stage))
         path = run_answers(run.folder, settings[ReviewConfig]) if is_catalog else None
-        holding = (Answers() if path is None else read_answers(path)).on(catalog)
+        given = Answers() if path is None else read_answers(path)
+        holding = given.on(catalog) if path is None else given.on(catalog, load_original(run, pool.source))
         result = MatchResult.from_scores(decision, catalog, scored, report, duplicates, pins=holding.pins)
         return cls(
             PoolViews(catalog, views, compute.xp(), compute.cpu_threads),
@@ -100,7 +104,7 @@ class MatchedPool:
     @classmethod
     def of_match(
         cls, matcher: Matcher, catalog: Catalog, duplicates: Duplicates = "unknown", answers: Answers | None = None
-    ) -> MatchedPool:
+    ) -> ExplainedPool:
         """Match a catalog, and return it with its matches.
 
         Args:
