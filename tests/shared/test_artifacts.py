@@ -82,6 +82,7 @@ def test_atomic_file(tmp_path: Path, error: BaseException) -> None:
     assert texts(tmp_path) == {"x": "new"}
 
 
+@pytest.mark.fault(17)
 def test_atomic_file_syncs_before_it_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[tuple[str, bool]] = []
     monkeypatch.setattr(
@@ -100,6 +101,7 @@ def test_to_disk_takes_files_and_folders(tmp_path: Path) -> None:
         shared.artifacts.to_disk(tmp_path / "none")
 
 
+@pytest.mark.fault(18)
 def test_write_json_whole_or_not_at_all(tmp_path: Path) -> None:
     class Broken:
         def __str__(self) -> str:
@@ -136,6 +138,7 @@ def test_read_json_damaged(tmp_path: Path, content: bytes | None, fault: str) ->
         read_json(path, "remove it")
 
 
+@pytest.mark.fault(32)
 def test_read_json_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_json(tmp_path / "x.json", {"a": 1})
     monkeypatch.setattr(shared.artifacts, "MAX_JSON_BYTES", 5)
@@ -161,6 +164,7 @@ def test_folder_written_twice(tmp_path: Path, write: Writer, kept: dict[str, str
     assert [path.name for path in out.parent.iterdir()] == ["out"]
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize("write", [updated_folder, atomic_folder])
 @pytest.mark.parametrize("error", ERRORS)
 def test_folder_is_as_before_when_writing_fails(tmp_path: Path, write: Writer, error: BaseException) -> None:
@@ -176,6 +180,7 @@ def test_folder_is_as_before_when_writing_fails(tmp_path: Path, write: Writer, e
     assert list(tmp_path.iterdir()) == [out]
 
 
+@pytest.mark.fault(17)
 @pytest.mark.parametrize("write", [updated_folder, atomic_folder])
 def test_folder_after_a_killed_writer(tmp_path: Path, write: Writer) -> None:
     leftovers = ["out/.partial"] if write is updated_folder else [".out.partial", ".out.old"]
