@@ -96,6 +96,7 @@ TITLES = st.one_of(st.text(max_size=40), st.lists(PIECES, max_size=12).map("".jo
 @example("5 500 ml ml")
 @example("e\u200d\u0301")
 @example("&amp;amp;amp;lt;")
+@example("1.00'0")
 def test_properties(title: str) -> None:
     text = normalize(title)
     assert normalize(text) == text

@@ -29,8 +29,9 @@ def edited(draw: st.DrawFn, seeds: Sequence[bytes], most: int = 6) -> bytes:
         start = draw(st.integers(0, len(data)))
         stop = min(start + draw(st.integers(0, 40)), len(data))
         other = draw(st.sampled_from(seeds))
-        pieces = st.binary(max_size=8), st.integers(0, 20).map(lambda times: bytes(data[start:stop]) * times)
-        data[start:stop] = draw(st.one_of(*pieces, st.just(other[start:]), st.just(other[:stop])))
+        repeated = bytes(data[start:stop]) * draw(st.integers(0, 20))
+        pieces = st.sampled_from([repeated, other[start:], other[:stop], other[start:stop]])
+        data[start:stop] = draw(st.one_of(st.binary(max_size=8), pieces))
     return bytes(data)
 
 
