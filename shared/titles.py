@@ -114,8 +114,8 @@ def fold(title: str) -> str:
 
 
 def _mark_signs(text: str) -> str:
-    text = _THOUSANDS.sub(lambda m: re.sub("[.,]", "", m[0]), text)
-    text = _APOSTROPHE.sub("", _DECIMAL.sub(_DOT, text))
+    text = _THOUSANDS.sub(lambda m: re.sub("[.,]", "", m[0]), _APOSTROPHE.sub("", text))
+    text = _DECIMAL.sub(_DOT, text)
     return _PERCENT.sub(_PERCENT_SIGN, _PLUS.sub(_PLUS_SIGN, text))
 
 

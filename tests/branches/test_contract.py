@@ -132,6 +132,7 @@ def test_branch_is_registered(branch: Trained) -> None:
     assert 0 <= member.Config().minimum < 1
 
 
+@pytest.mark.fault(21, 25)
 def test_train_twice_writes_the_same_bytes_and_no_checkpoint(branch: Trained, pool: Catalog, tmp_path: Path) -> None:
     if branch.encoder is None:
         assert not branch.learns
@@ -153,6 +154,7 @@ def test_fit_without_the_encoder_it_needs(branch: Trained, pool: Catalog, tmp_pa
             replace(branch, encoder=encoder).embed(pool)
 
 
+@pytest.mark.fault(10)
 def test_embeddings_are_unit_rows(embeddings: Embeddings) -> None:
     vectors = dense(embeddings)
     assert vectors.dtype == np.float32
@@ -160,6 +162,7 @@ def test_embeddings_are_unit_rows(embeddings: Embeddings) -> None:
     assert not vectors[~embeddings.present].any()
 
 
+@pytest.mark.fault(3)
 def test_embeddings_absent_without_evidence(embeddings: Embeddings) -> None:
     assert isinstance(embeddings, Embeddings)
     assert len(embeddings) == 40
@@ -167,6 +170,7 @@ def test_embeddings_absent_without_evidence(embeddings: Embeddings) -> None:
     assert embeddings.present[list(PLAIN)].mean() > 0.9
 
 
+@pytest.mark.fault(25)
 def test_transform_twice_gives_the_same_bytes(
     branch: Trained, pool: Catalog, embeddings: Embeddings, found: Candidates, tmp_path: Path
 ) -> None:
@@ -230,11 +234,13 @@ def test_propose_rank_counts_more_similar_listings(embeddings: Embeddings, found
             assert closer + 1 <= rank <= max(closer + 1, not_further), (listing, other)
 
 
+@pytest.mark.fault(11)
 def test_propose_ignores_the_order_of_listings(branch: Trained, pool: Catalog, found: Candidates) -> None:
     for order in (np.arange(40)[::-1], np.random.default_rng(0).permutation(40)):
         assert by_id(branch.pairs(pool.take(order)), pool.take(order).ids) == by_id(found, pool.ids)
 
 
+@pytest.mark.fault(12)
 def test_propose_more_neighbors_than_listings(branch: Trained, embeddings: Embeddings, found: Candidates) -> None:
     every = branch.with_neighbors(39).candidates(embeddings)
     many = branch.with_neighbors(10_000).candidates(embeddings)
@@ -252,6 +258,7 @@ def test_propose_copy_is_nearest(branch: Trained, pool: Catalog) -> None:
     assert (made.rank_left[at].tolist(), made.rank_right[at].tolist()) == ([1], [1])
 
 
+@pytest.mark.fault(8)
 @pytest.mark.parametrize("rows", [[PLAIN[0]], [BARE[0]], list(BARE), [BARE[0], PLAIN[0]]], ids=str)
 def test_propose_nothing_to_pair(branch: Trained, pool: Catalog, rows: list[int]) -> None:
     made = branch.embed(pool.take(np.array(rows)))

@@ -104,6 +104,7 @@ def more(demo_folder: Path, tmp_path: Path) -> Path:
     return pairs(tmp_path / "more.csv", *rows, ("nothing like it", "nothing at all like it", 1))
 
 
+@pytest.mark.fault(26)
 def test_encoder_learns_nothing_of_what_it_is_measured_on(
     run: RunFolder, demo_folder: Path, more: Path, recorder: Recorder
 ) -> None:
@@ -126,6 +127,7 @@ def test_encoder_learns_nothing_of_what_it_is_measured_on(
         assert metrics["listings"] == len(trained)
 
 
+@pytest.mark.fault(26)
 def test_leaked_group_is_left_out_whole(run: RunFolder, demo_folder: Path, more: Path, recorder: Recorder) -> None:
     go(run, settings_of(demo_folder, image=[more]))
     for trained, _ in recorder.trained.values():

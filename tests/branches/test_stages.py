@@ -119,6 +119,7 @@ def pool_ids(run: Path, pool: str) -> list[str]:
 # --- what encoders get to see ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(26)
 def test_pools_are_embedded_by_unseen_encoders(run: Path, tested: Path, recorder: Recorder) -> None:
     go(run, settings_of(tested))
     label = {row["posting_id"]: row["label_group"] for row in read_rows(tested / "train.csv")}
@@ -131,6 +132,7 @@ def test_pools_are_embedded_by_unseen_encoders(run: Path, tested: Path, recorder
     assert recorder.pools[tuple(row["posting_id"] for row in read_rows(tested / "test.csv"))] == ALL
 
 
+@pytest.mark.fault(26)
 def test_labels_of_the_catalog_are_not_seen(run: Path, demo_folder: Path, recorder: Recorder) -> None:
     go(run, settings_of(demo_folder))
     assert set(load_catalog(RunFolder(run).open("pools/catalog")).labels) == {None}
@@ -168,6 +170,7 @@ def test_candidates_of_every_pool(run: Path, demo_folder: Path, recorder: Record
 # --- what a change does again ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(22)
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
@@ -199,6 +202,7 @@ def test_change_of_a_test_listing_trains_nothing(run: Path, tested: Path, record
     assert go(run, settings) == expected
 
 
+@pytest.mark.fault(22)
 def test_change_of_an_image_trains(run: Path, tested: Path, recorder: Recorder) -> None:
     settings = settings_of(tested)
     go(run, settings)
@@ -207,6 +211,7 @@ def test_change_of_an_image_trains(run: Path, tested: Path, recorder: Recorder) 
     assert counts(go(run, settings))[0] > 0
 
 
+@pytest.mark.fault(22)
 def test_change_of_a_file_of_pretrained_weights(
     run: Path, demo_folder: Path, recorder: Recorder, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ from shared.demo import make_demo
 from shared.schema import CandidatePairs, Catalog, Embeddings
 from shared.search.exact import nearest
 from tests.support.catalogs import random_catalog, titled
-from tests.support.paths import ROOT
+from tests.support.paths import NO_NETWORK, ROOT
 from tests.support.run_files import age
 
 ONE_CORE = ["--compute.threads=1", "--compute.device=cpu"]
@@ -98,11 +98,11 @@ def every_pair() -> Callable[[int], CandidatePairs]:
 
 @pytest.fixture(scope="session")
 def python() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs a command in a process of its own, on one core."""
+    """Runs a command in a process of its own, on one core and without the network."""
 
     def call(module: str, *arguments: object, project: Path = ROOT) -> subprocess.CompletedProcess[str]:
         line = [sys.executable, "-m", module, *map(str, arguments)]
-        paths = {"PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
+        paths = {"PYTHONPATH": os.pathsep.join(map(str, (project, NO_NETWORK))), "PYTHONDONTWRITEBYTECODE": "1"}
         environment = os.environ | paths | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
         return subprocess.run(
             line, cwd=project, env=environment, capture_output=True, text=True, timeout=600, check=False

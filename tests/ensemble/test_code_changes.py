@@ -46,6 +46,7 @@ def project(tmp_path: Path, pytestconfig: pytest.Config) -> Path:
     return tmp_path / "project"
 
 
+@pytest.mark.fault(22)
 @pytest.mark.slow
 def test_stages_redone_after_code_changes(
     run: Path, project: Path, python: Callable[..., Any], stage_lines: StageLines

@@ -158,6 +158,7 @@ def bad_inputs() -> dict[str, tuple[Callable[[Path], list[object]], str]]:
     }
 
 
+@pytest.mark.fault(2)
 @pytest.mark.parametrize("name", bad_inputs())
 def test_bad_input_is_one_message_and_leaves_no_run(name: str, command: Command, tmp_path: Path) -> None:
     arguments, message = bad_inputs()[name]

@@ -64,11 +64,13 @@ def test_submission_lists_itself_first_then_the_best(tmp_path: Path) -> None:
     assert (tmp_path / "s.csv").read_bytes() == b"posting_id,matches\nb,b c a\na,a\nc,c b\n"
 
 
+@pytest.mark.fault(2)
 def test_submission_of_one_listing(tmp_path: Path) -> None:
     write_submission(tmp_path / "s.csv", ids_of("x"), matches(1, {}))
     assert read(tmp_path / "s.csv") == [["posting_id", "matches"], ["x", "x"]]
 
 
+@pytest.mark.fault(1)
 @pytest.mark.parametrize("posting_id", ['a"b', "a,b", "line\nbreak", "cr\rhere", '"', "ünïcode 🛒", "a;b", "'quoted'"])
 def test_submission_quotes_any_id(posting_id: str, tmp_path: Path) -> None:
     write_submission(tmp_path / "s.csv", ids_of(posting_id, "z"), matches(2, {0: [1], 1: [0]}))
@@ -79,6 +81,7 @@ def test_submission_quotes_any_id(posting_id: str, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.fault(27)
 @pytest.mark.parametrize("formula", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x","y")'])
 def test_submission_escapes_formulas(formula: str, tmp_path: Path) -> None:
     write_submission(tmp_path / "s.csv", ids_of(formula, "z"), matches(2, {0: [1], 1: [0]}))
@@ -87,6 +90,7 @@ def test_submission_escapes_formulas(formula: str, tmp_path: Path) -> None:
     assert second == ["z", f"z {formula}"]  # inside of a cell it is text
 
 
+@pytest.mark.fault(1, 27)
 def test_parquet_keeps_raw_ids(tmp_path: Path, make_catalog: Make) -> None:
     ids = ["=1+1", "@x", "-2", "a,b"]
     made = result(make_catalog(["tas"] * 4, ids), {(0, 1): 0.9, (2, 3): 0.2})
@@ -102,11 +106,13 @@ def test_parquet_keeps_raw_ids(tmp_path: Path, make_catalog: Make) -> None:
 # --- groups ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(16)
 def test_group_id_is_the_smallest_posting_id(make_catalog: Make) -> None:
     made = result(make_catalog(["tas"] * 5, ["e", "b", "d", "a", "c"]), {(0, 1): 0.9, (1, 2): 0.8, (3, 4): 0.1})
     assert made.group_ids().tolist() == ["b", "b", "b", "a", "c"]
 
 
+@pytest.mark.fault(16)
 @pytest.mark.parametrize("seed", range(4))
 def test_group_ids_do_not_depend_on_row_order(make_catalog: Make, seed: int) -> None:
     n = 30
@@ -134,6 +140,7 @@ def test_summary_counts_groups_and_listings(make_catalog: Make) -> None:
     }
 
 
+@pytest.mark.fault(15)
 def test_result_without_candidates(tmp_path: Path, make_catalog: Make) -> None:
     made = result(make_catalog(["tas", "kaos"], ["x", "y"]), {})
     made.save(tmp_path)
@@ -199,6 +206,7 @@ def test_stages_import_no_commands_or_matcher() -> None:
         assert stage.name == "judged" or not [name for name in modules if name.startswith("shared.demo")], stage.name
 
 
+@pytest.mark.fault(15)
 def test_groups_that_are_too_large_are_split_and_told() -> None:
     n = 3000
     left = np.arange(n - 1, dtype=np.int32)

@@ -70,6 +70,7 @@ def test_data_without_out_is_refused(arguments: list[str], first: tuple[Path, st
     assert "go together" in error
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize("file", ["ensemble/scorer/first.txt", "ensemble/decision/decision.json"])
 def test_damaged_run_is_refused(file: str, run: Path, command: Command, tmp_path: Path) -> None:
     data = (run / file).read_bytes()

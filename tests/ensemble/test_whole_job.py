@@ -31,6 +31,7 @@ StageLines = Callable[[str], dict[str, str]]
 # --- what a run leaves -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(21)
 def test_every_stage_is_done(first: tuple[Path, str], stage_lines: StageLines) -> None:
     run, output = first
     stages = {"catalog/train", "split", "matches", "ensemble/scorer", "ensemble/decision", "ensemble/evaluation"}
@@ -44,6 +45,7 @@ def test_every_stage_is_done(first: tuple[Path, str], stage_lines: StageLines) -
     assert not [path for path in run.rglob("*") if path.suffix in (".pkl", ".pickle", ".pt", ".work", ".partial")]
 
 
+@pytest.mark.fault(16)
 def test_files_of_the_matches(first: tuple[Path, str], listings: pd.DataFrame) -> None:
     run, _ = first
     ids = listings.posting_id.tolist()
@@ -91,6 +93,7 @@ def test_metrics_of_the_run(first: tuple[Path, str], stage_lines: StageLines) ->
 # --- run again -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(22)
 def test_second_run_changes_nothing(
     run: Path, first: tuple[Path, str], command: Command, stage_lines: StageLines
 ) -> None:
@@ -103,6 +106,7 @@ def test_second_run_changes_nothing(
     assert content(run) == before
 
 
+@pytest.mark.fault(22)
 def test_setting_redoes_what_depends_on_it(run: Path, command: Command, stage_lines: StageLines) -> None:
     code, output, _ = command("ensemble", "--run", run, "--tfidf.words=2")
     assert code == 0
@@ -126,6 +130,7 @@ def test_forced_command_redoes_its_own_stage(run: Path, command: Command, stage_
 # --- the holdout -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(26)
 def test_scorer_and_decision_without_the_holdout(run: Path) -> None:
     settings = Settings(remembered(run), sections())
     graph = run_graph(RunFolder(run), settings)
@@ -139,6 +144,7 @@ def test_scorer_and_decision_without_the_holdout(run: Path) -> None:
         assert digest(run / "ensemble" / name) == before[f"ensemble/{name}"]
 
 
+@pytest.mark.fault(26)
 def test_decision_reads_no_holdout_embeddings(first: tuple[Path, str]) -> None:
     graph = run_graph(RunFolder(first[0]), Settings(remembered(first[0]), sections()))
     needed = {stage.name for stage in graph.up_to([DECISION])}

@@ -82,6 +82,7 @@ def test_atomic_file(tmp_path: Path, error: BaseException) -> None:
     assert texts(tmp_path) == {"x": "new"}
 
 
+@pytest.mark.fault(17)
 def test_atomic_file_syncs_before_it_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[tuple[str, bool]] = []
 
@@ -102,6 +103,7 @@ def test_to_disk_takes_files_and_folders(tmp_path: Path) -> None:
         shared.artifacts.to_disk(tmp_path / "none")
 
 
+@pytest.mark.fault(18)
 def test_write_json_whole_or_not_at_all(tmp_path: Path) -> None:
     class Broken:
         def __str__(self) -> str:

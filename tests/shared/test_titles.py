@@ -69,6 +69,7 @@ def test_examples(title: str, expected: str) -> None:
     assert normalize(title) == expected
 
 
+@pytest.mark.fault(3)
 @pytest.mark.parametrize("title", NOTHING)
 def test_nothing_left_is_no_title(title: str) -> None:
     assert normalize(title) == ""
@@ -85,6 +86,7 @@ PIECES = st.sampled_from(
 TITLES = st.one_of(st.text(max_size=40), st.lists(PIECES, max_size=12).map("".join))
 
 
+@pytest.mark.fault(3)
 @given(TITLES)
 @example("_+")
 @example("ᄀ'ᅡ")
@@ -94,6 +96,7 @@ TITLES = st.one_of(st.text(max_size=40), st.lists(PIECES, max_size=12).map("".jo
 @example("5 500 ml ml")
 @example("e\u200d\u0301")
 @example("&amp;amp;amp;lt;")
+@example("1.00'0")
 def test_properties(title: str) -> None:
     text = normalize(title)
     assert normalize(text) == text
@@ -104,6 +107,7 @@ def test_properties(title: str) -> None:
     text.encode()
 
 
+@pytest.mark.fault(3)
 @pytest.mark.parametrize(
     "title",
     [

@@ -61,12 +61,14 @@ def test_train_writes_encoder_and_log(trained):
     assert metrics["positive_pairs"] > 0
 
 
+@pytest.mark.fault(25)
 def test_train_same_seed_same_bytes(trained, shop, one_thread, tmp_path):
     train(shop, label_codes(shop), SMALL, one_thread, tmp_path)
     for name in ("encoder.json", "encoder.safetensors"):
         assert (tmp_path / name).read_bytes() == (trained[0] / name).read_bytes()
 
 
+@pytest.mark.fault(24)
 def test_train_resumes_exactly(shop, one_thread, tmp_path, monkeypatch):
     config = SMALL.model_copy(update={"epochs": 2, "precision": "auto"})
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
@@ -316,6 +318,7 @@ def test_create_model_bad_settings(change, message):
         create_model(SMALL.model_copy(update=change))
 
 
+@pytest.mark.fault(29)
 def test_create_model_without_network(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 

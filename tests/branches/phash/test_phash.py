@@ -64,6 +64,7 @@ def test_ranks_of_ties() -> None:
     assert found.rank_left.tolist()[:4] == [2, 2, 4, 1]
 
 
+@pytest.mark.fault(9)
 def test_blank_or_unknown_hash_is_no_evidence() -> None:
     values = [BLANK, BLANK, 0, 0, None, None, 2**64 - 1, 2**64 - 1, BASE, BASE]
     listings = catalog_of(len(values), phash=values)
@@ -72,11 +73,13 @@ def test_blank_or_unknown_hash_is_no_evidence() -> None:
     assert (found.left.tolist(), found.right.tolist()) == ([8], [9])
 
 
+@pytest.mark.fault(12)
 @pytest.mark.parametrize("values", [[], [BASE], [None], [BLANK, BLANK], [None, BASE]])
 def test_pool_without_two_hashes(values: list[int | None]) -> None:
     assert len(pairs(values)) == 0
 
 
+@pytest.mark.fault(11)
 @settings(deadline=None, max_examples=50)
 @given(hashes, st.randoms(use_true_random=False))
 def test_order_of_rows_changes_nothing(values: list[int | None], random: Random) -> None:
@@ -94,6 +97,7 @@ def ranks(found: Candidates, names: Sequence[int]) -> dict[tuple[int, int], int]
     return there | dict(zip(zip(right, left, strict=True), found.rank_right.tolist(), strict=True))
 
 
+@pytest.mark.fault(9)
 def test_thousand_equal_hashes_make_few_pairs() -> None:
     config = Config(neighbors=10)
     found = pairs([BASE] * 1000 + [BASE ^ 1, BASE ^ 2], config)

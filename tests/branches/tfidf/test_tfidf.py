@@ -71,6 +71,7 @@ def test_titles_equal_once_normalized() -> None:
     assert (found.rank_left[0], found.rank_right[0]) == (1, 1)
 
 
+@pytest.mark.fault(3)
 def test_title_without_words_is_no_evidence() -> None:
     titles = ["", None, "   ", "!!! ---", "🎉", "sabun mandi", "sabun cuci"]
     assert embedded(titles).present.tolist() == [False] * 5 + [True] * 2
@@ -78,6 +79,7 @@ def test_title_without_words_is_no_evidence() -> None:
     assert list(zip(found.left, found.right, strict=True)) == [(5, 6)]
 
 
+@pytest.mark.fault(12)
 @pytest.mark.parametrize("titles", [[], [""], ["", "", "!"], ["sabun"], ["sabun", ""]])
 def test_pool_without_two_titles(titles: list[str], tmp_path: Path) -> None:
     found = embedded(titles)
@@ -103,6 +105,7 @@ def test_short_word_counts() -> None:
     assert embedded(["x", "7"]).present.all()
 
 
+@pytest.mark.fault(11)
 def test_candidates_are_neighbors_and_ties() -> None:
     titles = [*(f"sabun mandi cair varian {i:03d}" for i in range(40)), "sabun mandi", "sabun mandi", "sabun mandi"]
     found = pairs(titles, Config(neighbors=1))

@@ -93,6 +93,7 @@ def test_three_parts_shift_the_threshold(call: Call, study: Study) -> None:
         assert moves["threshold"] >= stays["threshold"]
 
 
+@pytest.mark.fault(26)
 def test_labels_of_the_judged_half_are_not_read(
     finished: Study, call: Call, study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +194,7 @@ def test_second_study_does_nothing(finished: Study, call: Call) -> None:
     assert (finished.run / NAMED / "ablation.json").read_bytes() == measured
 
 
+@pytest.mark.fault(17)
 def test_killed_study_goes_on(call: Call, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     only = ["--only", "phash alone", "without tfidf"]
     trained: list[int] = []

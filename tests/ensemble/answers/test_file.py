@@ -27,6 +27,7 @@ def path(tmp_path: Path) -> Path:
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
 
 
+@pytest.mark.fault(1)
 @given(NAMES, NAMES, st.sampled_from(["yes", "no", "unsure"]), st.none() | st.integers(0, 20))
 @settings(max_examples=200, deadline=None)
 def test_event_line_holds_any_id_and_ends_with_its_only_brace(
@@ -58,6 +59,7 @@ def test_events_come_back_in_their_order(path: Path) -> None:
     assert path.read_bytes().startswith(header())
 
 
+@pytest.mark.fault(37)
 @pytest.mark.parametrize("before", [0, 1, 3])
 def test_a_write_cut_off_at_any_byte_loses_nothing_before_it(path: Path, before: int) -> None:
     earlier = [answer(f"a{number}", "b") for number in range(before)]
@@ -89,6 +91,7 @@ def test_torn_line_is_named(path: Path) -> None:
     assert AnswerFile(path).read().torn == (f"{path}, line 3",)
 
 
+@pytest.mark.fault(37)
 @pytest.mark.parametrize("line", [1, 2, 3])
 def test_a_damaged_line_is_an_error_that_names_it(path: Path, line: int) -> None:
     AnswerFile(path).append(answer("a", "b"), answer("a", "c"))
@@ -103,6 +106,7 @@ def test_a_damaged_line_is_an_error_that_names_it(path: Path, line: int) -> None
             AnswerFile(path).read()
 
 
+@pytest.mark.fault(34)
 @pytest.mark.parametrize("content", [b'{"posting_id": "a"}\n', b'{"format": "x"}', b"a,b,yes}\n"])
 def test_another_file_is_neither_read_nor_written(path: Path, content: bytes) -> None:
     path.write_bytes(content)
@@ -118,6 +122,7 @@ def test_a_later_version_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch)
         AnswerFile(path).read()
 
 
+@pytest.mark.fault(32)
 def test_limits_of_line_and_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MatcherError, match="takes more than 65,536 bytes"):
         AnswerFile(path).append(answer("a" * 70_000, "b"))
@@ -128,6 +133,7 @@ def test_limits_of_line_and_file(path: Path, monkeypatch: pytest.MonkeyPatch) ->
         AnswerFile(path).read()
 
 
+@pytest.mark.fault(18)
 def test_a_full_disk_is_an_error_and_keeps_what_was_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, write = AnswerFile(path), os.write
     file.append(answer("a", "b"))
@@ -141,6 +147,7 @@ def test_a_full_disk_is_an_error_and_keeps_what_was_there(path: Path, monkeypatc
     assert len(answers.torn) == 1
 
 
+@pytest.mark.fault(33)
 def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(MatcherError, match="is a link"):
@@ -175,6 +182,7 @@ for number in range(200):
 """
 
 
+@pytest.mark.fault(37)
 @pytest.mark.slow
 def test_two_processes_write_at_a_time(path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -188,6 +196,7 @@ def test_two_processes_write_at_a_time(path: Path) -> None:
     assert path.read_bytes().count(header()) == 1
 
 
+@pytest.mark.fault(37)
 @pytest.mark.slow
 def test_a_killed_writer_loses_none_that_it_acknowledged(path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}

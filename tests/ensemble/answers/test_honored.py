@@ -45,6 +45,7 @@ def assert_honored(folder: Path, yes: Answer, no: Answer) -> None:
     assert names[no.left] != names[no.right]
 
 
+@pytest.mark.fault(37)
 def test_new_answers_repeat_the_matches_alone(
     run: Path, command: Command, stage_lines: Callable[..., dict[str, str]]
 ) -> None:
@@ -80,6 +81,7 @@ def test_a_setting_names_another_file(run: Path, command: Command, tmp_path: Pat
     assert (code, "--review.answers=FILE" in err) == (2, True)
 
 
+@pytest.mark.fault(37)
 def test_a_damaged_file_is_an_error_and_the_matches_stay(run: Path, command: Command) -> None:
     before = frames(run / "matches")
     AnswerFile(run / "answers.jsonl").append(*yes_and_no(run))
@@ -91,6 +93,7 @@ def test_a_damaged_file_is_an_error_and_the_matches_stay(run: Path, command: Com
     pd.testing.assert_frame_equal(frames(run / "matches")[1], before[1])
 
 
+@pytest.mark.fault(37)
 @pytest.mark.slow
 def test_a_new_catalog_is_matched_by_answers(
     run: Path, data: Path, listings: pd.DataFrame, command: Command, tmp_path: Path

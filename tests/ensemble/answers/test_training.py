@@ -18,6 +18,7 @@ from tests.support.answers import answer
 from tests.support.catalogs import titled
 
 
+@pytest.mark.fault(37)
 def test_learned_pairs_are_those_that_labels_do_not_decide() -> None:
     catalog = titled(list("abcdefgh"), list("abcdefgh"), label_group=["1", "2", None, None, None, None, None, None])
     said = [("a", "b", "yes"), ("b", "c", "yes"), ("c", "d", "unsure"), ("d", "e", "no")]
@@ -69,6 +70,7 @@ def test_pairs_without_an_answer_teach_nothing(pools: list[LabeledPool]) -> None
     np.testing.assert_array_equal(plain.first.score(pairs, 1).score, with_none.first.score(pairs, 1).score)
 
 
+@pytest.mark.fault(37)
 def test_answers_teach(pools: list[LabeledPool]) -> None:
     pairs, codes = pool(7, 1)
     turned = pairs.features.assign(title_cosine=1.1 - pairs.features["title_cosine"], other=np.float32(5))

@@ -90,6 +90,7 @@ def test_sealing_again_writes_the_same_file(folder: Path) -> None:
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(20)
 def test_flipped_bit_is_refused(folder: Path) -> None:
     for path in files(folder):
         before = path.read_bytes()
@@ -101,6 +102,7 @@ def test_flipped_bit_is_refused(folder: Path) -> None:
     assert checked(folder)
 
 
+@pytest.mark.fault(20)
 def test_missing_or_cut_file_is_refused(folder: Path) -> None:
     for path in files(folder):
         before = path.read_bytes()
@@ -133,6 +135,7 @@ def foreign(path: Path) -> None:
     path.write_text("mine")
 
 
+@pytest.mark.fault(33)
 @pytest.mark.parametrize("add", [fifo, link_to_file, link_to_folder, dangling, foreign])
 def test_added_file_or_link_is_refused(add: Callable[[Path], None], folder: Path) -> None:
     add(folder / "stranger")
@@ -141,6 +144,7 @@ def test_added_file_or_link_is_refused(add: Callable[[Path], None], folder: Path
     assert not is_bundle(folder)
 
 
+@pytest.mark.fault(33)
 @pytest.mark.parametrize("name", ["ensemble/scorer/weights", CONTENTS])
 def test_file_replaced_by_a_link_is_refused(name: str, folder: Path, tmp_path: Path) -> None:
     (folder / name).rename(tmp_path / "copy")
@@ -149,6 +153,7 @@ def test_file_replaced_by_a_link_is_refused(name: str, folder: Path, tmp_path: P
         checked(folder)
 
 
+@pytest.mark.fault(33)
 def test_name_outside_of_the_bundle_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
     contents = json.loads((folder / CONTENTS).read_text())
@@ -166,6 +171,7 @@ def test_damaged_contents_are_refused(text: str, folder: Path) -> None:
         checked(folder)
 
 
+@pytest.mark.fault(20)
 def test_other_format_is_refused(folder: Path) -> None:
     contents = json.loads((folder / CONTENTS).read_text())
     (folder / CONTENTS).write_text(json.dumps(contents | {"format": FORMAT + 1}))

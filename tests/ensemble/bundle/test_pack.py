@@ -76,6 +76,7 @@ def test_bundle_of_a_scorer_without_experience_is_refused(bundle: Path, tmp_path
         Matcher.load(copy)
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize("name", ["ensemble/scorer/first.txt", "image/encoder/all/encoder.safetensors", "README.md"])
 def test_altered_bundle_is_refused_before_parsing(name: str, bundle: Path, command: Command, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
@@ -153,6 +154,7 @@ def test_run_that_does_not_fit_its_settings_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.fault(34)
 def test_only_a_bundle_is_replaced(
     first: tuple[Path, str], bundle: Path, tmp_path: Path, settings_of: SettingsOf
 ) -> None:
@@ -168,6 +170,7 @@ def test_only_a_bundle_is_replaced(
     assert {path.name for path in tmp_path.iterdir()} == {"empty", "mine"}
 
 
+@pytest.mark.fault(17)
 def test_killed_packing_leaves_the_earlier_bundle(
     first: tuple[Path, str], bundle: Path, tmp_path: Path, settings_of: SettingsOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:

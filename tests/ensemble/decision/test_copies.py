@@ -52,6 +52,7 @@ def test_with_copies_is_what_its_words_say(seed: int, most: int) -> None:
     assert [m.tolist() for m in made.lists()] == expected(plain, copies, most)
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("sizes", [[1000], [300, 1000], [2, 1, 500]])
 def test_a_thousand_copies_are_one_group(rule: str, sizes: list[int]) -> None:
@@ -64,6 +65,7 @@ def test_a_thousand_copies_are_one_group(rule: str, sizes: list[int]) -> None:
         assert np.bincount(matches.listing).max() <= most
 
 
+@pytest.mark.fault(35)
 def test_copies_move_with_the_rows() -> None:
     rng = np.random.default_rng(1)
     copies, n = copies_of([3, 1, 2, 4]), 10

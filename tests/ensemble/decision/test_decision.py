@@ -104,6 +104,7 @@ def test_average_link_equals_textbook(edges: Edges, n: int) -> None:
         assert partition(rule.groups(threshold)) == naive_average_link(n, edges, threshold)
 
 
+@pytest.mark.fault(16)
 @pytest.mark.parametrize(("edges", "n"), GRAPHS)
 def test_average_link_equals_scipy(edges: Edges, n: int) -> None:
     distance = np.ones((n, n))
@@ -155,6 +156,7 @@ def test_average_link_bridges_a_missing_link() -> None:
     assert AverageLink(scored(5, missed)).groups(0.6).tolist() == [0] * 5
 
 
+@pytest.mark.fault(16)
 @pytest.mark.parametrize("rule", [name for name in RULES if name != "min2"])
 @pytest.mark.parametrize(("edges", "n"), GRAPHS)
 def test_groups_split_with_rising_threshold(edges: Edges, n: int, rule: str) -> None:
@@ -170,6 +172,7 @@ def test_groups_split_with_rising_threshold(edges: Edges, n: int, rule: str) -> 
 # --- giant components ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("rule", RULES)
 def test_rules_on_a_long_chain_take_seconds(rule: str) -> None:
     n = 100_000
@@ -192,6 +195,7 @@ def _two_lows(score: np.ndarray, threshold: float) -> int:
     return len({at - 1 if padded[at] >= padded[at + 1] else at for at in alone})
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("n", [0, 1, 2, 7])
 def test_rules_without_pairs(rule: str, n: int) -> None:
@@ -200,6 +204,7 @@ def test_rules_without_pairs(rule: str, n: int) -> None:
     assert groups_of(matches).tolist() == list(range(n))
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("rule", RULES)
 def test_rules_with_all_pairs(rule: str) -> None:
     matches = Decision(rule, 0.9).apply(scored(40, dict.fromkeys(combinations(range(40), 2), 0.95)))  # type: ignore[arg-type]
@@ -210,6 +215,7 @@ def test_rules_with_all_pairs(rule: str) -> None:
 # --- any rule --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(16)
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(("edges", "n"), GRAPHS)
 def test_groups_of_equals_networkx(edges: Edges, n: int, rule: str) -> None:
@@ -222,6 +228,7 @@ def test_groups_of_equals_networkx(edges: Edges, n: int, rule: str) -> None:
     assert list(dict.fromkeys(groups.tolist())) == list(range(groups.max() + 1))  # numbered by first row
 
 
+@pytest.mark.fault(16)
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(("edges", "n"), GRAPHS)
 def test_apply_in_any_row_order(edges: Edges, n: int, rule: str) -> None:
@@ -237,6 +244,7 @@ def test_apply_in_any_row_order(edges: Edges, n: int, rule: str) -> None:
         assert partition(groups_of(shuffled)[place]) == partition(groups_of(as_it_was))
 
 
+@pytest.mark.fault(11)
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("seed", range(6))
 def test_apply_breaks_ties_by_id(rule: str, seed: int) -> None:

@@ -140,6 +140,7 @@ def _star(n: int) -> ScoredPairs:
     return ScoredPairs(n, np.zeros_like(right), right, np.linspace(0.3, 1, n - 1, dtype=np.float32))
 
 
+@pytest.mark.fault(15)
 def test_average_link_on_a_hub() -> None:
     start = time.perf_counter()
     groups = AverageLink(_star(20_000)).groups(0)

@@ -20,6 +20,7 @@ def close_scores() -> Iterator[np.float32]:
     yield from np.linspace(0.4, 0.9, 20, dtype=np.float32)
 
 
+@pytest.mark.fault(13)
 @pytest.mark.parametrize("rule", RULES)
 def test_loaded_decision_selects_same_pairs(rule: str, tmp_path: Path) -> None:
     scores = list(close_scores())
@@ -35,6 +36,7 @@ def test_loaded_decision_selects_same_pairs(rule: str, tmp_path: Path) -> None:
             assert len(selected) == 2 * sum(float(score) >= threshold for score in scores)
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize(
     "text",
     [

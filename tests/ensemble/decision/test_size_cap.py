@@ -35,6 +35,7 @@ def split_one_by_one(members: set[int], edges: Edges, threshold: float, most: in
     return parts
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("most", [2, 5, 12])
 def test_threshold_splits_as_rising_thresholds_do(seed: int, most: int) -> None:
@@ -52,6 +53,7 @@ def chain(score: np.ndarray) -> ScoredPairs:
     return ScoredPairs(len(score) + 1, left, left + 1, score.astype(np.float32))
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("rule", ["threshold", "min2"])
 def test_long_chain_is_split_with_a_word(rule: str) -> None:
     score = 0.5 + np.random.default_rng(0).random(N - 1) / 2
@@ -64,6 +66,7 @@ def test_long_chain_is_split_with_a_word(rule: str) -> None:
     assert (groups_of(free).max(), none) == (0, 0)
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("rule", RULES)
 def test_chain_of_equal_scores_falls_apart(rule: str) -> None:
     matches, _ = split_matches(Decision(rule, 0.4, max_group=10), chain(np.full(5000, 0.9)))  # type: ignore[arg-type]
@@ -78,6 +81,7 @@ def test_groups_of_the_largest_size_stay(rule: str) -> None:
     assert np.bincount(groups_of(matches)).tolist() == [10] + [1] * 11
 
 
+@pytest.mark.fault(16)
 @pytest.mark.parametrize("rule", RULES)
 def test_split_does_not_depend_on_the_order_of_rows(rule: str) -> None:
     rng = np.random.default_rng(4)

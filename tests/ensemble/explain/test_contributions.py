@@ -107,6 +107,7 @@ def test_contributions_of_no_pair() -> None:
     assert added.score.tolist() == []
 
 
+@pytest.mark.fault(23)
 def test_contributions_need_the_features_of_the_scorer() -> None:
     pairs = described_pairs(30)
     fewer = replace(pairs, features=pairs.features.drop(columns=["color_shared"]))

@@ -1,6 +1,8 @@
 import re
 from dataclasses import replace
 
+import pytest
+
 from ensemble.explain.explained_pool import ExplainedPool
 from ensemble.explain.pair import PairExplanation, explain_pair
 from ensemble.explain.text import explanation_text
@@ -27,6 +29,7 @@ def test_title_without_another_one_is_not_marked(matched: ExplainedPool) -> None
     assert "marks" not in text
 
 
+@pytest.mark.fault(27)
 def test_hostile_title_stays_on_its_line_and_is_no_command(matched: ExplainedPool) -> None:
     hostile = "\x1b]0;owned\x07 a\nb\u202e" + "word " * 10_000
     lines = explanation_text(explained(matched, left=hostile), colors=False).splitlines()

@@ -34,6 +34,7 @@ def titled(make_catalog: Make, titles: list[str | None]) -> Any:
 # --- the same for (a, b) and (b, a) ----------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(14)
 @pytest.mark.parametrize("seed", range(4))
 def test_pair_features_for_any_order_of_listings(
     make_pool: Make, make_random_catalog: Make, moved: Make, proposed: Make, seed: int
@@ -48,6 +49,7 @@ def test_pair_features_for_any_order_of_listings(
         pd.testing.assert_frame_equal(found, expected, check_exact=True)
 
 
+@pytest.mark.fault(14)
 def test_pair_features_are_symmetric(make_catalog: Make, make_pool: Make, every_pair: Make) -> None:
     for i, one in enumerate(TITLES):
         for other in TITLES[i:]:
@@ -67,6 +69,7 @@ def test_pair_features_are_symmetric(make_catalog: Make, make_pool: Make, every_
 # --- always the same columns -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(3)
 @pytest.mark.parametrize(
     "titles",
     [TITLES, [None] * 4, ["…"] * 4, ["tas"] * 4, ["tas"], ["tas", None], []],
@@ -88,6 +91,7 @@ def test_pair_features_columns_and_dtypes(
         assert described.right is pairs.right
 
 
+@pytest.mark.fault(3)
 def test_pair_features_of_missing_content(make_catalog: Make, make_pool: Make, every_pair: Make) -> None:
     features = pair_features(make_pool(make_catalog([None, None])), every_pair(2)).features
     of_branches_and_listings = features.drop(columns=[name for name in map(str, features) if name.startswith("all_")])

@@ -4,6 +4,7 @@ from math import log
 from typing import Any
 
 import numpy as np
+import pytest
 from rapidfuzz import fuzz
 from rapidfuzz.distance import JaroWinkler
 
@@ -47,6 +48,7 @@ def naive(titles: list[str], i: int, j: int) -> dict[str, float]:
     }
 
 
+@pytest.mark.fault(3)
 def test_endless_titles_are_compared_in_seconds(make_catalog: Make, every_pair: Make) -> None:
     rng = np.random.default_rng(0)
     titles = ["".join(rng.choice(list("abcdefgh "), 100_000)) for _ in range(4)]

@@ -1,5 +1,6 @@
 from collections import Counter, defaultdict
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +28,7 @@ def grown(history: list[Grouping]) -> list[dict[str, str]]:
     return named[1:]
 
 
+@pytest.mark.fault(16)
 @given(st.lists(groupings, min_size=1, max_size=5))
 @settings(deadline=None)
 def test_every_listing_is_in_one_group_and_an_id_names_one_group(history: list[Grouping]) -> None:

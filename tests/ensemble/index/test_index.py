@@ -316,6 +316,7 @@ def test_a_listing_does_not_lose_its_image_unless_it_is_said_to_have_none(catalo
     assert plan(catalog.take(np.array([1])), unreadable.take(np.array([0])), []).counts["added"] == 1
 
 
+@pytest.mark.fault(1)
 @pytest.mark.parametrize("name", ["ids.txt", "ids.csv"])
 def test_ids_are_read_as_written(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(("" if name.endswith("txt") else "posting_id\n") + "001\n1e5\n\n001\nNA\n")
@@ -325,6 +326,7 @@ def test_ids_are_read_as_written(name: str, tmp_path: Path) -> None:
 # --- kills ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(17)
 def test_killed_while_it_grows_an_index_is_as_before_or_as_after(
     titles_alone: Matcher, catalog: Catalog, tmp_path: Path
 ) -> None:

@@ -65,6 +65,7 @@ def yes_and_no(index: Index) -> tuple[Answer, Answer]:
     return answer(others[0], apart, catalog=catalog), answer(pair[0], pair[1], "no", catalog=catalog)
 
 
+@pytest.mark.fault(37)
 def test_answers_hold_after_add_remove_and_rebuild_and_on_the_disk(
     index: Index, titles_alone: Matcher, tmp_path: Path
 ) -> None:
@@ -106,6 +107,7 @@ def test_new_answers_reach_their_groups_as_at_once(index: Index, seed: int, monk
     assert len(pins.never) > 3
 
 
+@pytest.mark.fault(37)
 def test_an_answer_holds_for_listings_that_come_later(index: Index, catalog: Catalog, titles_alone: Matcher) -> None:
     later = titles_alone.read(pd.DataFrame({"posting_id": ["z1"], "title": ["quite another thing"]}))
     yes = answer("z1", catalog.ids[7], catalog=Catalog.concat([catalog, later]))

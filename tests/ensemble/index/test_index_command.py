@@ -119,6 +119,7 @@ def test_without_a_name_of_a_command_usage_is_shown(arguments: list[str], comman
     assert all(f"python -m ensemble.index {name}" in errors for name in ("add", "remove", "query", "rebuild"))
 
 
+@pytest.mark.fault(36)
 def test_images_that_are_named_and_not_found_are_counted(call: Call, tables: Path, tmp_path: Path) -> None:
     listings = pd.read_csv(tables / "gone.csv", dtype=str).assign(image="nowhere.jpg")
     listings.to_csv(tmp_path / "named.csv", index=False)
@@ -126,6 +127,7 @@ def test_images_that_are_named_and_not_found_are_counted(call: Call, tables: Pat
     assert (code, "cannot be used 9 · no image folder 9" in output) == (0, True)
 
 
+@pytest.mark.fault(19)
 def test_an_index_of_another_matcher_an_altered_and_a_held_one_are_refused(
     call: Call, titles_alone: Matcher, tables: Path, tmp_path: Path
 ) -> None:

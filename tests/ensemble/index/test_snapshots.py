@@ -105,6 +105,7 @@ def test_a_current_that_says_nothing_is_refused(snapshots: Snapshots, content: s
         snapshots.current()
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize("error", [OSError("disk full"), MatcherError("bad"), KeyboardInterrupt()], ids=repr)
 def test_a_failed_write_leaves_the_present_snapshot(snapshots: Snapshots, error: BaseException) -> None:
     def fill(folder: Path) -> None:
@@ -119,6 +120,7 @@ def test_a_failed_write_leaves_the_present_snapshot(snapshots: Snapshots, error:
     assert {path.name for path in snapshots.folder.iterdir()} == {"000002", CURRENT, ".lock"}
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize("file", [CURRENT, f"000002/{MANIFEST}", "000002/text"])
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
 def test_whatever_was_altered_is_refused(snapshots: Snapshots, file: str, damage: str) -> None:
@@ -131,6 +133,7 @@ def test_whatever_was_altered_is_refused(snapshots: Snapshots, file: str, damage
         snapshots.current()
 
 
+@pytest.mark.fault(33)
 @pytest.mark.parametrize("name", ["../000002", "none", "000009", None, 2])
 def test_a_name_that_leads_elsewhere_is_refused(snapshots: Snapshots, name: object) -> None:
     named = json.loads((snapshots.folder / CURRENT).read_text()) | {"snapshot": name}
@@ -139,6 +142,7 @@ def test_a_name_that_leads_elsewhere_is_refused(snapshots: Snapshots, name: obje
         snapshots.current()
 
 
+@pytest.mark.fault(34)
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_text("mine")
     for attempt in (Snapshots(tmp_path).current, Snapshots(tmp_path).locked):
@@ -149,6 +153,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
         Snapshots(tmp_path / "file").current()
 
 
+@pytest.mark.fault(17)
 @pytest.mark.slow
 def test_killed_at_any_moment_a_snapshot_is_whole(tmp_path: Path) -> None:
     snapshots, rng, before = Snapshots(tmp_path / "index"), np.random.default_rng(), 0

@@ -55,6 +55,7 @@ def hostile_file(hostile_pool: MatchedPool, page_of: Callable[..., str], written
     return written(page_of(hostile_pool, hostile_pool))
 
 
+@pytest.mark.fault(27, 28)
 def test_hostile_titles_are_inert(hostile_file: Path, open_page: Callable[..., Any]) -> None:
     page = open_page(hostile_file)
     assert page.title() == "What was matched · run test"
@@ -104,6 +105,7 @@ def test_slider_reads_the_curve_off_by_keys(hostile_file: Path, open_page: Calla
     assert (cell.inner_text(), groups.inner_text()) == (".500", chosen)
 
 
+@pytest.mark.fault(28)
 def test_page_is_complete_without_script(hostile_file: Path, browser: Any) -> None:
     context = browser.new_context(java_script_enabled=False, offline=True)
     page = context.new_page()

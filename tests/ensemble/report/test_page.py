@@ -55,6 +55,7 @@ def hostile_page(hostile_pool: MatchedPool, page_of: PageOf) -> str:
     return page_of(hostile_pool, hostile_pool)
 
 
+@pytest.mark.fault(28)
 def test_page_loads_nothing_and_its_policy_allows_its_own_script(hostile_page: str) -> None:
     read = Elements(hostile_page)
     for tag, attributes in read.elements:
@@ -71,6 +72,7 @@ def test_page_loads_nothing_and_its_policy_allows_its_own_script(hostile_page: s
     assert json.loads(curves)[0]["chosen"] >= 0
 
 
+@pytest.mark.fault(27)
 def test_hostile_titles_stay_text(hostile_page: str) -> None:
     assert Elements(hostile_page).elements.count(("script", {})) == 1
     assert "{{7*7}}" in hostile_page
@@ -81,6 +83,7 @@ def test_hostile_titles_stay_text(hostile_page: str) -> None:
     assert "x" * 300 not in hostile_page
 
 
+@pytest.mark.fault(27)
 def test_data_of_the_script_cannot_end_its_element() -> None:
     text = str(as_json({"</script>": "<!--&"}))
     assert not set("<>&") & set(text)
@@ -118,6 +121,7 @@ def test_page_says_how_many_matched_pairs_are_right(make_pool: MakePool, page_of
     )
 
 
+@pytest.mark.fault(28)
 def test_page_stays_small_for_many_pairs(make_pool: MakePool, page_of: PageOf) -> None:
     rng, n = np.random.default_rng(0), 4000
     keys = np.unique(rng.integers(0, n * n, 240_000))
@@ -147,6 +151,7 @@ def test_page_tells_what_answers_say(make_pool: MakePool, make_report: Callable[
     assert "not known" not in page
 
 
+@pytest.mark.fault(36)
 def test_evidence_that_was_set_aside_is_named_as_it_is_written(make_pool: MakePool, page_of: PageOf) -> None:
     pool = make_pool(2, [(0, 1, 0.9)])
     values = SetAside({"titles": SharedValues(values=1, listings=40, example="Shop-A7", value="TEST")})
@@ -177,6 +182,7 @@ def test_thumbnail_is_small_upright_and_over_white(jpeg: Callable[..., bytes], t
     assert decoded(thumbnail(tmp_path / "clear.png", 100, LARGE).uri).getpixel((4, 4)) == (255, 255, 255)
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize(
     ("data", "reason"), [(None, "no such file"), (b"", "empty file"), (b"<html>", "not an image")], ids=str
 )
@@ -186,6 +192,7 @@ def test_unreadable_images_say_why(data: bytes | None, reason: str, tmp_path: Pa
     assert thumbnail(tmp_path / "a.jpg", 100, LARGE).reason == reason
 
 
+@pytest.mark.fault(7)
 def test_large_images_are_refused_undecoded(jpeg: Callable[..., bytes], tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg(2000, 1000))
     assert thumbnail(tmp_path / "a.jpg", 10**6, LARGE).reason == "too large: 2 megapixels"

@@ -168,6 +168,7 @@ def overflow(page: Page) -> int:
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(37)
 def test_no_answer_is_lost_when_the_server_is_killed(serve: Any, open_page: Any, tmp_path: Path) -> None:
     server = serve(n=300, pairs=4000)
     page, said, verdicts = open_page(server), {}, {"y": "yes", "n": "no", "u": "unsure"}
@@ -192,6 +193,7 @@ def test_no_answer_is_lost_when_the_server_is_killed(serve: Any, open_page: Any,
     assert "200 answers" in page.locator("#counts").text_content()
 
 
+@pytest.mark.fault(37)
 def test_two_reviewers_and_two_servers_share_a_file(serve: Any, open_page: Any, tmp_path: Path) -> None:
     one, other = serve(n=200, pairs=3000, name="anna"), serve(n=200, pairs=3000, name="بن")
     pages = {"anna": [open_page(one)], "بن": [open_page(other)], "carla": [open_page(one)]}
@@ -218,6 +220,7 @@ def test_undo_by_key_shows_the_pair_again(serve: Any, open_page: Any, tmp_path: 
     assert kept(tmp_path) == {first: {"anna": "yes"}}
 
 
+@pytest.mark.fault(37)
 def test_contradiction_opens_and_is_settled(serve: Any, open_page: Any, tmp_path: Path) -> None:
     page, digests = open_page(serve()), content_digests(review_in(tmp_path, 60, 2000).catalog)
     for pair, verdict in (((20, 21), "yes"), ((21, 22), "yes"), ((20, 22), "no")):
@@ -301,6 +304,7 @@ def test_text_stands_out_in_both_schemes(serve: Any, open_page: Any, scheme: str
     assert weak == []
 
 
+@pytest.mark.fault(27)
 def test_titles_of_any_script_are_text_and_nothing_else(serve: Any, open_page: Any) -> None:
     page = open_page(serve())
     for row, title in enumerate(HOSTILE):

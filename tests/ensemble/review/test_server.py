@@ -153,6 +153,7 @@ def test_contradiction_is_listed(open_page: Open, session: Session) -> None:
     assert client.get("/api/progress").json()["contradictions"] == 1
 
 
+@pytest.mark.fault(37)
 def test_two_reviewers_who_disagree_are_a_contradiction(open_page: Open) -> None:
     client = open_page()
     say(client, "/api/answers", pair=[0, 7], verdict="yes")
@@ -202,6 +203,7 @@ def test_titles_arrive_as_they_are(open_page: Open) -> None:
     assert client.get("/api/pairs/0/20").headers["content-type"] == "application/json"
 
 
+@pytest.mark.fault(27)
 def test_name_of_the_catalog_is_escaped(open_page: Open) -> None:
     page = open_page().get("/").text
     assert "test &amp; &lt;b&gt;shop&lt;/b&gt;" in page
@@ -216,6 +218,7 @@ def test_image_is_written_anew_and_small(open_page: Open, tmp_path: Path) -> Non
         assert max(Image.open(io.BytesIO(answer.content)).size) == side
 
 
+@pytest.mark.fault(6)
 def test_missing_and_broken_images_say_so(open_page: Open) -> None:
     client = open_page()
     assert [client.get(f"/image/small/{row}").status_code for row in range(4)] == [200, 404, 404, 404]
@@ -224,6 +227,7 @@ def test_missing_and_broken_images_say_so(open_page: Open) -> None:
     assert [listing["fault"] for listing in listings] == ["", "image: no such file", "no image"]
 
 
+@pytest.mark.fault(27)
 def test_table_of_answers_runs_no_formula(open_page: Open) -> None:
     client = open_page()
     say(client, "/api/answers", pair=[0, 7], verdict="yes", by="=cmd()")
@@ -234,6 +238,7 @@ def test_table_of_answers_runs_no_formula(open_page: Open) -> None:
     assert not any(cell.startswith("=") for line in table.text.splitlines() for cell in line.split(","))
 
 
+@pytest.mark.fault(37)
 def test_answers_of_another_process_are_seen(open_page: Open, session: Session) -> None:
     other = Session(session.subject, seed=1)
     say(open_page(), "/api/answers", pair=[0, 7], verdict="yes")
@@ -325,6 +330,7 @@ def test_estimate_is_of_the_decision_that_made_the_matches(session: Session, mon
     assert used == [(session.matched.pairs, session.matched.decision)]
 
 
+@pytest.mark.fault(18)
 def test_file_that_cannot_be_written_is_told(open_page: Open, session: Session) -> None:
     session.subject.answers.mkdir()
     said = say(open_page(), "/api/answers", pair=[0, 7], verdict="yes")

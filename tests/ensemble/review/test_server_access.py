@@ -59,6 +59,7 @@ def test_no_address_but_those_that_are_meant_exists(open_page: Open) -> None:
         assert open_page().get(address).status_code == 404, address
 
 
+@pytest.mark.fault(33)
 @pytest.mark.parametrize("host", ["evil.example:8123", "127.0.0.1:8124", "127.0.0.1", "127.0.0.1.evil.example:8123"])
 def test_foreign_host_is_refused(open_page: Open, host: str) -> None:
     for address in ("/?token=token", *READS):
@@ -72,6 +73,7 @@ def test_other_names_of_this_machine_are_served(open_page: Open, host: str) -> N
     assert open_page(host=host).post("/api/answers", json=ANSWER, headers=headers).status_code == 200
 
 
+@pytest.mark.fault(33)
 @pytest.mark.parametrize(
     "headers",
     [
@@ -148,6 +150,7 @@ def test_page_has_no_inline_script_and_nothing_from_elsewhere(open_page: Open) -
         assert "insertAdjacentHTML" not in text
 
 
+@pytest.mark.fault(32)
 def test_large_body_is_refused(open_page: Open, session: Session) -> None:
     def chunks() -> object:
         yield from [b" " * 1000] * (MAX_BODY // 1000 + 1)  # of unknown length
@@ -158,6 +161,7 @@ def test_large_body_is_refused(open_page: Open, session: Session) -> None:
     assert answers(session) == 0
 
 
+@pytest.mark.fault(33)
 @pytest.mark.parametrize(
     "path",
     ["../session.py", "..%2fsession.py", "%2e%2e/session.py", "page.html", "__init__.py", "app.js%00", "/etc/passwd"],

@@ -142,6 +142,7 @@ def test_load_refuses_scorers_of_older_versions(tmp_path: Path) -> None:
         Experience.load(tmp_path)
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize("columns", [None, {"feature": ["a"]}])
 def test_load_refuses_damaged_files(columns: dict[str, list[str]] | None, tmp_path: Path) -> None:
     if columns is None:

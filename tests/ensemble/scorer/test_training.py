@@ -65,6 +65,7 @@ def unscored(features: pd.DataFrame) -> PairFeatures:
 # --- out of fold -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(26)
 @pytest.mark.parametrize("pools", [2, 3, 5])
 def test_cross_fit_never_scores_trained_pools(monkeypatch: pytest.MonkeyPatch, pools: int) -> None:
     pairs = training(600, pools)
@@ -98,6 +99,7 @@ def test_cross_fit_never_scores_trained_pools(monkeypatch: pytest.MonkeyPatch, p
     assert ((score > 0) & (score < 1)).all()
 
 
+@pytest.mark.fault(26)
 def test_cross_fit_ignores_labels_of_own_pool() -> None:
     pairs = training(800)
     flipped = pairs.match.copy()
@@ -134,6 +136,7 @@ def test_cross_fit_recovers_known_model() -> None:
     assert list(scorer.importance()) == ["a", "b", "c", "noise"]
 
 
+@pytest.mark.fault(4)
 @pytest.mark.parametrize(
     ("match", "message"),
     [
@@ -223,6 +226,7 @@ def scorer() -> Scorer:
     return fit(training(1000), 20, QUICK, 0, 1)
 
 
+@pytest.mark.fault(23)
 def test_score_takes_features_by_name(scorer: Scorer) -> None:
     features, *_ = described(50, 3)
     shuffled = features[["noise", "c", "a", "b"]].assign(more=np.float32(1))
@@ -231,6 +235,7 @@ def test_score_takes_features_by_name(scorer: Scorer) -> None:
     assert np.ptp(one.score) > 0.2
 
 
+@pytest.mark.fault(23)
 def test_score_names_missing_features(scorer: Scorer) -> None:
     features, *_ = described(5, 3)
     with pytest.raises(ArtifactError, match="lack: a, noise"):
@@ -301,6 +306,7 @@ def test_no_second_model_without_likely_pairs(monkeypatch: pytest.MonkeyPatch) -
     assert [len(pairs) for pairs in scored] == [len(pool.pairs) for pool in pools]
 
 
+@pytest.mark.fault(14)
 def test_scores_for_any_order_of_listings(stacked: Stacked) -> None:
     scorer, _, _ = stacked
     pairs = labeled_pool(30, 5).pairs
@@ -321,6 +327,7 @@ def test_stacked_scorer_save_and_load(stacked: Stacked, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.txt", "second.txt"]
 
 
+@pytest.mark.fault(25)
 @pytest.mark.parametrize("change", [lambda config: config, lambda config: config.model_copy(update={"leaves": 5})])
 def test_train_scorer_is_deterministic(
     stacked: Stacked, change: Callable[[ScorerConfig], ScorerConfig], tmp_path: Path

@@ -58,6 +58,7 @@ def test_catalog_of_every_kind_is_matched(
     assert {path.parent.parent.name for path in trained} == {"image", "distilbert"} & set(branches.split(","))
 
 
+@pytest.mark.fault(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2])
 def test_catalog_of_one_or_two_listings(
@@ -68,6 +69,7 @@ def test_catalog_of_one_or_two_listings(
     assert metrics_of(tmp_path / "run")["matches"]["listings"] == count
 
 
+@pytest.mark.fault(2)
 def test_empty_catalog_is_refused(tmp_path: Path, command: Command) -> None:
     (tmp_path / "t.csv").write_text("posting_id,title\n", encoding="utf-8")
     code, _, error = command("ensemble", "--run", tmp_path / "run", "--data", tmp_path / "t.csv", *QUICK)
@@ -104,6 +106,7 @@ def test_labels_turn_a_run_into_one_that_trains(
 # --- labels that cannot be used --------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(4)
 @pytest.mark.parametrize(
     ("header", "rows", "options", "message"),
     [

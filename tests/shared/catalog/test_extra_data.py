@@ -112,6 +112,7 @@ def test_sop_missing_or_broken_image_keeps_its_row(tmp_path: Path) -> None:
     assert made.column("image_fault").tolist() == ["no such file", None, "not an image but an HTML page", None]
 
 
+@pytest.mark.fault(5)
 def test_sop_image_outside_the_folder(tmp_path: Path) -> None:
     folder = sop(tmp_path / "sop")
     write_image(tmp_path / "secret.png", 5)
@@ -278,6 +279,7 @@ def left(kept: Catalog) -> list[str]:
 HASH, FLAT = 0x5A5A5A5A5A5A5A5A, 1
 
 
+@pytest.mark.fault(26)
 @pytest.mark.parametrize(
     ("column", "unseen", "extra", "kept"),
     [
@@ -303,6 +305,7 @@ def test_join_leaves_out_what_shares_with_unseen(
     assert metrics == {"extra_joined": len(kept), "extra_left_out": 4 - len(kept)}
 
 
+@pytest.mark.fault(26)
 def test_join_leaves_out_what_leads_to_unseen(
     catalog_of: Callable[..., Catalog],
 ) -> None:

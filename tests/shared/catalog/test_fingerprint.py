@@ -24,6 +24,7 @@ def fingerprint(data: Path, memo: ImageMemo | None = None) -> dict[str, str]:
     return catalog_fingerprint(find_source(data, DataConfig()), DataConfig(), memo)
 
 
+@pytest.mark.fault(22)
 def test_fingerprint_follows_content_alone(tmp_path: Path) -> None:
     for n in range(3):
         draw(tmp_path / "train_images" / f"{n}.png", n)
@@ -53,6 +54,7 @@ def test_fingerprint_of_the_table(tmp_path: Path) -> None:
     assert before["images"] == after["images"]
 
 
+@pytest.mark.fault(22)
 def test_swapped_images_change_the_fingerprint(tmp_path: Path) -> None:
     images = tmp_path / "train_images"
     draw(images / "a.png", 1)

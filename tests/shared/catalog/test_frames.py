@@ -52,6 +52,7 @@ def test_images_are_read_as_those_of_a_table(demo_folder: Path, demo_catalog: Ca
     assert blind.image_folder is None
 
 
+@pytest.mark.fault(1)
 @pytest.mark.parametrize(
     ("values", "wanted"),
     [
@@ -81,6 +82,7 @@ def test_labels_and_other_columns_are_not_read() -> None:
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(2)
 @pytest.mark.parametrize(
     ("columns", "messages"),
     [

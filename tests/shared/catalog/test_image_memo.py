@@ -45,6 +45,7 @@ def test_an_unchanged_file_is_read_once(image: Path, reads: list[Path], tmp_path
     assert reads == [image]
 
 
+@pytest.mark.fault(22)
 def test_a_changed_time_alone_hashes_again(image: Path, reads: list[Path]) -> None:
     memo = ImageMemo()
     memo.sha256(image)
@@ -62,6 +63,7 @@ def test_a_changed_size_or_time_is_enough(image: Path, data: bytes, mtime_ns: in
     assert memo.sha256(image) == digest(data)
 
 
+@pytest.mark.fault(22)
 def test_an_edit_whose_time_is_set_back_is_seen(image: Path) -> None:
     memo = ImageMemo()
     memo.sha256(image)
@@ -80,6 +82,7 @@ def test_another_file_of_the_same_name_size_and_time_is_read(image: Path, tmp_pa
     assert memo.sha256(image) == digest(b"4321")
 
 
+@pytest.mark.fault(22)
 @pytest.mark.parametrize("age_s", [0, 1.5, -3600])
 def test_an_edit_on_the_same_tick_is_seen(
     image: Path, tmp_path: Path, age_s: float, monkeypatch: pytest.MonkeyPatch
@@ -103,6 +106,7 @@ def test_a_file_hashed_long_after_its_last_edit_is_trusted(image: Path, reads: l
     assert reads == [image]
 
 
+@pytest.mark.fault(5)
 @pytest.mark.parametrize("name", ["fifo", "folder", "none", "a\0b"])
 def test_what_is_no_file_is_refused_without_waiting(name: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")

@@ -57,6 +57,7 @@ def test_formats_open_as_rgb_from_bytes_and_path(kind: str, tmp_path: Path) -> N
     assert image.tobytes() == open_image((tmp_path / "a.bin").read_bytes(), MAX).tobytes()
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.99])
 def test_truncated_files_are_refused(kind: str, share: float) -> None:
@@ -67,6 +68,7 @@ def test_truncated_files_are_refused(kind: str, share: float) -> None:
         open_image(data[: int(len(data) * share)], MAX)
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 30}])
 def test_truncated_jpeg_is_reported(options: dict[str, object]) -> None:
     data = encode(photo(300, 200), "JPEG", **options)
@@ -74,6 +76,7 @@ def test_truncated_jpeg_is_reported(options: dict[str, object]) -> None:
         open_image(data[: int(len(data) * 0.99)], MAX)
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -88,6 +91,7 @@ def test_what_is_no_image(data: bytes, reason: str) -> None:
         open_image(data, MAX)
 
 
+@pytest.mark.fault(7)
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # pytest undoes our own filter
 @pytest.mark.parametrize(("side", "reason"), [(20_000, "400 megapixels"), (10_000, "100 megapixels"), (8_000, "64 ")])
 def test_bombs_are_refused_before_decoding(side: int, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,6 +131,7 @@ def test_reduced_jpeg_orientation_and_refusals() -> None:
         open_image(data, 800 * 480 - 1, 120)
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("size", [(1, 1), (1, 20_000), (20_000, 1)])
 def test_extreme_shapes(size: tuple[int, int]) -> None:
     image = open_image(encode(Image.new("RGB", size, "red")), MAX)
@@ -134,6 +139,7 @@ def test_extreme_shapes(size: tuple[int, int]) -> None:
     assert is_flat_hash(np.array([phash(image)], dtype=np.uint64))[0]
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_rotation_is_undone(orientation: int) -> None:
     upright = photo()
@@ -147,6 +153,7 @@ def test_exif_rotation_is_undone(orientation: int) -> None:
     assert orientation == 1 or distance(stored, upright) > 10  # or the test would show nothing
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("exif", [b"garbage", b"II*\0\xff\xff\xff\x7f", b"MM\0*\0\0\0\x08\0\x01\x01\x12"])
 def test_broken_exif_does_not_matter(exif: bytes) -> None:
     data = encode(photo(), "JPEG", exif=b"Exif\0\0" + exif)
@@ -164,6 +171,7 @@ def transparent(mode: str) -> bytes:
     return encode(image.convert(mode))
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_transparency_is_white(mode: str) -> None:
     pixels = np.asarray(open_image(transparent(mode), MAX))
@@ -171,6 +179,7 @@ def test_transparency_is_white(mode: str) -> None:
     assert pixels[:, 50:].min() < 200
 
 
+@pytest.mark.fault(6)
 def test_a_transparent_color_is_white() -> None:
     image = Image.new("RGB", (8, 8), (0, 0, 0))
     image.paste((200, 0, 0), (4, 0, 8, 8))
@@ -179,6 +188,7 @@ def test_a_transparent_color_is_white() -> None:
     assert pixels[0, 7].tolist() == [200, 0, 0]
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr"])
 def test_other_color_modes_look_alike(mode: str) -> None:
     image = photo().convert(mode)
@@ -188,6 +198,7 @@ def test_other_color_modes_look_alike(mode: str) -> None:
     assert distance(shown, image.convert("RGB")) <= 4
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_sixteen_bits_are_scaled_not_cut_off(kind: str) -> None:
     grey = np.asarray(photo().convert("L"), dtype=np.uint16) * 257
@@ -203,12 +214,14 @@ def test_thirty_two_bits_are_scaled(scale: float, dtype: type) -> None:
     assert np.abs(pixels[..., 0].astype(int) - grey).max() <= 1
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
 def test_an_animation_is_its_first_frame(kind: str) -> None:
     data = encode(photo(seed=1), kind, save_all=True, append_images=[photo(seed=2), photo(seed=3)])
     assert distance(open_image(data, MAX), photo(seed=1)) <= 4
 
 
+@pytest.mark.fault(6)
 def test_random_damage_never_raises_anything_else() -> None:
     rng = random.Random(0)
     originals = [encode(photo(), kind) for kind in FORMATS] + [transparent("P"), transparent("RGBA")]
@@ -226,6 +239,7 @@ def test_random_damage_never_raises_anything_else() -> None:
     assert all(0 < len(reason) <= 110 for reason in reasons)
 
 
+@pytest.mark.fault(5)
 def test_special_files_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "loop").symlink_to("loop")
@@ -243,6 +257,7 @@ def test_special_files_are_refused_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - start < 2
 
 
+@pytest.mark.fault(7, 32)
 def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
     with open(tmp_path / "huge.jpg", "wb") as file:
         file.truncate(2**40)  # sparse
@@ -280,6 +295,7 @@ FLAT = {
 }
 
 
+@pytest.mark.fault(9)
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 @pytest.mark.parametrize("name", FLAT)
 def test_blank_images_have_flat_hashes(name: str, kind: str) -> None:

@@ -36,6 +36,7 @@ def with_images(titles: Sequence[str | None], shas: Sequence[str | None], hashes
     return catalog(titles, image_sha=shas, phash=hashes, width=sizes, height=sizes, bytes=sizes, image=names)
 
 
+@pytest.mark.fault(9, 35)
 @pytest.mark.parametrize("k", [5, 20, 300])
 def test_an_image_on_k_unlike_listings_of_300_is_set_aside(k: int) -> None:
     shas = ["icon"] * k + [f"sha{i}" for i in range(300 - k)]
@@ -57,6 +58,7 @@ def test_a_few_unlike_listings_keep_their_image(k: int) -> None:
     assert set_aside(made) == (made, NOTHING)
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize("k", [5, 100])
 def test_a_hash_without_an_image_is_set_aside(k: int) -> None:
     made, report = set_aside(catalog(unlike(100), phash=[HASH] * k + HASHES[: 100 - k]))
@@ -65,6 +67,7 @@ def test_a_hash_without_an_image_is_set_aside(k: int) -> None:
     assert report.kinds["hashes"].value == f"{HASH:016x}"
 
 
+@pytest.mark.fault(35)
 def test_re_encoded_copies_of_an_image_are_set_aside() -> None:
     bits = [0, 1 << 3 | 1 << 60, 1 << 22, 1 << 42 | 1 << 43]
     hashes = [HASH ^ bits[i % 4] for i in range(60)]
@@ -76,6 +79,7 @@ def test_re_encoded_copies_of_an_image_are_set_aside() -> None:
     assert set_aside(catalog(unlike(8), phash=[HASH] * 4 + far))[1] == NOTHING
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize("k", [5, 40, 300])
 def test_a_product_whose_sellers_share_a_photo_keeps_it(k: int) -> None:
     titles = [*alike(k), *unlike(50)]
@@ -104,6 +108,7 @@ def test_listings_without_a_title_lose_a_shared_image_too() -> None:
     assert not made.has_image.any()
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize(
     ("title", "k"),
     [("test", 5), ("viva rose water", 10), ("No title", 20), ("ready stock", 300), ("one two three four", 50)],
@@ -137,6 +142,7 @@ def test_a_title_that_says_nothing_goes_though_some_images_are_alike(title: str)
     assert set_aside(same) == (same, NOTHING)
 
 
+@pytest.mark.fault(35)
 def test_image_and_title_are_set_aside_together() -> None:
     titles = [*unlike(20), *["test"] * 20]
     made, report = set_aside(
@@ -148,6 +154,7 @@ def test_image_and_title_are_set_aside_together() -> None:
     assert "1 title of 20" in report.line
 
 
+@pytest.mark.fault(35)
 def test_the_order_of_listings_does_not_matter() -> None:
     titles = [*unlike(30), *["test"] * 20, *alike(30)]
     made = with_images(
@@ -192,6 +199,7 @@ def test_many_equal_listings_take_seconds() -> None:
     assert set_aside(made) == (made, NOTHING)
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("order", [(0, 1, 2, 3, 4, 5), (1, 0, 2, 3, 4, 5), (5, 2, 1, 0, 4, 3)])
 def test_a_chain_of_near_equal_images_is_one_image_in_any_order(order: tuple[int, ...]) -> None:
     chain, others = (

@@ -27,6 +27,7 @@ def test_images_are_measured(tmp_path: Path) -> None:
     assert catalog.image_paths() == [path, None]
 
 
+@pytest.mark.fault(5, 6)
 def test_bad_images_keep_their_row_and_say_why(tmp_path: Path) -> None:
     images = tmp_path / "train_images"
     draw(images / "ok.jpg")
@@ -76,12 +77,14 @@ def test_bad_images_keep_their_row_and_say_why(tmp_path: Path) -> None:
     assert all(phash == int(HASH, 16) for phash in catalog.phashes[~catalog.has_image])
 
 
+@pytest.mark.fault(7)
 def test_too_many_pixels(tmp_path: Path) -> None:
     draw(tmp_path / "train_images" / "a.png")
     catalog = read(folder(tmp_path, ["a.png"]), max_pixels=2000)
     assert catalog.column("image_fault").tolist() == ["too large: 0 megapixels"]
 
 
+@pytest.mark.fault(6, 36)
 def test_every_image_bad_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "train_images").mkdir()
     (tmp_path / "train_images" / "a.jpg").touch()
@@ -102,6 +105,7 @@ def test_an_image_folder_without_the_images_is_an_error(tmp_path: Path) -> None:
     assert read(tmp_path, image_column="").has_image.tolist() == [False] * 4
 
 
+@pytest.mark.fault(36)
 def test_no_image_folder_is_none(tmp_path: Path) -> None:
     for data in (folder(tmp_path, ["a.jpg", ""], image_phash=HASH), tmp_path / "train.csv"):
         catalog = read(data)
@@ -113,6 +117,7 @@ def test_no_image_folder_is_none(tmp_path: Path) -> None:
         assert catalog.image_folder is None
 
 
+@pytest.mark.fault(25)
 def test_each_file_is_decoded_once_whatever_the_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"{n % 7}.png" for n in range(30)]
     for n in range(7):

@@ -77,6 +77,7 @@ def as_sets(component: np.ndarray) -> set[frozenset[int]]:
     return {frozenset(np.flatnonzero(component == c).tolist()) for c in np.unique(component)}
 
 
+@pytest.mark.fault(16)
 @pytest.mark.parametrize("seed", range(20))
 def test_components_are_networkx_components(seed: int) -> None:
     catalog = random_catalog(seed)
@@ -85,6 +86,7 @@ def test_components_are_networkx_components(seed: int) -> None:
     assert as_sets(component) == {frozenset(part) for part in oracle(catalog)}
 
 
+@pytest.mark.fault(26)
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("folds", [2, 3])
 def test_nothing_is_on_both_sides(seed: int, folds: int) -> None:
@@ -98,6 +100,7 @@ def test_nothing_is_on_both_sides(seed: int, folds: int) -> None:
     assert {value: s for value, s in sides.items() if len(s) > 1} == {}
 
 
+@pytest.mark.fault(16)
 @pytest.mark.parametrize("seed", range(5))
 def test_row_order_does_not_matter(seed: int) -> None:
     catalog = random_catalog(seed, 200)
@@ -113,6 +116,7 @@ def test_components_are_numbered_by_smallest_id() -> None:
     assert components(catalog).tolist() == [0, 2, 0, 1]
 
 
+@pytest.mark.fault(26)
 def test_each_kind_of_tie() -> None:
     labels: list[str | None] = [f"g{i}" for i in range(8)]
     catalog = labeled_catalog(
@@ -124,6 +128,7 @@ def test_each_kind_of_tie() -> None:
     assert components(catalog).tolist() == [0, 0, 1, 1, 2, 2, 3, 4]
 
 
+@pytest.mark.fault(9)
 def test_what_is_empty_or_flat_ties_nothing() -> None:
     catalog = labeled_catalog(
         ["a", "b", "c", None, None], title=["", "!!", None, " ", ""], phash=[FLAT, FLAT, 0, 0, None]
@@ -131,6 +136,7 @@ def test_what_is_empty_or_flat_ties_nothing() -> None:
     assert len(set(components(catalog).tolist())) == 5
 
 
+@pytest.mark.fault(9)
 @pytest.mark.parametrize("column", ["image_sha", "phash", "title"])
 def test_a_placeholder_makes_no_giant_component(column: str) -> None:
     value = NOT_FLAT if column == "phash" else "no image"
@@ -141,6 +147,7 @@ def test_a_placeholder_makes_no_giant_component(column: str) -> None:
     assert len(set(components(shared).tolist())) == 1000 - PLACEHOLDER_GROUPS + 1
 
 
+@pytest.mark.fault(15)
 def test_a_long_chain_needs_no_recursion() -> None:
     n = 100_000
     chain = labeled_catalog([f"g{i // 2}" for i in range(n)], title=[f"t{(i + 1) // 2}" for i in range(n)])
@@ -168,6 +175,7 @@ def test_the_seed_decides() -> None:
     assert (folds[0] != folds[2]).mean() > 0.2
 
 
+@pytest.mark.fault(15)
 def test_a_giant_component_goes_to_a_fold() -> None:
     giant: list[str | None] = [f"x{i % 40}" for i in range(600)]
     labels = giant + [f"g{i // 2}" for i in range(400)]
@@ -185,6 +193,7 @@ def test_smallest_catalog_that_can_be_split() -> None:
         assert {f: int((split.fold[:6] == f).sum()) for f in (-1, 0, 1)} == {-1: 2, 0: 2, 1: 2}
 
 
+@pytest.mark.fault(4)
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
@@ -201,6 +210,7 @@ def test_labels_that_allow_no_training(labels: list[str | None], message: str) -
     assert error.value.exit_code == 2
 
 
+@pytest.mark.fault(4)
 def test_every_part_has_a_pair_however_large_the_rest() -> None:
     labels: list[str | None] = [*"aabbcc", *(f"single{i}" for i in range(12))]
     catalog = labeled_catalog(labels, title=[""] * 6 + ["same"] * 12)

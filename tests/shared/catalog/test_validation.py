@@ -7,6 +7,7 @@ import pytest
 from tests.support.listings import HASH, draw, fault_of, read, rows_of, write
 
 
+@pytest.mark.fault(2)
 def test_one_error_names_every_fault(tmp_path: Path) -> None:
     lines = [
         "posting_id,image_phash,title,label_group",
@@ -38,6 +39,7 @@ def test_one_error_names_every_fault(tmp_path: Path) -> None:
     assert "label" not in fault_of(tmp_path, labeled=False)
 
 
+@pytest.mark.fault(2)
 def test_many_faults_are_counted(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", rows_of(*["same"] * 80, label_group=""))
     message = fault_of(tmp_path)
@@ -46,6 +48,7 @@ def test_many_faults_are_counted(tmp_path: Path) -> None:
     assert "and 30 more" in message
 
 
+@pytest.mark.fault(2)
 @pytest.mark.parametrize(
     ("header", "advice"),
     [
@@ -81,6 +84,7 @@ def test_a_column_named_in_the_settings_must_be_there(tmp_path: Path) -> None:
     assert "no column 'klass'" in message
 
 
+@pytest.mark.fault(2)
 def test_renamed_columns_are_read_when_named(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text(f"sku,name,hash,product\n1,Sabun,{HASH.upper()},p\n")
     names = {"id_column": "sku", "title_column": "name", "phash_column": "hash", "label_column": "product"}
@@ -99,10 +103,12 @@ def test_title_or_image_alone_will_do(tmp_path: Path) -> None:
     assert catalog.titles.tolist() == [""]
 
 
+@pytest.mark.fault(2)
 def test_one_row_is_a_catalog(tmp_path: Path) -> None:
     assert len(read(write(tmp_path / "train.csv", rows_of("1")))) == 1
 
 
+@pytest.mark.fault(4)
 def test_labels_are_not_read_unless_needed(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", rows_of("1", "2"))
     assert read(tmp_path, labeled=False).labels.tolist() == [None, None]
@@ -111,6 +117,7 @@ def test_labels_are_not_read_unless_needed(tmp_path: Path) -> None:
     assert "no column 'label_group'" in fault_of(tmp_path)
 
 
+@pytest.mark.fault(3)
 @pytest.mark.parametrize("title", ["", "   ", "!!", "x" * 100_000, "عطر", "\u0301"])
 def test_odd_titles_keep_their_row(title: str, tmp_path: Path) -> None:
     assert read(write(tmp_path / "train.csv", rows_of("1", title=title))).titles.tolist() == [title]

@@ -68,11 +68,13 @@ def family(members: int, differ_by: str) -> list[Product]:
 # The same bytes
 
 
+@pytest.mark.fault(25)
 def test_same_bytes_for_any_workers(demo: Path, tmp_path: Path) -> None:
     make_demo(tmp_path / "two", LISTINGS, SEED, workers=2)
     assert digest(tmp_path / "two") == digest(demo)
 
 
+@pytest.mark.fault(25)
 def test_same_bytes_for_any_hash_seed(tmp_path: Path) -> None:
     for hash_seed in "1", "2":
         command = [sys.executable, "-m", "shared.demo", "--out", str(tmp_path / hash_seed), "--listings", "30"]
@@ -255,6 +257,7 @@ def test_bad_arguments_write_nothing(
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.fault(34)
 def test_folder_in_use_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     assert main(["--out", str(tmp_path), "--listings", "4"]) == 2
@@ -278,6 +281,7 @@ def test_folder_cannot_be_made(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize(("fault", "code"), [(OSError(28, "No space left on device"), 2), (KeyboardInterrupt(), 130)])
 def test_failure_midway_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException, code: int

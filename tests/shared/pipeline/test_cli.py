@@ -337,6 +337,7 @@ for save in (unit.save, pairs.save, lambda path: write_json(path, "x" * 60_000))
 """
 
 
+@pytest.mark.fault(18)
 @pytest.mark.slow
 def test_full_disk_whatever_writes(tmp_path: Path) -> None:
     (tmp_path / "full.py").write_text(FULL)  # a file, since the source of a stage's work is part of its key

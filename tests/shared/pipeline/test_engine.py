@@ -52,6 +52,7 @@ def test_stage_once(do: Any, writes: Any, unwanted: Any, lines: list[str]) -> No
     assert lines[1].endswith("unchanged")
 
 
+@pytest.mark.fault(22)
 @pytest.mark.parametrize(
     ("declared", "change"),
     [
@@ -72,6 +73,7 @@ def test_stage_again_after_a_change(do: Any, writes: Any, declared: dict[str, An
     assert (do(writes("new"), **(declared | change)) / "out.txt").read_text() == "new"
 
 
+@pytest.mark.fault(22)
 @pytest.mark.parametrize(
     ("declared", "change"),
     [
@@ -90,6 +92,7 @@ def test_stage_unchanged_by_what_it_does_not_depend_on(
     do(unwanted, **(declared | change))
 
 
+@pytest.mark.fault(22)
 def test_stage_again_after_changed_code(do: Any, writes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     do(writes("old"))
     monkeypatch.setattr(shared.pipeline.engine, "code_digest", lambda modules, work: "other")
@@ -109,6 +112,7 @@ def test_key_work_source(run: RunFolder) -> None:
     assert one_key == other_key
 
 
+@pytest.mark.fault(22)
 @pytest.mark.parametrize(("text", "redone"), [("old", False), ("new", True)])
 def test_stage_again_after_changed_inputs(do: Any, writes: Any, text: str, redone: bool) -> None:
     do(writes("old"), "first")
@@ -117,6 +121,7 @@ def test_stage_again_after_changed_inputs(do: Any, writes: Any, text: str, redon
     assert (do(writes("new"), reads=("first",)) / "out.txt").read_text() == ("new" if redone else "old")
 
 
+@pytest.mark.fault(22)
 def test_stage_unchanged_by_file_times(do: Any, writes: Any, unwanted: Any) -> None:
     for path in do(writes()).iterdir():
         os.utime(path, (1, 1))
@@ -163,6 +168,7 @@ def test_progress_line(do: Any, lines: list[str]) -> None:
 # --- stages that fail ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize(
     "error",
     [MatcherError("bad"), ValueError("bug"), OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()],
@@ -179,6 +185,7 @@ def test_failing_stage_leaves_the_old_artifact(
     assert sorted(files(run.folder)) == ["a/b/manifest.json", "a/b/out.txt"]
 
 
+@pytest.mark.fault(18)
 def test_unwritable_manifest_leaves_the_old_artifact(
     run: RunFolder, do: Any, writes: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +225,7 @@ def test_refusing_stage_leaves_what_was_there(run: RunFolder, do: Any, writes: A
 # --- links -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(33)
 @pytest.mark.parametrize("ending", ["", ".work", ".old"])
 @pytest.mark.parametrize("target", ["elsewhere", "nowhere"])
 def test_link_in_place_of_a_stage_is_refused(

@@ -90,6 +90,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {name: content for name, content in found.items() if not name.startswith(".lock")}
 
 
+@pytest.mark.fault(17)
 @pytest.mark.slow
 def test_killed_at_any_change_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "pipeline.py").write_text(SCRIPT)  # a file, since the source of a stage's work is part of its key
@@ -136,6 +137,7 @@ MOMENTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], object], bool]] = {
 }
 
 
+@pytest.mark.fault(17)
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_at_the_end_of_a_stage(
     run: RunFolder, do: Any, writes: Any, unwanted: Any, monkeypatch: pytest.MonkeyPatch, moment: str
@@ -153,6 +155,7 @@ def test_killed_at_the_end_of_a_stage(
     assert run.open("a/b") == folder
 
 
+@pytest.mark.fault(17)
 @pytest.mark.parametrize("moment", list(MOMENTS)[1:])
 def test_killed_after_the_manifest_with_other_settings(
     do: Any, writes: Any, monkeypatch: pytest.MonkeyPatch, moment: str
@@ -187,6 +190,7 @@ def looks(out: Path) -> Mapping[str, Any]:
     return {"found": sorted(path.name for path in out.iterdir() if path.name != "key")}
 
 
+@pytest.mark.fault(17)
 @pytest.mark.parametrize(
     ("end", "parameters", "found"),
     [

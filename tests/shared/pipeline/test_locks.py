@@ -35,6 +35,7 @@ def holder(tmp_path: Path) -> Iterator[multiprocessing.process.BaseProcess]:
     process.join(60)
 
 
+@pytest.mark.fault(19)
 def test_second_process_fails_at_once_and_names_the_holder(
     tmp_path: Path, holder: multiprocessing.process.BaseProcess
 ) -> None:
@@ -44,6 +45,7 @@ def test_second_process_fails_at_once_and_names_the_holder(
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.fault(19)
 def test_lock_of_a_killed_process_is_taken_over(tmp_path: Path, holder: multiprocessing.process.BaseProcess) -> None:
     os.kill(holder.pid or 0, signal.SIGKILL)
     holder.join(60)
@@ -53,6 +55,7 @@ def test_lock_of_a_killed_process_is_taken_over(tmp_path: Path, holder: multipro
     assert not (tmp_path / HOLDER).exists()
 
 
+@pytest.mark.fault(19)
 def test_lock_ends_with_its_block_however_that_ends(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="bug"), locked(tmp_path):
         raise ValueError("bug")
@@ -75,6 +78,7 @@ def test_empty_folder_that_was_there_stays(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} <= {LOCK}
 
 
+@pytest.mark.fault(33)
 @pytest.mark.parametrize("name", [LOCK, HOLDER])
 @pytest.mark.parametrize("target", ["mine", "nowhere"])
 def test_link_in_place_of_the_lock_is_refused(tmp_path: Path, name: str, target: str) -> None:
@@ -87,6 +91,7 @@ def test_link_in_place_of_the_lock_is_refused(tmp_path: Path, name: str, target:
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.fault(18)
 def test_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for place in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nowhere")):
@@ -94,6 +99,7 @@ def test_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
             pytest.fail("written nevertheless")
 
 
+@pytest.mark.fault(18)
 def test_read_only_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")

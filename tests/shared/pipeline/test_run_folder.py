@@ -72,6 +72,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_output_is_refused_and_made_again(
     run: RunFolder, do: Any, writes: Any, lines: list[str], damage: str
@@ -106,6 +107,7 @@ def test_manifest_of_another_form_counts_as_none(run: RunFolder, do: Any, writes
     assert (do(writes("new")) / "out.txt").read_text() == "new"
 
 
+@pytest.mark.fault(20)
 def test_truncated_manifest_does_the_stage_again(run: RunFolder, do: Any, writes: Any) -> None:
     manifest = do(writes()) / MANIFEST
     whole = manifest.read_bytes()

@@ -152,6 +152,7 @@ def test_undeclared_is_no_error_of_a_user() -> None:
     assert not issubclass(UndeclaredError, MatcherError)
 
 
+@pytest.mark.fault(20)
 def test_damaged_input_is_refused_before_the_work(do: Any, writes: Any, unwanted: Any) -> None:
     (do(writes(), "first") / "out.txt").write_text("altered")
     with pytest.raises(ArtifactError, match="checksum"):

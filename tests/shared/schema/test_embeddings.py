@@ -25,6 +25,7 @@ def as_csr(embeddings: Embeddings) -> Embeddings:
     return Embeddings(sparse.csr_array(embeddings.vectors), embeddings.present)
 
 
+@pytest.mark.fault(10)
 @pytest.mark.parametrize(
     ("vectors", "present", "match"),
     [
@@ -85,6 +86,7 @@ def test_similarity_equals_dot_product_or_nan(data: st.DataObject) -> None:
                 assert value == pytest.approx(float(np.dot(dense.vectors[a], dense.vectors[b])), abs=1e-6)
 
 
+@pytest.mark.fault(14)
 @pytest.mark.parametrize("form", [lambda e: e, as_csr])
 def test_similarity_in_any_block_direction_and_pool(
     form: Callable[[Embeddings], Embeddings],

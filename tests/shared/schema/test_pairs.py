@@ -52,6 +52,7 @@ BAD_PAIRS = [
 ]
 
 
+@pytest.mark.fault(12)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -172,6 +173,7 @@ def test_load_refuses_a_foreign_file(tmp_path: Path) -> None:
         CandidatePairs.load(tmp_path / "foreign")
 
 
+@pytest.mark.fault(12)
 def test_pair_key_does_not_overflow_int32() -> None:
     assert pair_key(rows(100_000), rows(100_001), 200_000).tolist() == [100_000 * 200_000 + 100_001]
 

@@ -104,6 +104,7 @@ def pools(draw: st.DrawFn) -> Embeddings:
     return unit(vectors, rng.random(n) < draw(st.sampled_from([0.5, 1.0])), as_sparse=draw(st.booleans()))
 
 
+@pytest.mark.fault(11)
 @settings(deadline=None, max_examples=120)
 @given(pools(), st.integers(1, 8), st.sampled_from([0.0, 0.3, 0.5, 1.0]), st.sampled_from([None, 1, 7]))
 @example(unit([[1, 0], [1, 0], [1, 0]]), 1, 1.0, None)
@@ -150,6 +151,7 @@ def test_a_gpu_finds_the_same(as_sparse: bool) -> None:
 # --- one answer, however it is computed ------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(11)
 def test_duplicates_in_blocks_of_any_size() -> None:
     base = random_unit(60, 384).vectors
     pool = unit(base[np.random.default_rng(4).integers(0, 60, 600)])
@@ -158,6 +160,7 @@ def test_duplicates_in_blocks_of_any_size() -> None:
         assert as_dict(nearest(pool, 5, np, block=block)) == expected
 
 
+@pytest.mark.fault(11)
 def test_nearest_in_any_row_order() -> None:
     rng = np.random.default_rng(5)
     vectors = random_unit(80, 64).vectors[rng.integers(0, 80, 300)]
@@ -171,6 +174,7 @@ def test_nearest_in_any_row_order() -> None:
     assert back == as_dict(found)
 
 
+@pytest.mark.fault(11)
 def test_a_difference_beyond_the_sixth_decimal_is_a_tie() -> None:
     angles = np.array([0.0, 0.7, 0.7 + 1e-7, 0.7 - 1e-7, 0.7 + 1e-4])
     pool = unit(np.stack([np.cos(angles), np.sin(angles)], axis=1))
@@ -182,6 +186,7 @@ def test_a_difference_beyond_the_sixth_decimal_is_a_tie() -> None:
 # --- few, many, none -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(12)
 @pytest.mark.parametrize("n", [0, 1, 5])
 @pytest.mark.parametrize("as_sparse", [False, True])
 def test_without_two_listings_to_compare_there_is_nothing(n: int, as_sparse: bool) -> None:
@@ -191,6 +196,7 @@ def test_without_two_listings_to_compare_there_is_nothing(n: int, as_sparse: boo
     assert (found.n, len(found)) == (n, 0)
 
 
+@pytest.mark.fault(12)
 def test_k_beyond_the_pool_gives_all_others_that_are_similar() -> None:
     found = nearest(unit([[1, 0], [1, 1], [0, 1], [-1, 0], [0, 0]]), 1000, np)
     assert list(as_dict(found)) == [(0, 1), (1, 2)]  # right angles and worse are no neighbors
@@ -203,6 +209,7 @@ def test_the_minimum_is_inclusive() -> None:
     assert list(as_dict(nearest(pool, 5, np, minimum=0.81))) == [(1, 2)]
 
 
+@pytest.mark.fault(11)
 @pytest.mark.parametrize("as_sparse", [False, True])
 def test_crowd_of_equal_listings_is_thinned(as_sparse: bool) -> None:
     crowd, k = 2000, 5

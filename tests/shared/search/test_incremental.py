@@ -54,6 +54,7 @@ def changing(draw: st.DrawFn) -> tuple[Embeddings, list[list[int]]]:
     return unit(np.array(vectors).reshape(n, 3), as_sparse=draw(st.booleans())), times
 
 
+@pytest.mark.fault(11)
 @given(changing(), st.integers(1, 5), st.sampled_from([0.0, 0.8]), st.sampled_from([None, 3, EVERYTHING]))
 @settings(max_examples=300, deadline=None)
 def test_growth_in_steps_finds_what_a_search_of_all_finds(

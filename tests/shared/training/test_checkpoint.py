@@ -28,6 +28,7 @@ def test_save_same_state_same_bytes(saved):
     assert path.read_bytes() == before
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "html"])
 def test_load_damaged_file(saved, damage):
     path, _ = saved

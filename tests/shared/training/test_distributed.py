@@ -114,6 +114,7 @@ def test_all_processes_hold_the_same_bits(ended, scenario: str, size: int) -> No
         assert all(torch.equal(first[name], other[name]) for name in first)
 
 
+@pytest.mark.fault(8)
 def test_process_without_listing(ended) -> None:
     """Later losses differ: BatchNorm of two rows leaves next to no gradient, and AdamW makes steps of its rounding."""
     (alone,) = ended(1).results("fewer_listings_than_processes")
@@ -142,6 +143,7 @@ def test_dropout_differs_between_processes(ended) -> None:
     assert not torch.equal(masks[1], masks[2])
 
 
+@pytest.mark.fault(24)
 def test_resume_of_two_processes_is_exact(ended, tmp_path: Path) -> None:
     done = started(2, tmp_path / "killed", "killed_and_run_again")
     assert done.codes == [0, 0], done.errors
@@ -223,6 +225,7 @@ def test_followers_receive_assignments_and_print_nothing(ended) -> None:
     assert not any("complained" in text or "toy" in text for text in done.errors[1:])
 
 
+@pytest.mark.fault(30)
 @pytest.mark.parametrize(
     ("scenario", "message"),
     [

@@ -36,6 +36,7 @@ def encoded(values, size=2, usable=None):
     return encode(Toy(), loader(values, usable), batches, len(values), CONFIG, COMPUTE, "toy")
 
 
+@pytest.mark.fault(8)
 @pytest.mark.parametrize(("count", "size"), [(0, 4), (1, 4), (4, 4), (5, 4), (5, 1)])
 def test_full_batches_cover_all_positions(count, size):
     batches = full_batches(np.arange(count), size)
@@ -53,10 +54,12 @@ def test_encode_nothing():
     assert encoded(np.zeros((0, 2))).shape == (0, 2)
 
 
+@pytest.mark.fault(8)
 def test_encode_nothing_usable():
     assert not encoded(np.ones((3, 2)), usable=[False] * 3).any()
 
 
+@pytest.mark.fault(10)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0])
 def test_encode_non_finite_rows_are_zero(bad):
     values = np.array([[1.0, 2.0], [bad, bad], [3.0, 1.0]])
@@ -64,6 +67,7 @@ def test_encode_non_finite_rows_are_zero(bad):
     assert np.linalg.norm(found, axis=1) == pytest.approx([1, 0, 1], abs=1e-6)
 
 
+@pytest.mark.fault(10)
 def test_encode_all_non_finite():
     with pytest.raises(
         ArtifactError, match="toy: the encoder's embeddings are not finite numbers; train the branch again"
@@ -93,6 +97,7 @@ def test_save_and_load(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["encoder.json", "encoder.safetensors"]
 
 
+@pytest.mark.fault(20)
 def test_load_of_other_or_damaged_encoder(tmp_path):
     with pytest.raises(ArtifactError, match=r"the toy branch needs an encoder; run: python -m branches.toy.train"):
         read_facts(None, "toy")

@@ -130,6 +130,7 @@ def python(code: str, *arguments: object, path: Path | None = None) -> subproces
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.fault(17)
 def test_killed_process_loses_no_line(tmp_path: Path) -> None:
     assert python(KILLED, tmp_path).returncode == 9
     assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5]

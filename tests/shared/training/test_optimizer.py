@@ -60,6 +60,7 @@ def test_frozen_weights_and_biases():
     assert held == {id(encoder.backbone.bias): 0, id(encoder.head.weight): 0.3, id(encoder.head.bias): 0}
 
 
+@pytest.mark.fault(24)
 def test_optimizer_tensors_are_the_state_itself():
     encoder = Toy()
     optimizer = make_optimizer(encoder, nn.Identity(), TrainingConfig())

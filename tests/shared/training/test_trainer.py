@@ -91,6 +91,7 @@ def killed_at(step, data):
     return replace(data, load=load)
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize("step", [1, 3, 4, 8])
 def test_resume_is_exact(tmp_path, step):
     (tmp_path / "a").mkdir()
@@ -107,6 +108,7 @@ def test_resume_is_exact(tmp_path, step):
         assert metrics_again[name] == metrics[name]
 
 
+@pytest.mark.fault(24)
 def test_resume_repeats_no_step(tmp_path):
     with pytest.raises(Killed):
         trained(tmp_path, killed_at(4, toy_data()), checkpoint_s=0)
@@ -117,6 +119,7 @@ def test_resume_repeats_no_step(tmp_path):
     assert asked == [1, 1, 2, 2, 2]  # 3 steps an epoch, of which the first four were done
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize("damage", ["flip a bit", "other settings"])
 def test_resume_from_unfit_checkpoint(tmp_path, damage):
     expected, _ = trained(tmp_path)
@@ -133,10 +136,12 @@ def test_resume_from_unfit_checkpoint(tmp_path, damage):
     assert again == expected
 
 
+@pytest.mark.fault(25)
 def test_workers_change_nothing(tmp_path):
     assert trained(tmp_path)[0] == trained(tmp_path, workers=5)[0]
 
 
+@pytest.mark.fault(25)
 def test_seed_changes_weights(tmp_path, monkeypatch):
     before = trained(tmp_path)[0]
     monkeypatch.setitem(globals(), "COMPUTE", COMPUTE.model_copy(update={"seed": 6}))
@@ -180,6 +185,7 @@ def test_no_positive_pair_or_no_epoch(tmp_path, groups, size, epochs):
     )
 
 
+@pytest.mark.fault(10)
 def test_loss_not_finite(tmp_path):
     data = toy_data()
     broken = replace(data, load=lambda at, _: {"values": torch.full((len(at), 6), torch.nan)})
@@ -242,6 +248,7 @@ def test_best_epoch_is_kept(tmp_path, monkeypatch):
     assert not (tmp_path / "checkpoint").exists()
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize("step", [1, 8, 11, 17])
 def test_resume_with_validation_is_exact(tmp_path, step):
     for name in "ab":
@@ -258,6 +265,7 @@ def test_resume_with_validation_is_exact(tmp_path, step):
     assert steps[0] == steps[1]
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize("settings", [{"loss": "arcface"}, {"loss": "multi_similarity"}, {"xbn": True}])
 def test_resume_with_other_losses_is_exact(tmp_path, settings):
     for name in "ab":
