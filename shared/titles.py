@@ -2,6 +2,8 @@
 
 The order of the steps matters: escapes are decoded before punctuation goes, numbers are put in shape while their
 separators still stand, and a unit is glued to its number once single spaces are left between words.
+
+Of a title, the first 10,000 characters are read: everything that is done with titles takes the time of these at most.
 """
 
 from __future__ import annotations
@@ -11,19 +13,17 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from itertools import dropwhile, groupby, islice
-from typing import Any
 
-from numpy.typing import NDArray
-
-from shared.arrays import object_array
 from shared.units import GLUED_WORDS
+
+LONGEST = 10_000  # characters of a title that are read
 
 _BYTES_LITERAL = re.compile(r"""\s*b(["'])(.*)\1\s*""", re.DOTALL)
 _BYTE_ESCAPES = re.compile(r"(?:\\x[0-9a-fA-F]{2})+")
 _LONG_REFERENCE = re.compile(r"&#([0-9]{8,});?")
 _CODE_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _THOUSANDS = re.compile(r"(?<!\d)(?<!\d[.,])[1-9]\d{0,2}(?:[.,]\d{3})*[.,]000(?!\d)")
-_DECIMAL = re.compile(r"(?<=\d)[.,](?=\d)")
+_DECIMAL = re.compile(r"(?<=\d)[.,\u066b](?=\d)")  # the last one is Arabic
 _APOSTROPHE = re.compile(r"(?<=[^\W_])['\u2019](?=[^\W_])")
 _PLUS = re.compile(r"(?<=[^\W_])\+(?![^\W_])")
 _PERCENT = re.compile(r"(?<=\d) ?%")
@@ -100,17 +100,17 @@ def fold(title: str) -> str:
     """Return a title with its signs: lower case, escapes decoded, nothing invisible, one code for look-alikes.
 
     Look-alikes are full-width letters, ligatures, accents. A fraction such as "½" becomes "1⁄2", apart from a
-    number before it.
+    number before it. What follows the first `LONGEST` characters of the title is left out.
 
     Examples:
         >>> fold("Tas &amp; ＤＯＭＰＥＴ 1,5 L")
         'tas & dompet 1,5 l'
     """
-    text = _decode(title)
+    text = _decode(title[:LONGEST])
     if text.isascii():
         return text.lower()
     text = _compose(_BEFORE_FRACTION.sub(" ", text)).translate(_VISIBLE).casefold()
-    return _compose(text)
+    return _compose(text)[:LONGEST]  # one character may have become eighteen
 
 
 def _mark_signs(text: str) -> str:
@@ -134,7 +134,7 @@ def normalize(title: str) -> str:
     "500ml"). Applying it twice changes nothing.
 
     Args:
-        title: Any text, of any length.
+        title: Any text, of any length; its first `LONGEST` characters are read.
 
     Returns:
         Words separated by single spaces; "" when nothing is left, which means: no title.
@@ -152,19 +152,27 @@ def normalize(title: str) -> str:
     return _UNIT.sub(r"\1\2", text)
 
 
-def normalize_all(titles: Iterable[str]) -> NDArray[Any]:
+def normalize_all(titles: Iterable[str]) -> list[str | None]:
     """Return every title as `normalize` writes it; equal titles are worked on once.
 
     Args:
         titles: n titles.
 
     Returns:
-        str [n] as an object array, in the order of the titles.
+        n forms, in the order of the titles: "" where nothing is left of a title, None where a title cannot be read.
+        Such a title ends nothing, whatever error it raises; its listing counts as one without a title.
 
     Examples:
-        >>> normalize_all(["Red MUG", "", "red mug!"]).tolist()
+        >>> normalize_all(["Red MUG", "", "red mug!"])
         ['red mug', '', 'red mug']
     """
     titles = list(titles)
-    forms = {title: normalize(title) for title in dict.fromkeys(titles)}
-    return object_array(forms[title] for title in titles)
+    forms = {title: _normalized(title) for title in dict.fromkeys(titles)}
+    return [forms[title] for title in titles]
+
+
+def _normalized(title: str) -> str | None:
+    try:
+        return normalize(title)
+    except Exception:  # of any kind: a title must not end the run of its catalog
+        return None

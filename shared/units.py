@@ -33,31 +33,36 @@ BASES = {
 # counting words ("2 pcs") and letters that are sizes or models more often than units ("a", "s", "x", "in"). A unit with
 # a "*" is so small that three digits after one separator are thousands: "1.500 g" is 1500 g, "1.500 kg" is 1.5 kg.
 _TABLE = """
-volume | * milliliter | +ml mili milli milliliter milliliters millilitre millilitres mililiter +cc мл миллилитр
-volume | * milliliter | миллилитров 毫升 ミリリットル 밀리리터 มล มิลลิลิตร มิลลิ مل ملل मिली מל
+volume | * microliter | μl
+volume | * milliliter | +ml mili milli milliliter milliliters millilitre millilitres mililiter mililitro mililitros
+volume | * milliliter | +cc мл миллилитр миллилитра миллилитров 毫升 ミリリットル 밀리리터 มล มิลลิลิตร มิลลิ ซีซี مل ملل مللي
+volume | * milliliter | ملليلتر مليلتر میل میلی میلیلیتر سیسی मिली মিলি מל
 volume | centiliter | +cl centiliter centilitre
-volume | liter | +l +lt +ltr +liter +liters +litre +litres litro litros л литр литра литров 升 公升 リットル 리터 ลิตร
-volume | liter | لتر ليتر लीटर ליטר
+volume | deciliter | dl deciliter decilitre
+volume | liter | +l +lt +ltr +liter +liters +litre +litres litro litros lít л литр литра литров 升 公升 リットル 리터
+volume | liter | ล ลิตร لتر ليتر لیتر لیتری लीटर লিটার ליטר
 volume | fluid_ounce | floz fluidounce fluidounces
 volume | quart | qt quart quarts
 volume | gallon | gal gallon gallons
 mass | * microgram | +mcg μg ug микрограмм
 mass | * milligram | +mg milligram milligrams мг 毫克 มก มิลลิกรัม
-mass | * gram | +g +gr +gram +grams +gms grm gm gramm gramme grammes gramo gramos г гр грамм грамма граммов 克
-mass | * gram | グラム 그램 กรัม جرام غرام جم غم ग्राम גרם
-mass | kilogram | +kg kgs kilo kilos kilogram kilograms кг килограмм килограмма килограммов 公斤 千克 キロ 킬로그램
-mass | kilogram | กก กิโล กิโลกรัม كجم كغ كغم كيلو किलो किग्रा
-mass | hectogram | ons
+mass | * gram | +g +gr +gram +grams +gms grm gm gramm gramme grammes gramo gramos gam г гр грамм грамма граммов 克
+mass | * gram | グラム 그램 ก กรัม جرام غرام غ جم غم گرم گرمی ग्राम গ্রাম גרם
+mass | kilogram | +kg kgs kilo kilos kilogram kilograms kí ký cân кг кило килограмм килограмма килограммов 公斤 千克
+mass | kilogram | キロ 킬로 킬로그램 키로 กก กิโล กิโลกรัม โล كجم كغ كغم كيلو كيلوجرام كيلوغرام کیلو کیلوگرم کیلویی
+mass | kilogram | किलो किग्रा কেজি
+mass | hectogram | ons lạng ขีด
 mass | 500 gram | 斤
 mass | ounce | +oz ounce ounces
 mass | pound | +lb +lbs pound pounds
 length | * millimeter | +mm millimeter millimeters millimetre millimetres мм 毫米 มม มิลลิเมตร مم
-length | centimeter | +cm cms centimeter centimeters centimetre centimetres см сантиметров 厘米 公分 センチ 센티 ซม
-length | centimeter | เซนติเมตร سم सेमी
-length | meter | +m +mtr +meter +meters +metre metres metro metros м метр метра метров 米 公尺 メートル 미터
-length | meter | เมตร متر मीटर
-length | inch | +inch inches inchi inci in дюйм дюйма дюймов 英寸 寸 吋 インチ 인치 นิ้ว بوصة
-length | foot | ft foot feet фут фута футов 英尺
+length | centimeter | +cm cms centimeter centimeters centimetre centimetres centímetro centímetros см сантиметров 厘米
+length | centimeter | 公分 センチ 센티 ซม เซนติเมตร سم سانت سانتی सेमी
+length | meter | +m +mtr +meter +meters +metre metres metro metros mét м метр метра метров 米 公尺 メートル 미터
+length | meter | ม เมตร متر मीटर
+length | inch | +inch inches inchi inci in zoll pouces pulgadas polegadas pollici дюйм дюйма дюймов 英寸 英吋 寸 吋
+length | inch | インチ 인치 นิ้ว بوصة بوصه انش إنش اینچ
+length | foot | ft foot feet фут фута футов 英尺 ฟุต
 length | yard | yard yards yd
 memory | mebibyte | +mb мб
 memory | * gibibyte | +gb гб
@@ -77,14 +82,16 @@ resolution | * pixel | +px +pixels pixel
 resolution | megapixel | +mp +mpix megapixel megapixels
 density | * dpi | +dpi
 bandwidth | * megabit / second | +mbps
-time | month | 个月 個月
+time | month | 个月 個月 개월
 count | * count | pcs pc pce pieces piece pzas piezas buah bh biji lembar helai butir keping batang sheet sheets pasang
 count | * count | pair pairs pack packs pak pax pk box boxes sachet sachets tablet tablets kapsul capsule capsules caps
 count | * count | roll rolls set sets unit units bungkus bks botol btl bottle bottles strip ct count stück stk adet
-count | * count | unidades uds шт штук штуки штука упак уп пар пара пары таблеток капсул
-count | * count | 个 個 片 包 盒 瓶 袋 支 件 双 雙 对 對 条 條 张 張 只 隻 枚 粒 罐 组 組 套 块 卷 本 入 箱
-count | * count | 개 매 팩 병 봉 세트 박스 ชิ้น แพ็ค แพค กล่อง ขวด ซอง เม็ด แผ่น คู่ ชุด قطعة قطع حبة पीस
+count | * count | kaleng cans tins jars szt unid unds unidades uds cái chiếc gói viên hộp lon miếng đôi
+count | * count | шт штук штуки штука упак уп пар пара пары таблеток капсул банок банки عدد عددی حبة حبه قطعة قطعه قطع
+count | * count | 个 個 片 包 盒 瓶 袋 支 件 双 雙 对 對 条 條 张 張 只 隻 枚 粒 罐 缶 组 組 套 块 卷 本 入 箱
+count | * count | パック セット 개 매 팩 병 봉 세트 박스 ชิ้น อัน แพ็ค แพค กล่อง ขวด ซอง เม็ด แผ่น คู่ ชุด पीस পিস
 count | 12 count | lusin dozen dozens lsn дюжина 打 โหล 다스
+count | 20 count | kodi
 """
 
 

@@ -18,10 +18,10 @@ from operator import itemgetter
 from typing import Literal
 
 from ensemble.explain.title_words import KINDS, TitleWords, Word, attributes_of, is_mark, plain
+from shared.titles import LONGEST
 from shared.units import BASES
 
 Kind = Literal["same", "only", "conflict", "quantity_same", "quantity_conflict"]
-LONGEST = 10_000  # characters of a title that are compared
 _MERGED: tuple[Kind, ...] = ("only", "conflict")  # kinds whose neighbors are one span with the blanks between them
 
 
@@ -47,7 +47,8 @@ class Span:
 def title_differences(left: str, right: str) -> tuple[list[Span], list[Span]]:
     """Return two titles in spans that say where they agree and where they do not.
 
-    The texts of a title's spans, joined, are the title. What follows its first 10,000 characters is not compared.
+    The texts of a title's spans, joined, are the title. What follows its first `LONGEST` characters is not
+    compared, nor are titles of which one cannot be read.
 
     Args:
         left: A title as written, of any length, in any script.
@@ -60,7 +61,10 @@ def title_differences(left: str, right: str) -> tuple[list[Span], list[Span]]:
         >>> [(span.text, span.kind) for span in title_differences("tea green", "coffee green")[1]]
         [('coffee', 'only'), (' green', 'same')]
     """
-    one, other = TitleWords.of(left[:LONGEST]), TitleWords.of(right[:LONGEST])
+    try:
+        one, other = TitleWords.of(left[:LONGEST]), TitleWords.of(right[:LONGEST])
+    except Exception:  # of any kind: a title must not end the page that shows it
+        return [Span(left, "same")], [Span(right, "same")]
     return _spans(one, other, left[LONGEST:]), _spans(other, one, right[LONGEST:])
 
 

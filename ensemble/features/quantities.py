@@ -6,6 +6,9 @@ normalized title is read as far as it still says it. The units and their words a
 1. Inch and foot marks become words (`spelled_marks`).
 2. Every number is found with the unit behind it (`_terms`).
 3. Numbers that a sign joins ("6 x 330 ml", "120x80 cm", "250/500 ml") are read together (`_read_chain`).
+
+What can be read in two ways is read as both if either is likely ("100-200 g" states 100 g and 200 g), else as nothing
+("1.000 kg"): a quantity that a title does not state could forbid a match.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from functools import cache, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from shared.titles import fold
+from ensemble.features.amounts import SYSTEMS, amount_of, is_fraction
+from shared.titles import LONGEST, fold
 from shared.units import WORDS, Unit
 
 Values = frozenset[str]
@@ -25,8 +29,9 @@ Values = frozenset[str]
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _LETTER = rf"[^\W\d_{_UNSPACED}]"  # of any other script
 _THAI_MARK = "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e"
-_TIMES = "xх×*✕✖"  # the second one is Cyrillic
+_TIMES = "xх×*✕✖⨯∗"  # the second one is Cyrillic
 _SLASH = "[/\u2044]"  # the second one is what is left of "½"
+_SEPARATORS = str.maketrans("٫٬،·", ".,,.")  # as Arabic and British titles part digits
 
 
 def _any_of(words: list[str]) -> str:
@@ -36,32 +41,45 @@ def _any_of(words: list[str]) -> str:
 _IS_UNSPACED = re.compile(rf".*[{_UNSPACED}]")
 _SPACED_WORDS = [word for word in WORDS if not _IS_UNSPACED.match(word) and word != "in"]
 _UNSPACED_WORDS = [word for word in WORDS if _IS_UNSPACED.match(word)]
-_END = rf"(?![\d_])(?!(?![{_TIMES}]\s?\d){_LETTER})(?!/s\b)"  # the unit ends, or "x6" follows; no "MB/s"
+_END = rf"(?!\d)(?!(?![{_TIMES}]\s?\d){_LETTER})(?!/s\b)"  # the unit ends, or "x6" follows; no "MB/s"
 _UNIT = (
     rf"(?:(?P<spaced>fl\.?\s?oz|fluid\s(?:ounces?|oz)|{_any_of(_SPACED_WORDS)}"
     # "in" is a word more often than a unit: "3 in 1", "9 in box".
     rf"|(?:(?<=[\d-])in|in(?=\s?(?:[^\w\s-]|[{_TIMES}]\s?\d|$)))(?![\s-]*\d\b)){_END}"
-    rf"|(?P<unspaced>{_any_of(_UNSPACED_WORDS)})(?![{_THAI_MARK}]))"
+    # One Thai letter is no unit in front of others: "2 ก.ย." is a day. Two carats ("2克拉") are no grams.
+    rf"|(?P<unspaced>{_any_of(_UNSPACED_WORDS)})(?![{_THAI_MARK}])(?!(?<=[\d\s_][กลม])\.?[\u0e01-\u0e4e])(?!(?<=克)拉|(?<=升)[级級降]))"
 )
 # A number is no part of a word, except behind "x" ("2x500ml") and "isi" ("isi10"), or glued to a whole word and a unit
 # ("sabun500ml"), which `_is_part_of_word` checks.
-_START = rf"(?<!\d)(?<!\d[.,])(?:(?<!{_LETTER})|(?<=[{_TIMES}])|(?<=isi)|(?<={_LETTER}{{4}}))"
+_START = rf"(?<!\d)(?<!\d[.,:_])(?<!\d[.,][.,])(?:(?<!{_LETTER})|(?<=[{_TIMES}])|(?<=isi)|(?<={_LETTER}{{4}}))"
 _TERM = (
     rf"(?=[.\d]){_START}(?:"
-    rf"(?:(?P<whole>\d{{1,3}})[ -])?(?<!{_SLASH})(?<!{_SLASH} )"
+    rf"(?:(?P<whole>\d{{1,3}})(?:[ -]|\.(?=(?:1/[248]|3/[48])(?!\d))))?(?<!{_SLASH})(?<!{_SLASH} )"
     rf"(?P<over>\d{{1,3}})\s?(?P<slash>{_SLASH})\s?(?P<under>\d{{1,3}})(?![.,]?\d)(?!\s?{_SLASH}\s?\d)"
-    rf"|(?P<number>\d{{1,9}}(?!\d)(?:[.,]\d{{1,9}}(?!\d)){{0,3}}|(?<![\w.,])\.\d{{1,4}}(?!\d))"
-    rf")(?:(?:\s{{0,2}}|-(?=\w\w)){_UNIT})?"
+    r"|(?<![\w-])(?P<groups>[1-9]\d{0,2}(?: \d{3}(?![.,]?\d)){1,2})"
+    rf"|(?P<number>\d{{1,9}}(?!\d)(?:[.,'’]\d{{1,9}}(?!\d)){{0,3}}|(?<![\w.,])\.\d{{1,4}}(?!\d))"
+    rf")(?:(?:[\s_]{{0,4}}|-(?=\w\w)){_UNIT})?"
 )
 _JOINT = re.compile(rf"\s{{0,2}}(?:(?P<times>[{_TIMES}]|by)|{_SLASH})\s{{0,2}}")
-_PACK = re.compile(r"(?<!\w)(?:isi|contents?|(?:pack|set|box|case|bundle|lot) (?:of|de|isi))\s{0,2}$")  # "isi 10"
+_RANGE = re.compile(r"[-–~]|(?P<plus>\+| \+ )")  # "100-200 g", "8+128 GB"
+_WIDEST = 100  # times the smaller number; "Art 2-8886 M" and "stage 1+900 g" are no ranges
+_PACK = re.compile(r"(?<!\w)(?:isi|contents?|(?:pack|set|box|case|bundle|lot) (?:of|de|isi))\s{0,2}[:=]?\s{0,2}$")
+_NET = re.compile(rf"(?:^|[(\[:=~]|\b(?:nett?o?|berat|weight|вес|масса)|\d\s?[{_TIMES}])\s{{0,2}}$")  # "net 1 500 g"
 _TIMES_BEFORE = re.compile(rf"(?<!\w)[{_TIMES}]\s{{0,2}}$")  # "tea x3"
 _TIMES_BEHIND = re.compile(rf"\s{{0,2}}[{_TIMES}](?!\w)")  # "tea 3x"
 _INCHES_BEHIND = re.compile(r"\s?in\b(?![\s-]*\d)")  # "8 x 10 in frame"
 _LONG_WORD = re.compile(rf"{_LETTER}{{4}}$")
+_SHORT_BEFORE = re.compile(r"(?<![^\s(])\d{1,2} $")
+_DIGIT_BEFORE = re.compile(r"\d\s?$")
 _MODEL_BEFORE = re.compile(rf"{_LETTER}-$")
 _MODEL_BEHIND = re.compile(r"-\d+(?!\d)(?![^\W\d])(?! [^\W\d]{1,3}\b)")  # digits that have no unit
 _LOOK_BACK = 16  # characters that hold any match of `_PACK`
+_GENERATION = re.compile(
+    r"(?:(?:[2-5]|2[.,]4|5[.,]8)g?(?:/(?!$)|$))+(?<=g)"
+)  # of mobile networks, in titles with such words
+_MOBILE = re.compile(
+    r"\b(?:\d+ ?[gt]b|\d+ ?mah|lte|volte|wi-?fi|wireless|sim|phone|smartphone|handphone|hp|modem|router)\b"
+)
 
 _DOUBLE, _SINGLE = "\"”″|''|’’|′′", "'’′"
 _MARK = re.compile(
@@ -69,7 +87,6 @@ _MARK = re.compile(
     rf"|(?<=\d)(?P<foot>[{_SINGLE}])(?:(?![\w{_SINGLE}])|(?=\d{{1,2}}(?:[\"”″]|''|’’|′′)))"
     r"|(?P<double>[\"“”])|(?P<single>['‘’])"
 )
-_SYSTEMS = ("volume", "mass", "length")  # dimensions with metric and other units
 _SIDES = ("length", "resolution")  # dimensions of which "120x80" states two, not 120 pieces
 
 
@@ -82,7 +99,6 @@ class _Term(NamedTuple):
     unit: Unit | None
 
 
-@lru_cache(maxsize=1 << 17)
 def quantities(title: str) -> Values:
     """Return the quantities in a title, as `dimension:amount` in the dimension's base unit.
 
@@ -92,23 +108,34 @@ def quantities(title: str) -> Values:
     Args:
         title: As written or normalized, of any length.
 
+    Returns:
+        None of a title that cannot be read.
+
     Examples:
         >>> sorted(quantities("Sabun ½ L, isi 2")), sorted(quantities("cola 6x330ml"))
         (['count:2', 'volume:500'], ['count:6', 'volume:330'])
     """
+    return _quantities(title[:LONGEST])
+
+
+@lru_cache(maxsize=1 << 17)
+def _quantities(title: str) -> Values:
     return read_quantities(title)[0]
 
 
 def read_quantities(title: str) -> tuple[Values, str]:
-    """Return the quantities in a title, and the folded title with a blank for each of them.
+    """Return the quantities in a title, and the folded title with a blank for each; nothing if it cannot be read.
 
     Examples:
         >>> read_quantities("Lamp E27 5 watt")[1].split()
         ['lamp', 'e27']
     """
-    folded = fold(title)
-    text = replace_passages(folded, spelled_marks(folded))
-    passages = quantity_passages(text)
+    try:
+        folded = fold(title)
+        text = replace_passages(folded, spelled_marks(folded))
+        passages = quantity_passages(text)
+    except Exception:  # of any kind: a title must not end the run of its catalog
+        return frozenset(), ""
     rest = replace_passages(text, ((start, end, " ") for start, end, _ in passages))
     return frozenset[str]().union(*(values for _, _, values in passages)), rest
 
@@ -123,8 +150,15 @@ def quantity_passages(text: str) -> list[tuple[int, int, Values]]:
         >>> quantity_passages("tea 100 g, 2 pcs")
         [(4, 9, frozenset({'mass:100'})), (11, 16, frozenset({'count:2'}))]
     """
-    read = ((chain[0].start, chain[-1].end, frozenset(_read_chain(text, chain))) for chain in _chains(text))
-    return [(start, end, values) for start, end, values in read if values]
+    text = text.translate(_SEPARATORS)
+    is_mobile = _MOBILE.search(text) is not None
+    passages = []
+    for chain in _chains(text):
+        start, end = chain[0].start, chain[-1].end
+        values = frozenset(_read_chain(text, chain))
+        if values and not (is_mobile and _GENERATION.fullmatch(text, start, end)):
+            passages.append((start, end, values))
+    return passages
 
 
 def replace_passages(text: str, passages: Iterable[tuple[int, int, str]]) -> str:
@@ -185,14 +219,49 @@ def _terms(text: str) -> Iterator[_Term]:
 
 
 def _terms_of_match(text: str, match: re.Match[str]) -> Iterator[_Term]:
-    """Yield the one number of a match, or the two or three that look like a fraction and are none."""
+    """Yield the one number of a match, or the several that look like one."""
     word = _word(match)
     unit = WORDS["floz" if word.startswith("fl") else word] if word else None
     if match["number"]:
-        yield _Term(match.start(), match.end(), _amount(match["number"], unit), unit)
-        return
+        is_half = unit is not None and unit.dimension in SYSTEMS and _is_decimals(text, match)
+        yield _Term(match.start(), match.end(), None if is_half else amount_of(match["number"], unit), unit)
+    elif match["groups"]:
+        yield from _terms_of_groups(text, match, unit)
+    else:
+        yield from _terms_of_fraction(text, match, unit)
+
+
+def _is_decimals(text: str, match: re.Match[str]) -> bool:
+    """Return whether a number may be the decimals of the one before it, whose separator is lost ("5 5 inch")."""
+    return len(match["number"]) == 1 and _SHORT_BEFORE.search(_before(text, match.start())) is not None
+
+
+def _terms_of_groups(text: str, match: re.Match[str], unit: Unit | None) -> Iterator[_Term]:
+    """Yield the one number that blanks part ("1 500 g"), or several numbers ("iphone 7 128 GB").
+
+    It is one where nothing stands before that the first digits could number, or three zeros would be the amount. With a
+    blank before the unit it may be either, and has no value. Else it is several.
+    """
+    start, end = match.span("groups")
+    first, *others = match["groups"].split(" ")
+    before = _before(text, start)
+    if unit and unit.has_thousands and unit.dimension != "memory" and not _DIGIT_BEFORE.search(before):
+        if others[-1] == "000" or _NET.search(before):
+            yield _Term(start, match.end(), float("".join([first, *others])), unit)
+            return
+        if text[end] == " " and len(others) == 1 and (len(first) == 1 or unit.dimension == "charge"):
+            yield _Term(start, match.end(), None, unit)
+            return
+    for part in (first, *others[:-1]):
+        yield _Term(start, start + len(part), float(part), None)
+        start += len(part) + 1
+    yield _Term(start, match.end(), float(others[-1]), unit)
+
+
+def _terms_of_fraction(text: str, match: re.Match[str], unit: Unit | None) -> Iterator[_Term]:
+    """Yield the one number of a fraction, or the two or three that look like a fraction and are none."""
     whole, over, under = int(match["whole"] or 0), int(match["over"]), int(match["under"])
-    if _is_fraction(over, under, match["slash"], unit):
+    if is_fraction(over, under, match["slash"], unit):
         yield _Term(match.start(), match.end(), whole + over / under, unit)
         return
     if match["whole"]:
@@ -227,51 +296,27 @@ def _is_part_of_word(text: str, match: re.Match[str], is_joined: bool) -> bool:
     return len(word) < 2 or not is_glued
 
 
-def _amount(number: str, unit: Unit | None) -> float | None:
-    """Return the value of a number that may have separators; None if they make no sense.
-
-    The last of two different separators is the decimal one. Of equal ones, all part thousands. A single one parts
-    decimals, unless three digits follow that are zeros or count a small unit: "1.000 kg", "1.500 g".
-    """
-    parts = re.split("[.,]", number)
-    signs = re.findall("[.,]", number)
-    if len(set(signs)) == 2:
-        *parts, decimals = parts
-        if signs[-1] in signs[:-1] or not _are_thousands(parts):
-            return None
-        return float(f"{''.join(parts)}.{decimals}")
-    if len(signs) > 1:
-        return float("".join(parts)) if _are_thousands(parts) else None
-    is_small = unit is None or unit.has_thousands
-    if signs and _are_thousands(parts) and (is_small or parts[1] == "000"):
-        return float("".join(parts))
-    return float(".".join(parts))
-
-
-def _are_thousands(parts: list[str]) -> bool:
-    return parts[0][:1] not in ("", "0") and len(parts[0]) <= 3 and all(len(part) == 3 for part in parts[1:])
-
-
-def _is_fraction(over: int, under: int, slash: str, unit: Unit | None) -> bool:
-    """Return whether "a/b" is a fraction that people write; "250/500 ml" and "3/32 GB" are two amounts."""
-    if slash != "/":
-        return under > 0
-    if unit and (unit.dimension not in (*_SYSTEMS, "count") or unit.expression == "count"):
-        return False
-    is_usual = under == 3 or (under in (2, 4, 8, 16, 32, 64) and over % 2 == 1)
-    return is_usual and 0 < over < under
-
-
 def _chains(text: str) -> Iterator[list[_Term]]:
     """Yield the numbers of a text, those together that signs join."""
     chain: list[_Term] = []
     for term in _terms(text):
-        if chain and not _JOINT.fullmatch(text, chain[-1].end, term.start):
+        if chain and not _are_joined(text, chain[-1], term):
             yield chain
             chain = []
         chain.append(term)
     if chain:
         yield chain
+
+
+def _are_joined(text: str, one: _Term, other: _Term) -> bool:
+    """Return whether a sign joins two numbers; "-" and "+" do if only the second has a unit, "-" if it is larger."""
+    if _JOINT.fullmatch(text, one.end, other.start):
+        return True
+    sign = _RANGE.fullmatch(text, one.end, other.start)
+    if not sign or one.unit or not other.unit or not one.value or not other.value:
+        return False
+    ratio = other.value / one.value
+    return (ratio > 1 or sign["plus"] is not None) and 1 / _WIDEST < ratio < _WIDEST
 
 
 def _read_chain(text: str, chain: list[_Term]) -> set[str]:
@@ -280,19 +325,33 @@ def _read_chain(text: str, chain: list[_Term]) -> set[str]:
         chain = [*chain[:-1], chain[-1]._replace(unit=WORDS["in"])]
     if all(term.unit is None for term in chain):
         return _read_bare_count(text, chain)
-    joints = [_JOINT.fullmatch(text, one.end, other.start) for one, other in pairwise(chain)]
-    are_alternatives = any(joint and not joint["times"] for joint in joints)
-    values, counts = set(), []
-    for term, unit in zip(chain, _units(chain), strict=True):
-        if term.value is None:
-            continue
-        if term.unit is None and not are_alternatives and unit.dimension not in _SIDES:
-            counts.append(term.value)
-        elif unit.dimension == "count":
-            counts.append(unit.to_base(term.value))
-        else:
-            values.add(_written(unit, term.value))
-    return values.union(*map(_count, counts))
+    values = set[str]()
+    units = iter(_units(chain))
+    for factor in _factors(text, chain):
+        has_unit = any(term.unit for term in factor)
+        is_sum = any("+" in text[one.end : other.start] for one, other in pairwise(factor))
+        for term, unit in zip(factor, units, strict=False):
+            if term.value is None:
+                continue
+            if not has_unit and unit.dimension not in _SIDES:
+                values |= _count(term.value)
+            elif unit.dimension != "count":
+                values |= _written(unit, term.value)
+            elif not is_sum:  # "6+1 pcs" may be six, one or seven
+                values |= _count(unit.to_base(term.value))
+    return values
+
+
+def _factors(text: str, chain: list[_Term]) -> Iterator[list[_Term]]:
+    """Yield the parts of a chain between multiplication signs; the numbers of a part are alternatives."""
+    factor = [chain[0]]
+    for one, other in pairwise(chain):
+        joint = _JOINT.fullmatch(text, one.end, other.start)
+        if joint and joint["times"]:
+            yield factor
+            factor = []
+        factor.append(other)
+    yield factor
 
 
 def _units(chain: list[_Term]) -> list[Unit]:
@@ -315,7 +374,7 @@ def _count(value: float) -> set[str]:
     return {f"count:{value:.0f}"} if 1 <= value < 1e9 and value == int(value) else set()
 
 
-def _written(unit: Unit, value: float) -> str:
-    """Return a quantity in the base unit of its dimension, such as `volume:500`."""
-    digits = 3 if unit.dimension in _SYSTEMS else 4
-    return f"{unit.dimension}:{float(f'{unit.to_base(value):.{digits}g}'):.10g}"
+def _written(unit: Unit, value: float) -> set[str]:
+    """Return a quantity in the base unit of its dimension, such as `volume:500`; nothing for zero."""
+    digits = 3 if unit.dimension in SYSTEMS else 4
+    return {f"{unit.dimension}:{float(f'{unit.to_base(value):.{digits}g}'):.10g}"} if value else set()

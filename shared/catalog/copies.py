@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def copy_of(catalog: Catalog) -> Rows:
     """
     n = len(catalog)
     titles = pd.factorize(catalog.column(NORMALIZED_TITLE.name))[0]
-    signs = pd.factorize(object_array(_signs(title) for title in catalog.titles))[0]
+    signs = pd.factorize(object_array(_signs(catalog)))[0]
     images = pd.factorize(catalog.column("image_sha"))[0]
     hashes = np.where(catalog.has_phash, np.unique(catalog.phashes, return_inverse=True)[1], -1)
     has_content = (titles >= 0) | (catalog.has_phash & ~is_flat_hash(catalog.phashes))
@@ -62,19 +63,23 @@ def content_digests(catalog: Catalog) -> NDArray[Any]:
         >>> one == other, one == fan, len(one)
         (True, False, 32)
     """
-    titles, signs = catalog.column(NORMALIZED_TITLE.name), map(_signs, catalog.titles)
-    content = zip(titles, signs, catalog.column("image_sha"), catalog.column("phash"), strict=True)
+    titles = catalog.column(NORMALIZED_TITLE.name)
+    content = zip(titles, _signs(catalog), catalog.column("image_sha"), catalog.column("phash"), strict=True)
     return object_array(digest(list(of_listing))[:32] for of_listing in content)
 
 
-def _signs(title: str) -> str:
-    """Return the punctuation beside the digits of a title, which may be units, fractions or ranges.
+def _signs(catalog: Catalog) -> Iterator[str]:
+    """Yield the punctuation beside the digits of each title, which may be units, fractions or ranges.
+
+    A title of which nothing is left, or that cannot be read, has none.
 
     Examples:
-        >>> _signs("Cable 5' - 1/4 inch!")
-        "'/"
+        >>> list(_signs(Catalog.from_columns({"posting_id": ["a"], "title": ["Cable 5' - 1/4 inch!"]})))
+        ["'/"]
     """
-    return "".join(_BESIDE_DIGIT.findall(fold(title))) if any(map(str.isdigit, title)) else ""
+    for title, normalized in zip(catalog.titles, catalog.column(NORMALIZED_TITLE.name), strict=True):
+        has_digit = normalized is not None and any(map(str.isdigit, title))
+        yield "".join(_BESIDE_DIGIT.findall(fold(title))) if has_digit else ""
 
 
 def class_sizes(copies: Rows) -> Rows:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from shared.arrays import object_array
 from shared.catalog.image_folder import locate
 from shared.catalog.images import ImageFault
 from shared.catalog.tables import Table, printable, read_table
@@ -158,7 +159,7 @@ def read_title_pairs(path: Path) -> LabeledTable:
     raise_faults(f"{path} (row 1 is the first below the header)", lines)
 
     written = np.array([table.columns[name] for name in PAIR_COLUMNS[:2]], dtype=object)  # [2, pairs]
-    normalized = np.stack([normalize_all(titles) for titles in written])
+    normalized = np.stack([object_array(form or "" for form in normalize_all(titles)) for titles in written])
     matches = np.array([label.strip() == "1" for label in table.columns["label"]], dtype=bool)
     blank = (normalized == "").any(axis=0)
     titles, texts = pd.factorize(normalized[:, ~blank].ravel())  # numbered as they first come

@@ -35,7 +35,9 @@ CATALOG_SCHEMA = pa.schema(  # what is read of a listing
         pa.field("not_used", pa.list_(pa.field("element", UNUSED))),  # of the listing; null: all was used
     ]
 )
-NORMALIZED_TITLE = pa.field("normalized_title", pa.string())  # `normalize(title)`; null: nothing is left of it
+NORMALIZED_TITLE = pa.field(
+    "normalized_title", pa.string()
+)  # `normalize(title)`; null: nothing is left, or it cannot be read
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,15 @@ class Catalog:
     def normalized_titles(self) -> NDArray[Any]:
         """Titles in the form of `shared.titles.normalize`, str [n]; "" where there is none."""
         return object_array(title or "" for title in self.column(NORMALIZED_TITLE.name))
+
+    @property
+    def has_unreadable_title(self) -> Flags:
+        """Whether each listing has a title that `shared.titles` cannot read, bool [n]; it counts as having none."""
+        unreadable = self.table.column(NORMALIZED_TITLE.name).is_null().to_numpy() & (self.titles != "")
+        rows = np.flatnonzero(unreadable)
+        unreadable[rows] = [title is None for title in normalize_all(self.titles[rows])]
+        flags: Flags = unreadable
+        return flags
 
     @property
     def labels(self) -> NDArray[Any]:

@@ -1,18 +1,19 @@
 import time
 import unicodedata
 
-import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.titles import fold, normalize, normalize_all
+from shared.titles import LONGEST, fold, normalize, normalize_all
+from tests.support.titles import HOSTILE, UNREADABLE, break_titles
 
 EXAMPLES = [
     ("[BPOM] FREEMAN MASK ( FULL SIZE / 175ml )", "bpom freeman mask full size 175ml"),
     ("Sabun 500 ML", "sabun 500ml"),
     ("Sabun 0.5 L", "sabun 0.5l"),
     ("Air 1,5 L", "air 1.5l"),
+    ("١٫٥ لتر", "١.٥ لتر"),
     ("Powerbank 10.000mAh", "powerbank 10000mah"),
     ("Powerbank 10,000 mAh", "powerbank 10000mah"),
     ("Berat 2.345 kg", "berat 2.345kg"),  # three digits, but not round: a decimal
@@ -107,6 +108,15 @@ def test_properties(title: str) -> None:
     text.encode()
 
 
+@pytest.mark.fault(3, 31)
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_a_million_hostile_characters_take_no_time(piece: str) -> None:
+    title = piece * (1_000_000 // len(piece))
+    start = time.process_time()
+    assert len(normalize(title)) <= LONGEST
+    assert time.process_time() - start < 1
+
+
 @pytest.mark.fault(3)
 @pytest.mark.parametrize(
     "title",
@@ -138,10 +148,30 @@ def test_fold_keeps_signs() -> None:
 
 def test_all_in_order() -> None:
     titles = ["B 1", "", "A"]
-    result = normalize_all(titles)
-    assert result.dtype == np.dtype(object)
-    assert result.tolist() == ["b 1", "", "a"]
-    assert normalize_all([]).shape == (0,)
+    assert normalize_all(titles) == ["b 1", "", "a"]
+    assert normalize_all([]) == []
+
+
+@pytest.mark.fault(31)
+@pytest.mark.parametrize("error", [ValueError, MemoryError, RecursionError, OverflowError])
+def test_title_that_raises_has_no_form_and_ends_nothing(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_titles(monkeypatch, error)
+    assert normalize_all(["red mug", UNREADABLE, "...", "blue mug"]) == ["red mug", None, "", "blue mug"]
+
+
+def test_an_interrupt_is_no_unreadable_title(monkeypatch: pytest.MonkeyPatch) -> None:
+    break_titles(monkeypatch, KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        normalize_all([UNREADABLE])
+
+
+@pytest.mark.fault(3, 31)
+def test_what_follows_the_longest_title_is_not_read() -> None:
+    title = "red mug " * (LONGEST // 8)
+    assert normalize(title + "blue") == normalize(title)
+    assert len(normalize("\ufdfa" * LONGEST)) <= LONGEST  # a character that becomes eighteen
 
 
 @pytest.mark.slow

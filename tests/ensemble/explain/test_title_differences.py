@@ -5,10 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ensemble.explain.title_differences import LONGEST, Span, title_differences
+from ensemble.explain.title_differences import Span, title_differences
 from ensemble.features.attributes import attribute_features
 from ensemble.pool_views import PoolViews
 from shared.schema import CandidatePairs, Catalog
+from shared.titles import LONGEST
+from tests.support.titles import UNREADABLE, break_titles
 
 SIGNS = {"same": "{}", "only": "[{}]", "conflict": "<{}>", "quantity_same": "={}=", "quantity_conflict": "!{}!"}
 PIECES = [
@@ -113,3 +115,10 @@ def test_hostile_titles_of_any_length_take_little_time(unit: str) -> None:
 def test_what_follows_the_part_that_is_compared_is_not_marked() -> None:
     left, _ = title_differences("a" * LONGEST + "b", "c")
     assert [(len(span.text), span.kind) for span in left] == [(LONGEST, "only"), (1, "same")]
+
+
+@pytest.mark.fault(31)
+@pytest.mark.parametrize("error", [ValueError, MemoryError, RecursionError])
+def test_title_that_cannot_be_read_is_shown_as_written(error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    break_titles(monkeypatch, error)
+    assert title_differences(UNREADABLE, "tea 1 kg") == ([Span(UNREADABLE, "same")], [Span("tea 1 kg", "same")])
