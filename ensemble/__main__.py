@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ensemble.cli import update_run
+from ensemble.evaluation.left_out import left_out_lines
 from ensemble.evaluation.run_metrics import write_metrics
 from ensemble.evaluation.summary import summary
 from ensemble.evaluation.unlabeled import unlabeled_summary, write_unlabeled_metrics
@@ -37,6 +38,8 @@ def main() -> int:
             run.say("\n" + summary(run, write_metrics(run)))
         else:
             run.say("\n" + unlabeled_summary(run, write_unlabeled_metrics(run, graph)))
+        for line in left_out_lines(run, settings[DataConfig].sources):
+            run.say(line)
         run.say(f"Report, to look at in a browser: {write_report(run, settings)}")
 
     about = "Find the listings of a catalog that sell the same product: the whole job, from a catalog to matches."

@@ -59,7 +59,7 @@ def imported(path: Path, catalogs: Sequence[Catalog]) -> list[Answer]:
     Raises:
         MatcherError: The table has faults; one error names all of them.
     """
-    table = read_table(path)
+    table = read_table(path, COLUMNS)
     faults = [f"row {row}: {what}" for row, what in table.faults]
     faults += [f"no column {name!r}" for name in COLUMNS if name not in table.columns]
     raise_faults(str(path), faults)

@@ -15,6 +15,7 @@ from ensemble.match import open_matcher, open_store
 from ensemble.matcher import Matcher, check_current, matcher_digest
 from ensemble.sections import sections
 from shared.catalog.config import DataConfig
+from shared.catalog.not_used import in_words
 from shared.catalog.reader import read_catalog
 from shared.catalog.source import new_source
 from shared.catalog.tables import printable
@@ -35,6 +36,8 @@ def add(store: Any, settings: Settings, arguments: Arguments) -> None:
     catalog = read_catalog(new_source(data), data, settings[ComputeConfig], labeled=False)
     if line := unusable_images(catalog):
         print(line)
+    if line := in_words(catalog):
+        print(f"not used: {line}")
     _conclude(index, index.add(catalog, answers=arguments.answers), arguments.out)
 
 

@@ -61,7 +61,7 @@ def read_ids(path: Path, column: str) -> list[str]:
         except (OSError, UnicodeDecodeError) as error:
             raise MatcherError(f"{path}: cannot be read: {error}") from None
         return list(dict.fromkeys(filter(None, lines)))
-    table = read_table(path)
+    table = read_table(path, [column])
     faults = [f"row {row}: {what}" for row, what in table.faults]
     if column not in table.columns:
         faults.append(f"no column {column!r} (columns: {', '.join(map(printable, table.columns)) or 'none'})")

@@ -20,7 +20,7 @@ def id_warnings(ids: Sequence[str]) -> list[str]:
     Examples:
         >>> for line in id_warnings(["a", "b c", "b  c"]):
         ...     print(line)
-        warning: 2 ids hold blanks (such as 'b c'), so submission.csv cannot be parted into ids; the Parquet files can
+        warning: 2 ids hold blanks (such as 'b c'), so submission.csv cannot be split; the Parquet files are exact
         warning: 1 id differs from another by blanks or Unicode form alone ('b c' and 'b  c'): two listings
     """
     with_blank = [one for one in ids if _BLANK.search(one)]
@@ -33,8 +33,8 @@ def id_warnings(ids: Sequence[str]) -> list[str]:
     lines = list[str]()
     if with_blank:
         lines.append(
-            f"warning: {len(with_blank):,} ids hold blanks (such as {printable(with_blank[0])!r}), so submission.csv "
-            "cannot be parted into ids; the Parquet files can"
+            f"warning: {'1 id holds' if len(with_blank) == 1 else f'{len(with_blank):,} ids hold'} blanks (such as "
+            f"{printable(with_blank[0])!r}), so submission.csv cannot be split; the Parquet files are exact"
         )
     if alike:
         differ = "1 id differs" if len(alike) == 1 else f"{len(alike):,} ids differ"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -76,13 +75,26 @@ def in_words(catalog: Catalog) -> str | None:
         >>> in_words(Catalog.from_columns({"posting_id": ["a", "b"], "title": ["Mug", "!!"]}))
         "title: no letter or digit in it 1 (such as '!!' of b)"
     """
-    notes = [*_unread_titles(catalog), *_noted(catalog)]
-    kinds = Counter((of["what"], of["reason"]) for _, of in notes if of["reason"] != SHARED)
-    first = {(of["what"], of["reason"]): (of["value"], catalog.ids[row]) for row, of in reversed(notes)}
+    notes = not_used(catalog).to_pylist()
+    return counted(
+        [of for of in notes if of["what"] != IMAGE or of["reason"] == MISSING_WORD if of["reason"] != SHARED]
+    )
+
+
+def counted(notes: Iterable[Note]) -> str | None:
+    """Return rows of `not_used` in words: how many there are of each kind, with an example; None where there are none.
+
+    Examples:
+        >>> counted([{"posting_id": "b", "what": "title", "value": "nan", "reason": MISSING_WORD}] * 2)
+        "title: a word for a missing value 2 (such as 'nan' of b)"
+    """
+    kinds: dict[tuple[str, str], list[Note]] = {}
+    for of in notes:
+        kinds.setdefault((of["what"], of["reason"]), []).append(of)
     words = [
-        f"{what}: {reason} {count:,} (such as {printable(first[what, reason][0], 30)!r} of "
-        f"{printable(first[what, reason][1])})"
-        for (what, reason), count in kinds.most_common()
+        f"{what}: {reason} {len(of_kind):,} (such as {printable(of_kind[0]['value'], 30)!r} of "
+        f"{printable(of_kind[0]['posting_id'])})"
+        for (what, reason), of_kind in sorted(kinds.items(), key=lambda item: -len(item[1]))
     ]
     return " · ".join(words) or None
 

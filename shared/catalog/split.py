@@ -187,7 +187,13 @@ def make_split(catalog: Catalog, config: SplitConfig, seed: int) -> Split:
     def deal(name: str, component: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.int8]:
         return _folds(component, group, config, seed, name)
 
-    fold = _source_by_source(labeled, component, _codes(labeled.labels), deal)
+    try:
+        fold = _source_by_source(labeled, component, _codes(labeled.labels), deal)
+    except MatcherError as error:
+        if len(rows) == len(catalog):
+            raise
+        have = f"{len(rows):,} of {len(catalog):,} listings have a label"
+        raise MatcherError(f"{error} ({have}); label more, or start without labels: --data.label_column=") from None
     return _whole_split(catalog, rows, component, fold)
 
 

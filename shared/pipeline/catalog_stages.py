@@ -240,7 +240,7 @@ def split_listings(inputs: Inputs, config: StageConfig, out: Path) -> Mapping[st
     split = make_split(catalog, config[SplitConfig], config[ComputeConfig].seed)
     split.save(out / "split.parquet")
     unlabeled = int((split.fold == UNLABELED).sum())
-    doubts = {"without_a_label,_matched_only": unlabeled} if unlabeled else {}
+    doubts = {"without_a_label": unlabeled} if unlabeled else {}
     large = large_label_groups(catalog)
     return {
         "listings_to_train_on": int((split.fold >= 0).sum()),

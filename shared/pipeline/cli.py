@@ -165,8 +165,8 @@ class Command:
         for keys in values.values():
             if isinstance(keys.get("extra"), list):
                 keys["extra"] = [_absolute(str(path)) for path in keys["extra"]]
-        if "path" in data:  # the image folder and what is known of the catalog belong to the data they were given with
-            for key in ("images", "follow_links", "duplicates"):
+        if "path" in data:  # these belong to the data that they were given with
+            for key in ("images", "follow_links", "duplicates", "encoding"):
                 base.get("data", {}).pop(key, None)
         return Settings(merge(base, values), self.sections, carry=self.carry)
 

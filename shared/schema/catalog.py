@@ -32,12 +32,10 @@ CATALOG_SCHEMA = pa.schema(  # what is read of a listing
         pa.field("height", pa.int32()),
         pa.field("bytes", pa.int64()),
         pa.field("image_fault", pa.string()),  # why the image that the table names cannot be used
-        pa.field("not_used", pa.list_(pa.field("element", UNUSED))),  # of the listing; null: all was used
+        pa.field("not_used", pa.list_(pa.field("element", UNUSED))),  # what else was not used; null: nothing
     ]
 )
-NORMALIZED_TITLE = pa.field(
-    "normalized_title", pa.string()
-)  # `normalize(title)`; null: nothing is left, or it cannot be read
+NORMALIZED_TITLE = pa.field("normalized_title", pa.string())  # null: nothing is left of it, or it cannot be read
 
 
 @dataclass(frozen=True)

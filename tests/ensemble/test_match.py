@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -21,6 +22,7 @@ from ensemble.scorer.experience import Unlikeness
 from ensemble.sections import sections
 from ensemble.stages import ensemble_stages
 from shared.arrays import object_array
+from shared.catalog.not_used import MISSING_WORD, note
 from shared.errors import ArtifactError
 from shared.pipeline.code_digest import closure
 from shared.pipeline.engine import bring_stage_up_to_date
@@ -236,3 +238,46 @@ def test_warning_says_what_is_unlike_the_training_in_one_line(agreement: float |
         assert ("Scores may be far off" in line) != rules
         assert ("although two ways to decide agree on 95%" in line) == (agreement == 0.95)
         assert "Labels of some of its products would help" in line
+
+
+@pytest.mark.fault(1)
+@pytest.mark.parametrize(
+    "ids",
+    [
+        np.array([9, 10, 11]),
+        pd.array([9, None, 11], dtype="Int64").fillna(10),
+        np.array([9.0, 10.0, 11.0]),
+        pd.Categorical(["9", "10", "11"]),
+        pd.array(["9", "10", "11"], dtype="string"),
+    ],
+)
+def test_frames_have_the_ids_of_the_caller(ids: Any, make_catalog: Make) -> None:
+    frame = pd.DataFrame({"posting_id": ids})
+    made = result(make_catalog(["tas", "tas", "kaos"], ["9", "10", "11"]), {(0, 1): 0.9, (1, 2): 0.1})
+    made = replace(made, caller_ids=frame["posting_id"].array)
+    assert made.groups["posting_id"].dtype == frame["posting_id"].dtype
+    assert made.groups["group_id"].tolist() == [ids[1], ids[1], ids[2]]  # by the text "10" < "9"
+    assert made.matches["match"].tolist() == [ids[1], ids[0]]
+    assert made.pairs[["left", "right"]].to_numpy().tolist() == [[ids[0], ids[1]], [ids[1], ids[2]]]
+    assert len(frame.merge(made.groups)) == 3
+    assert made.tables()["groups"].column("posting_id").to_pylist() == ["9", "10", "11"]
+
+
+@pytest.mark.fault(27, 36)
+def test_what_was_not_used_is_a_frame_and_a_file(tmp_path: Path, make_catalog: Make) -> None:
+    catalog = make_catalog(["tas", "!!", "kaos"], ["=1+1", "b", "c"])
+    notes = [[note("title", "=nan", MISSING_WORD)], None, None]
+    made = result(catalog.with_columns({"not_used": notes}), {(0, 2): 0.1})
+    assert made.not_used.columns.tolist() == ["posting_id", "what", "value", "reason"]
+    assert made.not_used["posting_id"].tolist() == ["=1+1", "b"]
+    made.save(tmp_path)
+    assert read(tmp_path / "not_used.csv") == [
+        ["posting_id", "what", "value", "reason"],
+        ["'=1+1", "title", "'=nan", "a word for a missing value"],
+        ["b", "title", "!!", "no letter or digit in it"],
+    ]
+
+
+def test_ids_with_blanks_are_warned_of(make_catalog: Make) -> None:
+    made = result(make_catalog(["tas", "kaos"], ["a b", "c"]), {(0, 1): 0.1})
+    assert "1 id holds blanks (such as 'a b')" in made.warnings[-1]

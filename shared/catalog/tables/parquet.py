@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from shared.catalog.tables.bounds import TableSettings, check_columns, check_rows
 from shared.catalog.tables.table import Fault, Table, printable, repeated, text_of, with_columns
 
-_BATCH = 8192  # rows that are decoded at once
+_BATCH, _DELTA_BATCH = 8192, 256  # rows that are decoded at once; where values are written as changes of the one before
+_BYTES = 4  # of a character, at most
+_DICTIONARY = {"PLAIN_DICTIONARY", "RLE_DICTIONARY"}
 
 
 def read_parquet(path: Path, read: Collection[str] | None, settings: TableSettings) -> Table:
     """Return the table in a Parquet file.
+
+        read_parquet(Path("train.parquet"), {"posting_id", "title"}, TableSettings()).columns["title"]
 
     Args:
         path: The file.
@@ -35,15 +41,15 @@ def read_parquet(path: Path, read: Collection[str] | None, settings: TableSettin
         check_rows(file.metadata.num_rows)
         check_columns(len(names))
         faults = repeated(names, read)
-        wanted = list(
-            dict.fromkeys(name for name in names if (read is None or name in read) and names.count(name) == 1)
-        )
-        settings.check_size(_declared_size(file.metadata, wanted))
+        wanted = [name for name, count in Counter(names).items() if count == 1 and (read is None or name in read)]
+        encodings = _encodings(file.metadata, wanted, settings)
         texts = [name for name in wanted if _is_text(file.schema_arrow.field(name).type)]
+    kept = [name for name in texts if all(_DICTIONARY & chunk for chunk in encodings.get(name, []))]
+    is_delta = any("DELTA_BYTE_ARRAY" in chunk for chunks in encodings.values() for chunk in chunks)
     values: dict[str, list[str]] = {name: [] for name in wanted}
     rows = size = 0
-    with pq.ParquetFile(path, read_dictionary=texts) as file:
-        for batch in file.iter_batches(_BATCH, columns=wanted, use_threads=False):
+    with pq.ParquetFile(path, read_dictionary=kept) as file:
+        for batch in file.iter_batches(_DELTA_BATCH if is_delta else _BATCH, columns=wanted, use_threads=False):
             for name in wanted:
                 column = batch.column(batch.schema.get_field_index(name))
                 texts_of_batch, length = _texts(column, name, rows, settings, faults)
@@ -55,11 +61,22 @@ def read_parquet(path: Path, read: Collection[str] | None, settings: TableSettin
     return with_columns(names, values, rows, faults)
 
 
-def _declared_size(metadata: Any, wanted: Collection[str]) -> int:
-    """Return the number of bytes that some columns hold once they are decompressed, as the file says."""
-    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-    chunks = (group.column(number) for group in groups for number in range(group.num_columns))
-    return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in wanted)
+def _encodings(metadata: Any, wanted: Collection[str], settings: TableSettings) -> dict[str, list[set[str]]]:
+    """Return the encodings of each chunk of some columns, by the name of the column.
+
+    Raises:
+        ValueError: They hold too much once they are decompressed, as the file says.
+    """
+    encodings: dict[str, list[set[str]]] = {}
+    size = 0
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for chunk in map(group.column, range(group.num_columns)):
+            name = chunk.path_in_schema.split(".")[0]
+            if name in wanted:
+                encodings.setdefault(name, []).append(set(chunk.encodings))
+                size += chunk.total_uncompressed_size
+    settings.check_size(size)
+    return encodings
 
 
 def _is_text(kind: Any) -> bool:
@@ -67,32 +84,48 @@ def _is_text(kind: Any) -> bool:
 
 
 def _texts(column: Any, name: str, first: int, settings: TableSettings, faults: list[Fault]) -> tuple[list[str], int]:
-    """Return the values of a column as text, and the number of bytes that they would be if none was kept twice."""
-    if pa.types.is_dictionary(column.type):
-        codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        used = np.unique(codes[codes >= 0])
-        known, lengths = _plain_texts(column.dictionary.take(pa.array(used)), name, 0, settings, list[Fault]())
-        counts = np.bincount(codes[codes >= 0], minlength=(used.max(initial=-1)) + 1)[used]
-        text = dict(zip(used.tolist(), known, strict=True)) | {-1: ""}
-        size = sum(len(value) * count for value, count in zip(known, counts.tolist(), strict=True))
-        return [text[code] for code in codes.tolist()], size if known else lengths
-    return _plain_texts(column, name, first, settings, faults)
+    """Return the values of a column as text, and the number of bytes that they would be if none was kept once only.
+
+    Args:
+        column: Some values of it.
+        name: Its name.
+        first: Number of rows before these.
+        settings: How it is to be read.
+        faults: Of rows; those of these are added.
+    """
+    if not pa.types.is_dictionary(column.type):
+        return _plain_texts(column, name, np.arange(first, first + len(column)), settings, faults)
+    codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    used, rows, counts = np.unique(codes[codes >= 0], return_index=True, return_counts=True)
+    rows = first + np.flatnonzero(codes >= 0)[rows]
+    known, _ = _plain_texts(column.dictionary.take(pa.array(used)), name, rows, settings, faults)
+    text = dict(zip(used.tolist(), known, strict=True)) | {-1: ""}
+    size = sum(len(value) * count for value, count in zip(known, counts.tolist(), strict=True))
+    return [text[code] for code in codes.tolist()], size
 
 
 def _plain_texts(
-    column: Any, name: str, first: int, settings: TableSettings, faults: list[Fault]
+    column: Any, name: str, rows: NDArray[np.int64], settings: TableSettings, faults: list[Fault]
 ) -> tuple[list[str], int]:
+    """Return values as text and their number of bytes; `rows` are those where they first stand, from 0."""
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         column = column.cast(pa.large_binary())  # a string that is not UTF-8 cannot be had as one
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
-        settings.check_size(pc.sum(pc.binary_length(column)).as_py() or 0)
+        lengths = pc.binary_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+        settings.check_size(int(lengths.sum()))
+        if lengths.max(initial=0) > _BYTES * settings.max_characters:
+            row, most = rows[lengths.argmax()] + 1, settings.max_characters
+            raise ValueError(
+                f"row {row}: {printable(name)} has {lengths.max():,} bytes, at most {most:,} characters are read; "
+                "raise --data.max_characters if it is right"
+            )
     texts = list[str]()
-    for row, value in enumerate(column.to_pylist(), start=first + 1):
+    for row, value in zip(rows.tolist(), column.to_pylist(), strict=True):
         try:
             texts.append(_decoded(value, settings.encoding) if isinstance(value, bytes) else text_of(value))
         except ValueError as error:
-            faults.append((row, f"{printable(name)} {error}"))
+            faults.append((row + 1, f"{printable(name)} {error}"))
             texts.append("")
     return texts, sum(map(len, texts))
 

@@ -42,8 +42,8 @@ def test_image_folder_of_a_single_table(tmp_path: Path, monkeypatch: pytest.Monk
 def test_nothing_to_read(tmp_path: Path) -> None:
     assert "no such file or folder" in fault_of(tmp_path / "none")
     assert "no train.csv in it (nor train.csv.gz" in fault_of(tmp_path)
-    (tmp_path / "notes.txt").touch()
-    assert "not a table; a table's name ends with .csv" in fault_of(tmp_path / "notes.txt")
+    (tmp_path / "notes.md").touch()
+    assert "not a table; a table's name ends with .csv" in fault_of(tmp_path / "notes.md")
     (tmp_path / "train.csv").mkdir()
     assert "not a regular file" in fault_of(tmp_path)
     write(tmp_path / "train.jsonl", rows_of("1"))

@@ -7,7 +7,18 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from shared.catalog.split import HOLDOUT, PLACEHOLDER_GROUPS, Split, SplitConfig, components, make_split, parts
+from shared.catalog.split import (
+    HOLDOUT,
+    PLACEHOLDER_GROUPS,
+    UNLABELED,
+    Split,
+    SplitConfig,
+    components,
+    large_label_groups,
+    make_split,
+    part_split,
+    parts,
+)
 from shared.errors import MatcherError
 from shared.schema import Catalog
 from shared.titles import normalize
@@ -197,8 +208,7 @@ def test_smallest_catalog_that_can_be_split() -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (["a", "a", None, "b", None], r"2 have none \(l2, l4"),
-        ([None] * 9, "9 have none"),
+        ([None] * 9, "no listing has one"),
         (["a"] * 9, "all 9 are of one label group"),
         (list("abcdefgh"), "all 8 have a label group of their own"),
         (list("aabbcdef"), "need 3 products of two or more listings .* there are 2"),
@@ -281,3 +291,29 @@ def test_parts_of_each_source() -> None:
             labels = joined.labels[(joined.source_numbers() == number) & (part == half)]
             assert len(labels) > 0.3 * (joined.source_numbers() == number).sum()
             assert len(set(labels)) < len(labels)
+
+
+@pytest.mark.fault(4, 26)
+def test_unlabeled_listings_are_in_no_part_and_change_nothing() -> None:
+    catalog = random_catalog(3)
+    labels = catalog.labels.tolist()
+    gaps = set(random.Random(0).sample(range(len(labels)), 30))
+    partly = catalog.with_columns({"label_group": [None if row in gaps else x for row, x in enumerate(labels)]})
+    rows = np.array([row for row in range(len(labels)) if row not in gaps])
+    split, alone = make_split(partly, SplitConfig(), 0), make_split(partly.take(rows), SplitConfig(), 0)
+    assert split.fold[rows].tolist() == alone.fold.tolist()
+    assert split.component[rows].tolist() == alone.component.tolist()
+    assert set(split.fold[sorted(gaps)].tolist()) == {UNLABELED}
+    assert len(set(split.component[sorted(gaps)].tolist()) - set(alone.component.tolist())) == len(gaps)
+    assert set(parts(partly, 0)[sorted(gaps)].tolist()) == {UNLABELED}
+    assert set(part_split(partly, 0, 1).fold.tolist()) == {0, 1, HOLDOUT, UNLABELED}
+
+
+@pytest.mark.fault(36)
+def test_label_group_of_improbable_size_is_told() -> None:
+    labels = ["unknown"] * 40 + [f"g{row // 2}" for row in range(160)]
+    told = large_label_groups(labeled_catalog([*labels, None]))
+    assert told is not None
+    assert told.startswith("'unknown' has 40 of 200 labeled listings: is it one product?")
+    assert large_label_groups(labeled_catalog(labels[30:])) is None
+    assert large_label_groups(labeled_catalog([None])) is None

@@ -1,0 +1,102 @@
+"""What of a catalog was not used is listed with its reason, and labels may be missing."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from shared.catalog.config import DataConfig
+from shared.catalog.ids import id_warnings
+from shared.catalog.not_used import in_words, not_used
+from shared.catalog.placeholders import set_aside
+from shared.catalog.reader import frame_catalog
+from shared.compute import ComputeConfig
+from shared.schema import Catalog
+from tests.support.listings import HASH, draw, fault_of, read, rows_of, write
+
+MISSING = "a word for a missing value"
+
+
+def listed(catalog: Catalog) -> list[tuple[str, str, str, str]]:
+    return [tuple(row.values()) for row in not_used(catalog).to_pylist()]
+
+
+@pytest.mark.fault(31, 36)
+def test_hash_that_cannot_be_read_costs_its_row_nothing_else(tmp_path: Path) -> None:
+    rows = [
+        dict(rows_of(name)[0], image_phash=text)
+        for name, text in [("a", f"0x{HASH}"), ("b", "zz"), ("c", "nan"), ("d", "")]
+    ]
+    catalog = read(write(tmp_path / "train.csv", rows))
+    assert catalog.has_phash.tolist() == [True, False, False, False]
+    assert listed(catalog) == [
+        ("b", "image_phash", "zz", "not a perceptual hash of 64 bits"),
+        ("c", "image_phash", "nan", MISSING),
+    ]
+    assert in_words(catalog) == (
+        "image_phash: not a perceptual hash of 64 bits 1 (such as 'zz' of b) · "
+        "image_phash: a word for a missing value 1 (such as 'nan' of c)"
+    )
+
+
+@pytest.mark.fault(1, 36)
+def test_words_for_missing_values_are_none_and_ids_stay(tmp_path: Path) -> None:
+    draw(tmp_path / "train_images" / "a.png")
+    names = ["NA", "nan", "None", "d"]
+    rows = [{"posting_id": name, "image": name, "title": name, "label_group": name} for name in names]
+    rows[3]["image"] = "a.png"
+    catalog = read(write(tmp_path / "train.csv", rows))
+    assert catalog.ids.tolist() == names
+    assert catalog.titles.tolist() == ["", "", "", "d"]
+    assert catalog.labels.tolist() == [None, None, None, "d"]
+    assert catalog.column("image_fault").tolist() == [None] * 4
+    assert [row[:3] for row in listed(catalog)[:3]] == [
+        ("NA", what, "NA") for what in ("title", "image", "label_group")
+    ]
+    assert len(listed(catalog)) == 9
+
+
+@pytest.mark.fault(36)
+def test_images_titles_and_shared_evidence_are_listed(tmp_path: Path) -> None:
+    titles = ["rice cooker", "bicycle pump", "desk lamp", "red mug", "hiking boots", "!!"]
+    columns = {"posting_id": list("abcdef"), "title": titles, "image_phash": ["9b3c5d2a6f0e1478"] * 5 + [""]}
+    catalog = frame_catalog(
+        pd.DataFrame(columns | {"image": [""] * 5 + ["f.jpg"]}), None, DataConfig(), ComputeConfig(threads=1)
+    )
+    judged, _ = set_aside(catalog)
+    assert listed(judged) == [
+        *((one, "image_phash", "9b3c5d2a6f0e1478", "many unlike listings share it") for one in "abcde"),
+        ("f", "image", "f.jpg", "no image folder"),
+        ("f", "title", "!!", "no letter or digit in it"),
+    ]
+    judged.save(tmp_path / "catalog.parquet")
+    assert listed(Catalog.load(tmp_path / "catalog.parquet").take(np.array([5, 0]))) == [
+        *listed(judged)[5:],
+        listed(judged)[0],
+    ]
+
+
+def test_catalog_of_an_earlier_version_is_loaded(tmp_path: Path) -> None:
+    catalog = Catalog.from_columns({"posting_id": ["a"], "title": ["mug"]})
+    pq.write_table(catalog.table.drop_columns(["not_used"]), tmp_path / "catalog.parquet")
+    assert Catalog.load(tmp_path / "catalog.parquet").table.equals(catalog.table)
+
+
+@pytest.mark.fault(4)
+def test_labels_of_some_rows_will_do_and_of_none_will_not(tmp_path: Path) -> None:
+    rows = [dict(rows_of(name)[0], label_group=label) for name, label in [("a", "g"), ("b", ""), ("c", "nan")]]
+    assert read(write(tmp_path / "train.csv", rows)).labels.tolist() == ["g", None, None]
+    write(tmp_path / "train.csv", rows[1:])
+    assert "no row has a label_group; label some, or start without labels" in fault_of(tmp_path)
+
+
+def test_ids_that_few_will_read_right_are_told() -> None:
+    assert id_warnings(["a", "é", "1e5"]) == []
+    (blank,) = id_warnings(["a b", "c"])
+    assert "1 id holds blanks (such as 'a b'), so submission.csv cannot be split" in blank
+    _, alike = id_warnings(["a", "a "])
+    assert "1 id differs from another by blanks or Unicode form alone ('a' and 'a '): two listings" in alike
+    (unicode,) = id_warnings(["e\u0301", "\u00e9"])
+    assert "1 id differs" in unicode
