@@ -1,5 +1,6 @@
 """The file that a name in a table stands for, in whatever spelling."""
 
+import os
 import time
 import unicodedata
 from pathlib import Path
@@ -138,8 +139,8 @@ def test_a_folder_of_very_many_files_is_known_by_its_own_names_only(
 
 def test_the_folder_is_listed_once_for_many_missing_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed: list[Path] = []
-    scandir = shared.catalog.image_names.os.scandir
-    monkeypatch.setattr(shared.catalog.image_names.os, "scandir", lambda path: listed.append(path) or scandir(path))
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scandir(path))
     start = time.monotonic()
     names = [f"{n}.JPG" for n in range(3000)] + [f"none{n}.jpg" for n in range(3000)]
     files = found(tmp_path, [f"{n}.jpg" for n in range(3000)], names)
