@@ -24,6 +24,7 @@ from shared.catalog.config import DataConfig
 from shared.catalog.reader import read_catalog
 from shared.catalog.source import Sources, new_source
 from shared.catalog.split import SplitConfig
+from shared.catalog.unusable_images import unusable_images
 from shared.compute import ComputeConfig
 from shared.config import ConfigSection
 from shared.demo.config import DemoConfig
@@ -143,6 +144,8 @@ def embed_new(run: RunFolder, settings: Settings, name: str, out: Path) -> None:
     encoder = run.open(encoder_stage_name(name, ALL)) if branch.learns else None
     data, compute = settings[DataConfig], settings[ComputeConfig]
     catalog = read_catalog(new_source(data), data, compute, labeled=False)
+    if line := unusable_images(catalog):
+        run.say(line)
     embeddings = embed_catalog(branch, catalog, encoder, settings[branch.Config], compute)
     with updated_folder(out) as folder:
         embeddings.save(folder / "embeddings.safetensors")

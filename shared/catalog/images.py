@@ -41,6 +41,7 @@ MAX_BYTES = 2**28  # of one file
 PILLOW_MAX_PIXELS = 178_956_970  # Pillow itself refuses more
 MAX_SIDE = 65_535  # pixels, as of a JPEG; work on one of millions of pixels takes gigabytes
 MAX_SCAN_PIXELS = 2**31  # scans of a progressive JPEG times its pixels; ten scans are usual, thousands take hours
+MAX_PPM_PIXELS = 2_000_000  # of one written as text or with few levels, of which Pillow takes microseconds per pixel
 PIXELS_AT_ONCE = 150_000_000  # of all images that are decoded at the same time, about 12 bytes each
 MISSING, NOT_REGULAR = "no such file", "not a regular file"
 FLAT_BITS = 16  # see `is_flat_hash`
@@ -217,6 +218,8 @@ def _opened(data: bytes, max_pixels: int, at_least: int | None) -> Image.Image:
         scans = data.count(b"\xff\xda")
         if scans * pixels > MAX_SCAN_PIXELS:
             raise ImageFault(f"too many scans: {scans:,}")
+    if image.format == "PPM" and image.tile[0][0] != "raw" and pixels > MAX_PPM_PIXELS:
+        raise ImageFault(f"too large for its kind: {pixels / 1e6:.0f} megapixels")
     if at_least is not None:
         image.draft(None, (at_least, at_least))
     return image

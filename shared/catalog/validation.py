@@ -62,7 +62,8 @@ FRAME_ADVICE = Advice(
     name="",
     name_any="",
     find_images="give the folder they lie in, or none to do without",
-    follow_links="if you trust them, say follow_links=True, or give no folder to do without",
+    follow_links="if you trust them, say follow_links=True (Matcher.match, Matcher.read), or give no folder to do "
+    "without",
     fetch_images="download them into a folder, write their file names, such as {name}, into the column {column}, and "
     "give the folder; or leave the column out",
 )

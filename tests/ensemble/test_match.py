@@ -223,6 +223,19 @@ def test_groups_that_are_too_large_are_split_and_told() -> None:
     assert whole.warnings == []
 
 
+@pytest.mark.fault(36)
+@pytest.mark.parametrize(("missing", "warns"), [(0, False), (1, False), (2, True), (19, True)])
+def test_many_images_that_cannot_be_used_are_a_warning_and_few_a_line(missing: int, warns: bool) -> None:
+    faults = ["no such file"] * missing + [None] * (20 - missing)
+    columns = {"posting_id": [f"p{n:02}" for n in range(20)], "image": ["a.jpg"] * 20, "image_fault": faults}
+    matched = result(Catalog.from_columns(columns), {(0, 1): 0.9})
+    why = f"no such file {missing} (such as p00)"
+    assert matched.unusable_images == (f"images that cannot be used {missing} · {why}" if missing else None)
+    warning = f"warning: {missing} of 20 images cannot be used: {why}. These listings are matched without"
+    assert matched.warnings == ([warning] if warns else [])
+    assert matched.facts.warnings == tuple(matched.warnings)
+
+
 @pytest.mark.parametrize("agreement", [None, 0.95, 0.6])
 @pytest.mark.parametrize("distance", [None, 0.03, 0.3])
 def test_warning_says_what_is_unlike_the_training_in_one_line(agreement: float | None, distance: float | None) -> None:

@@ -93,6 +93,7 @@ def test_an_index_answers_by_title_and_by_image(call: Call, tables: Path, data: 
         (["query", "--title", " "], "there is nothing to look for"),
         (["query"], "there is nothing to look for"),
         (["query", "--image", "nowhere.jpg"], "nowhere.jpg: no such file"),
+        (["query", "--image", "https://example.com/a.jpg"], "a URL: images must be files; download it"),
         (["remove", "--ids", "nowhere.txt"], "nowhere.txt: no such file"),
         (["remove", "--ids", "nowhere.csv"], "no such file"),
     ],

@@ -9,8 +9,11 @@ import imagehash
 import pytest
 
 import shared.catalog.image_folder
+from shared.catalog.config import DataConfig
 from shared.catalog.image_folder import LINK
-from shared.catalog.unusable_images import unusable_images
+from shared.catalog.reader import catalog_fingerprint
+from shared.catalog.source import find_source
+from shared.catalog.unusable_images import unusable_images, unusable_metrics, unusable_warning
 from tests.support.listings import HASH, draw, fault_of, folder, read
 
 
@@ -133,3 +136,87 @@ def test_each_file_is_decoded_once_whatever_the_threads(tmp_path: Path, monkeypa
     shas = tables[0].column("image_sha").to_pylist()
     assert [shas[n % 7] for n in range(30)] == shas
     assert len(set(shas)) == 7
+
+
+def in_another_spelling(tmp_path: Path) -> Path:
+    for name in ("A.PNG", "sub/b.png"):
+        draw(tmp_path / "train_images" / name, len(name))
+    return folder(tmp_path, ["a.png", "sub\\b.png"])
+
+
+@pytest.mark.fault(5)
+def test_names_in_another_spelling_are_read_digested_and_written_as_the_files(tmp_path: Path) -> None:
+    catalog = read(in_another_spelling(tmp_path))
+    assert catalog.has_image.all()
+    assert catalog.column("image").tolist() == ["A.PNG", "sub/b.png"]
+    assert all(path.is_file() for path in catalog.image_paths())
+    source = find_source(tmp_path, DataConfig())
+    before = catalog_fingerprint(source, DataConfig())
+    draw(tmp_path / "train_images" / "A.PNG", 9)
+    assert catalog_fingerprint(source, DataConfig())["images"] != before["images"]
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """A catalog of which both images are links out of the image folder, as DVC makes them."""
+    for name in ("a.png", "b.png"):
+        draw(tmp_path / "cache" / name, ord(name[0]) % 7)
+        (tmp_path / "train_images").mkdir(exist_ok=True)
+        (tmp_path / "train_images" / name).symlink_to(tmp_path / "cache" / name)
+    return folder(tmp_path, ["a.png", "b.png"])
+
+
+@pytest.mark.fault(5, 33, 36)
+def test_images_that_are_all_links_out_of_the_folder_are_an_error(linked: Path) -> None:
+    message = fault_of(linked)
+    assert "names 2 images (a.png, …), of which 2 are links to files outside of" in message
+    assert "--data.follow_links=true" in message
+    catalog = read(linked, follow_links=True)
+    assert catalog.has_image.all()
+    assert catalog.column("image").tolist() == ["a.png", "b.png"]
+
+
+@pytest.mark.fault(33, 36)
+def test_some_links_out_of_the_folder_are_named_with_the_setting(linked: Path) -> None:
+    draw(linked / "train_images" / "c.png")
+    catalog = read(folder(linked, ["a.png", "c.png"]))
+    assert catalog.has_image.tolist() == [False, True]
+    assert unusable_images(catalog) == (
+        "images that cannot be used 1 · a link out of the image folder, not followed without follow_links 1 (such as 0)"
+    )
+    assert unusable_metrics(catalog)["images_that_cannot_be_used"].startswith("1 of 2: a link out of")
+
+
+ADDRESS = "https://cdn.example.com/photos/a.jpg?x=1"
+
+
+@pytest.mark.parametrize("names", [[ADDRESS, ADDRESS], ["//cdn.example.com/photos/a.jpg", " HTTP://example.com/b", ""]])
+@pytest.mark.fault(36)
+def test_addresses_instead_of_files_are_an_error_that_says_how_to_name_files(tmp_path: Path, names: list[str]) -> None:
+    for with_folder in (False, True):
+        if with_folder:
+            (tmp_path / "train_images").mkdir()
+        message = fault_of(folder(tmp_path, names))
+        assert "URLs (" in message
+        assert "images must be files; download them" in message
+        assert "such as a.jpg, into the column image; or use --data.image_column=" in message
+        assert "--data.images=" not in message
+
+
+@pytest.mark.fault(36)
+def test_some_addresses_among_files_are_faults_of_their_rows(tmp_path: Path) -> None:
+    draw(tmp_path / "train_images" / "a.png")
+    catalog = read(folder(tmp_path, ["a.png", ADDRESS]))
+    assert catalog.column("image_fault").tolist() == [None, "a URL: images must be files"]
+
+
+@pytest.mark.fault(36)
+def test_a_warning_of_many_unusable_images_and_none_of_few(tmp_path: Path) -> None:
+    draw(tmp_path / "train_images" / "a.png")
+    many = read(folder(tmp_path, ["a.png", *(f"{n}.jpg" for n in range(19))]))
+    warning = unusable_warning(many)
+    assert warning == (
+        "warning: 19 of 20 images cannot be used: no such file 19 (such as 1). These listings are matched without"
+    )
+    assert unusable_warning(read(folder(tmp_path, ["a.png"] * 20 + ["b.jpg"]))) is None
+    assert unusable_warning(read(folder(tmp_path, ["a.png"] * 18 + ["b.jpg"]))) is not None

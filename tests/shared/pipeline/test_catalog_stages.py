@@ -332,3 +332,26 @@ def test_pools_are_without_what_many_unlike_listings_share(tmp_path: Path) -> No
     assert report.kinds["hashes"].listings == 200
     line = next(line for line in lines if line.startswith(CATALOG_POOL.stage))
     assert "set aside 1 hash of 200 listings (9b3c5d2a6f0e1478, such as p0)" in line
+
+
+@pytest.mark.fault(36)
+def test_the_progress_line_says_why_images_are_not_used(demo_folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(demo_folder, data)
+    for number, path in enumerate(sorted((data / "train_images").iterdir())):
+        path.rename(path.with_suffix(".kept"))
+        if number:
+            path.symlink_to(path.with_suffix(".kept").rename(tmp_path / path.name))
+        else:
+            path.write_bytes(b"<html>")
+    lines: list[str] = []
+    run, settings = RunFolder(tmp_path / "run", say=lines.append), settings_of(data)
+    graph = Graph(catalog_stages(run, settings, sources_of(run, settings)))
+    update_stages(run, settings, graph, [TRAIN])
+    line = next(line for line in lines if line.startswith(TRAIN))
+    assert "with image 0" in line
+    assert "images that cannot be used 39 of 39: a link out of the image folder, not followed without follow" in line
+    assert "not an image but an HTML page 1 (such as" in line
+    linked = settings_of(data, data={"follow_links": True})
+    assert update(tmp_path / "run", linked, [TRAIN]) == [TRAIN]
+    assert load_catalog(run.open(TRAIN)).has_image.sum() == 37  # one is a page, one was missing before
