@@ -41,6 +41,7 @@ class MatchFacts:
         set_aside: The evidence that was not used.
         warnings: A line for each thing that makes the matches doubtful.
         expected_to_match: Number of listings that are expected to have a match, by the scores.
+        answers: The answers that were kept to: both posting ids of a pair, and `yes` or `no`.
 
     Examples:
         >>> MatchFacts.from_json(MatchFacts(threshold=0.5).to_json()).threshold
@@ -52,6 +53,7 @@ class MatchFacts:
     set_aside: SetAside = NOTHING
     warnings: tuple[str, ...] = ()
     expected_to_match: int | None = None
+    answers: tuple[tuple[str, str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as JSON holds them."""
@@ -62,6 +64,7 @@ class MatchFacts:
             "set_aside": self.set_aside.to_json(),
             "warnings": list(self.warnings),
             "expected_to_match": self.expected_to_match,
+            **({"answers": [list(answer) for answer in self.answers]} if self.answers else {}),
         }
 
     @classmethod
@@ -79,6 +82,7 @@ class MatchFacts:
                 SetAside.from_json(content["set_aside"]),
                 tuple(content["warnings"]),
                 content["expected_to_match"],
+                tuple((str(left), str(right), str(verdict)) for left, right, verdict in content.get("answers", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"{FACTS} is not of this version ({error}); match the catalog again") from error
@@ -257,7 +261,12 @@ class MatchResult:
     def facts(self) -> MatchFacts:
         """Return what the files of matches do not say of how they came about."""
         told = tuple(self.warnings), self.expected_to_match
-        return MatchFacts(self.decision, self.threshold, self.set_aside, *told)
+        return MatchFacts(self.decision, self.threshold, self.set_aside, *told, self._pinned_ids())
+
+    def _pinned_ids(self) -> tuple[tuple[str, str, str], ...]:
+        pins, ids = Pins() if self.answers is None else self.answers.pins, self.catalog.ids
+        kinds = ((pins.must, "yes"), (pins.never, "no"))
+        return tuple((ids[one], ids[other], verdict) for pairs, verdict in kinds for one, other in pairs.tolist())
 
     @property
     def answer_metrics(self) -> dict[str, str]:
