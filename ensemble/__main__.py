@@ -5,7 +5,7 @@ from pathlib import Path
 from ensemble.cli import update_run
 from ensemble.evaluation.run_metrics import write_metrics
 from ensemble.evaluation.summary import summary
-from ensemble.evaluation.unlabeled import unlabeled_summary, write_unlabeled_metrics
+from ensemble.evaluation.unlabeled import unlabeled_summary, unused_extras, write_unlabeled_metrics
 from ensemble.report.file import write_report
 from ensemble.result_stages import EVALUATION, MATCHES
 from ensemble.sections import sections
@@ -37,6 +37,8 @@ def main() -> int:
             run.say("\n" + summary(run, write_metrics(run)))
         else:
             run.say("\n" + unlabeled_summary(run, write_unlabeled_metrics(run, graph)))
+            if line := unused_extras(settings):
+                run.say(line)
         run.say(f"Report, to look at in a browser: {write_report(run, settings)}")
 
     about = "Find the listings of a catalog that sell the same product: the whole job, from a catalog to matches."

@@ -106,6 +106,8 @@ class MatchResult:
         unlikeness: How far the catalog's features are from those of the training; None if they were not compared.
         decision: The decision; None if it is unknown.
         answers: People's answers that hold for the catalog, and those that do not; None if nobody was asked.
+        has_expectation: Whether the scores are probabilities that say how many listings have a match; they are not
+            where no label of any catalog has taught them.
 
     Examples:
         >>> from shared.schema import CATALOG_SCHEMA
@@ -128,6 +130,7 @@ class MatchResult:
     unlikeness: Unlikeness | None = None
     decision: Decision | None = None
     answers: PoolAnswers | None = None
+    has_expectation: bool = True
 
     @classmethod
     def from_scores(
@@ -213,19 +216,20 @@ class MatchResult:
         return features | rules
 
     @property
-    def expected_to_match(self) -> int:
+    def expected_to_match(self) -> int | None:
         """Return how many listings are expected to have a match, by the scores; decided matches are the surest."""
-        return round(expected_share(self.scored_pairs) * len(self.catalog))
+        return round(expected_share(self.scored_pairs) * len(self.catalog)) if self.has_expectation else None
 
     def summary(self) -> dict[str, int]:
         """Return counts for a progress line."""
         sizes = np.bincount(self.group_numbers)
         too_large = {"groups_too_large_and_split": self.split_groups} if self.split_groups else {}
+        expected = {} if (count := self.expected_to_match) is None else {"expected_to_have_a_match": count}
         return {
             "listings": len(self.catalog),
             "groups_of_two_or_more": int((sizes > 1).sum()),
             "listings_without_a_match": self.match_rows.n - len(np.unique(self.match_rows.listing)),
-            "expected_to_have_a_match": self.expected_to_match,
+            **expected,
             "largest_group": int(sizes.max(initial=0)),
         } | too_large
 

@@ -75,12 +75,12 @@ class Views:
         pair = self._session.pair(question.position)
         return {"position": question.position} | self.pair(pair, by, question.asked, question.stratum)
 
-    def group(self, group: Group) -> dict[str, Any]:
-        """Return a proposed group with all its listings; titles are marked where they differ from the first one."""
-        first = self._shown_title(group.rows[0])
+    def group(self, group: Group, rows: Sequence[int]) -> dict[str, Any]:
+        """Return some listings of a proposed group; titles are marked where they differ from the first one."""
+        first = self._shown_title(rows[0])
         listings = [
-            self.listing(row, None if row == group.rows[0] else title_differences(first, self._shown_title(row))[1])
-            for row in group.rows
+            self.listing(row, None if row == rows[0] else title_differences(first, self._shown_title(row))[1])
+            for row in rows
         ]
         return {"listings": listings, "weakest": group.weakest, "settled": group.is_settled}
 

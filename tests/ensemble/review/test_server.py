@@ -13,6 +13,7 @@ from PIL import Image
 
 import ensemble.review.session as module
 from ensemble.answers.file import AnswerFile
+from ensemble.review import server
 from ensemble.review.groups import proposed_groups
 from ensemble.review.review_answers import Reply
 from ensemble.review.session import BATCH, Matched, Session
@@ -115,6 +116,25 @@ def test_group_is_answered_and_undone_as_one(open_page: Open, session: Session) 
     assert any(set(rows[1:]) <= set(group.rows) and rows[0] not in group.rows for group in inside)
     assert len(say(client, "/api/undo").json()) == len(rows) - 1
     assert client.get("/api/progress").json()["answers"] == 0
+
+
+def test_very_large_group_is_answered_in_parts(
+    open_page: Open, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = open_page()
+    whole = max(client.get("/api/groups").json(), key=lambda group: group["listings"])
+    monkeypatch.setattr(server, "LARGEST_GROUP", 3)
+    parts = [group for group in client.get("/api/groups").json() if group["row"] == whole["row"]]
+    assert [part["part"] for part in parts] == list(range(parts[0]["parts"]))
+    assert len(parts) > 1
+    for part in parts:
+        address = f"/api/groups/{part['row']}?part={part['part']}"
+        rows = [listing["row"] for listing in client.get(address).json()["listings"]]
+        assert len(rows) <= 3
+        say(client, "/api/groups", same=rows, out=[])
+    [settled] = {group["settled"] for group in client.get("/api/groups").json() if group["row"] == whole["row"]}
+    assert settled
+    assert client.get(f"/api/groups/{whole['row']}?part={len(parts)}").status_code == 404
 
 
 def test_settled_group_comes_last(open_page: Open) -> None:
