@@ -17,7 +17,7 @@ from ensemble.answers.file import read_answers
 from ensemble.config import EnsembleConfig
 from ensemble.result_stages import MATCHES, load_scores
 from ensemble.review.pair_answers import PairAnswers
-from ensemble.review.quality import CONFIDENCE, estimate, is_matched
+from ensemble.review.quality import CONFIDENCE, FEW, estimate, is_matched
 from ensemble.review.questions import FIRST
 from ensemble.training_stages import DECISION, load_decision
 from ensemble.unlabeled_stages import LEARNED
@@ -174,10 +174,11 @@ def _of_start(bundle: bool) -> str:
 def _quality(quality: Mapping[str, Any] | str) -> str:
     if isinstance(quality, str):
         return f"How good the matches are is {quality}."
+    few = " With so few, the intervals hold less often than that." if quality["answers"] < FEW else ""
     values = [f"{words} {_interval(quality[name])}" for name, words in _MEASURES.items()]
     return (
         f"Matched pairs, as estimated from the {quality['answers']:,} answers that were drawn at random, with "
-        f"{quality['confidence']:.0%} intervals: {', '.join(values)}."
+        f"{quality['confidence']:.0%} intervals: {', '.join(values)}.{few}"
     )
 
 

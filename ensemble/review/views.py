@@ -10,6 +10,7 @@ from typing import Any
 from ensemble.explain.title_differences import Span, title_differences
 from ensemble.features.quantities import quantities
 from ensemble.review.groups import Group, Pair
+from ensemble.review.quality import FEW
 from ensemble.review.questions import Question
 from ensemble.review.review_answers import Reply
 from ensemble.review.session import Session
@@ -96,7 +97,9 @@ class Views:
 
     def progress(self) -> dict[str, Any]:
         """Return how far the review is."""
-        return asdict(self._session.progress())
+        progress = self._session.progress()
+        quality = progress.quality
+        return asdict(progress) | {"is_rough": quality is not None and quality.answers < FEW}
 
 
 @lru_cache(maxsize=10_000)

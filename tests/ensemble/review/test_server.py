@@ -214,6 +214,17 @@ def test_quality_is_unknown_before_there_are_answers(open_page: Open, session: S
     assert 0 <= quality["precision"]["low"] <= quality["precision"]["value"] <= quality["precision"]["high"] <= 1
 
 
+def test_estimate_of_few_answers_is_rough_and_names_doubts(open_page: Open, session: Session) -> None:
+    client = open_page()
+    for row, verdict in ((10, "yes"), (11, "no"), (12, "unsure")):
+        left, right = session.pair(row)
+        say(client, "/api/answers", pair=[left, right], verdict=verdict, asked="stratified", stratum=row % 3)
+    session.prepare()
+    progress = client.get("/api/progress").json()
+    assert progress["is_rough"]
+    assert (progress["quality"]["answers"], progress["quality"]["unsure"]) == (2, 1)
+
+
 def test_titles_arrive_as_they_are(open_page: Open) -> None:
     client = open_page()
     for row, title in enumerate(HOSTILE):

@@ -113,6 +113,7 @@ def test_enough_answers_teach_scores_and_say_how_good_the_matches_are(
         assert 0 <= quality[name]["low"] < quality[name]["value"] < quality[name]["high"] <= 1
     assert quality["answers"] == FIRST
     assert f"estimated from the {FIRST} answers that were drawn at random, with 90% intervals: precision " in output
+    assert "With so few, the intervals hold less often than that." in output
     assert "warning" not in output
 
 
