@@ -14,8 +14,8 @@ Other answers were chosen because they are hard, and would say too little of the
 3. *Sums*: pairs with an answer are what it says, all others true with the share of their cell. Precision and recall
    are ratios of these sums; their intervals come from draws of all shares.
 
-Intervals from fewer than `FEW` answers hold less often than they say, and so do those from answers of which several in a
-hundred are wrong: one wrong yes about a hopeless pair stands for thousands of pairs, and the recall looks too low.
+Intervals from fewer than `FEW` answers hold less often than they say, and so do those from answers of which several in
+a hundred are wrong: one wrong yes about a hopeless pair stands for thousands of pairs, and the recall looks too low.
 
 The intervals were measured by `python -m ensemble.review.simulate` (ensemble/RESULTS.md, "Review").
 """
