@@ -6,7 +6,7 @@ from ensemble.cli import update_run
 from ensemble.evaluation.left_out import left_out_lines
 from ensemble.evaluation.run_metrics import write_metrics
 from ensemble.evaluation.summary import summary
-from ensemble.evaluation.unlabeled import unlabeled_summary, write_unlabeled_metrics
+from ensemble.evaluation.unlabeled import unlabeled_summary, unused_extras, write_unlabeled_metrics
 from ensemble.report.file import write_report
 from ensemble.result_stages import EVALUATION, MATCHES
 from ensemble.sections import sections
@@ -38,6 +38,8 @@ def main() -> int:
             run.say("\n" + summary(run, write_metrics(run)))
         else:
             run.say("\n" + unlabeled_summary(run, write_unlabeled_metrics(run, graph)))
+            if line := unused_extras(settings):
+                run.say(line)
         for line in left_out_lines(run, settings[DataConfig].sources):
             run.say(line)
         run.say(f"Report, to look at in a browser: {write_report(run, settings)}")

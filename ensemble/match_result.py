@@ -44,6 +44,7 @@ class MatchFacts:
         set_aside: The evidence that was not used.
         warnings: A line for each thing that makes the matches doubtful.
         expected_to_match: Number of listings that are expected to have a match, by the scores.
+        answers: The answers that were kept to: both posting ids of a pair, and `yes` or `no`.
 
     Examples:
         >>> MatchFacts.from_json(MatchFacts(threshold=0.5).to_json()).threshold
@@ -55,6 +56,7 @@ class MatchFacts:
     set_aside: SetAside = NOTHING
     warnings: tuple[str, ...] = ()
     expected_to_match: int | None = None
+    answers: tuple[tuple[str, str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as JSON holds them."""
@@ -65,6 +67,7 @@ class MatchFacts:
             "set_aside": self.set_aside.to_json(),
             "warnings": list(self.warnings),
             "expected_to_match": self.expected_to_match,
+            **({"answers": [list(answer) for answer in self.answers]} if self.answers else {}),
         }
 
     @classmethod
@@ -82,6 +85,7 @@ class MatchFacts:
                 SetAside.from_json(content["set_aside"]),
                 tuple(content["warnings"]),
                 content["expected_to_match"],
+                tuple((str(left), str(right), str(verdict)) for left, right, verdict in content.get("answers", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"{FACTS} is not of this version ({error}); match the catalog again") from error
@@ -105,6 +109,8 @@ class MatchResult:
         unlikeness: How far the catalog's features are from those of the training; None if they were not compared.
         decision: The decision; None if it is unknown.
         answers: People's answers that hold for the catalog, and those that do not; None if nobody was asked.
+        has_expectation: Whether the scores are probabilities that say how many listings have a match; they are not
+            where no label of any catalog has taught them.
         caller_ids: The ids as a caller's frame holds them, with its dtype [n], for the frames; None: the catalog's.
 
     Examples:
@@ -128,6 +134,7 @@ class MatchResult:
     unlikeness: Unlikeness | None = None
     decision: Decision | None = None
     answers: PoolAnswers | None = None
+    has_expectation: bool = True
     caller_ids: pd.api.extensions.ExtensionArray | NDArray[Any] | None = None
 
     @classmethod
@@ -234,19 +241,20 @@ class MatchResult:
         return features | rules
 
     @property
-    def expected_to_match(self) -> int:
+    def expected_to_match(self) -> int | None:
         """Return how many listings are expected to have a match, by the scores; decided matches are the surest."""
-        return round(expected_share(self.scored_pairs) * len(self.catalog))
+        return round(expected_share(self.scored_pairs) * len(self.catalog)) if self.has_expectation else None
 
     def summary(self) -> dict[str, int]:
         """Return counts for a progress line."""
         sizes = np.bincount(self.group_numbers)
         too_large = {"groups_too_large_and_split": self.split_groups} if self.split_groups else {}
+        expected = {} if (count := self.expected_to_match) is None else {"expected_to_have_a_match": count}
         return {
             "listings": len(self.catalog),
             "groups_of_two_or_more": int((sizes > 1).sum()),
             "listings_without_a_match": self.match_rows.n - len(np.unique(self.match_rows.listing)),
-            "expected_to_have_a_match": self.expected_to_match,
+            **expected,
             "largest_group": int(sizes.max(initial=0)),
         } | too_large
 
@@ -292,7 +300,12 @@ class MatchResult:
     def facts(self) -> MatchFacts:
         """Return what the files of matches do not say of how they came about."""
         told = tuple(self.warnings), self.expected_to_match
-        return MatchFacts(self.decision, self.threshold, self.set_aside, *told)
+        return MatchFacts(self.decision, self.threshold, self.set_aside, *told, self._pinned_ids())
+
+    def _pinned_ids(self) -> tuple[tuple[str, str, str], ...]:
+        pins, ids = Pins() if self.answers is None else self.answers.pins, self.catalog.ids
+        kinds = ((pins.must, "yes"), (pins.never, "no"))
+        return tuple((ids[one], ids[other], verdict) for pairs, verdict in kinds for one, other in pairs.tolist())
 
     @property
     def answer_metrics(self) -> dict[str, str]:

@@ -204,11 +204,12 @@ def learn_scores(
     answered = Answers() if answers is None else read_answers(Path(answers))
     read = [load_catalog(inputs[original])] if original else []
     given = PairAnswers.of(answered.on(catalog, *read), start)
-    scored, rule = start, load_decision(inputs[decision]) if decision else careful_decision(start)
     if learns := len(given) >= least:
         described = load_features(inputs[features])
         scored = Learner(start, described).learn(given.positions, given.is_match)
         rule = learned_decision(with_answers(scored, given.positions, given.is_match))
+    else:
+        scored, rule = start, load_decision(inputs[decision]) if decision else careful_decision(start)
     if learns or not decision:
         rule = replace(rule, max_matches=tune.max_matches, max_group=tune.max_group, forbid=tune.forbidden)
     scored.save(out / "pairs.parquet")

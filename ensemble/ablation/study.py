@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from branches.stages import branch_stages, extra_stages
 from ensemble.ablation.paired_bootstrap import SystemResult, compare, table
+from ensemble.ablation.state import State, state_of_graph
 from ensemble.ablation.variants import FULL, System, judge_stage, systems
 from ensemble.config import EnsembleConfig
 from ensemble.pair_stages import candidates_stage, features_stage
@@ -139,13 +140,21 @@ def split_by_part(inputs: Inputs, config: StageConfig, out: Path, part: int, cou
 
 
 def ablate(
-    run: RunFolder, settings: Settings, variants: Sequence[System], splits: int, parts: int = 2, *, force: bool = False
+    run: RunFolder,
+    settings: Settings,
+    variants: Sequence[System],
+    splits: int,
+    parts: int = 2,
+    *,
+    force: bool = False,
+    state: State | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Measure systems with every part of several splits, and return their comparison with the first one.
 
         ablate(run, settings, list(systems(settings).values()), splits=1)
 
-    A system that cannot learn from some part, since its candidate pairs are all true or all false, is left out.
+    The file of the comparison holds the `state` of the run that it is of. A system that cannot learn from some part,
+    since its candidate pairs are all true or all false, is left out.
     """
     seed = settings[ComputeConfig].seed
     results: dict[str, list[SystemResult]] = {system.name: [] for system in variants}
@@ -160,7 +169,7 @@ def ablate(
     catalog = load_catalog(run.open(TRAIN))
     label = dict(zip(catalog.ids, label_codes(catalog.labels).tolist(), strict=True))
     comparison = compare(results, label, seed)
-    about = {"splits": splits, "parts": parts, "seed": seed}
+    about = {"splits": splits, "parts": parts, "seed": seed, "state": state}
     write_json(run.folder / NAMED / "ablation.json", about | {"systems": comparison})
     return comparison
 
@@ -205,7 +214,8 @@ def main() -> int:
         variants = _chosen(systems(settings), arguments)
         extras = [stage.name for stage in extra_stages(settings[EnsembleConfig].branches, settings)]
         update_stages(run, settings, graph, extras)
-        comparison = ablate(run, settings, variants, arguments.splits, arguments.parts, force=arguments.force)
+        counts, state = (arguments.splits, arguments.parts), state_of_graph(run, settings, graph)
+        comparison = ablate(run, settings, variants, *counts, force=arguments.force, state=state)
         count = f"{arguments.splits} split{'s' * (arguments.splits > 1)} into {arguments.parts} parts"
         run.say(f"\n{table(comparison)}\n\n{count}; each part was trained on and the others measured. {LEGEND}")
 

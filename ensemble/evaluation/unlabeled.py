@@ -11,20 +11,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from branches import registry
 from ensemble.answers.answers import Answers, PoolAnswers
 from ensemble.answers.file import read_answers
+from ensemble.config import EnsembleConfig
 from ensemble.result_stages import MATCHES, load_scores
 from ensemble.review.pair_answers import PairAnswers
-from ensemble.review.quality import CONFIDENCE, estimate, is_matched
+from ensemble.review.quality import CONFIDENCE, FEW, estimate, is_matched
 from ensemble.review.questions import FIRST
 from ensemble.training_stages import DECISION, load_decision
 from ensemble.unlabeled_stages import LEARNED
 from ensemble.written_matches import load_match_rows
 from shared.artifacts import write_json
 from shared.catalog.copies import copy_of
+from shared.catalog.extra_data import extras_of
 from shared.pipeline.catalog_stages import load_original
 from shared.pipeline.pools import CATALOG_POOL, load_catalog
 from shared.pipeline.run import RunFolder
+from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph
 
 NOT_KNOWN = "not known"
@@ -56,16 +60,13 @@ def unlabeled_metrics(run: RunFolder, graph: Graph) -> dict[str, Any]:
     matched = is_matched(scores, load_match_rows(run.open(MATCHES), catalog.ids))
     learned_from = manifests[LEARNED]["metrics"]["answers_learned_from"]
     quality = estimate(scores, matched, usable, decision=decision) if learned_from else None
-    matches = {
-        name: value for name, value in manifests[MATCHES]["metrics"].items() if name != "expected_to_have_a_match"
-    }
     return {
         "labels": False,
         "bundle": DECISION in graph,
         "quality": NOT_KNOWN if quality is None else asdict(quality) | {"confidence": CONFIDENCE},
         "answers": _counts(answers) | {"learned_from": learned_from},
         "decision": asdict(decision),
-        "matches": matches,
+        "matches": manifests[MATCHES]["metrics"],
         "stages": stages,
         "total": {
             "seconds": round(sum(stage["seconds"] for stage in stages.values()), 3),
@@ -88,6 +89,24 @@ def write_unlabeled_metrics(run: RunFolder, graph: Graph) -> dict[str, Any]:
     metrics = unlabeled_metrics(run, graph)
     write_json(run.folder / "metrics.json", metrics)
     return metrics
+
+
+def unused_extras(settings: Settings) -> str:
+    """Return a line about data to learn from that a run without labels does not use; "" where none is named.
+
+    Args:
+        settings: Of the run.
+
+    Examples:
+        >>> from ensemble.sections import sections
+        >>> unused_extras(Settings({}, sections()))
+        ''
+    """
+    names = [name for name in settings[EnsembleConfig].branches if extras_of(settings[registry.get(name).Config])]
+    if not names:
+        return ""
+    said = ", ".join(f"{name}.extra" for name in names)
+    return f"warning: {said} not used: a run without labels trains no encoder"
 
 
 # --- in words --------------------------------------------------------------------------------------------------------
@@ -155,10 +174,11 @@ def _of_start(bundle: bool) -> str:
 def _quality(quality: Mapping[str, Any] | str) -> str:
     if isinstance(quality, str):
         return f"How good the matches are is {quality}."
+    few = " With so few, the intervals hold less often than that." if quality["answers"] < FEW else ""
     values = [f"{words} {_interval(quality[name])}" for name, words in _MEASURES.items()]
     return (
         f"Matched pairs, as estimated from the {quality['answers']:,} answers that were drawn at random, with "
-        f"{quality['confidence']:.0%} intervals: {', '.join(values)}."
+        f"{quality['confidence']:.0%} intervals: {', '.join(values)}.{few}"
     )
 
 

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ensemble.explain.title_differences import title_differences
+from ensemble.explain.shown_titles import shown_differences
 from ensemble.report.galleries import Gallery
 from ensemble.report.pool import MatchedPool
 from ensemble.report.thumbnails import Thumbnail, Thumbnails
 from shared.metrics.matching import same_product
 from shared.schema import pair_key
 
-LONGEST_COMPARED = 2000  # characters of a title that are compared with the other one
 LONGEST_TITLE = 220  # characters; longer titles are cut off
 
 
@@ -153,7 +152,7 @@ def _same(pool: MatchedPool, one: int, other: int) -> bool | None:
 def listing_pair(pool: MatchedPool, one: int, other: int, thumbnails: Thumbnails) -> tuple[ListingCard, ListingCard]:
     """Return two listings as cards, their titles with the differences marked."""
     left, right = _title(pool, one), _title(pool, other)
-    spans = title_differences(left[:LONGEST_COMPARED], right[:LONGEST_COMPARED])
+    spans = shown_differences(left, right)
     parts = [[TitlePart(span.text, span.kind) for span in each] for each in spans]
     return (
         _card(pool, one, left, parts[0], thumbnails.of(one)),

@@ -205,6 +205,7 @@ class Report:
         settings: Settings that differ from the default: name, value, default.
         stages: The cost of each stage.
         answered: How good the matches of a run without labels are by answers; None where that is not known.
+        has_earlier_ablation: Whether an ablation was measured before settings, code or listings changed.
     """
 
     title: str
@@ -218,6 +219,7 @@ class Report:
     settings: Sequence[tuple[str, str, str]] = ()
     stages: Sequence[StageCost] = ()
     answered: Answered | None = None
+    has_earlier_ablation: bool = False
 
     @property
     def has_marks(self) -> bool:

@@ -19,6 +19,7 @@ from ensemble.decision.bootstrap import CONFIDENCE
 from ensemble.report import charts, graph_chart
 from ensemble.report.content import Report
 from ensemble.report.threshold_curve import CurvePoint, ThresholdCurve
+from ensemble.review.quality import FEW
 
 METRIC_WORDS = {
     "row_f1": ("row F1", "mean over listings: F1 between its matches and its true matches"),
@@ -48,7 +49,13 @@ def html(report: Report, key: str = "") -> str:
     )
     environment.filters |= {"count": "{:,}".format, "percent": percent, "short": charts.short, "duration": duration}
     style, script = (_source(environment, name) for name in ("style.css", "script.js"))
-    names = {"charts": charts, "graphs": graph_chart, "metric_words": METRIC_WORDS, "confidence": CONFIDENCE}
+    names = {
+        "charts": charts,
+        "graphs": graph_chart,
+        "metric_words": METRIC_WORDS,
+        "confidence": CONFIDENCE,
+        "few": FEW,
+    }
     return environment.get_template("report.html").render(
         report=report,
         key=key,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ensemble.decision.decision import Decision, groups_of
+from ensemble.decision.pins import Pins
 from ensemble.features.assemble import pair_features
 from ensemble.features.conflicts import conflict_mask
 from ensemble.match_result import FACTS, LISTINGS, MatchFacts, MatchResult
@@ -69,6 +71,15 @@ class MatchedPool:
 
     def __len__(self) -> int:
         return len(self.catalog)
+
+    @cached_property
+    def pins(self) -> Pins:
+        """Return the pairs whose match people decided, by row."""
+        row = {posting_id: place for place, posting_id in enumerate(self.catalog.ids.tolist())}
+        said = {"yes": list[tuple[int, int]](), "no": list[tuple[int, int]]()}
+        for left, right, verdict in self.facts.answers:
+            said[verdict].append((row[left], row[right]))
+        return Pins(*(np.array(pairs, dtype=np.int64).reshape(-1, 2) for pairs in (said["yes"], said["no"])))
 
     def matched_pairs(self) -> tuple[Index, Index]:
         """Return the lower and the higher row of every unordered pair that matches, int64 [m] each."""

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from branches.stages import candidates_stage_name, load_candidates
+from ensemble.ablation.state import state_of_run
 from ensemble.config import EnsembleConfig
 from ensemble.decision.decision import Decision
 from ensemble.decision.siblings import describe_forbidden, describe_siblings
 from ensemble.evaluation.holdout import evaluate_matches
-from ensemble.evaluation.run_metrics import metrics_of
+from ensemble.evaluation.run_metrics import ancestors, metrics_of, stages_behind
 from ensemble.match_result import MatchResult
 from ensemble.pair_stages import features_name, load_features
 from ensemble.report.branches import contribution
@@ -58,7 +59,7 @@ def run_content(run: RunFolder, settings: Settings) -> Report:
     decision = load_decision(run.open(DECISION)) if measured else None
     catalogs = [_catalog(run, settings, source, metrics, decision, sample) for source in sources]
     out_of_fold = metrics.get("out_of_fold", {})
-    ablation = run.folder / "ensemble" / ABLATION / "ablation.json"
+    ablation, is_earlier = _ablation(run) if measured else ({}, False)
     siblings = out_of_fold.get("siblings")
     stages = _stages(run, metrics if measured else _unlabeled_metrics(run))
     costs = [StageCost(name, of["seconds"], of["peak_memory_mb"]) for name, of in stages.items()]
@@ -68,13 +69,24 @@ def run_content(run: RunFolder, settings: Settings) -> Report:
         sample,
         reliability_bins(out_of_fold.get("reliability", [])),
         out_of_fold,
-        read_json(ablation)["systems"] if measured and ablation.exists() else {},
+        ablation,
         decision_in_words(decision or catalogs[0].pool.facts.decision),
         "" if siblings is None else f"{describe_siblings(siblings)}.",
         changed_settings(settings),
         costs,
         None if measured else answered(run),
+        is_earlier,
     )
+
+
+def _ablation(run: RunFolder) -> tuple[Mapping[str, Any], bool]:
+    """Return what each part of the run is worth, and whether that was measured in an earlier state of the run alone."""
+    path = run.folder / "ensemble" / ABLATION / "ablation.json"
+    content = read_json(path) if path.exists() else None
+    if content is None:
+        return {}, False
+    is_current = content.get("state") == state_of_run(run)
+    return (content["systems"], False) if is_current else ({}, True)
 
 
 def answered(run: RunFolder) -> Answered | None:
@@ -120,23 +132,8 @@ def require_current(run: RunFolder, stages: Sequence[str]) -> None:
             )
 
 
-def ancestors(run: RunFolder, stage: str) -> set[str]:
-    """Return the names of all stages that a finished stage was made from; none that lies in the folder unused.
-
-    Examples:
-        >>> ancestors(RunFolder(Path("no/such/run")), "matches")
-        set()
-    """
-    names, queue = set[str](), [stage]
-    while queue:
-        inputs = set((run.manifest(queue.pop()) or {"key": {"inputs": {}}})["key"]["inputs"]) - names
-        names |= inputs
-        queue += inputs
-    return names
-
-
 def _stages(run: RunFolder, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
-    return metrics.get("stages") or {manifest["stage"]: manifest for manifest in run.manifests()}
+    return metrics.get("stages") or {name: run.manifest(name) for name in stages_behind(run, [MATCHES])}
 
 
 def _catalog(

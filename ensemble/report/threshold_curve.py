@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.decision.decision import Decision, decider, groups_of
+from ensemble.decision.pins import pinned
 from ensemble.report.pool import MatchedPool
 from shared.metrics.matching import measure
 
@@ -94,8 +95,12 @@ def threshold_curve(judged: MatchedPool, decision: Decision, catalog: MatchedPoo
 
 
 def _points(pool: MatchedPool, decision: Decision, thresholds: Sequence[float], chosen: int) -> list[CurvePoint]:
-    """Return a pool at each of some thresholds, which rise; at the chosen one it is as it was matched."""
-    decide = decider(decision.rule, pool.pairs, decision.max_matches, decision.forbid, decision.max_group)
+    """Return a pool at each of some thresholds, which rise; at the chosen one it is as it was matched.
+
+    People's answers hold at all of them.
+    """
+    pairs, pins = pinned(pool.pairs, pool.pins) if len(pool.pins) else (pool.pairs, None)
+    decide = decider(decision.rule, pairs, decision.max_matches, decision.forbid, decision.max_group, pins)
     points = []
     for place, threshold in enumerate(thresholds):
         matches = pool.matches if place == chosen else decide(threshold)

@@ -30,6 +30,21 @@ class Group:
     weakest: float
     is_settled: bool
 
+    def parts(self, most: int) -> list[tuple[int, ...]]:
+        """Return the rows in parts that can be answered one by one; each begins with the first listing of the group.
+
+        So answers that connect every part connect the group.
+
+        Args:
+            most: The most listings of a part, 2 or more.
+
+        Examples:
+            >>> Group((3, 5, 6, 8), 0.5, is_settled=False).parts(3)
+            [(3, 5, 6), (3, 8)]
+        """
+        first, *others = self.rows
+        return [(first, *others[start : start + most - 1]) for start in range(0, len(others), most - 1)]
+
 
 def proposed_groups(numbers: NDArray[np.int64], pairs: ScoredPairs, same: Sequence[Pair]) -> list[Group]:
     """Return the groups of two or more listings: those in doubt first, those that are settled last.

@@ -8,10 +8,14 @@ Other answers were chosen because they are hard, and would say too little of the
 2. *Shares*: in each cell the share of yes has a Beta distribution. An answer counts as many times as its stratum has
    pairs for each that was drawn. Beforehand a cell has the mean of its scores as its share, worth two answers; a cell
    in which hardly any pair is true has half a yes, or none among twenty answers would stand for none among thousands.
+   The scores of all cells may be off alike, as few answers have taught them: a draw shifts the log odds of all shares.
    Pairs about which people are unsure are a part of their cell that the other answers do not stand for: each such pair
    counts in its stratum, and their share of yes is that of their scores, worth two answers, which widens the interval.
 3. *Sums*: pairs with an answer are what it says, all others true with the share of their cell. Precision and recall
    are ratios of these sums; their intervals come from draws of all shares.
+
+Intervals from fewer than `FEW` answers hold less often than they say, and so do those from answers of which several in
+a hundred are wrong: one wrong yes about a hopeless pair stands for thousands of pairs, and the recall looks too low.
 
 The intervals were measured by `python -m ensemble.review.simulate` (ensemble/RESULTS.md, "Review").
 """
@@ -30,12 +34,14 @@ from ensemble.review.questions import Positions, strata, stratum_sizes
 from shared.schema import Flags, Matches, ScoredPairs, pair_key
 
 CONFIDENCE = 0.9
+FEW = 50  # answers; from fewer, intervals hold less often
 DRAWS = 1000
 PARTS = 5  # of the answers; the decision is made without each
 MATCHED = (0, 0, 0, 1, 2, 3, 4, 4, 4, 4, 4)  # cell of a match by its stratum
 OTHERS = (5, 5, 5, 5, 5, 5, 6, 7, 8, 9, 10)  # of any other pair
 LOWEST = 4  # cell of the matches that score low: their groups made them match, so their scores say little
 PSEUDO_ANSWERS = 2.0  # that a cell has beforehand
+SHIFT = 5.0  # standard deviation of what the log odds of all scores may be off, times √answers
 PSEUDO_YES = 0.5  # that a cell of other pairs has beforehand at least
 
 Doubles = NDArray[np.float64]
@@ -114,7 +120,8 @@ def estimate(
     stratum, of_unsure, unsure_at = answers.stratum[drawn], answers.unsure_stratum[unsure], answers.unsure[unsure]
     weight = sizes / np.maximum(np.bincount(np.append(stratum, of_unsure), minlength=len(sizes)), 1)
     rng = np.random.default_rng(seed)
-    share = _draw_shares(at, is_match[drawn], weight[stratum], _prior(cell, pairs.score), rng)
+    mean = _prior_means(cell, pairs.score, len(at), rng)
+    share = _draw_shares(at, is_match[drawn], weight[stratum], mean, rng)
     if len(unsure_at):
         hard = cell[unsure_at], pairs.score[unsure_at].astype(np.float64), weight[of_unsure]
         share = _with_unsure(share, (at, weight[stratum]), *hard, rng)
@@ -172,30 +179,41 @@ def _cells(stratum: NDArray[np.int64], matched: Flags) -> NDArray[np.int64]:
     return np.where(matched, np.array(MATCHED)[stratum], np.array(OTHERS)[stratum])
 
 
-def _prior(cell: NDArray[np.int64], score: NDArray[np.float32]) -> tuple[Doubles, Doubles]:
-    """Return the number of yes and of no that each cell has beforehand, float64 [cells] each."""
+def _prior_means(
+    cell: NDArray[np.int64], score: NDArray[np.float32], answers: int, rng: np.random.Generator
+) -> Doubles:
+    """Draw the share of true pairs that the scores alone say of each cell, float64 [draws, cells]."""
     cells = max(OTHERS) + 1
     mean = np.bincount(cell, weights=score, minlength=cells) / np.maximum(np.bincount(cell, minlength=cells), 1)
     mean = np.clip(mean, 1e-6, 1 - 1e-6)
     mean[LOWEST] = max(mean[LOWEST], 0.5)
-    strength = np.maximum(PSEUDO_ANSWERS, np.where(np.arange(cells) <= LOWEST, 0, PSEUDO_YES / mean))
-    return strength * mean, strength * (1 - mean)
+    shift = SHIFT / np.sqrt(answers) * rng.standard_normal((DRAWS, 1))
+    shifted: Doubles = 1 / (1 + np.exp(-np.log(mean / (1 - mean)) - shift))
+    return shifted
 
 
 def _draw_shares(
-    cell: NDArray[np.int64], is_match: Flags, weight: Doubles, prior: tuple[Doubles, Doubles], rng: np.random.Generator
+    cell: NDArray[np.int64], is_match: Flags, weight: Doubles, mean: Doubles, rng: np.random.Generator
 ) -> Doubles:
     """Draw the share of true pairs in each cell, float64 [draws, cells], after weighted answers in these cells.
 
     Answers of unequal weight count as (Σw)² / Σw² answers of equal weight (Kish 1965).
+
+    Args:
+        cell: Of each answer, int64 [a].
+        is_match: The answers, bool [a].
+        weight: Of each answer, float64 [a].
+        mean: From `_prior_means`.
+        rng: For the draws.
     """
-    yes, no = prior
-    total = np.bincount(cell, weights=weight, minlength=len(yes))
-    squares = np.bincount(cell, weights=weight**2, minlength=len(yes))
-    of_yes = np.bincount(cell, weights=weight * is_match, minlength=len(yes))
+    cells = mean.shape[1]
+    strength = np.maximum(PSEUDO_ANSWERS, np.where(np.arange(cells) <= LOWEST, 0, PSEUDO_YES / mean))
+    total = np.bincount(cell, weights=weight, minlength=cells)
+    squares = np.bincount(cell, weights=weight**2, minlength=cells)
+    of_yes = np.bincount(cell, weights=weight * is_match, minlength=cells)
     count = total**2 / np.maximum(squares, 1e-12)
     share = of_yes / np.maximum(total, 1e-12)
-    return rng.beta(yes + count * share, no + count * (1 - share), size=(DRAWS, len(yes)))
+    return rng.beta(strength * mean + count * share, strength * (1 - mean) + count * (1 - share))
 
 
 def _with_unsure(

@@ -194,17 +194,27 @@ class Routes:
         return self.views.pair(self._checked(left, right), by)
 
     def groups(self) -> list[dict[str, Any]]:
-        """Return the proposed groups, each named by its first row, those in doubt first."""
+        """Return the proposed groups, each named by its first row, those in doubt first; a very large one in parts."""
+        about = [(group, len(group.parts(LARGEST_GROUP))) for group in self.session.groups()]
         return [
-            {"row": group.rows[0], "listings": len(group.rows), "settled": group.is_settled}
-            for group in self.session.groups()
+            {
+                "row": group.rows[0],
+                "part": part,
+                "parts": parts,
+                "listings": len(group.rows),
+                "settled": group.is_settled,
+            }
+            for group, parts in about
+            for part in range(parts)
         ]
 
-    def group(self, row: int) -> dict[str, Any]:
-        """Return one proposed group with all its listings."""
+    def group(self, row: int, part: int = 0) -> dict[str, Any]:
+        """Return one proposed group, or a part of it, with its listings."""
         for group in self.session.groups():
             if row in group.rows:
-                return self.views.group(group)
+                parts = group.parts(LARGEST_GROUP)
+                if 0 <= part < len(parts):
+                    return self.views.group(group, parts[part])
         raise HTTPException(404)
 
     def contradictions(self) -> list[dict[str, Any]]:

@@ -82,7 +82,7 @@ class Reviewer:
         hard: Whether the person is the more often unsure the harder a pair is to tell; else about any pair.
 
     Examples:
-        >>> Reviewer(unsure=0.2).verdicts(np.array([True, False]), np.ones(2), np.random.default_rng(0)).tolist()
+        >>> Reviewer().verdicts(np.array([True, False]), np.ones(2), np.random.default_rng(0)).tolist()
         ['yes', 'no']
     """
 

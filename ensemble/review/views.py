@@ -7,15 +7,16 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
-from ensemble.explain.title_differences import Span, title_differences
+from ensemble.explain.shown_titles import shown_differences, shown_title
+from ensemble.explain.title_differences import Span
 from ensemble.features.quantities import quantities
 from ensemble.review.groups import Group, Pair
+from ensemble.review.quality import FEW
 from ensemble.review.questions import Question
 from ensemble.review.review_answers import Reply
 from ensemble.review.session import Session
 from shared.units import BASES
 
-LONGEST_TITLE = 2000  # characters that are shown; a title can be as long as its writer likes
 COUNT = "count"  # the dimension of pieces, which has no unit
 
 
@@ -36,7 +37,7 @@ class Views:
 
     def listing(self, row: int, spans: Sequence[Span] | None = None) -> dict[str, Any]:
         """Return a listing; its title in pieces, each with what it is beside the title of another listing."""
-        title = self._shown_title(row)
+        title = shown_title(self._titles[row])
         pieces = [[title, "same"]] if spans is None else [[span.text, span.kind] for span in spans]
         return {
             "row": row,
@@ -47,9 +48,6 @@ class Views:
             "fault": self._fault(row),
         }
 
-    def _shown_title(self, row: int) -> str:
-        return str(self._titles[row][:LONGEST_TITLE])
-
     def _fault(self, row: int) -> str:
         if self._paths[row] is not None:
             return ""
@@ -57,8 +55,7 @@ class Views:
 
     def pair(self, pair: Pair, by: str, asked: str = "chosen", stratum: int | None = None) -> dict[str, Any]:
         """Return a pair of listings with the differences of their titles, its score, and who said what about it."""
-        titles = [self._shown_title(row) for row in pair]
-        marked = title_differences(*titles)
+        marked = shown_differences(*(self._titles[row] for row in pair))
         verdicts = self._session.answers.verdicts(pair)
         return {
             "pair": list(pair),
@@ -75,12 +72,12 @@ class Views:
         pair = self._session.pair(question.position)
         return {"position": question.position} | self.pair(pair, by, question.asked, question.stratum)
 
-    def group(self, group: Group) -> dict[str, Any]:
-        """Return a proposed group with all its listings; titles are marked where they differ from the first one."""
-        first = self._shown_title(group.rows[0])
+    def group(self, group: Group, rows: Sequence[int]) -> dict[str, Any]:
+        """Return some listings of a proposed group; titles are marked where they differ from the first one."""
+        first = self._titles[rows[0]]
         listings = [
-            self.listing(row, None if row == group.rows[0] else title_differences(first, self._shown_title(row))[1])
-            for row in group.rows
+            self.listing(row, None if row == rows[0] else shown_differences(first, self._titles[row])[1])
+            for row in rows
         ]
         return {"listings": listings, "weakest": group.weakest, "settled": group.is_settled}
 
@@ -96,7 +93,9 @@ class Views:
 
     def progress(self) -> dict[str, Any]:
         """Return how far the review is."""
-        return asdict(self._session.progress())
+        progress = self._session.progress()
+        quality = progress.quality
+        return asdict(progress) | {"is_rough": quality is not None and quality.answers < FEW}
 
 
 @lru_cache(maxsize=10_000)

@@ -280,7 +280,7 @@ def matched_stage(source: str, with_test: Collection[str]) -> str:
 
     Examples:
         >>> matched_stage("", with_test=[]), matched_stage("shop", with_test=["shop"])
-        ('catalog/train', 'catalog/test/shop')
+        ('catalog/train', 'catalog/test-shop')
     """
     return of_source(TEST if source in with_test else TRAIN, source)
 

@@ -110,10 +110,22 @@ def stage_key(run: RunFolder, settings: Settings, stage: Stage) -> dict[str, Any
         "stage": stage.name,
         "inputs": {name: run.digest_of(name) for name in stage.reads},
         "sources": dict(stage.sources()),
-        "settings": {settings.name_of(cls): settings[cls].cache_key(stage.step) for cls in stage.settings},
+        "settings": _cache_keys(settings, stage),
         "parameters": dict(stage.parameters),
         "code": code_digest(stage.code, stage.work),
     }
+
+
+def stage_code_and_settings(settings: Settings, stage: Stage) -> dict[str, Any]:
+    """Return the part of a stage's key that its inputs have no part in: settings and code.
+
+    stage_code_and_settings(settings, stage)["settings"]
+    """
+    return {"settings": _cache_keys(settings, stage), "code": code_digest(stage.code, stage.work)}
+
+
+def _cache_keys(settings: Settings, stage: Stage) -> dict[str, Any]:
+    return {settings.name_of(cls): settings[cls].cache_key(stage.step) for cls in stage.settings}
 
 
 def _manifest(folder: Path, key: Mapping[str, Any], metrics: Mapping[str, Any], cost: Mapping[str, Any]) -> Any:

@@ -37,7 +37,7 @@ function showProgress(progress) {
   byId("batch").value = byId("batch").max - progress.until_match;
   byId("match").disabled = progress.is_matching;
   byId("match").textContent = progress.is_matching ? "Matching …" : "Match again";
-  say("quality", inWords(progress.quality));
+  say("quality", inWords(progress.quality, progress.is_rough));
   say("line", progress.line);
   pairs.showEmpty(progress.is_done);
   if (progress.fault || state.fault) warn(progress.fault && `The matches could not be made anew: ${progress.fault}`);
@@ -46,10 +46,13 @@ function showProgress(progress) {
   byId("contradictions-count").textContent = progress.contradictions;
 }
 
-function inWords(quality) {
+function inWords(quality, isRough) {
   if (!quality) return "Precision and recall: not known yet";
   const interval = ({ value, low, high }) => `${value.toFixed(2)} (${low.toFixed(2)}–${high.toFixed(2)})`;
-  return `Precision ${interval(quality.precision)} · recall ${interval(quality.recall)}, estimated from the answers`;
+  const unsure = quality.unsure ? `, unsure about ${quality.unsure} more` : "";
+  const rough = isRough ? "; with so few, it may well be outside of these intervals" : "";
+  const from = `estimated from ${quality.answers} answers about pairs drawn at random${unsure}${rough}`;
+  return `Precision ${interval(quality.precision)} · recall ${interval(quality.recall)}, ${from}`;
 }
 
 async function refresh() {

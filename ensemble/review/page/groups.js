@@ -22,7 +22,7 @@ export class Groups {
 
   async show() {
     const named = this.all[this.place];
-    this.group = named ? await get(`/api/groups/${named.row}`).catch(() => null) : null;
+    this.group = named ? await get(`/api/groups/${named.row}?part=${named.part}`).catch(() => null) : null;
     byId("group-keep").disabled = !this.group;
     byId("group-back").disabled = this.place === 0;
     byId("group-next").disabled = this.place >= this.all.length;
@@ -59,7 +59,9 @@ export class Groups {
     const kept = this.rows(true).length;
     const settled = this.group.settled ? " · your answers connect all of it" : "";
     const weakest = this.group.weakest ? `weakest link ${percent(this.group.weakest)}` : "held together by the group alone";
-    say("group-about", `Group ${this.place + 1} of ${this.all.length} · ${kept + out} listings · ${weakest}${settled}`);
+    const { part, parts, listings } = this.all[this.place];
+    const count = parts > 1 ? `part ${part + 1} of ${parts}: ${kept + out} of ${listings} listings` : `${listings} listings`;
+    say("group-about", `Group ${this.place + 1} of ${this.all.length} · ${count} · ${weakest}${settled}`);
     const words = out === 0 ? "All the same" : kept === 1 ? "All different from the one kept" : `${kept} are the same, ${out} out`;
     byId("group-keep").firstChild.textContent = `${words} `;
     byId("group-keep").disabled = kept === 0;

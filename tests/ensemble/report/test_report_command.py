@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from ensemble.ablation.state import state_of_graph, state_of_run
+from ensemble.evaluation.run_metrics import metrics_of
 from ensemble.match import REPORT
 from ensemble.report import file
 from ensemble.report.charts import short
@@ -18,6 +20,7 @@ from ensemble.report.page import METRIC_WORDS
 from ensemble.report.pool import load_matches
 from ensemble.report.run_content import answered, run_content
 from ensemble.sections import sections
+from ensemble.stages import run_graph
 from shared.artifacts import file_digest
 from shared.errors import ArtifactError
 from shared.pipeline.run import RunFolder, remembered
@@ -71,12 +74,42 @@ def test_report_is_written_again_only_if_something_changed(run: Path) -> None:
     (run / "ensemble" / "ablation").mkdir(exist_ok=True)
     system = {"row_f1": 0.5, "difference": -0.25, "interval": [-0.5, -0.125]}
     systems = {"the whole system": system, "without <phash>": system}
-    (run / "ensemble" / "ablation" / "ablation.json").write_text(json.dumps({"systems": systems}))
+    state = state_of_run(RunFolder(run))
+    (run / "ensemble" / "ablation" / "ablation.json").write_text(json.dumps({"systems": systems, "state": state}))
     write_report(*run_and_settings(run))
     assert (run / REPORT).stat().st_ino != inode
     page = (run / REPORT).read_text()
     assert "without &lt;phash&gt;" in page
     assert "-0.500 to -0.125" in page
+
+
+@pytest.mark.parametrize("changed", [{"ensemble/scorer": "other settings"}, {"catalog/train": "other listings"}, {}])
+def test_ablation_of_an_earlier_state_is_named_and_left_out(run: Path, changed: dict[str, str]) -> None:
+    (run / "ensemble" / "ablation").mkdir(exist_ok=True)
+    systems = {"the whole system": {"row_f1": 0.5, "difference": -0.25, "interval": [-0.5, -0.125]}}
+    content = {"systems": systems} | ({"state": state_of_run(RunFolder(run)) | changed} if changed else {})
+    (run / "ensemble" / "ablation" / "ablation.json").write_text(json.dumps(content))
+    page = write_report(*run_and_settings(run)).read_text()
+    assert "the whole system" not in page
+    assert "was measured in an earlier state of this run" in page
+
+
+def test_state_of_a_run_is_that_of_its_graph(first: tuple[Path, str]) -> None:
+    run, settings = run_and_settings(first[0])
+    assert state_of_run(run) == state_of_graph(run, settings, run_graph(run, settings))
+    changed = settings.changed({"scorer": {"rounds": 31}})
+    differing = state_of_graph(run, changed, run_graph(run, changed)).items() ^ state_of_run(run).items()
+    assert {name for name, _ in differing} == {"ensemble/scorer"}
+
+
+def test_stages_that_a_run_no_longer_uses_are_not_counted(run: Path, command: Command) -> None:
+    assert "image/encoder/all" in metrics_of(RunFolder(run))["stages"]
+    assert command("ensemble", "--run", run, "--ensemble.branches=tfidf,phash")[0] == 0
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert not [name for name in metrics["stages"] if name.startswith(("image", "distilbert"))]
+    assert (run / "image" / "encoder" / "all").is_dir()
+    report = run_content(*run_and_settings(run))
+    assert [each.name for each in report.stages] == list(metrics["stages"])
 
 
 def test_report_depends_on_the_code_of_its_explanations(

@@ -1,6 +1,7 @@
 """The sections of the report as pure functions, on arrays whose answers are known."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -201,3 +202,15 @@ def test_reasons_are_shown_only_where_they_sum_up_to_the_score(make_pool: MakePo
     assert [card.reasons for card in shown] == [even, None, None]
     assert [card.score for card in shown] == [0.5, 0.75, None]
     assert [card.matched for card in shown] == [True, True, False]
+
+
+def test_answers_hold_at_every_threshold_of_the_curve(make_pool: MakePool) -> None:
+    plain = make_pool(4, [(0, 1, 0.9), (2, 3, 0.1)], [0, 1, 2, 2])
+    ids = plain.catalog.ids.tolist()
+    answers = (ids[0], ids[1], "no"), (ids[2], ids[3], "yes")
+    pool = replace(plain, facts=replace(plain.facts, answers=answers))
+    curve = threshold_curve(pool, Decision("threshold", 0.5))
+    others = [point for place, point in enumerate(curve.points) if place != curve.chosen]
+    assert {(point.groups, point.matched, point.pair_precision, point.pair_recall) for point in others} == {
+        (1, 2, 1, 1)
+    }

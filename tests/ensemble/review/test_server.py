@@ -13,6 +13,7 @@ from PIL import Image
 
 import ensemble.review.session as module
 from ensemble.answers.file import AnswerFile
+from ensemble.review import server
 from ensemble.review.groups import proposed_groups
 from ensemble.review.review_answers import Reply
 from ensemble.review.session import BATCH, Matched, Session
@@ -117,6 +118,25 @@ def test_group_is_answered_and_undone_as_one(open_page: Open, session: Session) 
     assert client.get("/api/progress").json()["answers"] == 0
 
 
+def test_very_large_group_is_answered_in_parts(
+    open_page: Open, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = open_page()
+    whole = max(client.get("/api/groups").json(), key=lambda group: group["listings"])
+    monkeypatch.setattr(server, "LARGEST_GROUP", 3)
+    parts = [group for group in client.get("/api/groups").json() if group["row"] == whole["row"]]
+    assert [part["part"] for part in parts] == list(range(parts[0]["parts"]))
+    assert len(parts) > 1
+    for part in parts:
+        address = f"/api/groups/{part['row']}?part={part['part']}"
+        rows = [listing["row"] for listing in client.get(address).json()["listings"]]
+        assert len(rows) <= 3
+        say(client, "/api/groups", same=rows, out=[])
+    [settled] = {group["settled"] for group in client.get("/api/groups").json() if group["row"] == whole["row"]}
+    assert settled
+    assert client.get(f"/api/groups/{whole['row']}?part={len(parts)}").status_code == 404
+
+
 def test_settled_group_comes_last(open_page: Open) -> None:
     client = open_page()
     first, *_ = client.get("/api/groups").json()
@@ -193,6 +213,17 @@ def test_quality_is_unknown_before_there_are_answers(open_page: Open, session: S
     session.prepare()
     quality = client.get("/api/progress").json()["quality"]
     assert 0 <= quality["precision"]["low"] <= quality["precision"]["value"] <= quality["precision"]["high"] <= 1
+
+
+def test_estimate_of_few_answers_is_rough_and_names_doubts(open_page: Open, session: Session) -> None:
+    client = open_page()
+    for row, verdict in ((10, "yes"), (11, "no"), (12, "unsure")):
+        left, right = session.pair(row)
+        say(client, "/api/answers", pair=[left, right], verdict=verdict, asked="stratified", stratum=row % 3)
+    session.prepare()
+    progress = client.get("/api/progress").json()
+    assert progress["is_rough"]
+    assert (progress["quality"]["answers"], progress["quality"]["unsure"]) == (2, 1)
 
 
 def test_titles_arrive_as_they_are(open_page: Open) -> None:

@@ -10,13 +10,15 @@ from ensemble.answers.__main__ import main as answers_main
 from ensemble.answers.answer import Answer, now
 from ensemble.answers.file import FILE, AnswerFile
 from ensemble.cli import update_matches
-from ensemble.evaluation.unlabeled import unlabeled_summary
+from ensemble.evaluation.unlabeled import unlabeled_summary, unused_extras
 from ensemble.result_stages import MATCHES, load_scores
 from ensemble.review.questions import FIRST
+from ensemble.sections import sections
 from ensemble.unlabeled_stages import LEARNED, START, scores_before_answers
 from shared.catalog.copies import content_digests
 from shared.pipeline.pools import load_catalog
 from shared.pipeline.run import RunFolder
+from shared.pipeline.settings import Settings
 from tests.support.unlabeled import LISTINGS, QUICK, STAGES, Call, StageLines, ask, metrics_of, settings_of
 
 # --- the run ---------------------------------------------------------------------------------------------------------
@@ -28,6 +30,7 @@ def test_run_without_labels_matches_and_measures_nothing(finished: tuple[Path, s
     assert set(stage_lines(output)) == STAGES
     names = {path.name for path in (run / "matches").iterdir()}
     assert names >= {"matches.parquet", "groups.parquet", "pairs.parquet", "submission.csv"}
+    assert "expected to have a match" not in output
     metrics = metrics_of(run)
     assert metrics["quality"] == "not known"
     assert not {"holdout", "branches", "out_of_fold"} & metrics.keys()
@@ -110,6 +113,7 @@ def test_enough_answers_teach_scores_and_say_how_good_the_matches_are(
         assert 0 <= quality[name]["low"] < quality[name]["value"] < quality[name]["high"] <= 1
     assert quality["answers"] == FIRST
     assert f"estimated from the {FIRST} answers that were drawn at random, with 90% intervals: precision " in output
+    assert "With so few, the intervals hold less often than that." in output
     assert "warning" not in output
 
 
@@ -178,6 +182,13 @@ def test_withdrawn_answers_teach_nothing(
     quiet_command("ensemble", "--run", unlabeled)
     assert metrics_of(unlabeled)["quality"] == "not known"
     assert (unlabeled / "matches" / "matches.parquet").read_bytes() == before
+
+
+def test_data_to_learn_from_is_named_where_nothing_learns(tmp_path: Path) -> None:
+    values = {"distilbert": {"extra": [str(tmp_path)]}, "image": {"extra": [str(tmp_path)]}}
+    line = "warning: image.extra, distilbert.extra not used: a run without labels trains no encoder"
+    assert unused_extras(Settings(values, sections())) == line
+    assert unused_extras(Settings(values | {"ensemble": {"branches": ["tfidf"]}}, sections())) == ""
 
 
 def test_summary_names_the_training_once_there_are_enough_answers() -> None:
