@@ -38,7 +38,8 @@ TYPES = ["object", "string", "category", "Int64", "float32", "boolean", "datetim
 def frames(draw: st.DrawFn) -> pd.DataFrame:
     """A few rows of any values, each column of any type that takes its values."""
     count = draw(st.integers(0, 4))
-    names = draw(st.lists(st.sampled_from(NAMES), max_size=6, unique=draw(st.integers(0, 9)) > 0))
+    names = draw(st.lists(st.sampled_from(NAMES), max_size=6, unique=True))
+    names += draw(st.sampled_from([[], *[[name for name in NAMES[:2] if name not in names]] * 5, NAMES[:1]]))
     columns = []
     for _ in names:
         values = draw(st.lists(st.sampled_from(VALUES), min_size=count, max_size=count))
