@@ -31,7 +31,7 @@ from shared.schema import Catalog, Matches, ScoredPairs
 
 LISTINGS, FACTS = "listings.parquet", "matching.json"  # files beside the matches, from which the report is made
 NOT_USED = "not_used.csv"
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins with one of these as a formula
+FORMULA = (*"=+-@\t\r\n", *"＝＋－＠")  # a spreadsheet runs a cell that begins with one of these as a formula
 
 
 @dataclass(frozen=True)

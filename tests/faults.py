@@ -131,5 +131,10 @@ def table() -> str:
     return text
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write the table."""
     TABLE.write_text(table(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -4,10 +4,13 @@ import io
 import tempfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
 from shared.catalog.images import FORMATS
 from shared.catalog.tables import ENDINGS
+from tests.fuzz.targets import PACKED
 from tests.support.listings import rows_of, write
 
 TITLES = [
@@ -31,11 +34,38 @@ def long_titles() -> list[bytes]:
 
 
 def tables() -> list[bytes]:
-    """Return a table of every ending, behind the byte that chooses the ending."""
+    """Return tables of every ending, in several ways to write them, behind the byte that chooses the ending."""
     rows = [*rows_of("001", "b", title='two\n"lines", 3'), *rows_of("=c", image_phash="00ff" * 4)]
     with tempfile.TemporaryDirectory() as folder:
-        files = [write(Path(folder) / f"t{ending}", rows) for ending in ENDINGS]
-        return [bytes([number]) + file.read_bytes() for number, file in enumerate(files)]
+        files = [write(Path(folder) / f"t{ending}", rows).read_bytes() for ending in ENDINGS]
+    sound = [bytes([number]) + content for number, content in enumerate(files)]
+    kinds = dict(zip(ENDINGS, range(len(ENDINGS)), strict=True))
+    csv, lines = files[kinds[".csv"]], files[kinds[".jsonl"]]
+    array = b"[" + lines.strip().replace(b"\n", b",") + b"]"
+    texts = [
+        csv,
+        csv.replace(b",", b";"),
+        csv.replace(b",", b"\t"),
+        csv.decode().encode("utf-16"),
+        b"\xef\xbb\xbf" + csv,
+    ]
+    texts += [csv.replace(b"Sabun", b"Caf\xe9"), csv.replace(b"\r\n", b"\r"), lines, array]
+    packed = [PACKED + number for ending, number in kinds.items() if ending.endswith(".gz")]
+    sound += [bytes([kind]) + text for text in texts for kind in (kinds[".csv"], kinds[".jsonl"], *packed)]
+    return sound + [bytes([kinds[".parquet"]]) + content for content in _parquets()]
+
+
+def _parquets() -> list[bytes]:
+    """Return Parquet files with columns of other types than text."""
+    titles = [pa.array(["a", None, "c"]).dictionary_encode(), pa.array([b"a", b"\xff", None]), pa.array([1.5, None, 3])]
+    titles += [pa.array([[1], [], None]), pa.array([{"x": 1}] * 3), pa.array([1, 2, 3], pa.timestamp("ns"))]
+    titles += [pa.array([1, 2, 3], pa.decimal128(5, 2)), pa.array([True, None, False]), pa.nulls(3)]
+    files = []
+    for title in titles:
+        buffer = io.BytesIO()
+        pq.write_table(pa.table({"posting_id": [1, 2, 3], "title": title, "label_group": [1, 1, 2]}), buffer)
+        files.append(buffer.getvalue())
+    return files
 
 
 def images() -> list[bytes]:

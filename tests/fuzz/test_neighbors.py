@@ -96,8 +96,7 @@ def test_a_pool_with_one_bad_number_is_refused(pool: Embeddings, bad: float, pla
     if not len(rows):
         return
     vectors = pool.vectors.copy()
-    row = rows[place % len(rows)]
-    vectors[row] = 0
-    vectors[row, 0] = bad
+    vectors[rows[place % len(rows)]] = 0
+    vectors[rows[place % len(rows)], 0] = bad
     with pytest.raises(ValueError, match=r"finite|unit norm"):
         Embeddings(vectors, pool.present)

@@ -35,5 +35,5 @@ def getaddrinfo(host: Any, *args: Any, **options: Any) -> Any:
     return _getaddrinfo(host, *args, **options)
 
 
-socket.socket.connect = connect  # type: ignore[method-assign, assignment]
+socket.socket.connect = connect  # type: ignore[assignment, method-assign]
 socket.getaddrinfo = getaddrinfo
