@@ -19,7 +19,7 @@ from ensemble.decision.decision import Decision, groups_of
 from ensemble.decision.guard import SIMILAR, expected_share, is_unlike
 from ensemble.decision.pins import Pins
 from ensemble.scorer.experience import Unlikeness
-from shared.artifacts import write_json
+from shared.artifacts import checked_type, write_json
 from shared.catalog.config import Duplicates
 from shared.catalog.copies import copy_of
 from shared.catalog.ids import id_warnings
@@ -80,12 +80,12 @@ class MatchFacts:
         try:
             decision = content["decision"]
             return cls(
-                None if decision is None else Decision(**decision | {"forbid": tuple(decision["forbid"])}),
-                content["threshold"],
+                None if decision is None else checked_type(Decision, decision),
+                checked_type(float | None, content["threshold"]),  # type: ignore[arg-type]
                 SetAside.from_json(content["set_aside"]),
-                tuple(content["warnings"]),
-                content["expected_to_match"],
-                tuple((str(left), str(right), str(verdict)) for left, right, verdict in content.get("answers", ())),
+                checked_type(tuple[str, ...], content["warnings"]),
+                checked_type(int | None, content["expected_to_match"]),  # type: ignore[arg-type]
+                checked_type(tuple[tuple[str, str, str], ...], content.get("answers", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"{FACTS} is not of this version ({error}); match the catalog again") from error

@@ -28,7 +28,7 @@ from ensemble.pair_stages import candidates_name, features_name, load_features
 from ensemble.scorer.experience import Experience, Unlikeness
 from ensemble.scorer.model import StackedScorer
 from ensemble.training_stages import DECISION, SCORER, load_decision, load_scored_folds
-from shared.artifacts import read_json, write_json
+from shared.artifacts import read_json, reading, write_json
 from shared.catalog.config import Duplicates
 from shared.compute import ComputeConfig
 from shared.metrics.matching import label_codes
@@ -80,7 +80,8 @@ def load_scores(folder: Path) -> ScoredPairs:
 def load_unlikeness(folder: Path) -> Unlikeness | None:
     """Return how far a pool is from the training, from the folder of the stage that scored it; None without one."""
     path = folder / "unlikeness.json"
-    return Unlikeness.from_json(read_json(path)) if path.exists() else None
+    with reading(path):
+        return Unlikeness.from_json(read_json(path)) if path.exists() else None
 
 
 def matches_stage(

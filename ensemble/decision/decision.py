@@ -19,7 +19,7 @@ from ensemble.decision.pins import Pins, pinned, separated
 from ensemble.decision.prior_shift import shift_for_singles, shift_threshold
 from ensemble.decision.rules import RULES, DecisionRule, keep_best, sort_matches, subset
 from ensemble.features.conflicts import KINDS, in_conflict
-from shared.artifacts import read_json, write_json
+from shared.artifacts import checked_type, read_json, write_json
 from shared.catalog.config import Duplicates
 from shared.errors import ArtifactError
 from shared.schema import Flags, Matches, Rows, ScoredPairs, pair_key
@@ -101,6 +101,8 @@ class Decision:
             raise ValueError(
                 f"share {self.share!r} must lie in [0, 1], singles_shift {self.singles_shift!r} be 0 or more"
             )
+        if self.max_matches < 1 or (self.max_group is not None and self.max_group < 1):
+            raise ValueError("max_matches and max_group must be 1 or more")
         if unknown := sorted(set(self.forbid) - set(KINDS)):
             raise ValueError(f"there is no kind of attribute {unknown[0]!r}; there are: {', '.join(KINDS)}")
 
@@ -198,8 +200,8 @@ class Decision:
         try:
             if sorted(values) != sorted(names):
                 raise ValueError(f"it must have the fields {', '.join(names)}; an older one has to be tuned again")
-            return cls(**values | {"forbid": tuple(values["forbid"])})
-        except (ValueError, TypeError) as error:
+            return checked_type(cls, values)
+        except ValueError as error:
             raise ArtifactError(f"{path} is not a decision of this version: {error}") from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -23,7 +23,7 @@ from ensemble.index.group_ids import Change
 from ensemble.index.pair_cache import CachedPairs
 from ensemble.match_result import MatchResult
 from ensemble.pool_views import BranchView
-from shared.artifacts import read_json, write_json
+from shared.artifacts import checked_type, parse_json, read_json, reading, write_json
 from shared.catalog.copies import copy_of
 from shared.catalog.placeholders import leave_out, left_out
 from shared.schema import CATALOG_SCHEMA, CandidatePairs, Candidates, Catalog, Embeddings, Matches, Rows
@@ -52,6 +52,15 @@ class BranchState:
     def view(self) -> BranchView:
         """Return the embeddings and candidates as features take them."""
         return BranchView(self.embeddings, self.search.candidates)
+
+
+@dataclass(frozen=True)
+class _Built:
+    built: int
+    changed: int
+    split_groups: int
+    threshold: float
+    agreement: float | None
 
 
 @dataclass(frozen=True)
@@ -155,12 +164,31 @@ class State:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Return the state that `save` wrote into a folder, whose checksums the caller has checked."""
+        """Return the state that `save` wrote into a folder, whose checksums the caller has checked.
+
+        Raises:
+            ArtifactError: A file is missing or damaged, or does not fit the others.
+        """
+        with reading(folder, "restore the index from a copy, or make it again"):
+            state = cls._parsed(folder)
+            state._check()
+        return state
+
+    def _check(self) -> None:
+        """Raise a ValueError where the parts are not all about the same listings."""
+        parts = [self.originals, *(branch.embeddings for branch in self.branches.values()), self.group_ids]
+        if {len(part) for part in parts} - {len(self)} or self.pairs.n != len(self):  # type: ignore[arg-type]
+            raise ValueError("its files are of different numbers of listings")
+        if set(self.group_ids) != set(self.catalog.ids) or set(self.originals.ids) != set(self.group_ids):
+            raise ValueError("its files are about different listings")
+
+    @classmethod
+    def _parsed(cls, folder: Path) -> Self:
         catalog = Catalog.load(folder / "catalog.parquet")
         groups = pq.read_table(folder / "groups.parquet")
         matches = pq.read_table(folder / "matches.parquet")
         lines = (folder / CHANGES).read_text(encoding="utf-8").splitlines()
-        built = read_json(folder / "built.json")
+        built = checked_type(_Built, read_json(folder / "built.json"))
         return cls(
             catalog,
             Catalog.load(folder / "originals.parquet"),
@@ -169,8 +197,8 @@ class State:
             Matches(len(catalog), **{name: matches.column(name).to_numpy() for name in matches.column_names}),
             dict(zip(*(groups.column(name).to_pylist() for name in ("posting_id", "group_id")), strict=True)),
             frozenset(pq.read_table(folder / "retired.parquet").column("group_id").to_pylist()),
-            tuple(Change(**json.loads(line)) for line in lines),
-            **built,
+            tuple(checked_type(Change, parse_json(line.encode())) for line in lines),
+            **asdict(built),
             answers=AnswerFile(folder / ANSWERS).read(),
         )
 

@@ -26,6 +26,7 @@ from shared.pipeline.run import ArtifactStore, RunFolder
 from shared.pipeline.settings import Settings
 
 BROWSER_DELAY_S = 0.5
+MOST_CONNECTIONS = 200  # that are open at a time; a browser opens six
 GRACE_S = 2  # for requests that are being answered when the command is ended
 
 
@@ -94,6 +95,7 @@ def serve(session: Session, name: str, port: int, *, browser: bool) -> None:
         ws="none",
         lifespan="off",
         timeout_graceful_shutdown=GRACE_S,
+        limit_concurrency=MOST_CONNECTIONS,
     )
     print(f"answers go to {session.subject.answers}")
     print(f"review at {access.url}\nCtrl-C ends it", flush=True)

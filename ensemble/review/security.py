@@ -12,6 +12,7 @@ machine. So every request passes these checks, in this order:
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs
@@ -22,6 +23,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY = 64 * 1024  # bytes; the answers of a group of a thousand listings fit
+BODY_TIMEOUT_S = 10.0  # for a client that sends it slowly
 CSRF_HEADER = "X-Review-Token"
 POLICY = "; ".join(
     [
@@ -112,8 +114,12 @@ class Guard:
             return
         response = self._refusal(Request(scope))
         if response is None and scope["method"] == "POST":
-            body = await _body(receive)
-            response = PlainTextResponse("The request is too large.", 413) if body is None else None
+            try:
+                body = await asyncio.wait_for(_body(receive), BODY_TIMEOUT_S)
+            except TimeoutError:
+                response, body = PlainTextResponse("The request takes too long.", 408), b""
+            if body is None:
+                response = PlainTextResponse("The request is too large.", 413)
             receive = _replay(body or b"")
         await (response or self.app)(scope, receive, _with_headers(send))
 

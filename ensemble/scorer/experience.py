@@ -23,12 +23,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ensemble.scorer.distribution import Distribution, PoolFeatures
+from ensemble.scorer.distribution import LEVELS, Distribution, PoolFeatures
 from ensemble.scorer.feature_words import in_words
+from shared.artifacts import checked_type, parse_json
 from shared.errors import ArtifactError
 from shared.schema import PairFeatures
 
 FILE = "experience.parquet"
+MAX_VALUES = 10**7  # in a file
 MARGIN = 1.25  # the limit, as a multiple of the largest distance between training pools of different folds
 LEAST_PAIRS = 200  # pairs of nearest neighbors; fewer tell too little of a catalog
 LEAST_LIMIT = 0.04  # the limit is not lower; training pools of thousands of listings are very close to each other
@@ -62,7 +64,7 @@ class Unlikeness:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Return what `to_json` was called on."""
-        return cls(values["distance"], values["limit"], tuple(values["reasons"]))
+        return checked_type(cls, values)
 
 
 @dataclass(frozen=True)
@@ -156,17 +158,33 @@ class Experience:
         if not path.exists():
             raise ArtifactError(f"{path} is missing: the scorer was trained by an older version; train it again")
         try:
+            if _count_values(path) > MAX_VALUES:
+                raise ValueError(f"it holds more than {MAX_VALUES:,} values")
             table = pq.read_table(path)
             if not table.schema.equals(_SCHEMA):
                 raise ValueError("its columns are others")
-            limit = float(json.loads(table.schema.metadata[b"limit"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            limit = checked_type(float, parse_json(table.schema.metadata[b"limit"]))
+            features: dict[tuple[int, int, int], dict[str, Distribution]] = {}  # number, pairs and fold → its own
+            for row in table.to_pylist():
+                of_pool = features.setdefault((row["pool"], row["pairs"], row["fold"]), {})
+                of_pool[row["feature"]] = _distribution(row["missing"], row["quantiles"])
+        except Exception as error:  # Arrow raises many
             raise ArtifactError(f"{path} is not of this version ({error}); train the scorer again") from error
-        features: dict[tuple[int, int, int], dict[str, Distribution]] = {}  # number, pairs and fold of a pool → its own
-        for row in table.to_pylist():
-            of_pool = features.setdefault((row["pool"], row["pairs"], row["fold"]), {})
-            of_pool[row["feature"]] = Distribution(row["missing"], np.array(row["quantiles"], dtype=np.float64))
         return cls(tuple(PoolFeatures(pairs, of_pool, fold) for (_, pairs, fold), of_pool in features.items()), limit)
+
+
+def _count_values(path: Path) -> int:
+    """Return how many values a Parquet file says to hold, which may be far more than it has bytes."""
+    about = pq.read_metadata(path)
+    groups = [about.row_group(number) for number in range(about.num_row_groups)]
+    return sum(group.column(number).num_values for group in groups for number in range(group.num_columns))
+
+
+def _distribution(missing: float, quantiles: Sequence[float]) -> Distribution:
+    values = np.array(quantiles, dtype=np.float64)
+    if len(values) not in (0, len(LEVELS)) or np.isnan(values).any() or (np.diff(values) < 0).any():
+        raise ValueError(f"{len(values)} numbers are not the quantiles of a feature")
+    return Distribution(checked_type(float, missing), values)
 
 
 _SCHEMA = pa.schema(

@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 
 from ensemble.features.conflicts import conflict_mask
+from ensemble.scorer.model_text import MAX_BYTES, check_model_text
 from ensemble.scorer.score_graph import score_graph_features
+from shared.artifacts import reading
 from shared.errors import ArtifactError
 from shared.schema import Flags, Floats, PairFeatures, ScoredPairs
 
@@ -77,10 +79,19 @@ class Scorer:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote. Check the file's checksum first: a damaged file can abort the process."""
+        """Read what `save` wrote.
+
+        Raises:
+            ArtifactError: The file is missing or damaged, or no model of this kind.
+        """
         import lightgbm as lgb
 
-        return cls(lgb.Booster(model_str=path.read_text(encoding="utf-8")))
+        with reading(path, "train the scorer again"):
+            if path.stat().st_size > MAX_BYTES:
+                raise ValueError(f"it is larger than {MAX_BYTES:,} bytes")
+            text = path.read_text(encoding="utf-8")
+            check_model_text(text)
+            return cls(lgb.Booster(model_str=text))
 
 
 @dataclass(frozen=True)
@@ -133,7 +144,7 @@ class StackedScorer:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote. Check the files' checksums first."""
+        """Read what `save` wrote; errors as for `Scorer.load`."""
         second = folder / "second.txt"
         return cls(Scorer.load(folder / "first.txt"), Scorer.load(second) if second.exists() else None)
 

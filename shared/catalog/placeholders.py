@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from shared.artifacts import checked_type
 from shared.catalog.not_used import HASH, IMAGE, SHARED, TITLE, Note, note, with_notes
 from shared.catalog.tables import printable
 from shared.schema import NORMALIZED_TITLE, Catalog, Flags
@@ -110,8 +111,15 @@ class SetAside:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Read what `to_json` returned."""
-        return cls({kind: SharedValues(**of_kind) for kind, of_kind in content.items()})
+        """Read what `to_json` returned.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        report = checked_type(cls, {"kinds": dict(content)})
+        if unknown := set(report.kinds) - set(KINDS):
+            raise ValueError(f"there is no kind {min(unknown)[:40]!r}")
+        return report
 
 
 NOTHING = SetAside({})

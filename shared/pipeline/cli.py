@@ -207,7 +207,7 @@ def _catalogs(settings: Settings) -> list[tuple[str, Path]]:
     paths = [Path(path) for path in data.paths if path != "demo"]
     places = [("the catalog" if path.is_dir() else "the table", path) for path in paths]
     beside = [path.parent / name for path in paths for name in (data.images, "images", f"{path.stem}_images") if name]
-    images = [path for path in (Path(data.images), *beside) if path.is_dir()]
+    images = [path for path in (*beside, *([Path(data.images)] if data.images else [])) if path.is_dir()]
     own = [path.parent for path in paths]  # a folder that holds a table as well
     return places + [("the image folder", path) for path in images if not any(is_same(path, place) for place in own)]
 

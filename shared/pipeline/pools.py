@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.artifacts import read_json, write_json
+from shared.artifacts import read_json, reading, write_json
 from shared.catalog.placeholders import SetAside
 from shared.catalog.split import HOLDOUT, Split
 from shared.schema import Catalog
@@ -132,7 +132,9 @@ def save_set_aside(report: SetAside, folder: Path) -> None:
 
 def load_set_aside(folder: Path) -> SetAside:
     """Return what was set aside of the evidence of a pool, whose stage has this folder."""
-    return SetAside.from_json(read_json(folder / "set_aside.json"))
+    path = folder / "set_aside.json"
+    with reading(path):
+        return SetAside.from_json(read_json(path))
 
 
 def load_split(folder: Path) -> Split:

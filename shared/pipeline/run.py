@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from shared.artifacts import damage, digest, read_json, write_json
+from shared.artifacts import damage, digest, is_name_below, read_json, write_json
 from shared.errors import ArtifactError
 from shared.pipeline.locks import locked
 
@@ -22,7 +22,8 @@ SETTINGS = "settings.json"
 WORK, OLD = ".work", ".old"  # endings of a stage's folder while it runs, and of the folder that it replaces
 ABLATION, REFIT, TRANSFER = "ablation", "refit", "transfer"  # folders of stages that use the run and are no part of it
 BASE = "base/"  # see `OverlayRun`
-_REQUIRED = {"stage", "outputs", "metrics", "key", "ended"}
+# what is read of a manifest
+_REQUIRED = {"stage": str, "outputs": dict, "metrics": dict, "key": dict, "ended": int | float, "versions": dict}
 
 
 class ArtifactStore(Protocol):
@@ -77,6 +78,7 @@ class RunFolder:
             ArtifactError: The stage has not run, or a file is missing or altered.
         """
         if stage not in self._checked:
+            self._require_no_link(stage)
             manifest = self.manifest(stage)
             if manifest is None:
                 raise ArtifactError(
@@ -104,8 +106,14 @@ class RunFolder:
             manifest = read_json(self.folder / stage / MANIFEST)
         except ArtifactError:
             return None
-        sound = manifest.keys() >= _REQUIRED and isinstance(manifest["outputs"], dict)
-        return manifest if sound else None
+        return manifest if _is_sound(manifest) else None
+
+    def _require_no_link(self, stage: str) -> None:
+        """Raise an error where the folder of a stage is a link, or in one: it would lead out of the run."""
+        place = self.folder / stage
+        for path in (place, *place.parents):
+            if self.folder in path.parents and path.is_symlink():
+                raise ArtifactError(f"{path} is a link; a stage's folder must be a folder of the run: remove the link")
 
     def manifests(self) -> list[dict[str, Any]]:
         """Return the manifests of all finished stages by their end, without those that are no part of it."""
@@ -170,6 +178,14 @@ class OverlayRun(RunFolder):
     def manifest(self, stage: str) -> dict[str, Any] | None:
         """Return the manifest of a finished stage, its own or the other run's."""
         return super().manifest(stage) if stage in self.stages else self.base.manifest(stage.removeprefix(BASE))
+
+
+def _is_sound(manifest: Mapping[str, Any]) -> bool:
+    """Return whether a manifest has the entries that are read, each of its type."""
+    if not all(isinstance(manifest.get(name), kind) for name, kind in _REQUIRED.items()):
+        return False
+    of_key = [manifest["key"].get(name) for name in ("inputs", "settings", "parameters")]
+    return all(isinstance(part, dict) for part in of_key) and all(map(is_name_below, manifest["outputs"]))
 
 
 def remembered(folder: Path) -> dict[str, dict[str, Any]]:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from shared.config import ConfigSection
 from shared.errors import MatcherError, raise_faults
 
+MAX_YAML_BYTES, MAX_YAML_DEPTH = 2**20, 32
 S = TypeVar("S", bound=ConfigSection)
 Values = Mapping[str, Mapping[str, Any]]
 Sections = Mapping[str, type[ConfigSection]]
@@ -199,8 +200,8 @@ def parse_list(name: str, text: str) -> Any:
     if not text.startswith("["):
         return [part for part in text.split(",") if part]
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return parse_yaml(text)
+    except ValueError as error:
         raise MatcherError(f"cannot read --{name}={text}: a list is written a,b or [a, b]") from error
 
 
@@ -219,12 +220,51 @@ def from_file(path: Path) -> dict[str, dict[str, Any]]:
         {'compute': {'threads': 2}}
     """
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            data = file.read(MAX_YAML_BYTES + 1)
+        if len(data) > MAX_YAML_BYTES:
+            raise ValueError(f"it is larger than {MAX_YAML_BYTES:,} bytes")
+        loaded = parse_yaml(data.decode("utf-8"))
     except OSError as error:
         raise MatcherError(f"cannot read the settings file {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise MatcherError(f"{path} is not valid YAML: {error}") from error
     return _checked(path, {} if loaded is None else loaded)
+
+
+def parse_yaml(text: str) -> Any:
+    """Return the value of a YAML text that needs no more than settings do.
+
+    Raises:
+        ValueError: It is no YAML, nested deeper than `MAX_YAML_DEPTH`, holds a key twice, or refers to a part of itself
+            (`*name`), which a few lines could grow to gigabytes with.
+
+    Examples:
+        >>> parse_yaml("compute: {threads: 2}")
+        {'compute': {'threads': 2}}
+    """
+    try:
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_YAML_DEPTH:
+                raise ValueError(f"it is nested deeper than {MAX_YAML_DEPTH}")
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError(f"it refers to a part of itself (*{event.anchor})")
+        return _Loader(text).get_single_data()
+    except (yaml.YAMLError, RecursionError, OverflowError, TypeError) as error:
+        raise ValueError(str(error)) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which PyYAML takes the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping of a node."""
+        keys = [key.value for key, _ in node.value]
+        if twice := [key for number, key in enumerate(keys) if key in keys[:number]]:
+            raise ValueError(f"it holds the key {str(twice[0])[:40]!r} twice")
+        return super().construct_mapping(node, deep)
 
 
 def _checked(path: Path, loaded: Any) -> dict[str, dict[str, Any]]:

@@ -81,7 +81,9 @@ class Embeddings:
         present = t["present"].astype(bool)
         if "vectors" in t:
             return cls(t["vectors"], present)
-        return cls(sparse.csr_array((t["data"], t["indices"], t["indptr"]), shape=tuple(t["shape"])), present)
+        vectors = sparse.csr_array((t["data"], t["indices"], t["indptr"]), shape=tuple(t["shape"].tolist()))
+        vectors.check_format(full_check=True)  # products read past the end of what indices name wrongly
+        return cls(vectors, present)
 
 
 def _sparse_products(vectors: sparse.csr_array, left: Rows, right: Rows) -> NDArray[np.float64]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,6 +25,8 @@ from shared.training.prefetch import prefetch
 from shared.training.runtime import autocast, prepare
 
 Inputs = Mapping[str, Tensor]
+E = TypeVar("E", bound="Encoder")
+WEIGHTS, FACTS = "encoder.safetensors", "encoder.json"
 
 
 class Encoder(nn.Module):
@@ -100,9 +103,9 @@ class Encoder(nn.Module):
             facts: JSON-compatible values from which the encoder can be built again.
         """
         weights = {name: tensor.detach().to("cpu").contiguous() for name, tensor in self.state_dict().items()}
-        with atomic_file(folder / "encoder.safetensors") as partial:
+        with atomic_file(folder / WEIGHTS) as partial:
             save_file(weights, partial)
-        write_json(folder / "encoder.json", dict(facts))
+        write_json(folder / FACTS, dict(facts))
 
     def load(self, folder: Path) -> None:
         """Load the weights that `save` wrote.
@@ -110,11 +113,36 @@ class Encoder(nn.Module):
         Raises:
             ArtifactError: They are missing, damaged or of another encoder.
         """
-        path = folder / "encoder.safetensors"
+        path = folder / WEIGHTS
         try:
             self.load_state_dict(load_file(path))
         except Exception as error:  # safetensors, the file system and torch each raise their own
             raise ArtifactError(f"{path} cannot be used ({error}); train the branch again") from error
+
+
+def built(make: Callable[[], E], folder: Path, layers: int = 0) -> E:
+    """Return an encoder that was described in a folder, after a look at whether the weights there are of its shape.
+
+    So a description cannot ask for more memory than its weights take.
+
+    Args:
+        make: Returns the encoder with any weights.
+        folder: With the weights.
+        layers: Number of layers that the description asks for.
+
+    Raises:
+        ValueError: The weights are of another encoder.
+    """
+    with safe_open(folder / WEIGHTS, framework="pt") as file:
+        shapes = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    if layers > len(shapes):
+        raise ValueError(f"{layers:,} layers cannot have {len(shapes):,} weights")
+    with torch.device("meta"):  # shapes without memory
+        expected = {name: list(weight.shape) for name, weight in make().state_dict().items()}
+    if shapes != expected:
+        name = min(name for name in shapes.keys() | expected.keys() if shapes.get(name) != expected.get(name))
+        raise ValueError(f"the weight {name} is {shapes.get(name)} and not {expected.get(name)}")
+    return make()
 
 
 def pca_whitening(values: Tensor, shrinkage: float) -> tuple[Tensor, Tensor] | None:
@@ -160,7 +188,7 @@ def read_facts(folder: Path | None, branch: str) -> dict[str, Any]:
     """
     if folder is None:
         raise ArtifactError(f"the {branch} branch needs an encoder; run: python -m branches.{branch}.train")
-    path = folder / "encoder.json"
+    path = folder / FACTS
     facts = read_json(path, "train the branch again")
     if facts.get("branch") != branch:
         raise ArtifactError(f"{path} is an encoder of branch {facts.get('branch')}, not {branch}")

@@ -41,6 +41,7 @@ DOCUMENTS = (
     "ensemble/RESULTS.md",
     ".github/CONTRIBUTING.md",
     ".github/CHANGELOG.md",
+    ".github/SECURITY.md",
 )
 LONGEST_README = 160  # lines
 LANGUAGES = ("sh", "python", "yaml", "text")

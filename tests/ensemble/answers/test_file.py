@@ -16,6 +16,7 @@ from ensemble.answers.answers import Answers
 from ensemble.answers.file import AnswerFile, event_line, header, read_answers, write_answers
 from shared.errors import ArtifactError, MatcherError
 from tests.support.answers import answer
+from tests.support.disk import Disk
 from tests.support.paths import ROOT
 
 
@@ -210,3 +211,15 @@ def test_a_killed_writer_loses_none_that_it_acknowledged(path: Path) -> None:
             writer.kill()
             acknowledged = 21 + len(writer.stdout.read().splitlines())
         assert sum(each.by == by for each in AnswerFile(path).read().standing) >= acknowledged
+
+
+@pytest.mark.fault(17, 37)
+def test_answers_are_on_the_disk_with_their_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, synced = Disk(monkeypatch), list[str]()
+    monkeypatch.setattr("ensemble.answers.file.to_disk", lambda path: synced.append(path.name))
+    path = tmp_path / "kept" / "answers.jsonl"
+    for number in range(2):
+        AnswerFile(path).append(answer("a", f"b{number}"))
+        status = path.stat()
+        assert (status.st_ino, status.st_size, status.st_mtime_ns) in disk.synced
+    assert synced == ["kept", "kept"]

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from ensemble.index.snapshots import CURRENT, Snapshots
-from shared.artifacts import damage
+from shared.artifacts import damage, file_digest
 from shared.errors import ArtifactError, MatcherError
 from shared.pipeline.run import MANIFEST
+from tests.support.disk import Disk
 from tests.support.paths import ROOT
 
 # A writer that goes on for ever; each snapshot holds its own number in two files.
@@ -98,7 +99,8 @@ def test_a_first_snapshot_is_there_though_its_writer_was_killed_before_it_named_
         snapshots.current()
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", "null", ""])
+@pytest.mark.fault(20, 32)
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"snapshot": [], "sha256": 1}', "{}", "[]", "null", ""])
 def test_a_current_that_says_nothing_is_refused(snapshots: Snapshots, content: str) -> None:
     (snapshots.folder / CURRENT).write_text(content)
     with pytest.raises(ArtifactError, match="is damaged"):
@@ -175,3 +177,38 @@ def test_killed_at_any_moment_a_snapshot_is_whole(tmp_path: Path) -> None:
         texts = [(present.folder / name).read_text() for name in ("one", "part/other")]
         assert texts == [str(present.number) * 20_000] * 2
         before = present.number
+
+
+@pytest.mark.fault(17)
+def test_snapshot_is_on_the_disk_before_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, disk = Snapshots(tmp_path / "index"), Disk(monkeypatch)
+    for text in ("first", "second", "third"):
+        write(made, text)
+    assert disk.renamed.count(f"{CURRENT}.partial") == 3
+    assert disk.lost == []
+
+
+@pytest.mark.fault(33)
+@pytest.mark.parametrize("name", ["000002", "000003", "000003.work", CURRENT, ".lock"])
+def test_link_in_an_index_is_refused(snapshots: Snapshots, name: str, tmp_path: Path) -> None:
+    outside, link = tmp_path / "outside", snapshots.folder / name
+    if link.exists():
+        link.rename(outside)
+    else:
+        outside.mkdir()
+    link.symlink_to(outside)
+    for use in (snapshots.current, lambda: write(snapshots, "next")):
+        with pytest.raises(MatcherError, match="is a link, which is no part of an index; remove it"):
+            use()
+    assert outside.exists()
+
+
+@pytest.mark.fault(20)
+@pytest.mark.parametrize("other", [None, [], "x", {"about": [], "files": {}}, {"about": {}, "files": {"text": 1}}, {}])
+def test_manifest_of_a_snapshot_that_is_something_else(snapshots: Snapshots, other: object) -> None:
+    manifest = snapshots.folder / "000002" / MANIFEST
+    manifest.write_text(json.dumps(other))
+    entry = {"snapshot": "000002", "sha256": file_digest(manifest)}
+    (snapshots.folder / CURRENT).write_text(json.dumps(entry))
+    with pytest.raises(ArtifactError, match="is damaged"):
+        snapshots.current()

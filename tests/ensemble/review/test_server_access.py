@@ -1,11 +1,14 @@
 """Who may see and change a review."""
 
+import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from ensemble.review import security
 from ensemble.review.security import CSRF_HEADER, MAX_BODY, Access
 from ensemble.review.session import Session
 from tests.support.review import HEADERS, HOST, Open
@@ -159,6 +162,29 @@ def test_large_body_is_refused(open_page: Open, session: Session) -> None:
         headers = HEADERS | {"Content-Type": "application/json"}
         assert open_page().post("/api/answers", content=content, headers=headers).status_code == 413
     assert answers(session) == 0
+
+
+def test_body_that_does_not_end_is_refused(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(security, "BODY_TIMEOUT_S", 0.05)
+    sent = list[Any]()
+
+    async def receive() -> Any:
+        if sent:
+            return {"type": "http.disconnect"}
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def app(*_: Any) -> None:
+        pytest.fail("the request was passed on")
+
+    own = {"Host": HOST, "Cookie": f"{access.cookie}={access.token}", "Content-Type": "application/json", **HEADERS}
+    headers = [(name.lower().encode(), value.encode()) for name, value in own.items()]
+    scope = {"type": "http", "method": "POST", "path": "/api/answers", "headers": headers, "query_string": b""}
+    asyncio.run(security.Guard(app, access)(scope, receive, send))
+    assert sent[0]["status"] == 408
 
 
 @pytest.mark.fault(33)

@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -53,6 +54,19 @@ def test_lock_of_a_killed_process_is_taken_over(tmp_path: Path, holder: multipro
     with locked(tmp_path):
         assert (tmp_path / HOLDER).read_text().startswith(f"process {os.getpid()} ")
     assert not (tmp_path / HOLDER).exists()
+
+
+@pytest.mark.fault(19, 33)
+@pytest.mark.parametrize("name", [LOCK, HOLDER])
+def test_lock_that_is_a_link_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "precious").write_text("keep")
+    for target in ("precious", "none"):
+        (tmp_path / name).symlink_to(tmp_path / target)
+        with pytest.raises(MatcherError, match=rf"{re.escape(name)} is a link; remove it"), locked(tmp_path):
+            pytest.fail("held")
+        (tmp_path / name).unlink()
+    assert (tmp_path / "precious").read_text() == "keep"
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.fault(19)

@@ -13,7 +13,16 @@ from shared.catalog.split import SplitConfig
 from shared.compute import ComputeConfig
 from shared.config import STEPS, AffectsFrom
 from shared.errors import MatcherError
-from shared.pipeline.settings import Settings, from_arguments, from_file, help_text, merge, nearest, portable
+from shared.pipeline.settings import (
+    Settings,
+    from_arguments,
+    from_file,
+    help_text,
+    merge,
+    nearest,
+    parse_list,
+    portable,
+)
 
 SECTIONS = ensemble_sections.sections()
 
@@ -309,3 +318,30 @@ def test_portable_names_nothing_of_one_machine(tmp_path: Path) -> None:
 def test_cpu_threads() -> None:
     assert ComputeConfig().cpu_threads >= 1
     assert ComputeConfig(threads=3).cpu_threads == 3
+
+
+@pytest.mark.fault(32)
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[" * 100_000, "nested deeper than 32"),
+        ("{a: " * 40 + "1" + "}" * 40, "nested deeper than 32"),
+        ("a: &x [1]\nb: *x", "refers to a part of itself"),
+        ("compute: {threads: 1}\ncompute: {threads: 2}", "the key 'compute' twice"),
+        ("compute: {threads: 1, threads: 2}", "the key 'threads' twice"),
+        ("a: !!python/object/apply:os.system [echo]", "could not determine a constructor"),
+        ("a: " + "9" * 5000, "Exceeds the limit"),
+        ("\x00", "not valid YAML"),
+        ("#" * 2**20 + "\n", "larger than 1,048,576 bytes"),
+    ],
+)
+def test_settings_file_that_was_made_to_do_harm_is_one_error(tmp_path: Path, text: str, fault: str) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(MatcherError, match=fault):
+        from_file(tmp_path / "x.yaml")
+
+
+@pytest.mark.fault(32)
+def test_list_of_a_setting_that_is_nested_too_deep_is_one_error() -> None:
+    with pytest.raises(MatcherError, match="a list is written a,b"):
+        parse_list("data.path", "[" * 10_000)
