@@ -33,13 +33,14 @@ def test_estimate_is_near_the_peak_that_was_measured(listings: int, values: dict
 
 
 def test_smaller_settings_need_less() -> None:
-    for less in (
+    changes: tuple[dict[str, dict[str, Any]], ...] = (
         {"image": {"batch_size": 16}},
         {"image": {"size": 64}},
         {"distilbert": {"max_tokens": 16}},
         {"tfidf": {"neighbors": 10}},
         {"scorer": {"thinned": []}},
-    ):
+    )
+    for less in changes:
         [section] = less
         name = f"{section}/encoder/all" if section in ("image", "distilbert") else "ensemble/scorer"
         own, other = (need_of(name, 1000, Settings(values, sections())) for values in (less, {}))
