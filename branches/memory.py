@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from branches import registry
-from shared.memory import Need
+from shared.memory import PLAIN, TORCH, Need
 from shared.pipeline.settings import Settings
 
 PER_LISTING = 20_000  # bytes: its title, tokens and embeddings
@@ -26,4 +26,5 @@ def branch_need(stage: str, listings: int, settings: Settings) -> Need | None:
     names = [name for name in ("batch_size", "size", "max_tokens", "embed_batch") if name in type(config).model_fields]
     smaller = " or ".join(f"{branch}.{name}={getattr(config, name)}" for name in names)
     advice = f"less than {smaller}" if names else "a part of the catalog"
-    return Need(config.batch_bytes + listings * PER_LISTING, advice)
+    libraries = TORCH if registry.get(branch).learns else PLAIN
+    return Need(config.batch_bytes + listings * PER_LISTING, advice, libraries)

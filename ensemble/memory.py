@@ -6,12 +6,12 @@ from branches import registry
 from branches.memory import PER_LISTING, branch_need
 from ensemble.config import EnsembleConfig, ScorerConfig
 from ensemble.thinning import kinds_of
-from shared.memory import Need
+from shared.memory import PLAIN, TORCH, Libraries, Need
 from shared.pipeline.settings import Settings
 
 # Measured on 27,400 titles of the competition and on the demo, with 112 features.
 PROPOSED = 1 / 3  # candidate pairs per neighbor that the branches propose: many propose the same, and most both ways
-THINNED = 0.4  # pairs of a thinned pool per pair of its fold
+IN_FOLDS, THINNED = 0.8, 0.28  # pairs of all fold pools per pair of the catalog; of a thinned pool per pair of its fold
 DESCRIBED, LEARNED = 1000, 1500  # bytes per candidate pair while it is scored, and while a scorer is trained on it
 
 
@@ -29,8 +29,9 @@ def need_of(stage: str, listings: int, settings: Settings) -> Need | None:
         return need
     if stage == "ensemble/scorer":
         thinned = len(kinds_of(settings[ScorerConfig].thinned))
-        pairs = candidate_pairs(listings, settings) * (1 + THINNED * thinned)
-        return Need(pairs * LEARNED, "a lower `neighbors` of the branches, or a shorter scorer.thinned")
+        pairs = candidate_pairs(listings, settings) * IN_FOLDS * (1 + THINNED * thinned)
+        advice = "a lower `neighbors` of the branches, or a shorter scorer.thinned"
+        return Need(listings * PER_LISTING + pairs * LEARNED, advice, _libraries(settings))
     return matching_need(listings, settings) if stage.startswith(("ensemble/features", "ensemble/scores")) else None
 
 
@@ -44,7 +45,13 @@ def matching_need(listings: int, settings: Settings) -> Need:
         settings: With those of the branches that take part.
     """
     pairs = candidate_pairs(listings, settings)
-    return Need(listings * PER_LISTING + pairs * DESCRIBED, "a lower `neighbors` of the branches")
+    memory = listings * PER_LISTING + pairs * DESCRIBED
+    return Need(memory, "a lower `neighbors` of the branches", _libraries(settings))
+
+
+def _libraries(settings: Settings) -> Libraries:
+    learn = any(registry.get(name).learns for name in settings[EnsembleConfig].branches)
+    return TORCH if learn else PLAIN
 
 
 def candidate_pairs(listings: int, settings: Settings) -> float:

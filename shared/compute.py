@@ -14,10 +14,15 @@ from shared.errors import MatcherError
 
 
 class ComputeConfig(ConfigSection):
-    """Section `compute`: where the work runs. Changes speed, not what is computed (beyond rounding)."""
+    """Section `compute`: where the work runs. In the training of encoders it changes more than the speed."""
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes an NVIDIA GPU when there is one")
-    threads: int = Field(0, ge=0, description="CPU threads of a process; 0: one for each core it may use")
+    threads: int = Field(
+        0,
+        ge=0,
+        description="CPU threads of a process; 0: one for each core it may use. An encoder that is trained with "
+        "another number of threads is another one, see README",
+    )
     seed: int = Field(0, ge=0, description="seed of every random choice of a run")
 
     @property
@@ -35,7 +40,7 @@ class ComputeConfig(ConfigSection):
         return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
     def cache_key(self, step: Step | None = None) -> dict[str, Any]:
-        """Return the seed alone: device and threads change nothing but speed."""
+        """Return the seed alone: a change of device or threads makes no stage run again."""
         return {"seed": self.seed}
 
     def torch_device(self) -> Any:

@@ -16,8 +16,6 @@ import psutil
 from shared.errors import MatcherError
 
 GB = 10**9
-LIBRARIES = 1.0 * GB  # bytes in memory once torch, timm, transformers and LightGBM are loaded, with small weights
-ADDRESSES = 3.2 * GB  # addresses that they take beyond that, which a limit by `ulimit -v` counts as well
 _GROUP_FILES = {  # whether the control groups are those of version 2 → files with the limit and what is in use
     True: ("memory.max", "memory.current"),
     False: ("memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -36,29 +34,52 @@ class Room(NamedTuple):
     limit: str
 
 
-class Need(NamedTuple):
-    """Memory that a piece of work needs beyond the libraries.
+class Libraries(NamedTuple):
+    """What the libraries take that a job loads.
 
     Args:
-        bytes: Estimated bytes.
+        bytes: In memory.
+        addresses: Bytes of addresses beyond that, which a limit by `ulimit -v` counts as well.
+    """
+
+    bytes: float
+    addresses: float
+
+
+PLAIN = Libraries(0.4 * GB, 0.8 * GB)
+TORCH = Libraries(1.0 * GB, 3.2 * GB)  # with timm, transformers and the weights of the default encoders
+
+
+class Need(NamedTuple):
+    """Memory that a piece of work needs.
+
+    Args:
+        bytes: Estimated bytes beyond the libraries.
         advice: What makes it less.
+        libraries: Those that the work or an earlier one of the same job loads.
     """
 
     bytes: float
     advice: str
+    libraries: Libraries = TORCH
 
 
-def room(root: Path = Path("/")) -> Room:
+def room(libraries: Libraries = TORCH, root: Path = Path("/")) -> Room:
     """Return the memory that this process may still use: the least of what machine, container and process are allowed.
 
     Args:
+        libraries: Those that the process loads; their addresses count as used.
         root: Where the file systems of Linux are, of which control groups are read.
 
     Examples:
         >>> room().free > 0
         True
     """
-    rooms = [Room(psutil.virtual_memory().available, "free on this machine"), *_of_groups(root), *_of_process()]
+    rooms = [
+        Room(psutil.virtual_memory().available, "free on this machine"),
+        *_of_groups(root),
+        *_of_process(libraries),
+    ]
     return min(rooms)
 
 
@@ -71,17 +92,17 @@ def shortage(need: Need, what: str, available: Room | None = None) -> str | None
         available: The memory to fit into; None: that of this process.
 
     Raises:
-        MatcherError: Not even the libraries fit, which would end the process without a word.
+        MatcherError: Not even the libraries fit, whose loading would end the process without a word.
 
     Examples:
         >>> shortage(Need(4e9, "a smaller scorer.thinned"), "ensemble/scorer", Room(2e9, "free on this machine"))
         'ensemble/scorer needs about 5.0 GB of memory, and 2.0 GB are free on this machine: it may be killed \
 half way; a smaller scorer.thinned needs less'
     """
-    available = room() if available is None else available
+    available = room(need.libraries) if available is None else available
     if available.free <= 0:
-        raise MatcherError(f"torch does not fit into the memory that is {available.limit}; raise the limit")
-    total = LIBRARIES + need.bytes
+        raise MatcherError(f"the libraries do not fit into the memory that is {available.limit}; raise the limit")
+    total = need.libraries.bytes + need.bytes
     if total - psutil.Process().memory_info().rss <= available.free:
         return None
     return (
@@ -90,7 +111,7 @@ half way; a smaller scorer.thinned needs less'
     )
 
 
-def _of_process() -> Iterator[Room]:
+def _of_process(libraries: Libraries) -> Iterator[Room]:
     """Yield what the limit of the process's address space leaves."""
     try:
         import resource
@@ -99,7 +120,7 @@ def _of_process() -> Iterator[Room]:
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft != resource.RLIM_INFINITY:
         memory = psutil.Process().memory_info()
-        reserved = max(0.0, ADDRESSES - (memory.vms - memory.rss))  # less what is mapped already
+        reserved = max(0.0, libraries.addresses - (memory.vms - memory.rss))  # less what is mapped already
         yield Room(soft - memory.vms - reserved, f"left by the limit of {soft / GB:.1f} GB (ulimit -v)")
 
 

@@ -9,7 +9,7 @@ from shared.config import AffectsFrom
 from shared.training.config import TrainingConfig
 
 # Bytes per pixel of a batch, measured with the default network.
-TRAINING_BYTES, EMBEDDING_BYTES = 1100, 180
+TRAINING_BYTES, EMBEDDING_BYTES = 1400, 400
 
 
 class Config(TrainingConfig, BranchConfig):

@@ -25,6 +25,7 @@ from shared.training.distributed import GlobalBatchNorm1d
 from shared.training.encoder import FACTS, Encoder, built, pca_whitening
 
 HEAD_SHRINKAGE = 1e-3  # little: training follows, so the head may start with directions of little variance
+LEAST_VARIATION = 1e-4  # share of the largest singular value of the features; what varies less is rounding
 PACKAGED = "tf_efficientnet_lite0"  # its weights come from a Python package, so no network is needed
 
 
@@ -118,7 +119,9 @@ class ImageEncoder(Encoder):
     def start_head(self, features: Tensor) -> None:
         """Initialize the linear layer as the PCA whitening of some features, cut to the first `dim` axes.
 
-        Without two different images, it is initialized with random orthogonal directions.
+        With fewer different images than axes, the images leave the last axes open. An eigenvalue solver would choose
+        them by rounding errors, so by the number of threads; they are drawn once and for all. Without two different
+        images, all are random orthogonal directions.
 
         Args:
             features: float32 [n, c].
@@ -129,8 +132,11 @@ class ImageEncoder(Encoder):
             self.project.bias.zero_()
             return
         mean, axes = whitening
-        self.project.weight.copy_(axes[: self.dim])
-        self.project.bias.copy_(-axes[: self.dim] @ mean)
+        axes = axes[: self.dim]
+        if len(features) <= self.dim:
+            axes = _completed(axes, int(torch.linalg.matrix_rank(features.double() - mean, rtol=LEAST_VARIATION)))
+        self.project.weight.copy_(axes)
+        self.project.bias.copy_(-axes @ mean)
 
     def freeze(self, stages: int) -> None:
         """Freeze the stem and the first `stages` stages; 0 freezes nothing."""
@@ -139,6 +145,17 @@ class ImageEncoder(Encoder):
             frozen = {name for layer in sorted(layers)[: stages + 1] for name in layers[layer]}
             for name, parameter in self.backbone.named_parameters():
                 parameter.requires_grad_(name not in frozen)
+
+
+def _completed(axes: Tensor, rank: int) -> Tensor:
+    """Return whitening axes, float64 [d, c], with those from `rank` on replaced by drawn ones of the same length."""
+    missing = len(axes) - rank
+    if missing <= 0:
+        return axes
+    drawn = torch.randn(axes.shape[1], missing, dtype=axes.dtype, generator=torch.Generator().manual_seed(0))
+    fixed = functional.normalize(axes[:rank]).T  # orthonormal columns
+    drawn = torch.linalg.qr(drawn.to(axes.device) - fixed @ (fixed.T @ drawn.to(axes.device))).Q
+    return torch.cat([axes[:rank], drawn.T * axes[rank].norm()])
 
 
 def create_model(config: Config) -> tuple[ImageEncoder, Preprocessing]:

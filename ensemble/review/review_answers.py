@@ -81,8 +81,8 @@ class ReviewAnswers:
         """
         rows = sorted({row for reply in replies for row in reply.pair})
         content = dict(zip(rows, content_digests(self._original.take(np.array(rows))).tolist(), strict=True))
-        time = now()
         with self._lock:
+            time = self._file.next_time()
             fresh = [(reply, self._answer(reply, content, by, time)) for reply in replies if self._is_new(reply, by)]
             if fresh:
                 self._file.append(*(answer for _, answer in fresh))

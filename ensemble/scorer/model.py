@@ -6,6 +6,7 @@ scores around them (`score_graph.py`).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -74,8 +75,9 @@ class Scorer:
         return {names[index]: round(float(gain[index] / max(gain.sum(), 1e-12)), 5) for index in order}
 
     def save(self, path: Path) -> None:
-        """Write LightGBM's text format."""
-        path.write_text(self.booster.model_to_string(num_iteration=-1), encoding="utf-8")
+        """Write LightGBM's text format, without the number of threads, which changes nothing else."""
+        text = self.booster.model_to_string(num_iteration=-1)
+        path.write_text(re.sub(r"\[num_threads: \d+\]", "[num_threads: 0]", text), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -5,6 +5,7 @@ Every image of the project comes through `open_image`, so that training, hashing
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -68,6 +69,13 @@ _UPRIGHT = {
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
+_SHARE_LOST = {
+    getattr(errno, name)
+    for name in ("ESTALE", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENOTCONN")
+    if hasattr(errno, name)  # not all systems have all
+}
+
+
 class ImageFault(Exception):
     """An image cannot be used; the message is the reason in a few words."""
 
@@ -96,12 +104,14 @@ def read_bytes(path: Path) -> bytes:
 
     Raises:
         ImageFault: There is no such file, it is no regular file, or it is too large or unreadable.
+        OSError: The network share that it is on is gone.
     """
     try:
         descriptor = os.open(path, _OPEN_FLAGS)
     except (FileNotFoundError, NotADirectoryError):
         raise ImageFault(MISSING) from None
     except (OSError, ValueError) as error:
+        _raise_if_lost(path, error)
         if os.path.isdir(path):  # Windows does not open folders
             raise ImageFault(NOT_REGULAR) from None
         raise ImageFault(f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
@@ -114,9 +124,17 @@ def read_bytes(path: Path) -> bytes:
         with open(descriptor, "rb", closefd=False) as file:
             return file.read()
     except OSError as error:
+        _raise_if_lost(path, error)
         raise ImageFault(f"cannot be read ({error.strerror})") from None
     finally:
         os.close(descriptor)
+
+
+def _raise_if_lost(path: Path, error: OSError | ValueError) -> None:
+    """Raise an error that is no fault of an image: the network share that it is on is gone, and so are all others."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in _SHARE_LOST or (number == errno.EIO and not os.access(path.parent, os.R_OK)):
+        raise OSError(number, os.strerror(number or errno.EIO), str(path)) from error
 
 
 def open_image(source: Path | bytes, max_pixels: int, at_least: int | None = None) -> Image.Image:

@@ -35,8 +35,8 @@ class Stage:
         code: Modules that do the work; they and all they import of this project are part of the key, and so is the
             source of `work`.
         reads: Names of the stages whose outputs it opens.
-        settings: Sections of the settings that it depends on. `ComputeConfig` stands for the seed alone, since device
-            and threads change nothing but speed.
+        settings: Sections of the settings that it depends on. `ComputeConfig` stands for the seed alone: a change of
+            device or threads makes no stage run again.
         step: For a section of a branch: the step it is; settings that only later steps read are not part of the key.
         parameters: Arguments of `work` by name, JSON-able; part of the key.
         sources: Returns digests of what it reads outside of the run folder, by name.

@@ -266,6 +266,22 @@ def test_start_head_whitens(count):
         assert torch.cov(out.T, correction=0).numpy() == pytest.approx(np.eye(8), abs=0.02)
 
 
+@pytest.mark.fault(25)
+@pytest.mark.parametrize("count", [3, 12])
+def test_start_of_the_head_does_not_depend_on_rounding(count):
+    encoders = [ImageEncoder(timm.create_model("test_efficientnet", num_classes=0, global_pool=""), "gem", 16)] * 2
+    width = encoders[0].project.in_features
+    features = torch.randn(count, width, generator=torch.Generator().manual_seed(1))
+    rounding = 1e-6 * torch.randn(count, width, generator=torch.Generator().manual_seed(2))
+    unseen = torch.randn(20, width, generator=torch.Generator().manual_seed(3))
+    cosines = []
+    for encoder, values in zip(encoders, (features, features + rounding), strict=True):
+        encoder.start_head(values)
+        out = torch.nn.functional.normalize(encoder.project(unseen)).detach()
+        cosines.append((out @ out.T).numpy())
+    assert cosines[1] == pytest.approx(cosines[0], abs=1e-3)
+
+
 def test_gem_lies_between_mean_and_maximum():
     features = torch.rand(2, 5, 4, 4)
     mean, most = features.mean(dim=(2, 3)), features.amax(dim=(2, 3))

@@ -92,10 +92,11 @@ def test_answers_of_a_run_change_its_matches_until_they_are_taken_back(review: R
     assert not together(run, left, right)
 
 
-def test_interrupt_ends_with_a_word(review: Review) -> None:
-    review.process.send_signal(signal.SIGINT)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupt_ends_with_a_word(review: Review, number: int, code: int) -> None:
+    review.process.send_signal(number)
     _, errors = review.process.communicate(timeout=30)
-    assert review.process.returncode == 130
+    assert review.process.returncode == code
     assert errors.startswith("\ninterrupted")
     assert "Traceback" not in errors
 

@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 import random
@@ -421,3 +422,33 @@ def test_flat_hash_counts_bits_of_both_kinds() -> None:
     hashes = np.array([0, 2**64 - 1, 0x8000000000000000, 0xFFFF, 0x7FFF, 0xFFFFFFFF, 2**64 - 2**15], dtype=np.uint64)
     assert is_flat_hash(hashes).tolist() == [True, True, True, False, True, False, True]
     assert is_flat_hash(np.zeros((0,), dtype=np.uint64)).shape == (0,)
+
+
+@pytest.mark.fault(18)
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN], ids=errno.errorcode.get)
+@pytest.mark.parametrize("call", ["open", "fstat"])
+def test_lost_network_share_is_no_fault_of_an_image(
+    tmp_path: Path, number: int, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+
+    def lost(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, lost)
+        with pytest.raises(OSError, match=os.strerror(number)) as error:
+            read_bytes(tmp_path / "a.jpg")
+    assert error.value.filename == str(tmp_path / "a.jpg")
+
+
+def test_sector_that_cannot_be_read_is_a_fault_of_its_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+
+    def damaged(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", damaged)
+        with pytest.raises(ImageFault, match="cannot be read"):
+            read_bytes(tmp_path / "a.jpg")

@@ -5,12 +5,14 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 
 import imagehash
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -297,3 +299,31 @@ def test_failure_midway_leaves_nothing(
 def test_make_demo_raises_matcher_error(tmp_path: Path) -> None:
     with pytest.raises(MatcherError, match="at least 2 listings, not 0"):
         make_demo(tmp_path / "out", 0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.fault(30)
+def test_killed_worker_is_an_error_and_no_hang(tmp_path: Path) -> None:
+    line = [
+        sys.executable,
+        "-m",
+        "shared.demo",
+        "--out",
+        str(tmp_path / "out"),
+        "--listings",
+        "20000",
+        "--workers",
+        "2",
+    ]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        while process.poll() is None and not list(tmp_path.rglob("*.jpg")):
+            time.sleep(0.05)
+        workers = [each for each in psutil.Process(process.pid).children() if "spawn_main" in " ".join(each.cmdline())]
+        workers[0].kill()
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 2
+    assert errors == "error: a worker process was killed, perhaps for lack of memory; try fewer workers\n"
+    assert list(tmp_path.iterdir()) == []

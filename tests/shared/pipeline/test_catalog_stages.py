@@ -18,6 +18,7 @@ from shared.config import ConfigSection
 from shared.demo.config import DemoConfig
 from shared.demo.shops.plan import FIRST_LABEL
 from shared.errors import MatcherError
+from shared.memory import Need
 from shared.pipeline.catalog_stages import IMAGE_MEMO, TEST, TRAIN, catalog_stages, sources_of, update_stages
 from shared.pipeline.pools import (
     CATALOG_POOL,
@@ -355,3 +356,23 @@ def test_the_progress_line_says_why_images_are_not_used(demo_folder: Path, tmp_p
     linked = settings_of(data, data={"follow_links": True})
     assert update(tmp_path / "run", linked, [TRAIN]) == [TRAIN]
     assert load_catalog(run.open(TRAIN)).has_image.sum() == 37  # one is a page, one was missing before
+
+
+def test_stage_that_will_not_fit_into_memory_is_told_once_and_beforehand(demo_folder: Path, tmp_path: Path) -> None:
+    settings, lines, asked = settings_of(demo_folder), list[str](), list[int]()
+
+    def need_of(stage: str, listings: int, _: Settings) -> Need | None:
+        asked.append(listings)
+        return {"split": Need(1e15, "less of it"), "pools/fold0": Need(2e15, "a smaller fold")}.get(stage)
+
+    run = RunFolder(tmp_path / "run", say=lines.append)
+    graph = Graph(catalog_stages(run, settings, sources_of(run, settings)))
+    update_stages(run, settings, graph, list(graph), need_of=need_of)
+    told = [line for line in lines if "of memory" in line]
+    assert [line.split()[0] for line in told] == ["pools/fold0"]
+    assert "a smaller fold" in told[0]
+    assert lines.index(told[0]) < lines.index(next(line for line in lines if line.startswith("split")))
+    assert set(asked) == {40}
+    lines.clear()
+    update_stages(run, settings, graph, list(graph), need_of=need_of)
+    assert not [line for line in lines if "of memory" in line]  # nothing is left to do

@@ -259,3 +259,14 @@ def test_manifest_is_json_with_sorted_outputs(do: Any) -> None:
 
     manifest = json.loads((do(behavior) / MANIFEST).read_text())
     assert list(manifest["outputs"]) == ["a", "m/b", "z"]
+
+
+@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 3 GiB"), RuntimeError("not enough memory: 3 GiB")])
+def test_stage_out_of_memory_says_what_to_reduce(
+    run: RunFolder, do: Any, writes: Any, raises: Any, error: Exception
+) -> None:
+    folder = do(writes("old"))
+    with pytest.raises(MatcherError, match=r"a/b: out of memory \(.*3 GiB\); a smaller batch") as refusal:
+        do(raises(error), parameters={"s": 1})
+    assert refusal.value.exit_code == 2
+    assert files(folder) == {MANIFEST: b"", "out.txt": b"old"}

@@ -1,0 +1,59 @@
+"""The estimate of a job's memory, against the peaks of jobs that were measured."""
+
+from typing import Any
+
+import pytest
+
+from ensemble.memory import candidate_pairs, matching_need, need_of
+from ensemble.sections import sections
+from shared.memory import GB
+from shared.pipeline.settings import Settings
+
+NO_EPOCHS = {"image": {"epochs": 0}, "distilbert": {"epochs": 0}}
+
+
+def peak(listings: int, values: dict[str, Any]) -> float:
+    """The largest need of any stage, with the libraries, in GB."""
+    settings = Settings(values, sections())
+    stages = ("image/encoder/all", "distilbert/encoder/all", "image/embeddings/catalog", "ensemble/scorer")
+    needs = [need for stage in stages if (need := need_of(stage, listings, settings))]
+    return max(need.libraries.bytes + need.bytes for need in needs) / GB
+
+
+@pytest.mark.parametrize(
+    ("listings", "values", "measured"),
+    [
+        (200, NO_EPOCHS, 2.1),  # the demo
+        (1000, {}, 3.4),  # the demo
+        (27_400, NO_EPOCHS, 8.8),  # titles of the competition
+    ],
+)
+def test_estimate_is_near_the_peak_that_was_measured(listings: int, values: dict[str, Any], measured: float) -> None:
+    assert measured / 1.25 < peak(listings, values) < measured * 1.25
+
+
+def test_smaller_settings_need_less() -> None:
+    changes: tuple[dict[str, dict[str, Any]], ...] = (
+        {"image": {"batch_size": 16}},
+        {"image": {"size": 64}},
+        {"distilbert": {"max_tokens": 16}},
+        {"tfidf": {"neighbors": 10}},
+        {"scorer": {"thinned": []}},
+    )
+    for less in changes:
+        [section] = less
+        name = f"{section}/encoder/all" if section in ("image", "distilbert") else "ensemble/scorer"
+        own, other = (need_of(name, 1000, Settings(values, sections())) for values in (less, {}))
+        assert own is not None
+        assert other is not None
+        assert own.bytes < other.bytes, less
+
+
+def test_pairs_of_a_small_catalog_are_at_most_all() -> None:
+    assert candidate_pairs(3, Settings({}, sections())) == 3
+
+
+def test_branches_without_encoders_load_little() -> None:
+    settings = Settings({"ensemble": {"branches": ["tfidf", "phash"]}}, sections())
+    assert matching_need(1000, settings).libraries.bytes < 0.5 * GB
+    assert need_of("matches", 1000, settings) is None
