@@ -114,7 +114,7 @@ def test_a_million_hostile_characters_take_no_time(piece: str) -> None:
     title = piece * (1_000_000 // len(piece))
     start = time.process_time()
     assert len(normalize(title)) <= LONGEST
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.fault(3)

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -10,6 +11,8 @@ from ensemble.features.assemble import FAMILIES, feature_names, pair_features
 from ensemble.features.incidence import incidence, shared_weight
 from ensemble.pool_views import PoolViews
 from shared.schema import PairFeatures
+from shared.titles import LONGEST
+from tests.support.titles import HOSTILE, UNREADABLE, break_titles
 
 Make = Callable[..., Any]
 TITLES = ["Tas Ransel 500 ml", "tas ransel 0.5l", "Kaos merah XL isi 10", "kaos red xl 10 pcs", None, "tas", "!!!"]
@@ -136,3 +139,27 @@ def test_shared_weight_for_any_block_size(every_pair: Make, block: int) -> None:
     has = incidence([{"a", "b"}, {"b"}, {"c", "b", "a"}, set()])
     assert shared_weight(has, has, every_pair(4), block).tolist() == [1, 2, 0, 1, 0, 0]
     assert shared_weight(has, has, every_pair(0), block).tolist() == []
+
+
+# --- hostile titles --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault(31)
+def test_a_title_that_cannot_be_read_costs_its_listing_the_evidence(
+    monkeypatch: pytest.MonkeyPatch, make_catalog: Make, every_pair: Make
+) -> None:
+    titles = ["tea 5 kg", "tea 5000 g", None]
+    expected = pair_features(PoolViews(make_catalog(titles), {}), every_pair(3), ["titles", "attributes"]).features
+    break_titles(monkeypatch, RecursionError)
+    pool = PoolViews(make_catalog([*titles[:2], UNREADABLE]), {})
+    pd.testing.assert_frame_equal(pair_features(pool, every_pair(3), ["titles", "attributes"]).features, expected)
+
+
+@pytest.mark.fault(3, 31)
+def test_endless_hostile_titles_are_described_in_seconds(make_catalog: Make, every_pair: Make) -> None:
+    titles = [f"{n} " + piece * (300_000 // len(piece)) for n, piece in enumerate(HOSTILE[:12])]
+    start = time.process_time()
+    pool = PoolViews(make_catalog(titles), {})
+    pair_features(pool, every_pair(12), ["titles", "attributes"])
+    assert max(map(len, pool.titles)) <= LONGEST
+    assert time.process_time() - start < 8

@@ -363,7 +363,7 @@ def test_long_titles_take_linear_time(unit: str) -> None:
     title = "5 kg " + unit * (1_000_000 // len(unit))
     start = time.process_time()
     read_quantities(title)
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.fault(31)

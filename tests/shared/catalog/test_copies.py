@@ -5,6 +5,7 @@ import pytest
 
 from shared.catalog.copies import class_sizes, copy_of
 from shared.schema import Catalog
+from tests.support.titles import UNREADABLE, break_titles
 
 HASH = 0x9B3C5D2A6F0E1478
 
@@ -45,3 +46,10 @@ def test_the_order_of_listings_does_not_matter() -> None:
 
 def test_an_empty_catalog_has_no_copies() -> None:
     assert len(copy_of(Catalog.from_columns({"posting_id": []}))) == 0
+
+
+@pytest.mark.fault(31)
+def test_titles_that_cannot_be_read_are_no_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    break_titles(monkeypatch, MemoryError)
+    catalog = Catalog.from_columns({"posting_id": list("abc"), "title": [UNREADABLE, UNREADABLE, "mug 5'"]})
+    assert copy_of(catalog).tolist() == [0, 1, 2]

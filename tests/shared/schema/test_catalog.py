@@ -11,6 +11,7 @@ from shared.schema import (
     Catalog,
 )
 from tests.support.stored import assert_equal, reloaded
+from tests.support.titles import UNREADABLE, break_titles
 
 MakeCatalog = Callable[..., Catalog]
 
@@ -158,3 +159,12 @@ def test_catalog_of_one_table_has_no_sources(tmp_path: Path) -> None:
     shop.save(tmp_path / "shop.parquet")
     assert Catalog.load(tmp_path / "shop.parquet").sources == ()
     assert shop.source_numbers().tolist() == [-1, -1]
+
+
+@pytest.mark.fault(31)
+def test_unreadable_title_stays_as_written_without_a_normalized_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    break_titles(monkeypatch, ValueError)
+    catalog = Catalog.from_columns({"posting_id": list("abcd"), "title": ["Red Mug", UNREADABLE, "...", None]})
+    assert catalog.titles.tolist() == ["Red Mug", UNREADABLE, "...", ""]
+    assert catalog.normalized_titles.tolist() == ["red mug", "", "", ""]
+    assert catalog.has_unreadable_title.tolist() == [False, True, False, False]
