@@ -7,6 +7,7 @@ import json
 import math
 import os
 import stat
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from shared.errors import ArtifactError, MatcherError
 T = TypeVar("T")
 PARTIAL = ".partial"  # ending of what is being written
 MAX_JSON_BYTES, MAX_JSON_DEPTH = 2**28, 64
+MANY_FILES = 500  # that are written to the disk all at once, with what else waits for it
 _OPEN_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -271,10 +273,12 @@ def folder_to_disk(folder: Path) -> None:
         ...     _ = (Path(folder) / "a.txt").write_text("a")
         ...     folder_to_disk(Path(folder))
     """
-    for parent, _, files in os.walk(folder, topdown=False):
-        for name in files:
-            to_disk(Path(parent) / name)
-        to_disk(Path(parent))
+    paths = [folder, *folder.rglob("*")]
+    if len(paths) > MANY_FILES and sys.platform == "linux":  # where sync(2) returns when all is written
+        os.sync()
+        return
+    for path in reversed(paths):
+        to_disk(path)
 
 
 def to_disk(path: Path) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from shared.artifacts import folder_to_disk, to_disk
 from shared.demo.config import Kind
 from shared.demo.listings import make_listings
 from shared.demo.plan import FamilyPlan, plan_families
@@ -124,9 +123,7 @@ def _atomic_folder(out: Path) -> Iterator[Path]:
             yield folder
             if out.exists():  # empty; Windows does not replace a folder
                 out.rmdir()
-            folder_to_disk(folder)
             folder.replace(out)
-            to_disk(out.absolute().parent)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
