@@ -42,7 +42,7 @@ def read_parquet(path: Path, read: Collection[str] | None, settings: TableSettin
         check_columns(len(names))
         faults = repeated(names, read)
         wanted = [name for name, count in Counter(names).items() if count == 1 and (read is None or name in read)]
-        encodings = _encodings(file.metadata, wanted, settings)
+        encodings = _encodings(file, wanted, settings)
         texts = [name for name in wanted if _is_text(file.schema_arrow.field(name).type)]
     kept = [name for name in texts if all(_DICTIONARY & chunk for chunk in encodings.get(name, []))]
     is_delta = any("DELTA_BYTE_ARRAY" in chunk for chunks in encodings.values() for chunk in chunks)
@@ -61,20 +61,25 @@ def read_parquet(path: Path, read: Collection[str] | None, settings: TableSettin
     return with_columns(names, values, rows, faults)
 
 
-def _encodings(metadata: Any, wanted: Collection[str], settings: TableSettings) -> dict[str, list[set[str]]]:
+def _encodings(file: Any, wanted: list[str], settings: TableSettings) -> dict[str, list[set[str]]]:
     """Return the encodings of each chunk of some columns, by the name of the column.
+
+    The first row of a group is read before its chunks are looked at: a chunk whose description is damaged or encrypted
+    is an error there, and would end the process here.
 
     Raises:
         ValueError: They hold too much once they are decompressed, as the file says.
+        pyarrow.ArrowException: The description of a chunk is damaged.
     """
     encodings: dict[str, list[set[str]]] = {}
     size = 0
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        for chunk in map(group.column, range(group.num_columns)):
-            name = chunk.path_in_schema.split(".")[0]
-            if name in wanted:
-                encodings.setdefault(name, []).append(set(chunk.encodings))
-                size += chunk.total_uncompressed_size
+    leaves = [(i, file.schema.column(i).path.split(".")[0]) for i in range(len(file.schema))]
+    for number in range(file.metadata.num_row_groups):
+        next(file.iter_batches(1, row_groups=[number], columns=wanted, use_threads=False), None)
+        group = file.metadata.row_group(number)
+        for chunk, name in ((group.column(i), name) for i, name in leaves if name in wanted):
+            encodings.setdefault(name, []).append(set(chunk.encodings))
+            size += chunk.total_uncompressed_size
     settings.check_size(size)
     return encodings
 
