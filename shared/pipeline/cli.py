@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from shared import processes
 from shared.catalog.config import DataConfig
+from shared.catalog.tables import FOLDER_ENDINGS
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.exits import ended
@@ -126,7 +127,7 @@ class Command:
         if index is not None:
             require_place(index, read, "an index")
         if isinstance(store, RunFolder):
-            if any(is_same(store.folder, path) for _, path in catalogs):
+            if any(is_same(store.folder, path) for path in [*_named(settings), *(path for _, path in catalogs)]):
                 raise MatcherError(f"the run folder {store.folder} is the catalog; name another folder with --run")
             if kind_of(store.folder) not in ("", "a run"):
                 raise MatcherError(f"the run folder {store.folder} is {kind_of(store.folder)}; name another one")
@@ -200,16 +201,30 @@ def run_subcommand(usage: str, commands: Mapping[str, Command], argv: Sequence[s
 
 
 def _catalogs(settings: Settings) -> list[tuple[str, Path]]:
-    """Return the folders and tables that the settings name and the image folders, each in words and with its path."""
-    if DataConfig not in settings.sections.values():
-        return []
-    data = settings[DataConfig]
-    paths = [Path(path) for path in data.paths if path != "demo"]
-    places = [("the catalog" if path.is_dir() else "the table", path) for path in paths]
-    beside = [path.parent / name for path in paths for name in (data.images, "images", f"{path.stem}_images") if name]
-    images = [path for path in (*beside, *([Path(data.images)] if data.images else [])) if path.is_dir()]
-    own = [path.parent for path in paths]  # a folder that holds a table as well
-    return places + [("the image folder", path) for path in images if not any(is_same(path, place) for place in own)]
+    """Return the tables and image folders that are read, each in words and with its path.
+
+    A folder in Kaggle layout may hold results beside them.
+    """
+    places: list[tuple[str, Path]] = []
+    for path in _named(settings):
+        data = settings[DataConfig]
+        folder = path if path.is_dir() else path.parent
+        tables = (
+            [folder / f"{kind}{end}" for kind in ("train", "test") for end in FOLDER_ENDINGS]
+            if path.is_dir()
+            else [path]
+        )
+        places += [("the table", table) for table in tables if table.is_file()]
+        names = (data.images, "images", *(f"{table.name.partition('.')[0]}_images" for table in tables))
+        images = [folder / name for name in names if name] + ([Path(data.images)] if data.images else [])
+        places += [("the image folder", at) for at in images if at.is_dir() and not is_same(at, folder)]
+    return list(dict.fromkeys(places))
+
+
+def _named(settings: Settings) -> list[Path]:
+    """Return the folders and tables that the settings name."""
+    reads_data = DataConfig in settings.sections.values()
+    return [Path(path) for path in settings[DataConfig].paths if path != "demo"] if reads_data else []
 
 
 def _image_folder(images: str, data: object) -> str:
