@@ -153,8 +153,9 @@ def test_estimate_is_reported_with_the_matches_that_it_is_of(tmp_path: Path) -> 
         manifest = {
             "stage": "matches",
             "outputs": {},
-            "key": {},
-            "ended": "",
+            "key": {"inputs": {}, "settings": {}, "parameters": {}},
+            "versions": {},
+            "ended": 0.0,
             "metrics": matches | {"answers": answers},
         }
         (tmp_path / "matches" / "manifest.json").write_text(json.dumps(manifest))
