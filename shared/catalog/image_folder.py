@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PureWindowsPath
@@ -61,16 +62,20 @@ def locate(folder: Path, name: str, *, follow_links: bool = False) -> Path:
     if os.path.isabs(name) or there.is_absolute() or ".." in there.parts:
         raise ImageFault(OUTSIDE)
     try:
-        if not os.path.lexists(folder / name):
-            os.lstat(folder / name)
-        path, root = Path(os.path.realpath(folder / name)), Path(os.path.realpath(folder))
+        is_link = stat.S_ISLNK(os.lstat(folder / name).st_mode)
     except (FileNotFoundError, NotADirectoryError):
         raise ImageFault(MISSING) from None
     except (OSError, ValueError) as error:  # too long, or with a NUL character
         raise ImageFault(f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
-    if not follow_links and not path.is_relative_to(root):
+    may_leave = is_link or len(there.parts) > 1  # any other file lies directly in the folder
+    if may_leave and not follow_links and not _is_below(folder / name, folder):
         raise ImageFault(LINK)
     return Path(name)
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    """Return whether a path leads into a folder once all links are followed."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def find_images(
