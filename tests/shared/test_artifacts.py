@@ -17,6 +17,7 @@ from shared.artifacts import (
     damage,
     digest,
     file_digest,
+    parse_json,
     read_json,
     write_json,
 )
@@ -151,6 +152,13 @@ def test_read_json_nested_as_deep_as_is_allowed(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_bytes(b'{"a":' * 63 + b"[1]" + b"}" * 63)
     assert list(read_json(path)) == ["a"]
+
+
+@pytest.mark.fault(32)
+def test_repeated_key_among_very_many_is_found_in_time_proportional_to_their_number() -> None:
+    text = "{" + ", ".join(f'"{number}": 0' for number in range(100_000)) + ', "99999": 1}'  # in pairs: 5 * 10^9
+    with pytest.raises(ValueError, match="the key '99999' twice"):
+        parse_json(text.encode())
 
 
 @pytest.mark.fault(33)

@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import time
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -189,6 +190,17 @@ def test_broken_array_is_one_error(text: str, message: str, tmp_path: Path) -> N
 
 
 @pytest.mark.fault(2, 32)
+@pytest.mark.fault(32)
+def test_names_that_stand_twice_in_a_json_row_are_counted_once(tmp_path: Path) -> None:
+    names = ", ".join(f'"{number}": 0' for number in range(9_000))  # in pairs: 8 * 10^7
+    (tmp_path / "t.jsonl").write_text("{" + names + ", " + names + "}\n")
+    start = time.process_time()
+    assert read_table(tmp_path / "t.jsonl", {"7", "9"}).faults == [
+        (1, f"'{name}' stands in the object more than once") for name in (7, 9)
+    ]
+    assert time.process_time() - start < 1
+
+
 def test_faults_of_json_rows_are_all_named(tmp_path: Path) -> None:
     lines = [
         '{"posting_id": 1, "title": "a", "posting_id": 2}',
