@@ -3,12 +3,14 @@
 import errno
 import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import psutil
 import pytest
 
 import shared.folders
@@ -111,7 +113,7 @@ def test_folder_is_as_before_when_writing_fails(tmp_path: Path, write: Writer, e
 
 @pytest.mark.parametrize("write", [updated_folder, atomic_folder])
 def test_folder_after_a_killed_writer(tmp_path: Path, write: Writer) -> None:
-    leftovers = [".out.999999999.partial", f".out.{os.getpid()}.partial", ".out.old"]
+    leftovers = [f".out.{platform.node()}-{process}.partial" for process in (999999999, os.getpid())] + [".out.old"]
     (tmp_path / "out").mkdir()
     for name in leftovers:
         (tmp_path / name).mkdir(parents=True)
@@ -121,6 +123,19 @@ def test_folder_after_a_killed_writer(tmp_path: Path, write: Writer) -> None:
         (folder / "a").write_text("new")
     assert texts(tmp_path / "out") == {"a": "new"}
     assert not any((tmp_path / name).exists() for name in leftovers)
+
+
+def test_what_another_machine_is_writing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with updated_folder(tmp_path / "out") as first:
+        (first / "a").write_text("first")
+        monkeypatch.setattr(platform, "node", lambda: "other-machine")
+        monkeypatch.setattr(psutil, "pid_exists", lambda process: False)  # there is none of this number here
+        with updated_folder(tmp_path / "out") as second:
+            (second / "a").write_text("second")
+        monkeypatch.undo()
+        (first / "b").write_text("first")
+    assert texts(tmp_path / "out") == {"a": "first", "b": "first"}
+    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
 
 
 def test_folder_comes_back_when_it_cannot_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,6 +238,18 @@ def test_two_writers_of_a_folder_do_not_mix(tmp_path: Path, monkeypatch: pytest.
         monkeypatch.undo()
         (first / "b").write_text("first")
     assert texts(tmp_path / "out") == {"a": "first", "b": "first"}
+
+
+@pytest.mark.fault(18)
+@pytest.mark.parametrize("out", ["out", "new", "new/deep"])
+def test_folder_without_rights_to_write_is_refused_beforehand(
+    tmp_path: Path, out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    require_replaceable(tmp_path / out)
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)  # as root may write everywhere
+    with pytest.raises(MatcherError, match=r"no rights to write to .*; name another place"):
+        require_replaceable(tmp_path / out)
 
 
 @pytest.mark.fault(34)
