@@ -19,6 +19,7 @@ from shared.artifacts import (
     file_digest,
     parse_json,
     read_json,
+    reading,
     write_json,
 )
 from shared.errors import ArtifactError, MatcherError
@@ -102,6 +103,26 @@ def test_to_disk_takes_files_and_folders(tmp_path: Path) -> None:
         shared.artifacts.to_disk(path)
     with pytest.raises(FileNotFoundError):
         shared.artifacts.to_disk(tmp_path / "none")
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_to_disk_where_the_file_system_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    write_json(tmp_path / "a.json", {"a": 1})
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+    number = errno.EIO
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        write_json(tmp_path / "a.json", {"a": 2})
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc")])
+def test_out_of_memory_is_no_damage(error: Exception) -> None:
+    with pytest.raises(type(error)), reading(Path("a.json"), "remove it"):
+        raise error
 
 
 @pytest.mark.fault(18)
