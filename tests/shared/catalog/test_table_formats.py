@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import shared.catalog.tables.reader
 from shared.catalog.config import DataConfig
 from shared.catalog.tables import Table, TableSettings, frame_table, read_table
 from shared.errors import MatcherError
@@ -300,3 +301,12 @@ def test_table_that_changes_meanwhile_is_refused(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(Table, "__init__", grown)
     assert "changed while it was read" in refusal(path, ROWS)
+
+
+def test_out_of_memory_is_no_fault_of_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(shared.catalog.tables.reader, "read_delimited", fail)
+    with pytest.raises(MemoryError):
+        table_of(tmp_path / "t.csv", ROWS)
