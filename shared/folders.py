@@ -245,18 +245,18 @@ def kind_of(folder: Path) -> str:
         return "a bundle"
     if (folder / "CURRENT.json").is_file() or (folder / "000001" / "manifest.json").is_file():
         return "an index"
-    if _is_of_stage(folder / "manifest.json"):
+    if _is_stage(folder / "manifest.json"):
         return "a stage"
-    if (folder / "settings.json").is_file() and any(map(_is_of_stage, folder.glob("*/manifest.json"))):
+    if (folder / "settings.json").is_file() and any(folder.glob("*/manifest.json")):
         return "a run"
     return ""
 
 
-def _is_of_stage(manifest: Path) -> bool:
-    """Return whether a file is the manifest of a stage, and not that of a web page or of another program."""
+def _is_stage(manifest: Path) -> bool:
+    """Return whether a file is the manifest of a stage; other programs have files of that name, too."""
     try:
         with manifest.open("rb") as file:
-            return b'"stage"' in file.read(100)  # the first entry
+            return manifest.is_file() and file.read(64).lstrip(b"{ \r\n\t").startswith(b'"stage"')
     except OSError:
         return False
 
