@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from branches import registry
+from shared.compute import ComputeConfig
 from shared.memory import PLAIN, TORCH, Need
 from shared.pipeline.settings import Settings
 
@@ -11,6 +12,8 @@ PER_LISTING = 20_000  # bytes: its title, tokens and embeddings
 
 def branch_need(stage: str, listings: int, settings: Settings) -> Need | None:
     """Return the memory that a stage of a branch needs beyond the libraries; None for other stages.
+
+    The batches of an encoder that an NVIDIA GPU works on are in the memory of that GPU.
 
         branch_need("image/encoder/all", 34_250, settings)
 
@@ -22,9 +25,10 @@ def branch_need(stage: str, listings: int, settings: Settings) -> Need | None:
     branch, _, kind = stage.partition("/")
     if branch not in registry.names() or kind.partition("/")[0] not in ("encoder", "embeddings"):
         return None
-    config = settings[registry.get(branch).Config]
+    config, learns = settings[registry.get(branch).Config], registry.get(branch).learns
+    on_gpu = learns and settings[ComputeConfig].torch_device().type == "cuda"
     names = [name for name in ("batch_size", "size", "max_tokens", "embed_batch") if name in type(config).model_fields]
     smaller = " or ".join(f"{branch}.{name}={getattr(config, name)}" for name in names)
-    advice = f"less than {smaller}" if names else "a part of the catalog"
-    libraries = TORCH if registry.get(branch).learns else PLAIN
-    return Need(config.batch_bytes + listings * PER_LISTING, advice, libraries)
+    advice = f"less than {smaller}" if names and not on_gpu else "a part of the catalog"
+    batch = 0 if on_gpu else config.batch_bytes
+    return Need(batch + listings * PER_LISTING, advice, TORCH if learns else PLAIN)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
 import os
 import stat
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from shared.errors import ArtifactError, MatcherError
+from shared.exits import is_out_of_memory
 
 T = TypeVar("T")
 PARTIAL = ".partial"  # ending of what is being written
 MAX_JSON_BYTES, MAX_JSON_DEPTH = 2**28, 64
 MANY_FILES = 500  # that are written to the disk all at once, with what else waits for it
 _OPEN_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+_NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 def digest(value: Any) -> str:
@@ -194,7 +199,7 @@ def parse_json(data: bytes) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        twice = next(key for number, (key, _) in enumerate(pairs) if any(key == other for other, _ in pairs[:number]))
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"it holds the key {twice[:40]!r} twice")
     return value
 
@@ -224,6 +229,8 @@ def _bytes(path: Path) -> bytes:
 def reading(path: Path, advice: str = "") -> Iterator[None]:
     """Turn whatever is raised while a file is read into one `ArtifactError` that names the file.
 
+    An error that says that there is not enough memory stays what it is.
+
     Args:
         path: The file, or a folder of files.
         advice: Says in the error message what to do about it.
@@ -240,6 +247,8 @@ def reading(path: Path, advice: str = "") -> Iterator[None]:
     except MatcherError:
         raise
     except Exception as error:  # each library raises its own, and what is damaged may raise any
+        if is_out_of_memory(error):  # the file may be as it was written
+            raise
         what = f"it has no {error}" if isinstance(error, KeyError) else str(error).strip() or type(error).__name__
         ending = f"; {advice}" if advice else ""
         raise ArtifactError(f"{path} is damaged ({what[:500]}){ending}") from error
@@ -282,11 +291,17 @@ def folder_to_disk(folder: Path) -> None:
 
 
 def to_disk(path: Path) -> None:
-    """Write a file, or the names in a folder, from memory to the disk, so that it outlasts a power failure."""
+    """Write a file, or the names in a folder, from memory to the disk, so that it outlasts a power failure.
+
+    Nothing happens on a file system that cannot do so on demand, as some network shares.
+    """
     if path.is_dir() and os.name == "nt":  # Windows cannot open a folder
         return
-    descriptor = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)  # the file may be read-only
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
     finally:
         os.close(descriptor)

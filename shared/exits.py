@@ -16,6 +16,7 @@ program.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ from shared.errors import MatcherError
 
 REFUSED, INTERRUPTED, UNREAD, TERMINATED = 2, 130, 141, 143
 WORD = "interrupted"
+_NOT_UTF_8 = "surrogates not allowed"  # Python's words for a text with bytes in it that it could not decode
 _INTACT = "finished stages are intact"
 _WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _RIGHTS = (errno.EACCES, errno.EPERM)
@@ -109,7 +111,7 @@ def end_of(error: BaseException) -> End | None:
         return End(UNREAD, "")
     if isinstance(error, MatcherError):
         return End(error.exit_code, f"error: {error}")
-    if isinstance(error, UnicodeEncodeError):
+    if isinstance(error, UnicodeEncodeError) and error.reason == _NOT_UTF_8:
         return End(REFUSED, f"error: the name {error.object!r} is not valid UTF-8; rename it")
     if is_out_of_memory(error):
         what = "match fewer listings at a time, or lower `neighbors` of the branches"
@@ -151,7 +153,7 @@ def _fault(error: BaseException) -> str | None:
         return f"cannot write a file: {error}" if known else None
     if not isinstance(error, OSError) or error.errno is None:
         return None
-    if error.filename is not None:
+    if isinstance(error.filename, str | bytes):  # it may be a number, that of an open file
         gone = ", though it was there before; is a disk or a network share gone?" if error.errno == errno.ENOENT else ""
         return f"{os.fsdecode(error.filename)}: {error.strerror}{gone}"
     if error.errno in (*_WRITING, *_RIGHTS):
@@ -209,6 +211,9 @@ def guard_command() -> None:
             _open_nowhere(number)
     sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open as long as we run
     sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):  # a title may hold what the encoding of a terminal or a log has not
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         _handle(signal_number, _end_at_once)
     sys.excepthook, sys.unraisablehook = _tell_uncaught, _end_unraisable

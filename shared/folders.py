@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import shutil
 import sys
 from collections.abc import Collection, Iterator, Sequence
@@ -107,16 +108,19 @@ def _beside(folder: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _partial(folder: Path, process: int) -> Path:
-    return folder.with_name(f".{folder.name}.{process}{PARTIAL}")
+    return folder.with_name(f".{folder.name}.{platform.node()}-{process}{PARTIAL}")
 
 
 def _tidy(folder: Path) -> None:
-    """Put back a folder that a killed process put aside, and remove what killed processes left beside it."""
+    """Put back a folder that a killed process put aside, and remove what killed processes left beside it.
+
+    On a network share, what processes of other machines are writing stays: they may be alive.
+    """
     old = folder.with_name(f".{folder.name}{OLD}")
     if old.is_dir() and not old.is_symlink():
         shutil.rmtree(old) if folder.exists() else old.rename(folder)
     for path in folder.parent.iterdir():
-        process = path.name.removeprefix(f".{folder.name}.").removesuffix(PARTIAL)
+        process = path.name.removeprefix(f".{folder.name}.{platform.node()}-").removesuffix(PARTIAL)
         is_ours = process.isdecimal() and path == _partial(folder, int(process)) and not path.is_symlink()
         if is_ours and (int(process) == os.getpid() or not psutil.pid_exists(int(process))):
             shutil.rmtree(path)
@@ -173,8 +177,8 @@ def require_replaceable(folder: Path) -> None:
     """Raise an error unless a folder of outputs may be written to a place, and later be replaced as a whole there.
 
     Raises:
-        MatcherError: There is a file, a mount point, the folder that the command was started in or one above it, or a
-            folder with more than `MOST_OTHERS` files.
+        MatcherError: There is a file, a mount point, the folder that the command was started in or one above it, a
+            folder with more than `MOST_OTHERS` files, or one that may not be written to.
 
     Examples:
         >>> require_replaceable(Path("no/such/folder"))
@@ -182,6 +186,9 @@ def require_replaceable(folder: Path) -> None:
     real = Path(os.path.realpath(folder))
     if os.path.lexists(real) and not real.is_dir():
         raise MatcherError(f"cannot write to {folder}: it is a file, and a folder is needed")
+    for place in (real, real.parent) if real.exists() else [next(each for each in real.parents if each.exists())]:
+        if place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
+            raise MatcherError(f"cannot write to {folder}: no rights to write to {place}; name another place")
     if not real.exists():
         return
     what = ""
@@ -238,11 +245,20 @@ def kind_of(folder: Path) -> str:
         return "a bundle"
     if (folder / "CURRENT.json").is_file() or (folder / "000001" / "manifest.json").is_file():
         return "an index"
-    if (folder / "manifest.json").is_file():
+    if _is_stage(folder / "manifest.json"):
         return "a stage"
     if (folder / "settings.json").is_file() and any(folder.glob("*/manifest.json")):
         return "a run"
     return ""
+
+
+def _is_stage(manifest: Path) -> bool:
+    """Return whether a file is the manifest of a stage; other programs have files of that name, too."""
+    try:
+        with manifest.open("rb") as file:
+            return manifest.is_file() and file.read(64).lstrip(b"{ \r\n\t").startswith(b'"stage"')
+    except OSError:
+        return False
 
 
 def is_same(one: Path, other: Path) -> bool:

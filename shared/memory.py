@@ -16,10 +16,11 @@ import psutil
 from shared.errors import MatcherError
 
 GB = 10**9
-_GROUP_FILES = {  # whether the control groups are those of version 2 → files with the limit and what is in use
-    True: ("memory.max", "memory.current"),
-    False: ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+_LIMIT_AND_USE = {  # version of the control groups → files with the limit and with what is in use
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    2: ("memory.max", "memory.current"),
 }
+_CACHE = ("inactive_file", "active_file")  # of files, which the system gives up when memory is needed
 
 
 class Room(NamedTuple):
@@ -128,19 +129,16 @@ def _of_groups(root: Path) -> Iterator[Room]:
     """Yield what the control groups of Linux, which containers are made of, leave: version 2 and version 1."""
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
-        version_2 = controllers == ""
-        if not version_2 and "memory" not in controllers.split(","):
+        version = 1 if controllers else 2
+        if version == 1 and "memory" not in controllers.split(","):
             continue
-        mount = root / "sys/fs/cgroup" / ("" if version_2 else "memory")
+        mount = root / "sys/fs/cgroup" / ("memory" if version == 1 else "")
         own = mount / path.strip().lstrip("/")
         for folder in (own, *(parent for parent in own.parents if parent.is_relative_to(mount))):
-            names = (
-                ("memory.max", "memory.current") if version_2 else ("memory.limit_in_bytes", "memory.usage_in_bytes")
-            )
-            limit, used = (_text(folder / name).strip() for name in names)
+            limit, used = (_text(folder / name).strip() for name in _LIMIT_AND_USE[version])
             if limit.isdigit() and used.isdigit():
-                cached = dict(line.split() for line in _text(folder / "memory.stat").splitlines() if " " in line)
-                held = int(used) - int(cached.get("inactive_file", 0))  # the system gives up cached files
+                parts = dict(line.split() for line in _text(folder / "memory.stat").splitlines() if " " in line)
+                held = int(used) - sum(int(parts.get(name, 0)) for name in _CACHE)
                 yield Room(int(limit) - held, f"left by the container's limit of {int(limit) / GB:.1f} GB")
 
 

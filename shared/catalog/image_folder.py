@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from shared.catalog.image_memo import ImageMemo
 from shared.catalog.image_names import match_names
-from shared.catalog.images import MISSING, ImageFacts, ImageFault, inspect
+from shared.catalog.images import MISSING, ImageFacts, ImageFault, inspect, raise_if_lost
 
 OUTSIDE = "outside the image folder"
 LINK = "a link out of the image folder, not followed without follow_links"
@@ -50,6 +50,7 @@ def locate(folder: Path, name: str, *, follow_links: bool = False) -> Path:
     Raises:
         ImageFault: There is no such file, the name is a URL or absolute or climbs out with "..", or it is a link that
             leads out of the folder.
+        OSError: The network share that the folder is on is gone.
 
     Examples:
         >>> locate(Path("images"), "mugs/../../secret.jpg")
@@ -66,6 +67,7 @@ def locate(folder: Path, name: str, *, follow_links: bool = False) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         raise ImageFault(MISSING) from None
     except (OSError, ValueError) as error:  # too long, or with a NUL character
+        raise_if_lost(folder / name, error)
         raise ImageFault(f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
     may_leave = is_link or len(there.parts) > 1  # any other file lies directly in the folder
     if may_leave and not follow_links and not _is_below(folder / name, folder):

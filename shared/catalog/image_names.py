@@ -6,7 +6,9 @@ import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path, PureWindowsPath
+from typing import NamedTuple
 from urllib.parse import unquote
 
 AMBIGUOUS = "unclear which file is meant"
@@ -44,12 +46,12 @@ def match_names(
         {'a.jpg': PosixPath('A.JPG'), 'b.JPG': 'unclear which file is meant'}
     """
     spellings = {name: _spellings(name) for name in missing}
-    by_name = _by_name(folder, spellings.values(), guess=guess)
+    files = _listed(folder, spellings.values(), guess=guess)
     named = {_folded(PureWindowsPath(name).parts) for name in others}
     guesses: dict[Parts, dict[Parts, list[str]]] = defaultdict(lambda: defaultdict(list))  # path → spelling → names
     result: dict[str, Path | str] = {}
     for name, forms in spellings.items():
-        nearest, paths = _nearest(forms, by_name, guess=guess)
+        nearest, paths = _nearest(forms, files, guess=guess)
         if len(paths) == 1 and nearest:
             guesses[paths[0]][forms[0]].append(name)
         elif len(paths) == 1:
@@ -64,29 +66,41 @@ def match_names(
     return result
 
 
-def _by_name(folder: Path, spellings: Iterable[list[Parts]], *, guess: bool) -> Mapping[str, list[tuple[Parts, Parts]]]:
-    """Return the files of a folder, folded and as they are, by their folded names; for guesses by their stems too."""
+class _Files(NamedTuple):
+    """The files of a folder by folded paths, each with 0 for its own name and 1 for the name without its ending.
+
+    Args:
+        whole: By their paths.
+        ends: By the ends of their paths, with one folder or more left out.
+    """
+
+    whole: Mapping[Parts, list[tuple[int, Parts]]]
+    ends: Mapping[Parts, list[tuple[int, Parts]]]
+
+
+def _listed(folder: Path, spellings: Iterable[list[Parts]], *, guess: bool) -> _Files:
+    """Return the files of a folder; names without their ending and ends of paths only for guesses."""
     on_the_way = {part for forms in spellings for form in forms for part in form[:-1]}
-    by_name: dict[str, list[tuple[Parts, Parts]]] = defaultdict(list)
-    for path in _files(folder, None if guess else on_the_way):
-        form = _folded(path)
-        by_name[form[-1]].append((form, path))
-        stem, dot, ending = form[-1].rpartition(".")
-        if guess and dot + ending in _ENDINGS:
-            by_name[stem].append((form, path))
-    return by_name
+    files = _Files(defaultdict(list), defaultdict(list))
+    for path in _paths(folder, None if guess else on_the_way):
+        *above, name = _folded(path)
+        stem, dot, ending = name.rpartition(".")
+        for without_ending, form in enumerate((name, stem) if guess and dot + ending in _ENDINGS else (name,)):
+            files.whole[(*above, form)].append((without_ending, path))
+            for start in range(1, len(path)) if guess else ():
+                files.ends[(*above[start:], form)].append((without_ending, path))
+    return files
 
 
-def _nearest(
-    forms: list[Parts], by_name: Mapping[str, list[tuple[Parts, Parts]]], *, guess: bool
-) -> tuple[int, list[Parts]]:
+def _nearest(forms: list[Parts], files: _Files, *, guess: bool) -> tuple[int, list[Parts]]:
     """Return how far off the files are that a name most likely stands for, 0 for another spelling, and their paths."""
     for form in forms:
         paths: dict[int, list[Parts]] = defaultdict(list)
-        for other, path in by_name.get(form[-1], []):
-            common = min(len(form), len(other))
-            if form[-common:-1] == other[-common:-1] and (guess or len(form) == len(other)):
-                paths[(form[-1] != other[-1]) + 2 * (len(form) != len(other))].append(path)
+        for without_ending, path in files.whole.get(form, []):
+            paths[without_ending].append(path)
+        shorter = (files.whole.get(form[start:], []) for start in range(1, len(form)) if guess)
+        for without_ending, path in chain(files.ends.get(form, []), *shorter):
+            paths[without_ending + 2].append(path)
         if paths:
             return min(paths), paths[min(paths)]
     return 0, []
@@ -107,7 +121,7 @@ def _folded(parts: Parts) -> Parts:
     return tuple(decomposed(decomposed(part.strip()).casefold()) for part in parts)
 
 
-def _files(folder: Path, only: Collection[str] | None) -> list[Parts]:
+def _paths(folder: Path, only: Collection[str] | None) -> list[Parts]:
     """Return the paths of all files below a folder, of hidden and linked folders none.
 
     Args:

@@ -111,7 +111,7 @@ def read_bytes(path: Path) -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         raise ImageFault(MISSING) from None
     except (OSError, ValueError) as error:
-        _raise_if_lost(path, error)
+        raise_if_lost(path, error)
         if os.path.isdir(path):  # Windows does not open folders
             raise ImageFault(NOT_REGULAR) from None
         raise ImageFault(f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
@@ -124,14 +124,18 @@ def read_bytes(path: Path) -> bytes:
         with open(descriptor, "rb", closefd=False) as file:
             return file.read()
     except OSError as error:
-        _raise_if_lost(path, error)
+        raise_if_lost(path, error)
         raise ImageFault(f"cannot be read ({error.strerror})") from None
     finally:
         os.close(descriptor)
 
 
-def _raise_if_lost(path: Path, error: OSError | ValueError) -> None:
-    """Raise an error that is no fault of an image: the network share that it is on is gone, and so are all others."""
+def raise_if_lost(path: Path, error: OSError | ValueError) -> None:
+    """Raise an error that is no fault of an image: the network share that it is on is gone, and so are all others.
+
+    Examples:
+        >>> raise_if_lost(Path("a.jpg"), FileNotFoundError(errno.ENOENT, "No such file"))
+    """
     number = error.errno if isinstance(error, OSError) else None
     if number in _SHARE_LOST or (number == errno.EIO and not os.access(path.parent, os.R_OK)):
         raise OSError(number, os.strerror(number or errno.EIO), str(path)) from error

@@ -239,13 +239,11 @@ def split_listings(inputs: Inputs, config: StageConfig, out: Path) -> Mapping[st
     catalog = load_catalog(inputs[TRAIN])
     split = make_split(catalog, config[SplitConfig], config[ComputeConfig].seed)
     split.save(out / "split.parquet")
-    unlabeled = int((split.fold == UNLABELED).sum())
-    doubts = {"without_a_label": unlabeled} if unlabeled else {}
-    large = large_label_groups(catalog)
+    unlabeled, large = int((split.fold == UNLABELED).sum()), large_label_groups(catalog)
     return {
         "listings_to_train_on": int((split.fold >= 0).sum()),
         "held_out": int((split.fold == HOLDOUT).sum()),
-        **doubts,
+        **({"without_a_label": unlabeled} if unlabeled else {}),
         **({} if large is None else {"large_label_groups": large}),
     }
 

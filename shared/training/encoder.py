@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 
-from shared.artifacts import atomic_file, read_json, write_json
+from shared.artifacts import atomic_file, read_json, reading, write_json
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError
 from shared.schema import Embeddings, Flags, Floats
@@ -114,10 +114,8 @@ class Encoder(nn.Module):
             ArtifactError: They are missing, damaged or of another encoder.
         """
         path = folder / WEIGHTS
-        try:
+        with reading(path, "train the branch again"):
             self.load_state_dict(load_file(path))
-        except Exception as error:  # safetensors, the file system and torch each raise their own
-            raise ArtifactError(f"{path} cannot be used ({error}); train the branch again") from error
 
 
 def built(make: Callable[[], E], folder: Path, layers: int = 0) -> E:

@@ -3,18 +3,21 @@
 from typing import Any
 
 import pytest
+import torch
 
+from branches.memory import PER_LISTING
 from ensemble.memory import candidate_pairs, matching_need, need_of
 from ensemble.sections import sections
 from shared.memory import GB
 from shared.pipeline.settings import Settings
 
 NO_EPOCHS = {"image": {"epochs": 0}, "distilbert": {"epochs": 0}}
+ON_CPU = {"compute": {"device": "cpu"}}
 
 
 def peak(listings: int, values: dict[str, Any]) -> float:
     """The largest need of any stage, with the libraries, in GB."""
-    settings = Settings(values, sections())
+    settings = Settings(values | ON_CPU, sections())
     stages = ("image/encoder/all", "distilbert/encoder/all", "image/embeddings/catalog", "ensemble/scorer")
     needs = [need for stage in stages if (need := need_of(stage, listings, settings))]
     return max(need.libraries.bytes + need.bytes for need in needs) / GB
@@ -43,10 +46,18 @@ def test_smaller_settings_need_less() -> None:
     for less in changes:
         [section] = less
         name = f"{section}/encoder/all" if section in ("image", "distilbert") else "ensemble/scorer"
-        own, other = (need_of(name, 1000, Settings(values, sections())) for values in (less, {}))
+        own, other = (need_of(name, 1000, Settings(values | ON_CPU, sections())) for values in (less, {}))
         assert own is not None
         assert other is not None
         assert own.bytes < other.bytes, less
+
+
+@pytest.mark.parametrize("name", ["image", "distilbert"])
+def test_batches_on_a_gpu_take_none_of_the_memory(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    need = need_of(f"{name}/encoder/all", 1000, Settings({}, sections()))
+    assert need is not None
+    assert need.bytes == 1000 * PER_LISTING
 
 
 def test_pairs_of_a_small_catalog_are_at_most_all() -> None:

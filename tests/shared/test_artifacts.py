@@ -17,7 +17,9 @@ from shared.artifacts import (
     damage,
     digest,
     file_digest,
+    parse_json,
     read_json,
+    reading,
     write_json,
 )
 from shared.errors import ArtifactError, MatcherError
@@ -103,6 +105,26 @@ def test_to_disk_takes_files_and_folders(tmp_path: Path) -> None:
         shared.artifacts.to_disk(tmp_path / "none")
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_to_disk_where_the_file_system_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    write_json(tmp_path / "a.json", {"a": 1})
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+    number = errno.EIO
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        write_json(tmp_path / "a.json", {"a": 2})
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc")])
+def test_out_of_memory_is_no_damage(error: Exception) -> None:
+    with pytest.raises(type(error)), reading(Path("a.json"), "remove it"):
+        raise error
+
+
 @pytest.mark.fault(18)
 def test_write_json_whole_or_not_at_all(tmp_path: Path) -> None:
     class Broken:
@@ -151,6 +173,13 @@ def test_read_json_nested_as_deep_as_is_allowed(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_bytes(b'{"a":' * 63 + b"[1]" + b"}" * 63)
     assert list(read_json(path)) == ["a"]
+
+
+@pytest.mark.fault(32)
+def test_repeated_key_among_very_many_is_found_in_time_proportional_to_their_number() -> None:
+    text = "{" + ", ".join(f'"{number}": 0' for number in range(100_000)) + ', "99999": 1}'  # in pairs: 5 * 10^9
+    with pytest.raises(ValueError, match="the key '99999' twice"):
+        parse_json(text.encode())
 
 
 @pytest.mark.fault(33)

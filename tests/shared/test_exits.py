@@ -54,6 +54,23 @@ def test_file_of_a_lost_share_is_named(capsys: pytest.CaptureFixture[str], tmp_p
     assert f"{tmp_path / 'gone'}: No such file or directory, though it was there" in capsys.readouterr().err
 
 
+@pytest.mark.fault(18)
+def test_open_file_that_fails_is_told_without_its_number() -> None:
+    end = end_of(OSError(errno.EIO, "Input/output error", 5))
+    assert end == (REFUSED, "error: a file cannot be read or written: Input/output error; finished stages are intact")
+
+
+def test_name_that_is_not_utf_8_is_told_and_no_other_text() -> None:
+    with pytest.raises(UnicodeEncodeError) as of_name:
+        "a\udcff.csv".encode()
+    end = end_of(of_name.value)
+    assert end is not None
+    assert "rename it" in end.message
+    with pytest.raises(UnicodeEncodeError) as of_text:
+        "Café".encode("ascii")
+    assert end_of(of_text.value) is None
+
+
 def allocate_by_numpy() -> None:
     np.zeros(1 << 60, dtype=np.uint8)
 
@@ -212,6 +229,13 @@ def test_output_to_a_full_disk(tmp_path: Path) -> None:
         done = command(tmp_path, work="print('line')", stdout=full)
     assert done.returncode == REFUSED
     assert done.stderr == "error: cannot write a file: No space left on device; finished stages are intact\n"
+
+
+@pytest.mark.slow
+def test_output_that_has_no_letters_but_ascii(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    done = command(tmp_path, work="print('Café · 猫'); print('é', file=sys.stderr)")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Caf\\xe9 \\xb7 \\u732b\n", "\\xe9\n")
 
 
 @pytest.mark.slow

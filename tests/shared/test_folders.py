@@ -3,12 +3,14 @@
 import errno
 import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import psutil
 import pytest
 
 import shared.folders
@@ -111,7 +113,7 @@ def test_folder_is_as_before_when_writing_fails(tmp_path: Path, write: Writer, e
 
 @pytest.mark.parametrize("write", [updated_folder, atomic_folder])
 def test_folder_after_a_killed_writer(tmp_path: Path, write: Writer) -> None:
-    leftovers = [".out.999999999.partial", f".out.{os.getpid()}.partial", ".out.old"]
+    leftovers = [f".out.{platform.node()}-{process}.partial" for process in (999999999, os.getpid())] + [".out.old"]
     (tmp_path / "out").mkdir()
     for name in leftovers:
         (tmp_path / name).mkdir(parents=True)
@@ -121,6 +123,19 @@ def test_folder_after_a_killed_writer(tmp_path: Path, write: Writer) -> None:
         (folder / "a").write_text("new")
     assert texts(tmp_path / "out") == {"a": "new"}
     assert not any((tmp_path / name).exists() for name in leftovers)
+
+
+def test_what_another_machine_is_writing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with updated_folder(tmp_path / "out") as first:
+        (first / "a").write_text("first")
+        monkeypatch.setattr(platform, "node", lambda: "other-machine")
+        monkeypatch.setattr(psutil, "pid_exists", lambda process: False)  # there is none of this number here
+        with updated_folder(tmp_path / "out") as second:
+            (second / "a").write_text("second")
+        monkeypatch.undo()
+        (first / "b").write_text("first")
+    assert texts(tmp_path / "out") == {"a": "first", "b": "first"}
+    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
 
 
 def test_folder_comes_back_when_it_cannot_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,6 +240,18 @@ def test_two_writers_of_a_folder_do_not_mix(tmp_path: Path, monkeypatch: pytest.
     assert texts(tmp_path / "out") == {"a": "first", "b": "first"}
 
 
+@pytest.mark.fault(18)
+@pytest.mark.parametrize("out", ["out", "new", "new/deep"])
+def test_folder_without_rights_to_write_is_refused_beforehand(
+    tmp_path: Path, out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    require_replaceable(tmp_path / out)
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)  # as root may write everywhere
+    with pytest.raises(MatcherError, match=r"no rights to write to .*; name another place"):
+        require_replaceable(tmp_path / out)
+
+
 @pytest.mark.fault(34)
 def test_folder_that_cannot_be_replaced_as_a_whole_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = tmp_path / "here"
@@ -295,6 +322,11 @@ def test_place_beside_what_is_read_is_fine(tmp_path: Path) -> None:
         require_place(tmp_path / out, [("the index", tmp_path / "read"), ("the table", tmp_path / "shop.csv")])
 
 
+def test_place_beside_the_manifest_of_another_program_is_fine(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"name": "Our shop", "start_url": "/"}')
+    require_place(tmp_path / "matches", [])
+
+
 @pytest.mark.fault(34)
 @pytest.mark.parametrize(
     ("files", "kind"),
@@ -310,7 +342,7 @@ def test_place_in_another_result_is_refused(tmp_path: Path, files: list[str], ki
     there = tmp_path / "there"
     for name in files:
         (there / name).parent.mkdir(parents=True, exist_ok=True)
-        (there / name).write_text("{}")
+        (there / name).write_text('{"stage": "split"}')
     assert kind_of(there) == kind
     for out in (there, there / "new" / "deep"):
         with pytest.raises(MatcherError, match=kind):

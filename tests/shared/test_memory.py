@@ -42,7 +42,11 @@ def test_room_is_what_the_machine_has_free(tmp_path: Path, monkeypatch: pytest.M
         ("0::/a/b", {"a__memory_dot_max": "900", "a__memory_dot_current": "500", "a__b__memory_dot_max": "max"}, 400),
         (
             "0::/",
-            {"memory_dot_max": "1500", "memory_dot_current": "500", "memory_dot_stat": "anon 9\ninactive_file 200"},
+            {
+                "memory_dot_max": "1500",
+                "memory_dot_current": "500",
+                "memory_dot_stat": "anon 9\ninactive_file 150\nactive_file 50",
+            },
             1200,
         ),
         (

@@ -73,7 +73,7 @@ def _delimiter(sample: list[str], usual: str, names: Collection[str]) -> str:
     order = sorted(DELIMITERS, key=lambda each: each != usual)
     header = {each: [cell.strip() for cell in rows[each][0]] if rows[each] else [] for each in order}
     named = {each: len(set(header[each]) & set(names)) for each in order}
-    best = max(order, key=lambda each: (named[each], len(header[each]) > 1 and named[each] > 0))
+    best = max(order, key=named.__getitem__)
     if named[best] > 0:
         return best
 

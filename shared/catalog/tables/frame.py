@@ -31,10 +31,14 @@ def frame_table(frame: pd.DataFrame, read: Collection[str]) -> Table:
             faults.append((0, f"{printable(name)} cannot be read ({printable(str(error))})"))
             continue
         for row, value in enumerate(values, start=1):
-            if not pd.api.types.is_scalar(value):
-                faults.append((row, f"{printable(name)} holds {printable(repr(value))}, which is no text"))
-            elif not pd.isna(value):
-                columns[name][row - 1] = text_of(value)
+            try:
+                if not pd.api.types.is_scalar(value):
+                    raise ValueError(f"holds {printable(repr(value))}, which is no text")
+                if not pd.isna(value):
+                    columns[name][row - 1] = text_of(value)
+            except Exception as error:  # a value may be of any type, whose methods raise any error
+                what = str(error) if isinstance(error, ValueError) else f"has no text ({type(error).__name__})"
+                faults.append((row, f"{printable(name)} {printable(what, 150)}"))
     table = with_columns(names, columns, len(frame), repeated(names, read) + faults)
     table.faults += list(cell_faults(table, read, None))
     return table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Any, TextIO
 
@@ -26,8 +27,8 @@ class _Record(dict[str, Any]):
 def _record(pairs: list[tuple[str, Any]]) -> _Record:
     record = _Record(pairs)
     if len(record) < len(pairs):
-        names = [name for name, _ in pairs]
-        record.repeated = tuple(name for name in record if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        record.repeated = tuple(name for name, count in counts.items() if count > 1)
     return record
 
 
@@ -65,7 +66,7 @@ def read_json_rows(text: TextIO, read: Collection[str] | None) -> Table:
         if not names.keys() >= value.keys():
             names.update(dict.fromkeys(value))
             check_columns(len(names))
-        for name in value if read is None else value.keys() & set(read):
+        for name in value if read is None else [name for name in value if name in read]:
             column = values.setdefault(name, [])
             column += [""] * (rows - 1 - len(column))
             try:

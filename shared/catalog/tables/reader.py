@@ -13,6 +13,7 @@ from shared.catalog.tables.parquet import read_parquet
 from shared.catalog.tables.table import Table, cell_faults, printable
 from shared.catalog.tables.text import opened_text
 from shared.errors import MatcherError
+from shared.exits import is_out_of_memory
 
 FOLDER_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".jsonl", ".jsonl.gz", ".parquet")  # of a folder's own tables
 ENDINGS = (*FOLDER_ENDINGS, ".ndjson", ".ndjson.gz", ".json", ".json.gz", ".txt", ".txt.gz")
@@ -68,6 +69,8 @@ def read_table(path: Path, read: Collection[str] | None = None, settings: TableS
     except UnicodeDecodeError as error:
         raise MatcherError(f"{path}: is not {error.encoding} ({error.reason}); see --data.encoding") from None
     except Exception as error:  # decoders and parsers raise many types on broken bytes
+        if is_out_of_memory(error):
+            raise
         raise MatcherError(f"{path}: cannot be read: {printable(str(error), 300) or type(error).__name__}") from None
     if before != after:
         raise MatcherError(f"{path}: changed while it was read; start again once it is written whole")

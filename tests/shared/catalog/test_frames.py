@@ -1,5 +1,6 @@
 """Listings from a frame are read by the rules of a table; labels are read apart from listings."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,22 @@ def test_labels_and_other_columns_are_not_read() -> None:
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------
+
+
+class Broken:
+    """A value that has no text."""
+
+    def __str__(self) -> str:
+        raise KeyError("none")
+
+    __repr__ = __str__
+
+
+@pytest.mark.fault(31)
+@pytest.mark.parametrize("value", [Decimal("sNaN"), 10**5000, Broken()], ids=["sNaN", "5,001 digits", "Broken"])
+def test_a_value_without_text_is_a_fault_of_its_row(value: Any) -> None:
+    with pytest.raises(MatcherError, match="row 2: title "):
+        read(frame(title=["tas", value]))
 
 
 @pytest.mark.fault(2)

@@ -147,3 +147,11 @@ def test_the_folder_is_listed_once_for_many_missing_names(tmp_path: Path, monkey
     assert files == [f"{n}.jpg" for n in range(3000)] + [MISSING] * 3000
     assert listed == [tmp_path]
     assert time.monotonic() - start < 20
+
+
+def test_files_of_one_name_in_very_many_folders_take_time_proportional_to_their_number(tmp_path: Path) -> None:
+    files = [f"products/{n}/1.jpg" for n in range(3000)]  # in pairs: 10^7
+    assert found(tmp_path, files, [f"{n}/1.JPG" for n in range(3000)]) == files
+    start = time.process_time()
+    assert found(tmp_path, [], [f"PRODUCTS/{n}/1.jpg" for n in range(3000)]) == files
+    assert time.process_time() - start < 2

@@ -7,6 +7,7 @@ import sys
 import time
 import types
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import imagehash
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFile
 
 import shared.catalog.images
+from shared.catalog.image_folder import locate
 from shared.catalog.image_kinds import reason_of
 from shared.catalog.images import ImageFault, inspect, is_flat_hash, open_image, phash, read_bytes
 
@@ -426,9 +428,12 @@ def test_flat_hash_counts_bits_of_both_kinds() -> None:
 
 @pytest.mark.fault(18)
 @pytest.mark.parametrize("number", [errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN], ids=errno.errorcode.get)
-@pytest.mark.parametrize("call", ["open", "fstat"])
+@pytest.mark.parametrize(
+    ("call", "use"),
+    [("open", read_bytes), ("fstat", read_bytes), ("lstat", lambda path: locate(path.parent, path.name))],
+)
 def test_lost_network_share_is_no_fault_of_an_image(
-    tmp_path: Path, number: int, call: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, number: int, call: str, use: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
 
@@ -438,7 +443,7 @@ def test_lost_network_share_is_no_fault_of_an_image(
     with monkeypatch.context() as patch:
         patch.setattr(os, call, lost)
         with pytest.raises(OSError, match=os.strerror(number)) as error:
-            read_bytes(tmp_path / "a.jpg")
+            use(tmp_path / "a.jpg")
     assert error.value.filename == str(tmp_path / "a.jpg")
 
 

@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import time
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import shared.catalog.tables.reader
 from shared.catalog.config import DataConfig
 from shared.catalog.tables import Table, TableSettings, frame_table, read_table
 from shared.errors import MatcherError
@@ -189,6 +191,17 @@ def test_broken_array_is_one_error(text: str, message: str, tmp_path: Path) -> N
 
 
 @pytest.mark.fault(2, 32)
+@pytest.mark.fault(32)
+def test_names_that_stand_twice_in_a_json_row_are_counted_once(tmp_path: Path) -> None:
+    names = ", ".join(f'"{number}": 0' for number in range(9_000))  # in pairs: 8 * 10^7
+    (tmp_path / "t.jsonl").write_text("{" + names + ", " + names + "}\n")
+    start = time.process_time()
+    assert read_table(tmp_path / "t.jsonl", {"7", "9"}).faults == [
+        (1, f"'{name}' stands in the object more than once") for name in (7, 9)
+    ]
+    assert time.process_time() - start < 1
+
+
 def test_faults_of_json_rows_are_all_named(tmp_path: Path) -> None:
     lines = [
         '{"posting_id": 1, "title": "a", "posting_id": 2}',
@@ -288,3 +301,12 @@ def test_table_that_changes_meanwhile_is_refused(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(Table, "__init__", grown)
     assert "changed while it was read" in refusal(path, ROWS)
+
+
+def test_out_of_memory_is_no_fault_of_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(shared.catalog.tables.reader, "read_delimited", fail)
+    with pytest.raises(MemoryError):
+        table_of(tmp_path / "t.csv", ROWS)

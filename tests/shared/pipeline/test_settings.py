@@ -1,6 +1,7 @@
 """Settings: where they come from, which are refused, and what is shown of them."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from shared.config import STEPS, AffectsFrom
 from shared.errors import MatcherError
 from shared.pipeline.settings import (
     Settings,
+    _Loader,
     from_arguments,
     from_file,
     help_text,
@@ -25,6 +27,7 @@ from shared.pipeline.settings import (
 )
 
 SECTIONS = ensemble_sections.sections()
+TEXT = "tag:yaml.org,2002:str"
 
 
 def settings(values: dict[str, dict[str, Any]], **options: Any) -> Settings:
@@ -342,6 +345,14 @@ def test_settings_file_that_was_made_to_do_harm_is_one_error(tmp_path: Path, tex
 
 
 @pytest.mark.fault(32)
+@pytest.mark.fault(32)
+def test_very_many_keys_of_a_settings_file_are_read_in_time_proportional_to_their_number() -> None:
+    pairs = [(yaml.ScalarNode(TEXT, str(number)), yaml.ScalarNode(TEXT, "0")) for number in range(30_000)]
+    start = time.process_time()
+    assert len(_Loader("").construct_mapping(yaml.MappingNode("tag:yaml.org,2002:map", pairs))) == len(pairs)
+    assert time.process_time() - start < 2  # in pairs: 4 * 10^8
+
+
 def test_list_of_a_setting_that_is_nested_too_deep_is_one_error() -> None:
     with pytest.raises(MatcherError, match="a list is written a,b"):
         parse_list("data.path", "[" * 10_000)
