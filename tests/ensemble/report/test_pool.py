@@ -26,7 +26,8 @@ def matches(tmp_path: Path) -> Path:
     catalog = titled(["mug", "cup", "lamp", "chair"])
     a, b, c, d = catalog.ids
     answers = Answers((answer(a, b, "yes", catalog=catalog), answer(c, d, "no", catalog=catalog))).on(catalog)
-    pairs = ScoredPairs(4, *np.array([[0, 1], [1, 2]], np.int32), np.array([0.9, 0.8], np.float32))
+    left, right = np.array([[0, 1], [1, 2]], np.int32)
+    pairs = ScoredPairs(4, left, right, np.array([0.9, 0.8], np.float32))
     result = MatchResult.from_scores(Decision("threshold", 0.5), catalog, pairs, pins=answers.pins)
     replace(result, answers=answers).save(tmp_path)
     return tmp_path
