@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,7 @@ from shared.schema import Catalog, Matches, ScoredPairs
 
 LISTINGS, FACTS = "listings.parquet", "matching.json"  # files beside the matches, from which the report is made
 NOT_USED = "not_used.csv"
+Settled = Literal["yes", "no"]  # an answer that is kept to
 FORMULA = (*"=+-@\t\r\n", *"＝＋－＠")  # a spreadsheet runs a cell that begins with one of these as a formula
 
 
@@ -56,7 +57,7 @@ class MatchFacts:
     set_aside: SetAside = NOTHING
     warnings: tuple[str, ...] = ()
     expected_to_match: int | None = None
-    answers: tuple[tuple[str, str, str], ...] = ()
+    answers: tuple[tuple[str, str, Settled], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as JSON holds them."""
@@ -85,7 +86,7 @@ class MatchFacts:
                 SetAside.from_json(content["set_aside"]),
                 checked_type(tuple[str, ...], content["warnings"]),
                 checked_type(int | None, content["expected_to_match"]),  # type: ignore[arg-type]
-                checked_type(tuple[tuple[str, str, str], ...], content.get("answers", ())),
+                checked_type(tuple[tuple[str, str, Settled], ...], content.get("answers", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"{FACTS} is not of this version ({error}); match the catalog again") from error
@@ -178,7 +179,7 @@ class MatchResult:
     def groups(self) -> pd.DataFrame:
         """Return the group of each listing, in the order of the catalog: columns `posting_id`, `group_id`.
 
-        A group is named by its smallest posting id.
+        A group is named by its smallest posting id, compared as text.
         """
         return self._frame(self._group_rows())
 
@@ -302,9 +303,9 @@ class MatchResult:
         told = tuple(self.warnings), self.expected_to_match
         return MatchFacts(self.decision, self.threshold, self.set_aside, *told, self._pinned_ids())
 
-    def _pinned_ids(self) -> tuple[tuple[str, str, str], ...]:
+    def _pinned_ids(self) -> tuple[tuple[str, str, Settled], ...]:
         pins, ids = Pins() if self.answers is None else self.answers.pins, self.catalog.ids
-        kinds = ((pins.must, "yes"), (pins.never, "no"))
+        kinds: tuple[tuple[NDArray[np.int64], Settled], ...] = ((pins.must, "yes"), (pins.never, "no"))
         return tuple((ids[one], ids[other], verdict) for pairs, verdict in kinds for one, other in pairs.tolist())
 
     @property

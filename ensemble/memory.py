@@ -57,7 +57,11 @@ def _libraries(settings: Settings) -> Libraries:
 def candidate_pairs(listings: int, settings: Settings) -> float:
     """Return about how many pairs the branches propose in one pool.
 
-    candidate_pairs(34_250, settings)
+        candidate_pairs(34_250, settings)
+
+    Args:
+        listings: Of the pool.
+        settings: With those of the branches that take part.
     """
     neighbors = sum(settings[registry.get(name).Config].neighbors for name in settings[EnsembleConfig].branches)
     return min(listings * neighbors * PROPOSED, listings * (listings - 1) / 2)

@@ -23,6 +23,19 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
+def time_after(latest: str | None) -> str:
+    """Return the present time, or the moment after `latest` where the clock was set back behind it.
+
+    Examples:
+        >>> time_after("2999-12-31T12:00:00Z")
+        '2999-12-31T12:00:00.000001+00:00'
+    """
+    present = now()
+    if latest is None or time_of(present) > time_of(latest):
+        return present
+    return (time_of(latest) + timedelta(microseconds=1)).isoformat(timespec="microseconds")
+
+
 def time_of(text: str) -> datetime:
     """Return the time that ISO 8601 names in UTC.
 

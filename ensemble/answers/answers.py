@@ -65,6 +65,11 @@ class Answers:
         """Return the answer that counts for each pair, sorted by the pair: the latest yes or no of anybody."""
         return [effective(of_pair) for of_pair in self.verdicts.values()]
 
+    @property
+    def latest_time(self) -> str | None:
+        """Return the time of the latest answer, which may be withdrawn; None where there is no answer."""
+        return max((event.at for event in self.events if isinstance(event, Answer)), key=time_of, default=None)
+
     def contradictions(self) -> list[Contradiction]:
         """Return the answers that contradict each other, whatever catalog their listings are in."""
         return contradictions(self.verdicts)

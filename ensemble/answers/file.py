@@ -18,13 +18,12 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ensemble.answers.answer import Answer, Event, Withdrawal, now, time_of
+from ensemble.answers.answer import Answer, Event, Withdrawal, now
 from ensemble.answers.answers import Answers
 from ensemble.config import ReviewConfig
 from shared.artifacts import file_digest, to_disk
@@ -68,17 +67,6 @@ class AnswerFile:
         lines = [event_line(event) for event in events]
         with self._locked():
             self._write(lines)
-
-    def next_time(self) -> str:
-        """Return the time of an answer that is given now: after all in the file, even if the clock was set back.
-
-        Raises:
-            ArtifactError: As for `read`.
-        """
-        present, latest = now(), max((time_of(answer.at) for answer in self.read().standing), default=None)
-        if latest is None or time_of(present) > latest:
-            return present
-        return (latest + timedelta(microseconds=1)).isoformat(timespec="microseconds")
 
     def withdraw(self, answer: Answer, at: str | None = None) -> None:
         """Append the withdrawal of an answer; errors as for `append`."""

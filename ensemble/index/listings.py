@@ -57,7 +57,7 @@ def read_ids(path: Path, column: str) -> list[str]:
     if path.suffix == ".txt":
         check_file(path)
         try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise MatcherError(f"{path}: cannot be read: {error}") from None
         return list(dict.fromkeys(filter(None, lines)))

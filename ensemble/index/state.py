@@ -187,7 +187,6 @@ class State:
         catalog = Catalog.load(folder / "catalog.parquet")
         groups = pq.read_table(folder / "groups.parquet")
         matches = pq.read_table(folder / "matches.parquet")
-        lines = (folder / CHANGES).read_text(encoding="utf-8").splitlines()
         built = checked_type(_Built, read_json(folder / "built.json"))
         return cls(
             catalog,
@@ -197,7 +196,7 @@ class State:
             Matches(len(catalog), **{name: matches.column(name).to_numpy() for name in matches.column_names}),
             dict(zip(*(groups.column(name).to_pylist() for name in ("posting_id", "group_id")), strict=True)),
             frozenset(pq.read_table(folder / "retired.parquet").column("group_id").to_pylist()),
-            tuple(checked_type(Change, parse_json(line.encode())) for line in lines),
+            read_changes(folder / CHANGES),
             **asdict(built),
             answers=AnswerFile(folder / ANSWERS).read(),
         )
@@ -213,6 +212,24 @@ def write_changes(path: Path, changes: tuple[Change, ...]) -> None:
     """Write one JSON object per line."""
     lines = [json.dumps(vars(change), ensure_ascii=False) + "\n" for change in changes]
     path.write_text("".join(lines), encoding="utf-8")
+
+
+def read_changes(path: Path) -> tuple[Change, ...]:
+    r"""Return what `write_changes` wrote, whatever characters the ids hold.
+
+    Raises:
+        ValueError: The file holds something else.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> change = Change(2, "split", "a\u2028b", "c", 1)
+        >>> with TemporaryDirectory() as folder:
+        ...     write_changes(Path(folder) / CHANGES, (change,))
+        ...     read_changes(Path(folder) / CHANGES) == (change,)
+        True
+    """
+    lines = path.read_bytes().split(b"\n")  # not splitlines: an id may hold what Unicode calls the end of a line
+    return checked_type(tuple[Change, ...], [parse_json(line) for line in lines if line])
 
 
 def places(origin: NDArray[np.int64], n: int) -> Rows:

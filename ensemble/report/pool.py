@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +19,7 @@ from ensemble.features.conflicts import conflict_mask
 from ensemble.match_result import FACTS, LISTINGS, MatchFacts, MatchResult
 from ensemble.pool_views import PoolViews
 from ensemble.written_matches import load_match_rows, rows_of
-from shared.artifacts import read_json
+from shared.artifacts import read_json, reading
 from shared.catalog.copies import copy_of
 from shared.errors import ArtifactError
 from shared.metrics.matching import unordered_pairs
@@ -41,6 +40,7 @@ class MatchedPool:
         groups: Group number of each listing, int [n].
         codes: Label code of each listing, int [n], -1 where there is none; None where labels are not known.
         facts: The threshold, the decision and the warnings.
+        pins: The pairs whose match people decided.
 
     Examples:
         >>> rows = np.array([0], np.int32), np.array([1], np.int32)
@@ -57,6 +57,7 @@ class MatchedPool:
     groups: Index
     codes: Index | None
     facts: MatchFacts
+    pins: Pins
 
     @classmethod
     def of_result(cls, result: MatchResult, codes: Index | None = None) -> Self:
@@ -67,19 +68,10 @@ class MatchedPool:
             codes: Label code of each listing, int [n]; None where labels are not known.
         """
         pool = result.catalog, result.scored_pairs, result.match_rows, result.group_numbers
-        return cls(*pool, codes, result.facts)
+        return cls(*pool, codes, result.facts, Pins() if result.answers is None else result.answers.pins)
 
     def __len__(self) -> int:
         return len(self.catalog)
-
-    @cached_property
-    def pins(self) -> Pins:
-        """Return the pairs whose match people decided, by row."""
-        row = {posting_id: place for place, posting_id in enumerate(self.catalog.ids.tolist())}
-        said = {"yes": list[tuple[int, int]](), "no": list[tuple[int, int]]()}
-        for left, right, verdict in self.facts.answers:
-            said[verdict].append((row[left], row[right]))
-        return Pins(*(np.array(pairs, dtype=np.int64).reshape(-1, 2) for pairs in (said["yes"], said["no"])))
 
     def matched_pairs(self) -> tuple[Index, Index]:
         """Return the lower and the higher row of every unordered pair that matches, int64 [m] each."""
@@ -111,13 +103,19 @@ def load_matches(folder: Path, codes: Index | None = None) -> MatchedPool:
     if missing:
         raise ArtifactError(f"{folder} has no {missing[0]}: name a folder that ensemble.match wrote, or {advice}")
     facts = MatchFacts.from_json(read_json(folder / FACTS, advice))
-    try:
+    with reading(folder, advice):
         catalog = Catalog.load(folder / LISTINGS)
         matches = load_match_rows(folder, catalog.ids)
         pairs = _pairs(catalog, pq.read_table(folder / "pairs.parquet"), facts.decision)
-    except (pa.ArrowInvalid, OSError, ValueError) as error:
-        raise ArtifactError(f"{folder} is damaged ({error}); {advice}") from error
-    return MatchedPool(catalog, pairs, matches, groups_of(matches), codes, facts)
+        pins = _pins(catalog, facts)
+    return MatchedPool(catalog, pairs, matches, groups_of(matches), codes, facts, pins)
+
+
+def _pins(catalog: Catalog, facts: MatchFacts) -> Pins:
+    ids = [posting_id for answer in facts.answers for posting_id in answer[:2]]
+    rows = rows_of(catalog.ids, pa.chunked_array([ids], pa.string())).reshape(-1, 2).astype(np.int64)
+    is_yes = np.array([verdict == "yes" for _, _, verdict in facts.answers], dtype=np.bool_)
+    return Pins(rows[is_yes], rows[~is_yes])
 
 
 def _pairs(catalog: Catalog, table: pa.Table, decision: Decision | None) -> ScoredPairs:

@@ -11,7 +11,7 @@ from threading import Lock
 
 import numpy as np
 
-from ensemble.answers.answer import Answer, Asked, Verdict, Withdrawal, now
+from ensemble.answers.answer import Answer, Asked, Verdict, Withdrawal, now, time_after
 from ensemble.answers.answers import Answers
 from ensemble.answers.contradictions import Contradiction, effective
 from ensemble.answers.file import AnswerFile
@@ -64,6 +64,7 @@ class ReviewAnswers:
         self._file, self.stamp = AnswerFile(path), NO_FILE
         self.contradicted: list[Contradiction] = []
         self._verdicts: dict[Pair, dict[str, Answer]] = {}  # pair → who → answer
+        self._latest_time: str | None = None  # of the answers, so that later ones count even if the clock was set back
         self._lock, self._ids = Lock(), catalog.ids
         self._row = {posting_id: row for row, posting_id in enumerate(self._ids.tolist())}
         self.refresh()
@@ -82,10 +83,11 @@ class ReviewAnswers:
         rows = sorted({row for reply in replies for row in reply.pair})
         content = dict(zip(rows, content_digests(self._original.take(np.array(rows))).tolist(), strict=True))
         with self._lock:
-            time = self._file.next_time()
+            time = time_after(self._latest_time)
             fresh = [(reply, self._answer(reply, content, by, time)) for reply in replies if self._is_new(reply, by)]
             if fresh:
                 self._file.append(*(answer for _, answer in fresh))
+                self._latest_time = time
             for reply, answer in fresh:
                 said = self._verdicts.setdefault(self._standing(reply.pair), {})
                 said.pop(by, None)  # the latest answer comes last
@@ -134,10 +136,12 @@ class ReviewAnswers:
             MatcherError: They cannot be read.
         """
         while (stamp := self.file_stamp()) != self.stamp:
-            answers = self._file.read().on(self._catalog, self._original)
+            given = self._file.read()
+            answers = given.on(self._catalog, self._original)
             with self._lock:  # which `record` holds while it writes, so that none of its answers is forgotten here
                 if self.file_stamp() == stamp:
                     self.pool, self.stamp, self.contradicted = answers, stamp, answers.contradictions()
+                    self._latest_time = given.latest_time
                     self._verdicts = {pair: dict(of_pair) for pair, of_pair in answers.verdicts.items()}
 
     def file_stamp(self) -> Stamp:

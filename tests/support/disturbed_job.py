@@ -99,12 +99,14 @@ def study(folder: Path, seed: int, disturbances: int) -> None:
     right, done = files(run), 0
     while done < disturbances:
         shutil.rmtree(run)
-        code = 1
+        is_first, code = True, -1
         while code != 0:
-            disturbed = done < disturbances and (code == 1 or rng.random() < 0.9)
+            disturbed = done < disturbances and (is_first or rng.random() < 0.9)
             moment = rng.randint(1, changes // 2) if disturbed else 0
-            number = rng.choice((None, *REFUSALS))
+            number = rng.choice(REFUSALS) if done % 2 else None  # a kill, a refusal, a kill …
             code, _ = child(run, data, said, moment, number)
+            is_first = False
+            assert disturbed or code == 0, said.read_text()  # a run that nothing disturbs goes on to its end
             if code != 0:
                 done += 1
                 print(json.dumps({"refusal": number, "moment": moment, "code": code, "said": said.read_text()}))

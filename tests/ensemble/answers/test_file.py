@@ -166,20 +166,6 @@ def test_undo_takes_back_the_latest_answer_of_one_person(path: Path) -> None:
     assert file.read().latest == [answer("a", "c", by="Ben", at=3)]
 
 
-@pytest.mark.fault(37)
-@pytest.mark.parametrize("clock", ["2026-01-31T11:00:00.000000+00:00", "2026-01-31T13:00:00.000000+00:00"])
-def test_a_later_answer_counts_even_if_the_clock_was_set_back(
-    path: Path, clock: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = AnswerFile(path)
-    file.append(Answer("a", "b", "", "", "yes", "Ann", "2026-01-31T12:00:00.000000+00:00"))
-    monkeypatch.setattr(file_module, "now", lambda: clock)
-    file.append(Answer("a", "b", "", "", "no", "Ben", file.next_time()))
-    file.append(Answer("a", "b", "", "", "unsure", "Eve", file.next_time()))
-    assert [each.verdict for each in file.read().standing] == ["yes", "no", "unsure"]
-    assert [each.verdict for each in file.read().latest] == ["no"]
-
-
 def test_written_events_are_a_file_of_answers(path: Path) -> None:
     events = (answer("a", "b"), Withdrawal.of(answer("a", "b"), "2026-01-31T12:00:09Z"))
     write_answers(path, Answers(events))

@@ -6,19 +6,23 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ensemble.index.embeddings import Embedders
+from ensemble.index.group_ids import Change
 from ensemble.index.index import Index
 from ensemble.index.listings import read_ids
 from ensemble.index.plan import plan
 from ensemble.index.query import hits
 from ensemble.index.snapshots import CURRENT, Snapshots
-from ensemble.index.state import State
+from ensemble.index.state import CHANGES, State, read_changes, write_changes
 from ensemble.index.update import rebuilt, renamed, updated
 from ensemble.matcher import Matcher
 from ensemble.pool_views import BranchView, Words
@@ -32,6 +36,7 @@ from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Settings, merge
 from shared.schema import CATALOG_SCHEMA, Catalog, Embeddings
 
+IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 ONE_CORE = {"compute": {"threads": 1, "device": "cpu"}}
 
 
@@ -319,8 +324,17 @@ def test_a_listing_does_not_lose_its_image_unless_it_is_said_to_have_none(catalo
 @pytest.mark.fault(1)
 @pytest.mark.parametrize("name", ["ids.txt", "ids.csv"])
 def test_ids_are_read_as_written(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text(("" if name.endswith("txt") else "posting_id\n") + "001\n1e5\n\n001\nNA\n")
-    assert read_ids(tmp_path / name, "posting_id") == ["001", "1e5", "NA"]
+    lines = ("" if name.endswith("txt") else "posting_id\n") + "001\n1e5\n\n001\nNA\na\u2028b\x85\n"
+    (tmp_path / name).write_text(lines, encoding="utf-8")
+    assert read_ids(tmp_path / name, "posting_id") == ["001", "1e5", "NA", "a\u2028b\x85"]
+
+
+@pytest.mark.fault(1)
+@given(st.lists(st.builds(Change, st.integers(1), st.just("split"), IDS, IDS, st.integers(1))))
+def test_changes_are_read_as_written(listed: list[Change]) -> None:
+    with TemporaryDirectory() as folder:
+        write_changes(Path(folder) / CHANGES, tuple(listed))
+        assert read_changes(Path(folder) / CHANGES) == tuple(listed)
 
 
 # --- kills ----------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ensemble.decision.decision import Decision
+from ensemble.decision.pins import Pins
 from ensemble.report.branches import Overlap, contribution
 from ensemble.report.cards import Reasons, Step, pair_cards
 from ensemble.report.galleries import Gallery, closest_calls, false_merges, missed_pairs, surest_matches, true_pairs
@@ -206,9 +207,7 @@ def test_reasons_are_shown_only_where_they_sum_up_to_the_score(make_pool: MakePo
 
 def test_answers_hold_at_every_threshold_of_the_curve(make_pool: MakePool) -> None:
     plain = make_pool(4, [(0, 1, 0.9), (2, 3, 0.1)], [0, 1, 2, 2])
-    ids = plain.catalog.ids.tolist()
-    answers = (ids[0], ids[1], "no"), (ids[2], ids[3], "yes")
-    pool = replace(plain, facts=replace(plain.facts, answers=answers))
+    pool = replace(plain, pins=Pins(must=np.array([[2, 3]]), never=np.array([[0, 1]])))
     curve = threshold_curve(pool, Decision("threshold", 0.5))
     others = [point for place, point in enumerate(curve.points) if place != curve.chosen]
     assert {(point.groups, point.matched, point.pair_precision, point.pair_recall) for point in others} == {
