@@ -238,11 +238,20 @@ def kind_of(folder: Path) -> str:
         return "a bundle"
     if (folder / "CURRENT.json").is_file() or (folder / "000001" / "manifest.json").is_file():
         return "an index"
-    if (folder / "manifest.json").is_file():
+    if _is_stage(folder / "manifest.json"):
         return "a stage"
     if (folder / "settings.json").is_file() and any(folder.glob("*/manifest.json")):
         return "a run"
     return ""
+
+
+def _is_stage(manifest: Path) -> bool:
+    """Return whether a file is the manifest of a stage; other programs have files of that name, too."""
+    try:
+        with manifest.open("rb") as file:
+            return manifest.is_file() and file.read(64).lstrip(b"{ \r\n\t").startswith(b'"stage"')
+    except OSError:
+        return False
 
 
 def is_same(one: Path, other: Path) -> bool:

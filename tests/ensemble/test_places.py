@@ -16,7 +16,7 @@ def there(tmp_path: Path) -> Path:
     """A folder with a bundle, an index, a run and a catalog that only look like such, and a table."""
     for name in ("B/settings.json", "R/settings.json", "R/split/manifest.json", "I/CURRENT.json"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("{}")
+        (tmp_path / name).write_text('{"stage": "split"}' if name.endswith("manifest.json") else "{}")
     for name in ("shop/train.csv", "shop/train_images/x", "tables/new.csv", "tables/images/x"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("posting_id,title\n1,mug\n")
@@ -71,6 +71,9 @@ INDEX = ["ensemble.index", "add", "--bundle", "B"]
         (["ensemble", "--run", "I", "--data", "shop"], "the run folder I is an index"),
         (["ensemble", "--run", "shop", "--data", "shop"], "the run folder shop is the catalog"),
         (["ensemble", "--run", "B/run", "--data", "shop", "--bundle", "B"], "lies within the bundle"),
+        (["ensemble", "--run", "B/run", "--data", "shop"], "B, a bundle"),
+        (["ensemble", "--run", "I/new/run", "--data", "shop"], "I, an index"),
+        (["ensemble", "--run", "R/new", "--data", "shop"], "R, a run"),
         (["ensemble.transfer", "--run", "I"], "the run folder I is an index"),
         (["ensemble.ablation", "--run", "B"], "the run folder B is a bundle"),
         (["ensemble.tune", "--run", "B"], "the run folder B is a bundle"),

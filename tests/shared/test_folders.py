@@ -295,6 +295,11 @@ def test_place_beside_what_is_read_is_fine(tmp_path: Path) -> None:
         require_place(tmp_path / out, [("the index", tmp_path / "read"), ("the table", tmp_path / "shop.csv")])
 
 
+def test_place_in_the_project_of_another_program_is_fine(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"name": "shop", "version": 2}')
+    require_place(tmp_path / "matches", [])
+
+
 @pytest.mark.fault(34)
 @pytest.mark.parametrize(
     ("files", "kind"),
@@ -310,7 +315,7 @@ def test_place_in_another_result_is_refused(tmp_path: Path, files: list[str], ki
     there = tmp_path / "there"
     for name in files:
         (there / name).parent.mkdir(parents=True, exist_ok=True)
-        (there / name).write_text("{}")
+        (there / name).write_text('{\n  "stage": "split"}')
     assert kind_of(there) == kind
     for out in (there, there / "new" / "deep"):
         with pytest.raises(MatcherError, match=kind):
