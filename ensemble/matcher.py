@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import pandas as pd
 from threadpoolctl import threadpool_limits
@@ -34,7 +34,7 @@ from shared.catalog.copies import copy_of
 from shared.catalog.placeholders import set_aside
 from shared.catalog.reader import frame_catalog
 from shared.compute import ComputeConfig
-from shared.errors import ArtifactError
+from shared.errors import ArtifactError, MatcherError
 from shared.pipeline.catalog_stages import require_labeled_run
 from shared.pipeline.pools import ALL
 from shared.pipeline.run import ArtifactStore, RunFolder, remembered
@@ -109,7 +109,7 @@ class Matcher:
         Args:
             listings: With the columns `posting_id` and `title`, `image` or both; `image_phash` if there are hashes.
                 A cell may be empty; other columns are not read.
-            images: Folder with the files that `image` names; None: do without images.
+            images: Folder with the files that `image` names; None or "": do without images.
             duplicates: What you know of the catalog: `all`, every listing has a match; `pairs`, no product has more
                 than two listings (two lists with one listing of each product); `unknown`.
             answers: People's answers about pairs of listings, or the file with them: what they say holds.
@@ -120,9 +120,12 @@ class Matcher:
             `listings`. Its frame `not_used` lists what could not be read or was set aside.
 
         Raises:
-            MatcherError: The frame has faults (one error names all of them), or there is no such folder or file.
+            MatcherError: The frame has faults (one error names all of them), there is no such folder or file, or
+                `duplicates` is another word.
             ArtifactError: The file of answers is damaged.
         """
+        if duplicates not in get_args(Duplicates):
+            raise MatcherError(f"duplicates={duplicates!r}: one of {', '.join(get_args(Duplicates))} is needed")
         with threadpool_limits(self._compute.cpu_threads):
             catalog = self.read(listings, images, follow_links=follow_links)
             result = self.match_catalog(catalog, duplicates, answers_of(answers))
@@ -131,7 +134,7 @@ class Matcher:
     def read(self, listings: pd.DataFrame, images: str | Path | None = None, *, follow_links: bool = False) -> Catalog:
         """Return the catalog of a frame; arguments and errors as for `match`."""
         config = DataConfig(max_pixels=self.settings[DataConfig].max_pixels, follow_links=follow_links)
-        return frame_catalog(listings, None if images is None else Path(images), config, self._compute)
+        return frame_catalog(listings, Path(images) if images else None, config, self._compute)
 
     def match_catalog(
         self, catalog: Catalog, duplicates: Duplicates = "unknown", answers: Answers | None = None

@@ -75,7 +75,7 @@ class DataConfig(ConfigSection):
     @property
     def table_settings(self) -> TableSettings:
         """Return how tables are to be read."""
-        return TableSettings(self.encoding, self.max_table_gb, self.max_characters)
+        return TableSettings(self.encoding, self.max_table_gb, self.max_characters, frozenset({self.phash_column}))
 
     @property
     def columns(self) -> set[str]:

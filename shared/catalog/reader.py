@@ -62,7 +62,7 @@ def read_catalog(
         MatcherError: The table has faults (one error names all of them, with their rows), or there is an image folder
             that holds none of the images.
     """
-    table = read_source(source, config) if table is None else table
+    table = read_source(source, config if labeled else _unlabeled(config)) if table is None else table
     check_table(table, f"{source.table} (row 1 is the first below the header)", config, labeled)
     return catalog_of(table, source, config, compute, labeled=labeled, progress=progress)
 
@@ -95,13 +95,21 @@ def frame_catalog(listings: pd.DataFrame, images: Path | None, config: DataConfi
         >>> catalog.ids.tolist(), catalog.titles.tolist(), catalog.normalized_titles.tolist()
         (['7', '8'], ['Red Mug 0,3 L', ''], ['red mug 0.3l', ''])
     """
+    if not isinstance(listings, pd.DataFrame):
+        kind = type(listings).__name__
+        raise MatcherError(f"listings: a pandas frame is needed, not an object of type {kind}; see pandas.DataFrame")
     if images is not None and not images.is_dir():
         raise MatcherError(f"images={images}: no such folder")
-    table = frame_table(listings, config.columns)
+    config = _unlabeled(config).model_copy(update={"images": str(images or "")})
+    table = frame_table(listings, config.columns, config.table_settings.lenient)
     check_table(table, "the frame (row 1 is its first)", config, False, FRAME_ADVICE)
-    config = config.model_copy(update={"images": str(images or "")})
     source = Source(Path("the frame"), images)
     return catalog_of(table, source, config, compute, labeled=False, advice=FRAME_ADVICE)
+
+
+def _unlabeled(config: DataConfig) -> DataConfig:
+    """Return the settings by which the column of labels is not read, so that nothing in it can be a fault."""
+    return config.model_copy(update={"label_column": ""})
 
 
 def read_labels(source: Source, config: DataConfig) -> NDArray[Any]:

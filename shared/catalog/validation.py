@@ -143,20 +143,25 @@ def _is_named(config: DataConfig, setting: str) -> bool:
 
 def _namesake(table: Table, config: DataConfig, setting: str) -> str | None:
     """Return the column that no setting names and that most likely is the one of a setting, by another name."""
-    in_use = {getattr(config, other) for other in COLUMN_SETTINGS}
-    return _nearest(setting, getattr(config, setting), [column for column in table.columns if column not in in_use])
+    in_use = {getattr(config, other) for other in COLUMN_SETTINGS} - {""}
+    # A name that holds several of them is a header that nothing parts.
+    others = [each for each in table.columns if each not in in_use and sum(name in each for name in in_use) < 2]
+    return _nearest(setting, getattr(config, setting), others)
 
 
 def _column_faults(table: Table, config: DataConfig, labeled: bool, advice: Advice) -> Iterator[tuple[int, str]]:
+    columns = list(table.columns)
+    if not columns:  # what no row holds is told by the faults of the rows
+        yield from [] if table.faults else [(0, "the file is empty")]
+        return
     for setting in COLUMN_SETTINGS:
         fault = missing_column(table, config, setting, advice)
         if fault and (labeled or setting != "label_column"):
             yield 0, fault
-    columns = list(table.columns)
     if not {config.title_column, config.image_column} & set(columns):
         yield 0, f"neither a title nor an image column (columns: {_shown(columns)}){advice.name_any}"
     if not len(table):
-        yield 0, "no rows" if columns else "the file is empty"
+        yield 0, "no rows"
 
 
 def _shown(columns: list[str]) -> str:

@@ -113,7 +113,8 @@ class Command:
         """Raise an error where something would be written to what is read.
 
         Raises:
-            MatcherError: `--out`, `--index` or `--run` is, contains or lies within it, or is something else.
+            MatcherError: `--out`, `--index` or `--run` is, contains or lies within it, or is or lies within something
+                else.
         """
         options = vars(arguments)
         out, index, bundle = options.get("out"), options.get("index"), options.get("bundle")
@@ -131,8 +132,7 @@ class Command:
                 raise MatcherError(f"the run folder {store.folder} is the catalog; name another folder with --run")
             if kind_of(store.folder) not in ("", "a run"):
                 raise MatcherError(f"the run folder {store.folder} is {kind_of(store.folder)}; name another one")
-            if bundle is not None:
-                require_place(store.folder, [("the bundle", bundle)], "a run")
+            require_place(store.folder, [] if bundle is None else [("the bundle", bundle)], "a run")
 
     def _parser(self) -> Parser:
         parser = Parser(self.usage, description=self.description, allow_abbrev=False)

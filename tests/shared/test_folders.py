@@ -342,7 +342,7 @@ def test_place_in_another_result_is_refused(tmp_path: Path, files: list[str], ki
     there = tmp_path / "there"
     for name in files:
         (there / name).parent.mkdir(parents=True, exist_ok=True)
-        (there / name).write_text('{"stage": "split"}')
+        (there / name).write_text('{\n  "stage": "split"}')
     assert kind_of(there) == kind
     for out in (there, there / "new" / "deep"):
         with pytest.raises(MatcherError, match=kind):

@@ -22,11 +22,13 @@ class TableSettings:
         encoding: Name of the encoding of a text file without a byte order mark; "": UTF-8.
         max_gb: Most gigabytes that it may hold once it is decompressed.
         max_characters: Most characters of a cell.
+        lenient: Names of columns in which no value is a fault, since a listing can do without.
     """
 
     encoding: str = ""
     max_gb: float = MAX_GB
     max_characters: int = MAX_CHARACTERS
+    lenient: frozenset[str] = frozenset()
 
     @property
     def max_bytes(self) -> int:

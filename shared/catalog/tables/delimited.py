@@ -178,7 +178,9 @@ def _header_faults(header: list[str], read: Collection[str] | None) -> list[Faul
     faults = repeated(header, read)
     if len(header) == 1 and any(name in header[0] and name != header[0] for name in read or ()):
         known = ", ".join(DELIMITERS.values())
-        faults.append((0, f"nothing parts the header {printable(header[0])!r}; delimiters are {known}"))
+        faults.append(
+            (0, f"nothing parts the header {printable(header[0])!r}; delimiters are {known}; save it with one")
+        )
     return faults
 
 

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 
 import pandas as pd
 
-from shared.catalog.tables.table import Fault, Table, cell_faults, printable, repeated, text_of, with_columns
+from shared.catalog.tables.table import (
+    Fault,
+    Table,
+    cell_faults,
+    lenient_text,
+    printable,
+    repeated,
+    text_of,
+    with_columns,
+)
 
 
-def frame_table(frame: pd.DataFrame, read: Collection[str]) -> Table:
+def frame_table(frame: pd.DataFrame, read: Collection[str], lenient: Collection[str] = ()) -> Table:
     """Return the text of a frame's columns, as a person would have written it in a CSV file.
 
     Args:
         frame: Any frame; its index is not looked at.
         read: Names of columns. The others are there without their values.
+        lenient: Names of columns in which no value is a fault.
 
     Examples:
         >>> frame_table(pd.DataFrame({"id": [1.0, 2.5], "title": ["Mug", None]}), {"id", "title"}).columns
@@ -32,7 +43,10 @@ def frame_table(frame: pd.DataFrame, read: Collection[str]) -> Table:
             continue
         for row, value in enumerate(values, start=1):
             try:
-                if not pd.api.types.is_scalar(value):
+                if name in lenient:
+                    columns[name][row - 1] = lenient_text(value)
+                    continue
+                if not pd.api.types.is_scalar(value) and not isinstance(value, os.PathLike):
                     raise ValueError(f"holds {printable(repr(value))}, which is no text")
                 if not pd.isna(value):
                     columns[name][row - 1] = text_of(value)
@@ -40,5 +54,5 @@ def frame_table(frame: pd.DataFrame, read: Collection[str]) -> Table:
                 what = str(error) if isinstance(error, ValueError) else f"has no text ({type(error).__name__})"
                 faults.append((row, f"{printable(name)} {printable(what, 150)}"))
     table = with_columns(names, columns, len(frame), repeated(names, read) + faults)
-    table.faults += list(cell_faults(table, read, None))
+    table.faults += list(cell_faults(table, set(read) - set(lenient), None))
     return table

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, TextIO
 
 from shared.catalog.tables.bounds import LONGEST_LINE, check_columns, check_rows
-from shared.catalog.tables.table import Fault, Table, printable, text_of, with_columns
+from shared.catalog.tables.table import Fault, Table, lenient_text, printable, text_of, with_columns
 from shared.catalog.tables.text import lines_of
 
 _ARRAY = re.compile(r"\s*\[\s*(\{|\]|$)")  # begins an array of objects, or an empty one
@@ -37,12 +37,13 @@ _DECODER = json.JSONDecoder(
 )  # numbers stay as written
 
 
-def read_json_rows(text: TextIO, read: Collection[str] | None) -> Table:
+def read_json_rows(text: TextIO, read: Collection[str] | None, lenient: Collection[str] = ()) -> Table:
     r"""Return the table in a text of JSON: one object a line, or an array of objects; each object is a row.
 
     Args:
         text: The text.
         read: Names of the columns to read; None: all.
+        lenient: Names of columns in which no value is a fault.
 
     Raises:
         ValueError: An array is broken or does not end, or there are too many rows or columns.
@@ -70,7 +71,7 @@ def read_json_rows(text: TextIO, read: Collection[str] | None) -> Table:
             column = values.setdefault(name, [])
             column += [""] * (rows - 1 - len(column))
             try:
-                column.append(text_of(value[name]))
+                column.append(lenient_text(value[name]) if name in lenient else text_of(value[name]))
             except (ValueError, RecursionError) as error:
                 column.append("")
                 faults.append((rows, f"{printable(name)} {error}"))

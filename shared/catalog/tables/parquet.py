@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from shared.catalog.tables.bounds import TableSettings, check_columns, check_rows
-from shared.catalog.tables.table import Fault, Table, printable, repeated, text_of, with_columns
+from shared.catalog.tables.table import Fault, Table, lenient_text, printable, repeated, text_of, with_columns
 
 _BATCH, _DELTA_BATCH = 8192, 256  # rows that are decoded at once; where values are written as changes of the one before
 _BYTES = 4  # of a character, at most
@@ -128,7 +128,10 @@ def _plain_texts(
     texts = list[str]()
     for row, value in zip(rows.tolist(), column.to_pylist(), strict=True):
         try:
-            texts.append(_decoded(value, settings.encoding) if isinstance(value, bytes) else text_of(value))
+            if name in settings.lenient:
+                texts.append(lenient_text(value))
+            else:
+                texts.append(_decoded(value, settings.encoding) if isinstance(value, bytes) else text_of(value))
         except ValueError as error:
             faults.append((row + 1, f"{printable(name)} {error}"))
             texts.append("")

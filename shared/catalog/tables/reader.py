@@ -88,4 +88,6 @@ def _read(path: Path, kind: str, read: Collection[str] | None, settings: TableSe
         return read_parquet(path, read, settings)
     with opened_text(path, settings) as text:
         delimiter = _DELIMITERS.get(kind)
-        return read_json_rows(text, read) if delimiter is None else read_delimited(text, delimiter, read)
+        return (
+            read_json_rows(text, read, settings.lenient) if delimiter is None else read_delimited(text, delimiter, read)
+        )

@@ -9,10 +9,15 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pandas as pd
+
 from shared.catalog.tables.bounds import TableSettings
 from shared.catalog.tables.encoding import likely_encoding
 
 _NOT_TEXT = re.compile("[\ud800-\udfff]")  # what `surrogateescape` leaves for a byte that is not of the encoding
+_HASH_BYTES = 8  # of a perceptual hash of 64 bits, which may be kept as bytes
+_EXACT = 2.0**53  # up to here a float holds every whole number; a hash of 64 bits is rounded in it
+_SHOWN = 200  # characters of a value that is no text
 Fault = tuple[int, str]
 
 
@@ -95,6 +100,25 @@ def text_of(value: Any) -> str:
     return json.dumps(value) if isinstance(value, bool) else str(value)
 
 
+def lenient_text(value: Any) -> str:
+    """Return any value as text, whatever it is: bytes that are no text as hex digits, large floats with an exponent.
+
+    Examples:
+        >>> lenient_text(bytes(8)), lenient_text(b"af48c947d86b690b"), lenient_text([1])
+        ('0000000000000000', 'af48c947d86b690b', '[1]')
+    """
+    if isinstance(value, bytes):
+        try:
+            return value.hex() if len(value) == _HASH_BYTES else value.decode("utf-8")
+        except UnicodeDecodeError:
+            return value.hex()
+    try:
+        is_rounded = isinstance(value, float) and abs(value) > _EXACT
+        return "" if value is pd.NA or value is pd.NaT else repr(float(value)) if is_rounded else text_of(value)
+    except Exception:  # of any kind, as the types of any library compare
+        return printable(str(value), _SHOWN)
+
+
 def cell_faults(table: Table, read: Collection[str] | None, settings: TableSettings | None) -> Iterator[Fault]:
     """Yield what is wrong with the values of a table: bytes that are no text, and cells that are too long.
 
@@ -105,8 +129,9 @@ def cell_faults(table: Table, read: Collection[str] | None, settings: TableSetti
     """
     faulty = list[tuple[int, str, str]]()
     most = (settings or TableSettings()).max_characters
+    lenient = settings.lenient if settings else ()
     for name, values in table.columns.items():
-        if read is not None and name not in read:
+        if name in lenient or (read is not None and name not in read):
             continue
         for row, text in enumerate([name, *values]):  # row 0 is the header
             if not text.isascii() and _NOT_TEXT.search(text):

@@ -12,7 +12,26 @@ HASH = 0xAF48C947D86B690B
 @pytest.mark.fault(36)
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "nan", "NaN", "None", "null", "NULL", "NA", "N/A", "n/a", "<NA>", "NaT", "#N/A", "\\N", "-", " nan "],
+    [
+        "",
+        " ",
+        "nan",
+        "NaN",
+        "None",
+        "null",
+        "NULL",
+        "NA",
+        "N/A",
+        "n/a",
+        "<NA>",
+        "NaT",
+        "#N/A",
+        "\\N",
+        "-",
+        " nan ",
+        "undefined",
+        "[NULL]",
+    ],
 )
 def test_words_for_a_missing_value(text: str) -> None:
     assert is_missing(text)
@@ -39,6 +58,7 @@ def test_other_words_are_values(text: str) -> None:
         "b'af48c947d86b690b'",
         "\\xaf48c947d86b690b",
         str(HASH),
+        str(HASH - 2**64),  # as a database with signed numbers has it
         f"{HASH:b}",
     ],
 )
@@ -65,6 +85,7 @@ def test_any_hash_is_read_in_every_spelling(value: int) -> None:
         "1e19",
         "af48--c947",
         str(2**64),
+        str(-(2**63) - 1),
         "٣" * 16,
     ],
 )

@@ -4,6 +4,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import imagehash
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +17,7 @@ from shared.catalog.source import find_source
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.schema import Catalog
+from tests.support.listings import HASH, draw
 
 COMPUTE = ComputeConfig(device="cpu", threads=1)
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_size=12)
@@ -78,6 +80,46 @@ def test_what_is_missing_is_no_title(missing: Any) -> None:
 def test_labels_and_other_columns_are_not_read() -> None:
     found = read(frame(label_group=["1", "1"], vectors=[np.zeros(3), {"a": 1}]))
     assert found.labels.tolist() == [None, None]
+    names = ["posting_id", "title", "label_group", "label_group"]
+    assert len(read(pd.DataFrame([["a", "tas", "1", [1]], ["b", "kaos", "1", [2]]], columns=names))) == 2
+
+
+@pytest.mark.fault(31, 36)
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        (bytes.fromhex(HASH), int(HASH, 16)),
+        (HASH.encode(), int(HASH, 16)),
+        (int(HASH, 16), int(HASH, 16)),
+        (np.int64(int(HASH, 16) - 2**64), int(HASH, 16)),
+        (imagehash.hex_to_hash(HASH), int(HASH, 16)),
+        (None, None),
+        (pd.NA, None),
+        ([1, 2], None),
+        (1.2630566465371335e19, None),
+        (np.ones((8, 8)), None),
+        (b"\xff", None),
+        ("\ud800", None),
+        ("x" * 2_000_000, None),
+    ],
+)
+def test_hash_of_any_kind_is_read_or_set_aside(value: Any, wanted: int | None) -> None:
+    catalog = read(frame(image_phash=pd.Series([value, HASH], dtype=object)))
+    first, second = catalog.table.to_pylist()
+    assert (first["phash"], second["phash"]) == (wanted, int(HASH, 16))
+    is_missing = value is None or value is pd.NA
+    assert [note["what"] for note in first["not_used"] or []] == ["image_phash"] * (wanted is None and not is_missing)
+
+
+def test_paths_are_names_of_images(tmp_path: Path) -> None:
+    draw(tmp_path / "a.png")
+    assert read(frame(image=[Path("a.png"), None]), tmp_path).has_image.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("listings", [None, {"posting_id": ["a"]}, [("a", "tas")], "t.csv", pd.Series(["a"])])
+def test_what_is_no_frame_is_one_error(listings: Any) -> None:
+    with pytest.raises(MatcherError, match="listings: a pandas frame is needed, not an object of type"):
+        read(listings)
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------

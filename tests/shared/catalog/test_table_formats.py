@@ -16,7 +16,11 @@ import pytest
 
 import shared.catalog.tables.reader
 from shared.catalog.config import DataConfig
+from shared.catalog.not_used import not_used
+from shared.catalog.reader import read_catalog
+from shared.catalog.source import find_source
 from shared.catalog.tables import Table, TableSettings, frame_table, read_table
+from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 
 READ = DataConfig().columns
@@ -65,7 +69,8 @@ def test_header_tells_the_delimiter(text: str, names: list[str], tmp_path: Path)
 
 def test_unknown_delimiter_is_told(tmp_path: Path) -> None:
     faults = table_of(tmp_path / "t.csv", "posting_id^title\n1^a\n").faults
-    assert faults == [(0, "nothing parts the header 'posting_id^title'; delimiters are comma, semicolon, tab, bar")]
+    known = "comma, semicolon, tab, bar"
+    assert faults == [(0, f"nothing parts the header 'posting_id^title'; delimiters are {known}; save it with one")]
 
 
 @pytest.mark.fault(2)
@@ -76,6 +81,27 @@ def test_only_columns_that_are_read_must_be_sound(tmp_path: Path) -> None:
     ]
     frame = pd.DataFrame([["1", "a", 2, 3]], columns=["posting_id", "title", "price", "price"])
     assert frame_table(frame, READ).faults == []
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"posting_id,title,label_group,label_group\n1,a,\xff,3\n")
+    assert len(read_catalog(find_source(path, DataConfig()), DataConfig(), ComputeConfig(), labeled=False)) == 1
+
+
+@pytest.mark.fault(31, 36)
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.parquet"])
+def test_hash_of_any_kind_is_no_fault_of_its_table(name: str, tmp_path: Path) -> None:
+    raw = bytes.fromhex("af48c947d86b690b")
+    if name == "t.csv":
+        (tmp_path / name).write_bytes(b"posting_id,title,image_phash\n1,a,af48c947d86b690b\n2,b,\xff\n")
+    elif name == "t.jsonl":
+        rows = [{"posting_id": 1, "image_phash": raw.hex()}, {"posting_id": 2, "title": "b", "image_phash": [1]}]
+        (tmp_path / name).write_text("\n".join(map(json.dumps, rows)))
+    else:
+        pq.write_table(
+            pa.table({"posting_id": ["1", "2"], "title": ["a", "b"], "image_phash": [raw, b"\xff"]}), tmp_path / name
+        )
+    catalog = read_catalog(find_source(tmp_path / name, DataConfig()), DataConfig(), ComputeConfig(), labeled=False)
+    assert catalog.table.column("phash").to_pylist() == [int.from_bytes(raw), None]
+    assert [note["posting_id"] for note in not_used(catalog).to_pylist()] == ["2"]
 
 
 @pytest.mark.fault(2)

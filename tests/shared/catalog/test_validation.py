@@ -76,6 +76,17 @@ def test_missing_columns_are_named_with_advice(header: str, advice: str, tmp_pat
     assert advice in fault_of(tmp_path)
 
 
+@pytest.mark.parametrize(("text", "fault"), [("[[1, 2]]", "row 1: not a JSON object"), ("[]", "the file is empty")])
+def test_rows_without_any_column_are_one_fault(text: str, fault: str, tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text(text)
+    assert fault_of(tmp_path / "t.json").splitlines()[1:] == [f"  - {fault}"]
+
+
+def test_header_that_nothing_parts_is_no_name_of_a_column(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("posting_id^title^label_group\na\n")
+    assert "--data.id_column=posting_id^" not in fault_of(tmp_path)
+
+
 def test_a_column_named_in_the_settings_must_be_there(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", rows_of("a"))
     message = fault_of(tmp_path, title_column="nom", phash_column="hash", label_column="klass")
