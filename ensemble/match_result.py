@@ -275,10 +275,7 @@ class MatchResult:
 
     @property
     def unusable_images(self) -> str | None:
-        """Return one line that says how many images cannot be used, and why; None where all can.
-
-        `listings.parquet` beside the matches names the reason for each listing, in the column `image_fault`.
-        """
+        """Return one line that says how many images cannot be used, and why; None where all can."""
         return unusable_images(self.catalog)
 
     def _unlike_line(self) -> str:
@@ -286,11 +283,10 @@ class MatchResult:
         reasons = f" ({self.unlike_in})" if self.unlike_in else ""
         sentences = [f"warning: this catalog is unlike those of the training{reasons}"]
         if self.is_unlike:
-            usual = f"(usual: {SIMILAR:.0%} or more)"
-            sentences += [
-                f"Two ways to decide agree on {self.agreement:.0%} {usual}, so the threshold was raised to "
-                f"{self.threshold:.3f}, and the number of listings expected to have a match means little",
-            ]
+            sentences.append(
+                f"Two ways to decide agree on {self.agreement:.0%} (usual: {SIMILAR:.0%} or more), so the threshold was "
+                f"raised to {self.threshold:.3f}, and the number of listings expected to have a match means little"
+            )
         else:
             agree = "" if self.agreement is None else f", although two ways to decide agree on {self.agreement:.0%}"
             sentences.append(f"Scores may be far off{agree}")

@@ -110,6 +110,7 @@ def matches_stage(
             "pools": {pool.source: pool.name for pool in pools},
             "duplicates": duplicates,
             "decision": decision,
+            "has_expectation": decision == DECISION,  # of labels, whose scores are probabilities
             "answers": None if answers is None else str(answers),
             **({"originals": dict(read)} if read else {}),
         },
@@ -124,6 +125,7 @@ def match_pools(
     pools: Mapping[str, str],
     duplicates: Duplicates,
     decision: str,
+    has_expectation: bool,
     answers: str | None,
     originals: Mapping[str, str] = MappingProxyType({}),
 ) -> Mapping[str, Any]:
@@ -139,8 +141,7 @@ def match_pools(
         report, unlikeness = load_set_aside(inputs[f"pools/{pool}"]), load_unlikeness(scores)
         holding = given.on(catalog, *(load_catalog(inputs[stage]) for stage in [originals.get(source)] if stage))
         decided = rule, catalog, load_scores(scores), report, duplicates, unlikeness, holding.pins
-        taught = decision == DECISION
-        result = replace(MatchResult.from_scores(*decided), answers=holding, has_expectation=taught)
+        result = replace(MatchResult.from_scores(*decided), answers=holding, has_expectation=has_expectation)
         (out / source).mkdir(exist_ok=True)
         result.save(out / source)
         results.append(result)
