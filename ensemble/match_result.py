@@ -284,8 +284,8 @@ class MatchResult:
         sentences = [f"warning: this catalog is unlike those of the training{reasons}"]
         if self.is_unlike:
             sentences.append(
-                f"Two ways to decide agree on {self.agreement:.0%} (usual: {SIMILAR:.0%} or more), so the threshold was "
-                f"raised to {self.threshold:.3f}, and the number of listings expected to have a match means little"
+                f"Two ways to decide agree on {self.agreement:.0%} (usual: {SIMILAR:.0%} or more), so the threshold "
+                f"was raised to {self.threshold:.3f}, and the number of listings expected to have a match means little"
             )
         else:
             agree = "" if self.agreement is None else f", although two ways to decide agree on {self.agreement:.0%}"
