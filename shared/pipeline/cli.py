@@ -95,6 +95,9 @@ class Command:
 
     def _do(self, argv: Sequence[str] | None) -> None:
         arguments, rest = self._parser().parse_known_args(argv)
+        for name, value in vars(arguments).items():
+            if isinstance(value, Path):  # a shell leaves the `~` of `--out=~/matches` as it is
+                setattr(arguments, name, Path(os.path.expanduser(value)))
         store = self.opened(arguments)
         settings = self._settings(remembered(store.folder), arguments, rest)
         if processes.size() > 1 and self.follow is None:

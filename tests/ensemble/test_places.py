@@ -39,6 +39,7 @@ INDEX = ["ensemble.index", "add", "--bundle", "B"]
     [
         ([*MATCH, "shop", "--out", "B"], "is the bundle"),
         ([*MATCH, "shop", "--out", "link"], "is the bundle"),
+        ([*MATCH, "shop", "--out=~/B"], "is the bundle"),
         ([*MATCH, "shop", "--out", "shop/../B/new"], "lies within the bundle"),
         ([*MATCH, "shop", "--out", "I"], "is an index"),
         ([*MATCH, "shop", "--out", "I/new/deep"], "I, an index"),
@@ -83,6 +84,7 @@ def test_place_that_is_read_or_another_result_is_refused(
     there: Path, line: list[str], words: str, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(there)
+    monkeypatch.setenv("HOME", str(there))
     before = content(there)
     code, _, error = command(*line)
     assert (code, words in error) == (2, True), error
