@@ -18,7 +18,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from shared.artifacts import atomic_file
-from shared.catalog.images import read_bytes
+from shared.catalog.images import ImageFault, read_bytes
 
 RACY_NS = 2_000_000_000  # the coarsest tick of a file's time, that of FAT, in nanoseconds
 
@@ -71,9 +71,9 @@ class ImageMemo:
         """Return the memo that `save` wrote; an empty one where the file is missing, damaged or something else."""
         memo = cls()
         try:
-            memo._entries = _File.model_validate_json(path.read_bytes()).files
+            memo._entries = _File.model_validate_json(read_bytes(path)).files
             memo._changed = False
-        except (OSError, ValueError):
+        except (ImageFault, OSError, ValueError):
             pass
         return memo
 

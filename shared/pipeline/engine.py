@@ -164,6 +164,8 @@ def _require_folders(final: Path, run: Path) -> None:
         for place in (Path(parent) / name for name in (*folders, *files)):
             if place.is_symlink():
                 raise MatcherError(f"{place} is a link, which a stage would write through; remove it")
+            if not place.is_file() and not place.is_dir():
+                raise MatcherError(f"{place} is no regular file, and a stage might wait for it; remove it")
 
 
 def _finish_killed(final: Path) -> None:

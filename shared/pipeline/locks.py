@@ -34,8 +34,8 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path in (folder / LOCK, folder / HOLDER):
-            if path.is_symlink():
-                raise MatcherError(f"{path} is a link; remove it")
+            if path.is_symlink() or (path.exists() and not path.is_file()):  # a FIFO would be waited for
+                raise MatcherError(f"{path} is {'a link' if path.is_symlink() else 'no regular file'}; remove it")
         lock = FileLock(folder / LOCK, blocking=False)
         lock.acquire()
     except Timeout as error:

@@ -26,10 +26,15 @@ def image(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The files that were read, in order."""
+    """The images that were read, in order."""
     paths: list[Path] = []
-    read_bytes = images.read_bytes
-    monkeypatch.setattr(shared.catalog.image_memo, "read_bytes", lambda path: paths.append(path) or read_bytes(path))
+
+    def read(path: Path) -> bytes:
+        if path.suffix != ".json":
+            paths.append(path)
+        return images.read_bytes(path)
+
+    monkeypatch.setattr(shared.catalog.image_memo, "read_bytes", read)
     return paths
 
 
@@ -150,6 +155,16 @@ def test_a_damaged_or_foreign_file_is_made_anew(content: bytes, image: Path, rea
         assert memo.sha256(image) == digest(b"1234")
         memo.save(file)
     assert reads == [image]
+
+
+@pytest.mark.fault(33)
+def test_a_memo_that_is_no_file_is_made_anew_without_waiting(image: Path, tmp_path: Path) -> None:
+    file = tmp_path / "memo.json"
+    os.mkfifo(file)
+    memo = ImageMemo.load(file)
+    assert memo.sha256(image) == digest(b"1234")
+    memo.save(file)
+    assert file.is_file()
 
 
 def test_a_memo_is_written_only_when_it_changed(image: Path, tmp_path: Path) -> None:

@@ -161,7 +161,8 @@ def test_images_are_read_again_after_a_change(tested: Path, tmp_path: Path, monk
 
     def counted(path: Path) -> bytes:
         content = plain(path)
-        read.append(path)
+        if path.name != IMAGE_MEMO:
+            read.append(path)
         return content
 
     for module in (image_memo, image_folder, images):

@@ -1,6 +1,7 @@
 """The folders of stages: nothing is written or read through a link, and what gets a name is on the disk."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,15 @@ def test_link_in_the_folder_that_a_stage_works_in_is_refused(
     with pytest.raises(MatcherError, match="is a link, which a stage would write through; remove it"):
         do(writes("new"))
     assert (outside / "out.txt").read_text() == "keep"
+
+
+@pytest.mark.fault(33)
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs")
+def test_fifo_in_the_folder_that_a_stage_works_in_is_not_waited_for(run: RunFolder, do: Any, writes: Any) -> None:
+    (run.folder / "a" / "b.work").mkdir(parents=True)
+    os.mkfifo(run.folder / "a" / "b.work" / "key")
+    with pytest.raises(MatcherError, match="key is no regular file"):
+        do(writes("new"))
 
 
 @pytest.mark.fault(33)
