@@ -181,9 +181,7 @@ class Session:
         self.answers.refresh()
         if self._learner is None:
             self._learner = Learner(self.subject.start, self.subject.described)
-        stamp = (
-            self.answers.stamp
-        )  # before the answers, which may be read again meanwhile: then questions are due again
+        stamp = self.answers.stamp  # first: if the answers are read again meanwhile, questions are due again
         answers = PairAnswers.of(self.answers.pool, self.subject.start)
         scores, quality = self._learner.learn(answers.positions, answers.is_match), None
         if self.matched is not None:

@@ -389,22 +389,3 @@ def test_any_fault_of_matching_is_told_until_matching_works_again(tmp_path: Path
     session.match()
     assert session.progress().fault == ""
     assert not session.progress().is_matching
-
-
-@pytest.mark.fault(37)
-def test_review_is_not_done_while_answers_come_in(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    for question in session.questions("anna", [], BATCH):
-        session.answers.record("anna", [Reply(session.pair(question.position), "no")])
-    learn = module.Learner.learn
-
-    def learn_while_ben_answers(learner: module.Learner, *answers: Any) -> ScoredPairs:
-        session.answers.record("ben", [Reply(session.pair(0), "yes")])
-        session.answers.refresh()
-        return learn(learner, *answers)
-
-    monkeypatch.setattr(module.Learner, "learn", learn_while_ben_answers)
-    monkeypatch.setattr(module, "next_questions", lambda *about: [])
-    session.prepare()
-    assert not session.progress().is_done
-    session.prepare()
-    assert session.progress().is_done
