@@ -139,7 +139,7 @@ def match_pools(
         report, unlikeness = load_set_aside(inputs[f"pools/{pool}"]), load_unlikeness(scores)
         holding = given.on(catalog, *(load_catalog(inputs[stage]) for stage in [originals.get(source)] if stage))
         decided = rule, catalog, load_scores(scores), report, duplicates, unlikeness, holding.pins
-        taught = decision == DECISION
+        taught = decision == "ensemble/decision"
         result = replace(MatchResult.from_scores(*decided), answers=holding, has_expectation=taught)
         (out / source).mkdir(exist_ok=True)
         result.save(out / source)
