@@ -163,9 +163,8 @@ class MatchResult:
         """
         pairs = pairs.with_copies(copy_of(catalog))
         outcome = decision.decide(pairs, catalog.ids, duplicates, pins)
-        groups = groups_of(outcome.matches)
-        decided = outcome.split_groups, outcome.threshold, outcome.agreement
-        return cls(catalog, pairs, outcome.matches, groups, report, *decided, unlikeness, decision=decision)
+        decided = groups_of(outcome.matches), report, outcome.split_groups, outcome.threshold, outcome.agreement
+        return cls(catalog, pairs, outcome.matches, *decided, unlikeness, decision=decision)
 
     @cached_property
     def matches(self) -> pd.DataFrame:
@@ -301,8 +300,8 @@ class MatchResult:
 
     def _pinned_ids(self) -> tuple[tuple[str, str, Settled], ...]:
         pins, ids = Pins() if self.answers is None else self.answers.pins, self.catalog.ids
-        kinds: tuple[tuple[NDArray[np.int64], Settled], ...] = ((pins.must, "yes"), (pins.never, "no"))
-        return tuple((ids[one], ids[other], verdict) for pairs, verdict in kinds for one, other in pairs.tolist())
+        kinds: dict[Settled, NDArray[np.int64]] = {"yes": pins.must, "no": pins.never}
+        return tuple((ids[one], ids[other], said) for said, rows in kinds.items() for one, other in rows.tolist())
 
     @property
     def answer_metrics(self) -> dict[str, str]:
@@ -323,8 +322,7 @@ class MatchResult:
             pq.write_table(table, folder / f"{name}.parquet")
         write_submission(folder / "submission.csv", self.catalog.ids, self.match_rows)
         unused = not_used(self.catalog)
-        rows = zip(*(unused.column(name).to_pylist() for name in unused.column_names), strict=True)
-        lines = [",".join(unused.column_names), *(",".join(map(csv_cell, row)) for row in rows)]
+        lines = [",".join(unused.column_names), *(",".join(map(csv_cell, row.values())) for row in unused.to_pylist())]
         (folder / NOT_USED).write_text("\n".join([*lines, ""]), encoding="utf-8", newline="")
         self.catalog.save(folder / LISTINGS)
         write_json(folder / FACTS, self.facts.to_json())

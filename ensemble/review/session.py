@@ -181,13 +181,14 @@ class Session:
         self.answers.refresh()
         if self._learner is None:
             self._learner = Learner(self.subject.start, self.subject.described)
+        stamp = self.answers.stamp  # first: if the answers are read again meanwhile, questions are due again
         answers = PairAnswers.of(self.answers.pool, self.subject.start)
         scores, quality = self._learner.learn(answers.positions, answers.is_match), None
         if self.matched is not None:
             pairs, matches = self.matched.pairs, self.matched.matches
             quality = estimate(pairs, is_matched(pairs, matches), answers, self.seed, decision=self.matched.decision)
         with self._lock:
-            waiting, unsure, stamp = list(filter(self._is_open, self._queue)), self._unsure(), self.answers.stamp
+            waiting, unsure = list(filter(self._is_open, self._queue)), self._unsure()
             is_short, self._is_short = self._is_short or len(waiting) <= AHEAD, False
         fresh = list[Question]()
         if is_short:

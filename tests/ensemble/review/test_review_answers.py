@@ -1,13 +1,17 @@
-"""The order of answers, whatever the clock says, and what it costs to write one."""
+"""Answers that come while the clock is wrong or something else goes on, and what it costs to write one."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ensemble.answers import answer as answer_module
 from ensemble.answers.file import AnswerFile
+from ensemble.review import session as session_module
+from ensemble.review.learner import Learner
 from ensemble.review.review_answers import Reply, ReviewAnswers
-from shared.schema import Catalog
+from ensemble.review.session import BATCH, Session
+from shared.schema import Catalog, ScoredPairs
 
 NOON, EARLIER = "2026-01-31T12:00:00.000000+00:00", "2026-01-31T11:00:00.000000+00:00"
 CATALOG = Catalog.from_columns({"posting_id": ["a", "b", "c"], "title": ["mug", "lamp", "chair"]})
@@ -60,3 +64,22 @@ def test_an_answer_is_written_without_reading_all_others(
     monkeypatch.setattr(AnswerFile, "read", lambda file: pytest.fail("the file was read"))
     answers.record("Ann", [Reply((0, 2), "yes")])
     assert answers.by() == {"Ben": 1, "Ann": 1}
+
+
+@pytest.mark.fault(37)
+def test_review_is_not_done_while_answers_come_in(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    for question in session.questions("anna", [], BATCH):
+        session.answers.record("anna", [Reply(session.pair(question.position), "no")])
+    learn = Learner.learn
+
+    def learn_while_ben_answers(learner: Learner, *answers: Any) -> ScoredPairs:
+        session.answers.record("ben", [Reply(session.pair(0), "yes")])
+        session.answers.refresh()
+        return learn(learner, *answers)
+
+    monkeypatch.setattr(Learner, "learn", learn_while_ben_answers)
+    monkeypatch.setattr(session_module, "next_questions", lambda *about: [])
+    session.prepare()
+    assert not session.progress().is_done
+    session.prepare()
+    assert session.progress().is_done
