@@ -255,8 +255,10 @@ def kind_of(folder: Path) -> str:
 def _is_stage(manifest: Path) -> bool:
     """Return whether a file is the manifest of a stage; other programs have files of that name, too."""
     try:
+        if not manifest.is_file():
+            return False
         with manifest.open("rb") as file:
-            return manifest.is_file() and file.read(64).lstrip(b"{ \r\n\t").startswith(b'"stage"')
+            return file.read(64).lstrip(b"{ \r\n\t").startswith(b'"stage"')
     except OSError:
         return False
 
@@ -270,6 +272,8 @@ def is_same(one: Path, other: Path) -> bool:
     """
     try:
         return os.path.samefile(one, other)
+    except ValueError:  # such as a NUL in a name, which no file has
+        return False
     except OSError:  # one of them is not there
         return os.path.normcase(os.path.realpath(one)) == os.path.normcase(os.path.realpath(other))
 

@@ -17,6 +17,9 @@ from tests.support.catalogs import catalog_of
 from tests.support.run_files import age
 from tests.support.tables import TEST_ROWS, read_rows, write_rows
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what it starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 FINISHED_RUN = "first"  # the fixture, see tests/ensemble/conftest.py
 
 

@@ -172,8 +172,7 @@ def command(folder: Path, early: str = "", work: str = "pass", **options: Any) -
     environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     line = [sys.executable, "-m", "tool.run"]
-    heeding = (lambda: signal.signal(signal.SIGINT, signal.default_int_handler)) if os.name == "posix" else None
-    return subprocess.run(line, env=environment, text=True, timeout=60, preexec_fn=heeding, check=False, **pipes)
+    return subprocess.run(line, env=environment, text=True, timeout=60, check=False, **pipes)
 
 
 INTERRUPTS = [("SIGINT", INTERRUPTED), ("SIGTERM", TERMINATED)]

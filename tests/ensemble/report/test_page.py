@@ -184,7 +184,9 @@ def test_thumbnail_is_small_upright_and_over_white(jpeg: Callable[..., bytes], t
 
 @pytest.mark.fault(6)
 @pytest.mark.parametrize(
-    ("data", "reason"), [(None, "no such file"), (b"", "empty file"), (b"<html>", "not an image")], ids=str
+    ("data", "reason"),
+    [(None, "no such file"), (b"", "empty file"), (b"<html>", "not an image but an HTML page")],
+    ids=str,
 )
 def test_unreadable_images_say_why(data: bytes | None, reason: str, tmp_path: Path) -> None:
     if data is not None:
