@@ -105,7 +105,9 @@ def described_pool(
     """
     views, copies = {}, copy_of(catalog)
     for name, config in configs.items():
-        embeddings = learned.get(name) or registry.get(name).fit(catalog, None, config, compute).transform(catalog)
+        embeddings = learned.get(name)
+        if embeddings is None:
+            embeddings = registry.get(name).fit(catalog, None, config, compute).transform(catalog)
         views[name] = BranchView(embeddings, propose(embeddings, config, compute, copies))
     pool = PoolViews(catalog, views, compute.xp(), compute.cpu_threads)
     return pair_features(pool, union((view.candidates for view in views.values()), len(catalog)), families)

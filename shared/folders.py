@@ -272,10 +272,14 @@ def is_same(one: Path, other: Path) -> bool:
     """
     try:
         return os.path.samefile(one, other)
-    except ValueError:  # such as a NUL in a name, which no file has
+    except ValueError:  # a NUL in a name, which no file has
         return False
     except OSError:  # one of them is not there
-        return os.path.normcase(os.path.realpath(one)) == os.path.normcase(os.path.realpath(other))
+        return "\0" not in f"{one}{other}" and _spelling(one) == _spelling(other)
+
+
+def _spelling(path: Path) -> str:
+    return os.path.normcase(os.path.realpath(path))
 
 
 def lies_within(path: Path, folder: Path) -> bool:

@@ -166,8 +166,8 @@ def _of_start(bundle: bool) -> str:
     if bundle:
         return "The bundle was trained on other listings, and its scores may be off on these."
     return (
-        "warning: these are careful matches by titles and images alone, with encoders that have seen no label; many "
-        "true matches may be missing"
+        "warning: these are first matches by titles and images alone, with encoders that have seen no label; true ones "
+        "may be missing, and where the catalog is small or few products have two listings, many may be wrong"
     )
 
 

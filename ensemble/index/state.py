@@ -87,7 +87,7 @@ class State:
     Examples:
         >>> state = State(built=100, changed=20)
         >>> len(state), state.rebuild_due
-        (0, '20 of 100 listings changed since the last rebuild; a rebuild is due')
+        (0, '20 listings changed since the last rebuild, of 100 listings; a rebuild is due')
     """
 
     catalog: Catalog = field(default_factory=lambda: Catalog(CATALOG_SCHEMA.empty_table()))
@@ -123,7 +123,7 @@ class State:
         """Return a line that says that a rebuild is due, since many listings changed; None if it is not."""
         if self.changed <= DUE * self.built:
             return None
-        return f"{self.changed:,} of {self.built:,} listings changed since the last rebuild; a rebuild is due"
+        return f"{self.changed:,} listings changed since the last rebuild, of {self.built:,} listings; a rebuild is due"
 
     def result(self) -> MatchResult:
         """Return the matches and groups of all listings, as they are written for a user."""

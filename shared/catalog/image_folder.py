@@ -19,7 +19,7 @@ from shared.catalog.image_names import match_names
 from shared.catalog.images import MISSING, ImageFacts, ImageFault, inspect, raise_if_lost
 
 OUTSIDE = "outside the image folder"
-LINK = "a link out of the image folder, not followed without follow_links"
+LINK = "a link out of the image folder, not followed without data.follow_links=true"
 URL = "a URL: images must be files"
 
 Item = TypeVar("Item")

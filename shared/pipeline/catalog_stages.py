@@ -37,7 +37,7 @@ from shared.pipeline.pools import (
     save_set_aside,
 )
 from shared.pipeline.progress import progress_of
-from shared.pipeline.run import ArtifactStore, RunFolder
+from shared.pipeline.run import ArtifactStore, RunFolder, remembered
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
 from shared.schema import Catalog
@@ -354,7 +354,7 @@ def update_stages(
     redo: Collection[str] = (),
     need_of: NeedOf = lambda stage, listings, settings: None,
 ) -> None:
-    """Bring stages up to date; once the catalog has been read, the run remembers the settings.
+    """Bring stages up to date; once the catalog is read, the run remembers the settings until a stage refuses them.
 
     Then it is said which stage will not fit into memory, if there is one, before any other is done.
 
@@ -371,6 +371,7 @@ def update_stages(
     Raises:
         MatcherError: A stage refuses its input; what was finished before is intact.
     """
+    before = remembered(run.folder)
 
     def catalog_read(stage: str) -> None:
         if stage == TRAIN:
@@ -383,6 +384,8 @@ def update_stages(
     except MatcherError:
         if run.manifest(TRAIN) is None:  # refused data leaves no run folder, thus no memo in it
             (run.folder / IMAGE_MEMO).unlink(missing_ok=True)
+        elif before:
+            run.remember(before)
         raise
 
 
@@ -391,9 +394,6 @@ def _shortage(
 ) -> str | None:
     """Return in words that the stage that needs most memory of those that will run does not fit; None if it does."""
     listings = int((run.manifest(TRAIN) or {})["metrics"]["listings"])
-    needs = {stage: need_of(stage, listings, settings) for stage in progress_of(run, stages, redo).to_run()}
-    known = {stage: need for stage, need in needs.items() if need is not None}
-    if not known:
-        return None
-    most = max(known, key=lambda stage: known[stage].bytes)
-    return shortage(known[most], most)
+    to_run = progress_of(run, stages, redo).to_run()
+    needs = [(need, stage) for stage in to_run if (need := need_of(stage, listings, settings)) is not None]
+    return shortage(*max(needs, key=lambda each: each[0].bytes)) if needs else None

@@ -140,7 +140,6 @@ def bad_inputs() -> dict[str, tuple[Callable[[Path], list[object]], str]]:
     return {
         "missing column": (lambda folder: ["--data", write(folder / "d"), "--data.title_column=name"], "name"),
         "duplicate ids": (lambda folder: ["--data", write(folder / "d", posting_id=["a", "a", "b"])], "row 2"),
-        "no label": (lambda folder: ["--data", write(folder / "d", label_group=["1", "", "2"])], "label more"),
         "unknown setting": (lambda folder: ["--tfidf.wrods=2"], "did you mean 'words'"),
         "unknown section": (lambda folder: ["--tfdif.words=2"], "did you mean 'tfidf'"),
         "bad value": (lambda folder: ["--scorer.rounds=many"], r"scorer.rounds='many'"),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from branches import registry
 from ensemble.config import EnsembleConfig, ScorerConfig
 from ensemble.sections import sections
 from ensemble.thinned_pools import load_thinned_rows, thinned_name
@@ -16,6 +17,7 @@ from shared.compute import ComputeConfig
 from shared.metrics.matching import label_codes
 from shared.pipeline.pools import fold_pools, load_catalog
 from shared.pipeline.settings import Settings
+from shared.schema import Embeddings
 
 CODES = np.repeat(np.arange(2000), np.random.default_rng(0).integers(1, 6, 2000))
 
@@ -63,6 +65,14 @@ def test_thin_takes_a_part_of_the_products() -> None:
     assert (np.diff(rows) > 0).all()
     unlabeled = thin(np.full(3000, -1), 0.5, seed=2, part=1 / 3)
     assert 900 < len(unlabeled) < 1100
+
+
+def test_described_pool_of_no_listings_asks_for_no_encoder(make_catalog: Callable[..., Any]) -> None:
+    settings = Settings({}, sections())
+    nothing = Embeddings(np.zeros((0, 4), np.float32), np.zeros(0, bool))
+    config = {"distilbert": settings[registry.get("distilbert").Config]}
+    part = described_pool(make_catalog([]), {"distilbert": nothing}, config, ["branches"], ComputeConfig(device="cpu"))
+    assert (part.n, len(part)) == (0, 0)
 
 
 def test_described_pool_is_that_of_a_catalog_of_its_own(make_catalog: Callable[..., Any]) -> None:

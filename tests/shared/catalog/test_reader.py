@@ -182,7 +182,8 @@ def test_some_links_out_of_the_folder_are_named_with_the_setting(linked: Path) -
     catalog = read(folder(linked, ["a.png", "c.png"]))
     assert catalog.has_image.tolist() == [False, True]
     assert unusable_images(catalog) == (
-        "images that cannot be used 1 · a link out of the image folder, not followed without follow_links 1 (such as 0)"
+        "images that cannot be used 1 · a link out of the image folder, not followed without data.follow_links=true 1 "
+        "(such as 0)"
     )
     assert unusable_metrics(catalog)["images_that_cannot_be_used"].startswith("1 of 2: a link out of")
 

@@ -190,6 +190,14 @@ def test_redo(demo_folder: Path, tmp_path: Path) -> None:
 # --- settings that are remembered ------------------------------------------------------------------------------------
 
 
+def test_settings_that_a_stage_refuses_are_not_remembered(demo_folder: Path, tmp_path: Path) -> None:
+    update(tmp_path / "run", settings_of(demo_folder), [SPLIT])
+    before = remembered(tmp_path / "run")
+    with pytest.raises(MatcherError, match="training needs"):
+        update(tmp_path / "run", settings_of(demo_folder, split={"folds": 40}), [SPLIT])
+    assert remembered(tmp_path / "run") == before
+
+
 def test_settings_are_remembered_once_the_catalog_is_sound(demo_folder: Path, tmp_path: Path) -> None:
     run, settings = tmp_path / "run", settings_of(demo_folder)
     update(run, settings, [])
@@ -352,7 +360,10 @@ def test_the_progress_line_says_why_images_are_not_used(demo_folder: Path, tmp_p
     update_stages(run, settings, graph, [TRAIN])
     line = next(line for line in lines if line.startswith(TRAIN))
     assert "with image 0" in line
-    assert "images that cannot be used 39 of 39: a link out of the image folder, not followed without follow" in line
+    assert (
+        "images that cannot be used 39 of 39: a link out of the image folder, not followed without data.follow_links=true"
+        in line
+    )
     assert "not an image but an HTML page 1 (such as" in line
     linked = settings_of(data, data={"follow_links": True})
     assert update(tmp_path / "run", linked, [TRAIN]) == [TRAIN]
