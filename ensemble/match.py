@@ -104,7 +104,7 @@ def match_new(
     threshold = f"{result.threshold:.3f}" if result.threshold is not None else "an unknown threshold"
     print(f"{matcher.decision.rule} at {threshold}, in a pool of {len(catalog):,}")
     counts = " · ".join(f"{label.replace('_', ' ')} {count:,}" for label, count in result.summary().items())
-    print(f"{counts}\nwritten to {out}")
+    print(f"{counts}\nwritten to {out}; to look at them: python -m ensemble.report --out {out}")
     if len(result.not_used):
         print(f"what was not used, and why: {out / NOT_USED} ({len(result.not_used):,} rows)")
     for line in result.warnings:

@@ -10,6 +10,7 @@ from ensemble.decision.siblings import describe_forbidden, describe_siblings
 from shared.pipeline.run import RunFolder
 
 COLUMNS = ("row_f1", "row_precision", "row_recall", "pair_f1", "b3_f1")
+FEW_HELD_OUT = 100  # listings; of fewer the metrics say little
 HEADS = ("row F1", "precision", "recall", "pair F1", "B³ F1")
 _HEAD = f"  {'':<22}" + "".join(f"{head:>11}" for head in HEADS)
 
@@ -57,7 +58,8 @@ def summarize_labeled(metrics: Mapping[str, Any]) -> str:
 def _evaluated(holdout: Mapping[str, Any], by_source: Mapping[str, Any]) -> str:
     unseen = "no product among them was used for training."
     if not by_source:
-        return f"Evaluated on {holdout['pool_size']:,} held-out listings; {unseen}"
+        few = f" So few say little (fewer than {FEW_HELD_OUT})." if holdout["pool_size"] < FEW_HELD_OUT else ""
+        return f"Evaluated on {holdout['pool_size']:,} held-out listings; {unseen}{few}"
     pools = ", ".join(f"{of['holdout']['pool_size']:,} of {source}" for source, of in by_source.items())
     return (
         f"Evaluated on the held-out listings of {len(by_source)} catalogs, each a pool of its own: {pools};\n"

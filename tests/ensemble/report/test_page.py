@@ -93,7 +93,7 @@ def test_data_of_the_script_cannot_end_its_element() -> None:
 def test_page_of_listings_without_any_match(make_pool: MakePool, page_of: PageOf) -> None:
     pool = make_pool(3, [])
     page = page_of(pool)
-    assert "<b>3 listings</b> in <b>0 groups</b> of two or more; 3 listings have no match" in page
+    assert "<b>3 listings</b>: 0 in <b>0 groups</b> of two or more; 3 listings have no match" in page
     assert "Quality is not known" in page
     for section in ("pairs", "groups", "branches"):
         assert f'id="{section}"' not in page
