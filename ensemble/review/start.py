@@ -4,6 +4,9 @@ A pair's log odds are a fixed weighted sum of its evidence (`evidence.py`) and o
 most catalogs about as many pairs are true as there are listings. The scores rank pairs well in every catalog that was
 measured and are of the right order; how many pairs are true in this one, only answers tell. So matches are decided
 carefully until there are some.
+
+The evidence says how a pair stands among those of its pool. In a pool with few true pairs the best of the others stand
+high as well, so a pair whose titles have hardly anything in common has a low score wherever it stands.
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ from ensemble.decision.decision import Decision, decider
 from ensemble.decision.guard import agreement, careful_threshold, is_unlike
 from ensemble.features.conflicts import conflict_mask
 from ensemble.review.evidence import Evidence
-from shared.schema import PairFeatures, ScoredPairs
+from shared.schema import Flags, PairFeatures, ScoredPairs
 
 THRESHOLD = 0.4  # of careful matches, where two rules agree at it
+LEAST_COSINE, UNLIKE = 0.2, 0.2  # of TF-IDF; the highest score of titles that are less alike
 RANK_WEIGHT, KINK_WEIGHT = 0.4, 0.5  # log odds per e-fold of the rank, and what is added beyond rank n
 
 
@@ -36,7 +40,17 @@ def start_scores(described: PairFeatures) -> ScoredPairs:
     """
     log_odds = start_log_odds(Evidence.of(described), described.n)
     score = (1 / (1 + np.exp(-log_odds))).astype(np.float32)
+    score = np.where(_are_unlike(described), np.minimum(score, np.float32(UNLIKE)), score)
     return ScoredPairs.of(described, score, conflict_mask(described))
+
+
+def _are_unlike(described: PairFeatures) -> Flags:
+    """Return which pairs have titles with hardly anything in common, and neither images nor near hashes, bool [p]."""
+    nothing = np.full(len(described), np.nan)
+    cosine, image, rank = (
+        described.features.get(name, nothing) for name in ("tfidf_cosine", "image_cosine", "phash_rank_low")
+    )
+    return np.asarray((cosine < LEAST_COSINE) & ~np.isfinite(image) & ~(rank > 0))
 
 
 def start_log_odds(evidence: Evidence, n: int) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ensemble.review.evidence import Evidence
-from ensemble.review.start import THRESHOLD, careful_decision, start_scores
+from ensemble.review.start import THRESHOLD, UNLIKE, careful_decision, start_scores
 from shared.schema import ScoredPairs
 from tests.support.review_pools import all_pairs, described, synthetic_pool
 from tests.support.scored_pairs import scored
@@ -16,6 +16,15 @@ UNKNOWN = float("nan")
 def test_start_scores_rise_with_the_only_cosine(branch: str) -> None:
     score = start_scores(described(6, **{f"{branch}_cosine": [0.1, 0.9, 0.4, 0.6, 0.3]})).score
     assert np.argsort(score).tolist() == [0, 4, 2, 3, 1]
+
+
+def test_start_scores_of_titles_with_hardly_anything_in_common_are_low_wherever_they_stand() -> None:
+    cosine = [0.19, 0.1, 0.05]
+    assert (start_scores(described(4, tfidf_cosine=cosine)).score <= UNLIKE).all()
+    assert start_scores(described(4, tfidf_cosine=cosine, image_cosine=[0.9, 0.2, 0.1])).score[0] > UNLIKE
+    hashes = {"phash_cosine": [1, 0.1, 0], "phash_rank_low": [1, UNKNOWN, UNKNOWN]}
+    assert start_scores(described(4, tfidf_cosine=cosine, **hashes)).score[0] > 0.5
+    assert start_scores(described(4, tfidf_cosine=[0.8, 0.3, 0.1])).score[0] > 0.5
 
 
 def test_start_scores_of_hashes_alone() -> None:
