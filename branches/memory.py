@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from branches import registry
 from shared.compute import ComputeConfig
-from shared.memory import PLAIN, TORCH, Need
+from shared.memory import PLAIN, TORCH, Need, require_libraries
 from shared.pipeline.settings import Settings
 
 PER_LISTING = 20_000  # bytes: its title, tokens and embeddings
@@ -26,6 +26,8 @@ def branch_need(stage: str, listings: int, settings: Settings) -> Need | None:
     if branch not in registry.names() or kind.partition("/")[0] not in ("encoder", "embeddings"):
         return None
     config, learns = settings[registry.get(branch).Config], registry.get(branch).learns
+    if learns:
+        require_libraries(TORCH)  # before torch is loaded, which knows whether there is a GPU
     on_gpu = learns and settings[ComputeConfig].torch_device().type == "cuda"
     names = [name for name in ("batch_size", "size", "max_tokens", "embed_batch") if name in type(config).model_fields]
     smaller = " or ".join(f"{branch}.{name}={getattr(config, name)}" for name in names)

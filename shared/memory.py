@@ -84,6 +84,23 @@ def room(libraries: Libraries = TORCH, root: Path = Path("/")) -> Room:
     return min(rooms)
 
 
+def require_libraries(libraries: Libraries) -> None:
+    """Raise an error unless libraries fit into the memory of this process; loading them would end it without a word.
+
+    Raises:
+        MatcherError: They do not.
+
+    Examples:
+        >>> require_libraries(PLAIN)
+    """
+    _require(room(libraries))
+
+
+def _require(available: Room) -> None:
+    if available.free <= 0:
+        raise MatcherError(f"the libraries do not fit into the memory that is {available.limit}; raise the limit")
+
+
 def shortage(need: Need, what: str, available: Room | None = None) -> str | None:
     """Return in words that some work will not fit into memory; None if it will.
 
@@ -101,8 +118,7 @@ def shortage(need: Need, what: str, available: Room | None = None) -> str | None
 half way; a smaller scorer.thinned needs less'
     """
     available = room(need.libraries) if available is None else available
-    if available.free <= 0:
-        raise MatcherError(f"the libraries do not fit into the memory that is {available.limit}; raise the limit")
+    _require(available)
     total = need.libraries.bytes + need.bytes
     if total - psutil.Process().memory_info().rss <= available.free:
         return None
