@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from shared.catalog.tables import printable
 from shared.schema import NORMALIZED_TITLE, UNUSED, Catalog
-from shared.titles import normalize_all
 
 TITLE, IMAGE, HASH, LABEL = "title", "image", "image_phash", "label_group"  # what was not used
 MISSING_WORD = "a word for a missing value"
@@ -107,10 +106,10 @@ def _unread_images(catalog: Catalog) -> Iterator[tuple[int, Note]]:
 
 def _unread_titles(catalog: Catalog) -> Iterator[tuple[int, Note]]:
     read = catalog.table.column(NORMALIZED_TITLE.name).is_valid().to_numpy()
-    titles = catalog.titles
-    rows = [row for row in np.flatnonzero(~read).tolist() if titles[row].strip()]
-    for row, form in zip(rows, normalize_all(titles[rows]), strict=True):
-        yield row, note(TITLE, titles[row], UNREADABLE if form is None else NOTHING_LEFT)
+    titles, is_unreadable = catalog.titles, catalog.has_unreadable_title
+    for row in np.flatnonzero(~read).tolist():
+        if titles[row].strip():
+            yield row, note(TITLE, titles[row], UNREADABLE if is_unreadable[row] else NOTHING_LEFT)
 
 
 def _noted(catalog: Catalog) -> Iterator[tuple[int, Note]]:
