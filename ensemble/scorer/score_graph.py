@@ -13,7 +13,8 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.features.branches import EdgeGraph, graph_features
+from ensemble.features.branches import graph_features
+from ensemble.features.edge_graph import EdgeGraph
 from shared.schema import Floats, ScoredPairs, locate, pair_key
 from shared.search.sorting import best_first
 
@@ -41,7 +42,8 @@ def score_graph_features(pairs: ScoredPairs, xp: ModuleType) -> dict[str, Floats
     """
     score = pairs.score
     graph = EdgeGraph(pairs.n, pairs.left, pairs.right, score, xp)
-    features = {f"score_{name}": column for name, column in graph_features(graph, pairs, score, graph.ranks()).items()}
+    around = graph_features(graph.listings, pairs, score, graph.ranks)
+    features = {f"score_{name}": column for name, column in around.items()}
     total, bridge = path_features(pairs)
     return {"score": score, "score_paths": total, "score_bridge": bridge} | features
 
