@@ -8,7 +8,8 @@ from scipy import sparse
 from branches.base import BranchConfig
 from shared.compute import ComputeConfig
 from shared.schema import Candidates, Embeddings, Rows
-from shared.search.exact import nearest
+from shared.search.exact import ProductSearcher
+from shared.search.lists import Limits, Searcher, candidates_of
 
 
 def propose(
@@ -23,9 +24,23 @@ def propose(
         copies: For each listing the row of the one of equal content that stands for it, int32 [n]; only these are
             searched and proposed. None: each stands for itself.
     """
+    n = len(embeddings)
+    return candidates_of([searcher_of(embeddings, config, compute, copies).lists(np.arange(n))], n)
+
+
+def searcher_of(
+    embeddings: Embeddings, config: BranchConfig, compute: ComputeConfig, copies: Rows | None = None
+) -> Searcher:
+    """Return what finds the neighbors that each listing of a pool proposes; arguments as for `propose`.
+
+    Examples:
+        >>> embeddings = Embeddings(np.ones((2, 1), np.float32), np.ones(2, dtype=bool))
+        >>> searcher_of(embeddings, BranchConfig(), ComputeConfig(device="cpu")).lists(np.array([1])).neighbor.tolist()
+        [0]
+    """
     if copies is not None:
         embeddings = without_copies(embeddings, copies)
-    return nearest(embeddings, config.neighbors, compute.xp(), minimum=config.minimum)
+    return ProductSearcher.of(embeddings, Limits(config.neighbors, config.minimum), compute.xp())
 
 
 def without_copies(embeddings: Embeddings, copies: Rows) -> Embeddings:

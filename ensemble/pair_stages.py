@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from branches.stages import (
     candidates_stage_name,
@@ -14,7 +16,7 @@ from branches.stages import (
 )
 from ensemble.candidate_pairs import recall_by_branch, recall_by_rank, union
 from ensemble.config import EnsembleConfig
-from ensemble.features.assemble import pair_features
+from ensemble.features.assemble import BLOCK, Description, joined, pair_features
 from ensemble.pool_views import BranchView, PoolViews
 from shared.artifacts import write_json
 from shared.catalog.copies import copy_of
@@ -24,8 +26,10 @@ from shared.pipeline.pools import (
     Pool,
     load_catalog,
 )
-from shared.pipeline.stage import Inputs, Stage, StageConfig
+from shared.pipeline.shards import ranges
+from shared.pipeline.stage import Inputs, Shards, Stage, StageConfig
 from shared.schema import CandidatePairs, PairFeatures
+from shared.schema.joined_pairs import join_pairs
 
 
 def candidates_name(pool: str) -> str:
@@ -75,6 +79,7 @@ def features_stage(pool: Pool, names: Sequence[str]) -> Stage:
         reads=(pool.stage, candidates_name(pool.name), *views),
         settings=(EnsembleConfig,),
         parameters={"pool": pool.name},
+        shards=Shards(plan_pairs, open_description, join_described),
     )
 
 
@@ -92,6 +97,42 @@ def describe_pairs(inputs: Inputs, config: StageConfig, out: Path, pool: str) ->
     described = pair_features(listings, pairs, ensemble.features)
     described.save(out / "pairs.parquet")
     return {"pairs": len(described), "features": described.features.shape[1]}
+
+
+def plan_pairs(inputs: Inputs, config: StageConfig, pool: str) -> Sequence[Any]:
+    """Cut the candidate pairs of a pool into ranges."""
+    pairs = pq.read_metadata(inputs[f"ensemble/candidates/{pool}"] / "pairs.parquet").num_rows
+    return ranges(pairs, config[ComputeConfig].shard_pairs)
+
+
+def open_description(inputs: Inputs, config: StageConfig, pool: str) -> Callable[[tuple[int, int], Path], object]:
+    """Work out what is of the whole pool; return the function that describes a range of its pairs."""
+    compute, ensemble = config[ComputeConfig], config[EnsembleConfig]
+    views = {
+        name: BranchView(
+            load_embeddings(inputs[f"{name}/embeddings/{pool}"]), load_candidates(inputs[f"{name}/candidates/{pool}"])
+        )
+        for name in ensemble.branches
+    }
+    listings = PoolViews(load_catalog(inputs[f"pools/{pool}"]), views, compute.xp(), compute.cpu_threads)
+    pairs = CandidatePairs.load(inputs[f"ensemble/candidates/{pool}"] / "pairs.parquet")
+    description = Description(listings, pairs, ensemble.features)
+
+    def describe(rows: tuple[int, int], out: Path) -> None:
+        start, end = rows
+        blocks = (description.block(slice(start + at, start + to)) for at, to in ranges(end - start, BLOCK))
+        part = CandidatePairs(pairs.n, pairs.left[start:end], pairs.right[start:end])
+        joined(blocks, part).save(out / "pairs.parquet")
+
+    return describe
+
+
+def join_described(
+    inputs: Inputs, config: StageConfig, out: Path, shards: Sequence[Path], pool: str
+) -> Mapping[str, Any]:
+    """Join the described pairs of a pool, a part of them in memory at a time."""
+    pairs = join_pairs([shard / "pairs.parquet" for shard in shards], out / "pairs.parquet")
+    return {"pairs": pairs, "features": len(pq.read_schema(out / "pairs.parquet").names) - 2}
 
 
 def load_features(folder: Path) -> PairFeatures:

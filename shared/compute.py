@@ -12,6 +12,8 @@ from pydantic import Field
 from shared.config import ConfigSection, Step
 from shared.errors import MatcherError
 
+PAIRS_PER_ROW = 20  # pairs in a shard of pairs, as a multiple of the listings in one of listings
+
 
 class ComputeConfig(ConfigSection):
     """Section `compute`: where the work runs. In the training of encoders it changes more than the speed."""
@@ -27,6 +29,12 @@ class ComputeConfig(ConfigSection):
         0.0,
         ge=0,
         description="GB that a step may take for blocks of its work; 0: half of what is free. It changes no result",
+    )
+    shard_rows: int = Field(
+        50_000,
+        ge=1,
+        description="listings of a pool in a shard, of which each is embedded and searched by one process; of pairs "
+        f"{PAIRS_PER_ROW} times as many. It changes no result",
     )
     seed: int = Field(0, ge=0, description="seed of every random choice of a run")
 
@@ -51,8 +59,13 @@ class ComputeConfig(ConfigSection):
 
         return self.memory_gb * GB if self.memory_gb else max(room(PLAIN).free, 0.0) / 2
 
+    @property
+    def shard_pairs(self) -> int:
+        """Return the number of pairs in a shard of pairs."""
+        return PAIRS_PER_ROW * self.shard_rows
+
     def cache_key(self, step: Step | None = None) -> dict[str, Any]:
-        """Return the seed alone: a change of device, threads or memory makes no stage run again."""
+        """Return the seed alone: a change of device, threads, memory or shards makes no stage run again."""
         return {"seed": self.seed}
 
     def torch_device(self) -> Any:

@@ -62,7 +62,9 @@ class Links:
         mean[self.first : self.first + len(count)] = xp.where(count > 0, total / xp.maximum(count, 1), np.nan)
 
 
-def links_by_listing(n: int, left: Any, right: Any, similarity: Any, xp: ModuleType, size: int = LINKS) -> Iterator[Links]:
+def links_by_listing(
+    n: int, left: Any, right: Any, similarity: Any, xp: ModuleType, size: int = LINKS
+) -> Iterator[Links]:
     """Yield the links of ranges of listings, which together are all that have links.
 
     Args:

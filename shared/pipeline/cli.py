@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from threadpoolctl import threadpool_limits
 
@@ -61,7 +61,8 @@ class Command:
         makes: What `--out` may be already: `a bundle`, or nothing that is known.
         makes_file: Whether `--out` is a file, not a folder.
         follow: The work of the other processes of `torchrun` meanwhile; without it there can be none.
-        stages: Whether it brings stages of the run up to date, so that options say what does their shards.
+        stages: `shared` if it brings stages of the run up to date by `update_stages`, so that options say what does
+            their shards, and jobs may share them; `alone` if it does other things as well, which one job alone may do.
 
     Examples:
         >>> Command("python -m tools.count", "Count listings.", {}, [], lambda run, settings, arguments: None).usage
@@ -81,7 +82,7 @@ class Command:
     makes: str = ""
     makes_file: bool = False
     follow: Callable[[RunFolder, Settings], object] | None = None
-    stages: bool = False
+    stages: Literal["", "shared", "alone"] = ""
 
     def run(self, argv: Sequence[str] | None = None) -> int:
         """Read the arguments, do the work, and return the exit code; see `shared.exits`.
@@ -163,7 +164,7 @@ class Command:
         parser.add_argument("--force", action="store_true", help="run finished stages again even if nothing changed")
         self.options(parser)
         if self.stages:
-            add_engine_options(parser)
+            add_engine_options(parser, jobs=self.stages == "shared")
         return parser
 
     def _settings(self, base: dict[str, dict[str, Any]], arguments: Arguments, rest: Sequence[str]) -> Settings:

@@ -25,12 +25,16 @@ PATIENCE_MINUTES = 60.0
 _SHARD = re.compile(r"([1-9]\d*)/([1-9]\d*)")
 
 
-def add_engine_options(parser: argparse.ArgumentParser) -> None:
+def add_engine_options(parser: argparse.ArgumentParser, *, jobs: bool) -> None:
     """Add the options to those of a command.
+
+    Args:
+        parser: Of the command.
+        jobs: Whether jobs may share its work, by `--shard`.
 
     Examples:
         >>> parser = argparse.ArgumentParser()
-        >>> add_engine_options(parser)
+        >>> add_engine_options(parser, jobs=True)
         >>> parser.parse_args(["--engine", "processes", "--workers=4"]).workers
         4
     """
@@ -41,7 +45,8 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     cluster = "with --engine dask: address of the scheduler, or its file *.json; without it a cluster starts here"
     group.add_argument("--cluster", default="", metavar="ADDRESS", help=cluster)
     shard = "this is job I of N that run the same command on the same run folder; job 1 does what is not in shards"
-    group.add_argument("--shard", default="", metavar="I/N", help=shard)
+    if jobs:
+        group.add_argument("--shard", default="", metavar="I/N", help=shard)
     patience = f"minutes without a sign of life until a job or a scheduler is given up (default: {PATIENCE_MINUTES:g})"
     group.add_argument("--patience", type=float, default=PATIENCE_MINUTES, metavar="MINUTES", help=patience)
 
@@ -95,12 +100,13 @@ def _shard(arguments: argparse.Namespace) -> tuple[int, int]:
     Raises:
         MatcherError: `--shard` is not of the form I/N, or other options do not go with it.
     """
-    if not arguments.shard:
+    shard = getattr(arguments, "shard", "")
+    if not shard:
         return 1, 1
-    match = _SHARD.fullmatch(arguments.shard)
+    match = _SHARD.fullmatch(shard)
     job, jobs = map(int, match.groups()) if match else (0, 0)
     if not 1 <= job <= jobs:
-        raise MatcherError(f"--shard {arguments.shard}: I/N is needed, the first of three jobs being 1/3")
+        raise MatcherError(f"--shard {shard}: I/N is needed, the first of three jobs being 1/3")
     if arguments.force:
         raise MatcherError("--force and --shard cannot be used together: jobs could not tell what was done again")
     if arguments.engine == "dask":

@@ -65,7 +65,7 @@ class Cluster:
 
         futures = {self._client.submit(task, number, pure=False): number for number in numbers}
         try:
-            for future in as_completed(list(futures)):
+            for future in as_completed(list(futures), loop=self._client.loop):  # type: ignore[no-untyped-call]
                 number = futures[future]
                 if future.status in ("cancelled", "lost"):
                     raise _SchedulerLostError
@@ -143,6 +143,6 @@ class _SchedulerLostError(Exception):
 def _is_lost_connection(error: Exception) -> bool:
     from concurrent.futures import CancelledError
 
-    from distributed import CommClosedError
+    from distributed.comm.core import CommClosedError
 
     return isinstance(error, CancelledError | CommClosedError) or type(error).__name__ == "FutureCancelledError"
