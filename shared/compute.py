@@ -42,22 +42,25 @@ class ComputeConfig(ConfigSection):
     def cpu_threads(self) -> int:
         """Return the number of threads to use, at least 1.
 
-        By default one for each core that this process may use, by its affinity and by the limit of its container. The
-        processes that `torchrun` starts on a machine share them.
+        By default one for each core that this process may use, by its affinity and by the limit of its container.
+        Processes that work together on a machine share them.
         """
         if self.threads:
             return self.threads
         from joblib import cpu_count  # takes 0.1 s to import
 
         cores: int = cpu_count()
-        return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+        return max(1, cores // _processes())
 
     @property
     def memory_bytes(self) -> float:
-        """Return the memory that blocks of work get their sizes from: by default half of what this process may use."""
+        """Return the memory that blocks of work get their sizes from: by default half of what this process may use.
+
+        Processes that work together on a machine share it.
+        """
         from shared.memory import GB, PLAIN, room  # what a budget is made of is no part of what a stage computes
 
-        return self.memory_gb * GB if self.memory_gb else max(room(PLAIN).free, 0.0) / 2
+        return (self.memory_gb * GB if self.memory_gb else max(room(PLAIN).free, 0.0) / 2) / _processes()
 
     @property
     def shard_pairs(self) -> int:
@@ -99,3 +102,8 @@ class ComputeConfig(ConfigSection):
         if self.device == "cuda":
             raise MatcherError(f"compute.device=cuda, but {fault}; pip install '.[gpu]' or use compute.device=cpu")
         return np
+
+
+def _processes() -> int:
+    """Return how many processes work together on this machine: those of `torchrun`, or workers that do shards."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

@@ -261,13 +261,8 @@ def fold_stages(folds: int, sources: Sequence[str] = ONE_SOURCE) -> list[Stage]:
 
 def _fold_stage(pool: Pool) -> Stage:
     source = {"source": pool.source} if pool.source else {}
-    return Stage(
-        pool.stage,
-        take_fold,
-        code=_POOL_CODE,
-        reads=(TRAIN, SPLIT),
-        parameters={"fold": pool.fold, **source},
-    )
+    parameters = {"fold": pool.fold, **source}
+    return Stage(pool.stage, take_fold, code=_POOL_CODE, reads=(TRAIN, SPLIT), parameters=parameters)
 
 
 def matched_stage(source: str, with_test: Collection[str]) -> str:

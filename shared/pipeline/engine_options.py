@@ -68,30 +68,30 @@ def held(run: RunFolder, settings: Settings, arguments: argparse.Namespace) -> I
     """
     job, jobs = _shard(arguments)
     inner = _executor(settings, arguments)
-    executor: Executor = inner
     try:
         if jobs == 1:
             with run.locked():
-                run.executor = executor
-                yield
-        elif job == 1:
-            with run.locked():
-                executor = run.executor = Leader(run, jobs, inner, 60 * arguments.patience)
+                run.executor = inner
                 yield
         else:
-            with locked(run.folder, f"{LOCK}.held{job}"):
-                executor = run.executor = Follower(run, job, jobs, inner, 60 * arguments.patience)
-                try:
-                    yield
-                except JobDoneError:
-                    executor.end()
-    except MatcherError as error:
-        if isinstance(executor, Leader | Follower):
-            executor.fail(error)
-        raise
+            with locked(run.folder, LOCK if job == 1 else f"{LOCK}.held{job}", tidy=False):
+                yield from _as_job(run, job, jobs, inner, 60 * arguments.patience)
     finally:
-        executor.close()
+        inner.close()
         run.executor = Serial()
+
+
+def _as_job(run: RunFolder, job: int, jobs: int, inner: Executor, patience_s: float) -> Iterator[None]:
+    """Yield once, the run having the executor of a job; tell the other jobs how it ends."""
+    executor = Leader(run, jobs, inner, patience_s) if job == 1 else Follower(run, job, jobs, inner, patience_s)
+    run.executor = executor
+    try:
+        yield
+    except JobDoneError:
+        executor.end()
+    except MatcherError as error:
+        executor.fail(error)
+        raise
 
 
 def _shard(arguments: argparse.Namespace) -> tuple[int, int]:

@@ -24,12 +24,13 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextmanager
-def locked(folder: Path, lock_name: str = LOCK) -> Iterator[None]:
+def locked(folder: Path, lock_name: str = LOCK, *, tidy: bool = True) -> Iterator[None]:
     """Lock a folder; a missing one is made, and removed at the end if nothing was written into it.
 
     Args:
         folder: The folder.
         lock_name: File of the lock in it; locks of different names do not know of each other.
+        tidy: Whether the folder is removed if nothing was written into it; not if other processes may be about to.
 
     Raises:
         MatcherError: Another process holds the lock, or the folder cannot be written.
@@ -59,7 +60,7 @@ def locked(folder: Path, lock_name: str = LOCK) -> Iterator[None]:
         yield
     finally:
         holder.unlink(missing_ok=True)
-        if new and all(path.name.startswith(LOCK) for path in folder.iterdir()):
+        if tidy and new and all(path.name.startswith(LOCK) for path in folder.iterdir()):
             shutil.rmtree(folder, ignore_errors=True)
         lock.release()
 

@@ -83,6 +83,10 @@ class ShardTask:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
+    def release(self) -> None:
+        """Drop what this process has loaded for the shards."""
+        _opened.clear()
+
     def _open(self) -> Callable[[Any, Path], object]:
         """Return the function that does a shard; what it needs is loaded once in a process."""
         shards = self.stage.shards
@@ -150,11 +154,8 @@ def join_shards(
     folder.mkdir(exist_ok=True)
     missing = [number for number in range(1, len(shards) + 1) if not task.is_sound(number)]
     write_json(folder / PLAN, {"stage": stage.name, "key": key, "shards": list(shards)})
-    try:
-        for number in run.executor.execute(task, missing):
-            _require_visible(task, number)
-    finally:
-        _opened.clear()
+    for number in run.executor.execute(task, missing):
+        _require_visible(task, number)
     (folder / PLAN).unlink()  # from here on, no job looks for shards that are missing
     folders = [folder / str(number) for number in range(1, len(shards) + 1)]
     inputs, config = Inputs(run, stage), StageConfig(settings, stage)

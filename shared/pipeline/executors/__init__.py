@@ -27,6 +27,10 @@ class Task(Protocol):
         """
         ...
 
+    def release(self) -> None:
+        """Drop what this process has loaded for it."""
+        ...
+
 
 class Executor(Protocol):
     """Does the parts of a task, in any order and anywhere."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,9 @@ class Cluster:
                     yield number
             except _SchedulerLostError:
                 self._forget()
+        if self._client is not None:
+            with suppress(OSError, TimeoutError):
+                self._client.run(task.release, on_error="ignore")
 
     def _completed(self, task: Task, numbers: Sequence[int]) -> Iterator[int]:
         from distributed import KilledWorker, as_completed

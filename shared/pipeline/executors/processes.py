@@ -67,6 +67,8 @@ class Processes:
                     if error is not None:
                         raise error
                     yield number
+            for worker in self._workers:
+                worker.start(task, 0)
         except BaseException:  # the shards that others are at are not waited for
             self.close()
             raise
@@ -110,7 +112,7 @@ class _Worker:
         theirs.close()
 
     def start(self, task: Task, number: int) -> None:
-        """Let the worker do a number."""
+        """Let the worker do a number; 0: drop what it has loaded for the task."""
         self.number = number
         try:
             self.connection.send((task, number))
@@ -171,6 +173,9 @@ def _serve(connection: Connection, count: int, threads: int, log: str) -> None:
             task, number = connection.recv()
         except (EOFError, OSError):
             return
+        if not number:
+            task.release()
+            continue
         error: BaseException | None = None
         try:
             task(number)

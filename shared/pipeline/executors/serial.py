@@ -16,6 +16,9 @@ class Serial:
         ...
         ...     def __call__(self, number):
         ...         print(2 * number)
+        ...
+        ...     def release(self):
+        ...         pass
         >>> list(Serial().execute(Double(), [1, 3]))
         2
         6
@@ -27,6 +30,7 @@ class Serial:
         for number in numbers:
             task(number)
             yield number
+        task.release()
 
     def close(self) -> None:
         """Do nothing: there are no workers."""
