@@ -98,7 +98,8 @@ class Cluster:
         import dask
         from distributed import Client, LocalCluster
 
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what a user must know is said here
         dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1})
         if not self._address:
             environment = {"LOCAL_WORLD_SIZE": str(self._count), "OMP_NUM_THREADS": str(self._threads)}
@@ -116,7 +117,7 @@ class Cluster:
         until = time.monotonic() + self._patience_s
         while True:
             try:
-                self._client = Client(**at, timeout=CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
+                self._client = Client(**at, timeout=min(CONNECT_S, self._patience_s), set_as_default=False)  # type: ignore[no-untyped-call]
                 return
             except (OSError, ValueError, TimeoutError) as error:
                 if time.monotonic() > until:

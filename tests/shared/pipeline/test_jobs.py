@@ -1,9 +1,11 @@
 """Jobs that share a run: `--shard i/n`."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +35,18 @@ def start(run: RunFolder, trouble: Path) -> Any:
 
     def call(*options: str) -> subprocess.Popen[str]:
         line = [*COMMAND, str(trouble), "--run", str(run.folder), *options]
-        pipes = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        started.append(subprocess.Popen(line, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, **pipes))
+        started.append(spawn(line))
         return started[-1]
 
     yield call
     for process in started:
         process.kill()
         process.communicate()
+
+
+def spawn(line: list[str]) -> subprocess.Popen[str]:
+    environment, out = {**os.environ, "PYTHONPATH": str(ROOT)}, subprocess.PIPE
+    return subprocess.Popen(line, cwd=ROOT, env=environment, text=True, stdout=out, stderr=subprocess.STDOUT)
 
 
 def said(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -149,6 +155,71 @@ def test_job_with_other_settings_is_refused(
     monkeypatch.setattr(sys, "argv", ["job", str(trouble), "--run", str(run.folder), "--shard=2/2", "--count=6"])
     assert main() == 2
     assert "error: letters has other settings, other inputs or other code in this job" in capsys.readouterr().err
+
+
+# --- a scheduler that is restarted ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Callable[[], list[subprocess.Popen[str]]]]:
+    """Starts a Dask scheduler, at the same address each time, and two workers; returns their processes."""
+    pytest.importorskip("distributed")
+    started: list[subprocess.Popen[str]] = []
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+
+    def call() -> list[subprocess.Popen[str]]:
+        command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard"]
+        scheduler = spawn([*command, f"--host=tcp://{address}", f"--scheduler-file={tmp_path / 'scheduler.json'}"])
+        line = [
+            sys.executable,
+            "-m",
+            "distributed.cli.dask_worker",
+            f"tcp://{address}",
+            "--nthreads=1",
+            "--no-dashboard",
+        ]
+        workers = [spawn([*line, "--no-nanny", "--local-directory", str(tmp_path)]) for _ in range(2)]
+        started.extend([scheduler, *workers])
+        return [scheduler, *workers]
+
+    yield call
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.fault(17)
+def test_scheduler_that_was_killed_is_waited_for(
+    run: RunFolder, start: Any, trouble: Path, tmp_path: Path, cluster: Any
+) -> None:
+    for letter in "de":
+        (trouble / letter).write_text("slow")
+    began = cluster()
+    wait_for(tmp_path / "scheduler.json")
+    command = start("--engine=dask", f"--cluster={tmp_path / 'scheduler.json'}", "--patience=1")
+    for letter in "de":
+        wait_for(trouble / f"{letter} began")
+        (trouble / letter).unlink()
+    for process in began:
+        process.kill()
+        process.wait()
+    (trouble / "done").unlink()
+    (tmp_path / "scheduler.json").unlink()
+    cluster()
+    code, output = said(command)
+    assert code == 0, output
+    assert "Traceback" not in output
+    assert content(run) == "abcde"
+    assert sorted((trouble / "done").read_text()) == ["d", "e"]
+
+
+def test_scheduler_that_does_not_answer_is_told(start: Any) -> None:
+    code, output = said(start("--engine=dask", "--cluster=tcp://127.0.0.1:9", "--patience=0.01"))
+    assert code == 2
+    assert "error: no Dask scheduler answers at tcp://127.0.0.1:9" in output
 
 
 @pytest.mark.parametrize(
