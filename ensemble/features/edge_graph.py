@@ -62,7 +62,9 @@ class Links:
         mean[self.first : self.first + len(count)] = xp.where(count > 0, total / xp.maximum(count, 1), np.nan)
 
 
-def links_by_listing(n: int, left: Any, right: Any, similarity: Any, xp: ModuleType, size: int = LINKS) -> Iterator[Links]:
+def links_by_listing(
+    n: int, left: Any, right: Any, similarity: Any, xp: ModuleType, size: int = LINKS
+) -> Iterator[Links]:
     """Yield the links of ranges of listings, which together are all that have links.
 
     Args:
@@ -83,8 +85,7 @@ def links_by_listing(n: int, left: Any, right: Any, similarity: Any, xp: ModuleT
     e = len(left)
     if e == 0:
         return
-    by_right = (right.astype(np.int64) << 32) + xp.arange(e)
-    by_right.sort()  # a sort of values is several times as fast as a sort of positions
+    by_right = xp.sort((right.astype(np.int64) << 32) + xp.arange(e))  # several times as fast as to sort positions
     by_right = (by_right & 0xFFFFFFFF).astype(np.int32)
     listings = xp.arange(n + 1, dtype=np.int32)
     bounds = [to_host(xp.searchsorted(ends, listings)) for ends in (left, right[by_right])]
