@@ -93,7 +93,7 @@ def joined(blocks: Iterable[PairFeatures], pairs: CandidatePairs) -> PairFeature
     values, names, start = np.empty((0, len(pairs)), dtype=np.float32), list[str](), 0
     for block in blocks:
         if not names:
-            names = list(block.features)
+            names = list(map(str, block.features))
             values = np.empty((len(names), len(pairs)), dtype=np.float32)
         values[:, start : start + len(block)] = block.features.to_numpy().T
         start += len(block)

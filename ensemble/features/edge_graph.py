@@ -1,7 +1,7 @@
 """Listings linked by a similarity: the rank of each link, and how near the best links of each listing are.
 
-The links of a few listings at a time are sorted, so that a graph of many millions of links needs little more memory than
-the links themselves.
+The links of a few listings at a time are sorted, so that a graph of many millions of links needs little more memory
+than the links themselves.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Links:
         end: Listing of each entry, counted from the first one, [e].
         similarity: Of each entry, float32 [e].
         place: Place of each entry in its listing's row, from 0, [e].
-        order: Position of each entry in the order of the links: those that have the listing on the left, then those that
-            have it on the right, [e].
+        order: Position of each entry among the links that have one of the listings on the left, followed by those that
+            have one of them on the right, [e].
         left: The links that have one of the listings on the left.
         right: Positions of the links that have one of them on the right.
     """
