@@ -16,7 +16,8 @@ from branches.stages import (
 )
 from ensemble.candidate_pairs import recall_by_branch, recall_by_rank, union
 from ensemble.config import EnsembleConfig
-from ensemble.features.assemble import BLOCK, Description, joined, pair_features
+from ensemble.features.assemble import Description
+from ensemble.features.files import PAIRS_PER_FILE, described_files, file_name, read_pairs, write_blocks
 from ensemble.pool_views import BranchView, PoolViews
 from shared.artifacts import write_json
 from shared.catalog.copies import copy_of
@@ -29,7 +30,6 @@ from shared.pipeline.pools import (
 from shared.pipeline.shards import ranges
 from shared.pipeline.stage import Inputs, Shards, Stage, StageConfig
 from shared.schema import CandidatePairs, PairFeatures
-from shared.schema.joined_pairs import join_pairs
 
 
 def candidates_name(pool: str) -> str:
@@ -75,7 +75,7 @@ def features_stage(pool: Pool, names: Sequence[str]) -> Stage:
     return Stage(
         features_name(pool.name),
         describe_pairs,
-        code=("ensemble.features.assemble",),
+        code=("ensemble.features.assemble", "ensemble.features.files"),
         reads=(pool.stage, candidates_name(pool.name), *views),
         settings=(EnsembleConfig,),
         parameters={"pool": pool.name},
@@ -85,28 +85,21 @@ def features_stage(pool: Pool, names: Sequence[str]) -> Stage:
 
 def describe_pairs(inputs: Inputs, config: StageConfig, out: Path, pool: str) -> Mapping[str, Any]:
     """Describe the candidate pairs of a pool by their features."""
-    compute, ensemble = config[ComputeConfig], config[EnsembleConfig]
-    views = {
-        name: BranchView(
-            load_embeddings(inputs[f"{name}/embeddings/{pool}"]), load_candidates(inputs[f"{name}/candidates/{pool}"])
-        )
-        for name in ensemble.branches
-    }
-    listings = PoolViews(load_catalog(inputs[f"pools/{pool}"]), views, compute.xp(), compute.cpu_threads)
-    pairs = CandidatePairs.load(inputs[f"ensemble/candidates/{pool}"] / "pairs.parquet")
-    described = pair_features(listings, pairs, ensemble.features)
-    described.save(out / "pairs.parquet")
-    return {"pairs": len(described), "features": described.features.shape[1]}
+    describe = open_description(inputs, config, pool)
+    for shard in plan_pairs(inputs, config, pool):
+        describe(shard, out)
+    return join_described(inputs, config, out, [out], pool)
 
 
 def plan_pairs(inputs: Inputs, config: StageConfig, pool: str) -> Sequence[Any]:
-    """Cut the candidate pairs of a pool into ranges."""
+    """Cut the candidate pairs of a pool into the ranges of files of described pairs, each with the name of its file."""
     pairs = pq.read_metadata(inputs[f"ensemble/candidates/{pool}"] / "pairs.parquet").num_rows
-    return ranges(pairs, config[ComputeConfig].shard_pairs)
+    parts = ranges(pairs, PAIRS_PER_FILE) or [(0, 0)]
+    return [(file_name(number), start, stop) for number, (start, stop) in enumerate(parts)]
 
 
-def open_description(inputs: Inputs, config: StageConfig, pool: str) -> Callable[[tuple[int, int], Path], object]:
-    """Work out what is of the whole pool; return the function that describes a range of its pairs."""
+def open_description(inputs: Inputs, config: StageConfig, pool: str) -> Callable[[tuple[str, int, int], Path], object]:
+    """Work out what is of the whole pool; return the function that describes a range of its pairs in a file."""
     compute, ensemble = config[ComputeConfig], config[EnsembleConfig]
     views = {
         name: BranchView(
@@ -117,24 +110,18 @@ def open_description(inputs: Inputs, config: StageConfig, pool: str) -> Callable
     listings = PoolViews(load_catalog(inputs[f"pools/{pool}"]), views, compute.xp(), compute.cpu_threads)
     pairs = CandidatePairs.load(inputs[f"ensemble/candidates/{pool}"] / "pairs.parquet")
     description = Description(listings, pairs, ensemble.features)
-
-    def describe(rows: tuple[int, int], out: Path) -> None:
-        start, end = rows
-        blocks = (description.block(slice(start + at, start + to)) for at, to in ranges(end - start, BLOCK))
-        part = CandidatePairs(pairs.n, pairs.left[start:end], pairs.right[start:end])
-        joined(blocks, part).save(out / "pairs.parquet")
-
-    return describe
+    return lambda part, out: write_blocks(description.blocks(*part[1:]), out / part[0])
 
 
 def join_described(
     inputs: Inputs, config: StageConfig, out: Path, shards: Sequence[Path], pool: str
 ) -> Mapping[str, Any]:
-    """Join the described pairs of a pool, a part of them in memory at a time."""
-    pairs = join_pairs([shard / "pairs.parquet" for shard in shards], out / "pairs.parquet")
-    return {"pairs": pairs, "features": len(pq.read_schema(out / "pairs.parquet").names) - 2}
+    """Take the files of all shards as they are."""
+    files = [file.rename(out / file.name) for shard in shards for file in described_files(shard)]
+    pairs = sum(pq.read_metadata(file).num_rows for file in files)
+    return {"pairs": pairs, "features": len(pq.read_schema(files[0]).names) - 2}
 
 
 def load_features(folder: Path) -> PairFeatures:
-    """Return the described pairs that a stage wrote into its folder."""
-    return PairFeatures.load(folder / "pairs.parquet")
+    """Return the described pairs that a stage wrote into its folder, all in memory."""
+    return read_pairs(folder)

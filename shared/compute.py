@@ -12,8 +12,6 @@ from pydantic import Field
 from shared.config import ConfigSection, Step
 from shared.errors import MatcherError
 
-PAIRS_PER_ROW = 20  # pairs in a shard of pairs, as a multiple of the listings in one of listings
-
 
 class ComputeConfig(ConfigSection):
     """Section `compute`: where the work runs. In the training of encoders it changes more than the speed."""
@@ -33,8 +31,7 @@ class ComputeConfig(ConfigSection):
     shard_rows: int = Field(
         50_000,
         ge=1,
-        description="listings of a pool in a shard, of which each is embedded and searched by one process; of pairs "
-        f"{PAIRS_PER_ROW} times as many. It changes no result",
+        description="listings of a pool in a shard, which one process embeds or searches. It changes no result",
     )
     seed: int = Field(0, ge=0, description="seed of every random choice of a run")
 
@@ -61,11 +58,6 @@ class ComputeConfig(ConfigSection):
         from shared.memory import GB, PLAIN, room  # what a budget is made of is no part of what a stage computes
 
         return (self.memory_gb * GB if self.memory_gb else max(room(PLAIN).free, 0.0) / 2) / _processes()
-
-    @property
-    def shard_pairs(self) -> int:
-        """Return the number of pairs in a shard of pairs."""
-        return PAIRS_PER_ROW * self.shard_rows
 
     def cache_key(self, step: Step | None = None) -> dict[str, Any]:
         """Return the seed alone: a change of device, threads, memory or shards makes no stage run again."""

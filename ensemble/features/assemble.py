@@ -59,13 +59,17 @@ class Description:
             row[:] = column
         return PairFeatures(self.pairs.n, left, right, pd.DataFrame(values.T, columns=list(columns), copy=False))
 
-    def blocks(self, size: int = BLOCK) -> Iterator[PairFeatures]:
-        """Yield all pairs with their features, `size` of them at a time; one block without pairs where there are none.
+    def blocks(self, start: int = 0, stop: int | None = None, size: int = BLOCK) -> Iterator[PairFeatures]:
+        """Yield a range of the pairs with their features, block by block; one block where there are none.
 
-        The memory that is needed grows with `size`, by about 2 KB per pair.
+        Args:
+            start: Row of the first pair.
+            stop: Row behind the last pair; None: that of all pairs.
+            size: Pairs in a block; the memory that is needed grows with it, by about 2 KB per pair.
         """
-        for start in range(0, max(len(self), 1), size):
-            yield self.block(slice(start, start + size))
+        stop = len(self) if stop is None else min(stop, len(self))
+        for first in range(start, max(stop, start + 1), size):
+            yield self.block(slice(first, min(first + size, stop)))
 
     def whole(self) -> PairFeatures:
         """Return all pairs with their features, 4 bytes for each feature of each pair."""
@@ -89,7 +93,7 @@ def joined(blocks: Iterable[PairFeatures], pairs: CandidatePairs) -> PairFeature
     values, names, start = np.empty((0, len(pairs)), dtype=np.float32), list[str](), 0
     for block in blocks:
         if not names:
-            names = list(block.features)
+            names = list(map(str, block.features))
             values = np.empty((len(names), len(pairs)), dtype=np.float32)
         values[:, start : start + len(block)] = block.features.to_numpy().T
         start += len(block)
