@@ -11,7 +11,7 @@ import numpy as np
 
 from branches import registry
 from branches.base import Branch, BranchConfig
-from branches.candidates import propose, searcher_of
+from branches.candidates import is_approximate, propose, searcher_of, without_copies
 from branches.reuse import embed_reusing
 from shared.artifacts import digest, file_digest
 from shared.catalog.config import DataConfig
@@ -38,6 +38,7 @@ from shared.pipeline.settings import Settings
 from shared.pipeline.shards import ranges
 from shared.pipeline.stage import Inputs, Shards, Stage, StageConfig
 from shared.schema import Candidates, Catalog, Embeddings
+from shared.search.cells import Cells
 from shared.search.lists import NeighborLists, candidates_of
 
 PRETRAINED_SAMPLE = 5000  # listings of a catalog without labels that its encoders are fitted to
@@ -347,7 +348,7 @@ def candidates_stage(branch: Branch, pool: Pool) -> Stage:
             "pool": pool.stage,
             "embeddings": embeddings_stage_name(branch.name, pool),
         },
-        shards=Shards(plan_rows, open_searcher, join_lists),
+        shards=Shards(plan_rows, open_searcher, join_lists, prepare=prepare_search),
     )
 
 
@@ -356,28 +357,41 @@ def propose_pairs(
 ) -> Mapping[str, Any]:
     """Propose the pairs of a pool by a branch; of listings with equal content, one is searched."""
     section, copies = config[registry.get(branch).Config], copy_of(load_catalog(inputs[pool]))
-    candidates = propose(load_embeddings(inputs[embeddings]), section, config[ComputeConfig], copies)
+    searched = without_copies(load_embeddings(inputs[embeddings]), copies)
+    candidates = propose(searched, section, config[ComputeConfig])
     candidates.save(out / "candidates.parquet")
-    return {"pairs": len(candidates)}
+    approximate = is_approximate(searched, section, config[ComputeConfig])
+    return {"pairs": len(candidates), "search": "approximate" if approximate else None}
+
+
+def prepare_search(inputs: Inputs, config: StageConfig, out: Path, branch: str, pool: str, embeddings: str) -> None:
+    """Find the cells of a pool that is searched approximately, so that they are the same for all of its shards."""
+    section, copies = config[registry.get(branch).Config], copy_of(load_catalog(inputs[pool]))
+    searched = without_copies(load_embeddings(inputs[embeddings]), copies)
+    if is_approximate(searched, section, config[ComputeConfig]):
+        Cells.of(searched, config[ComputeConfig].cpu_threads).save(out / "cells.safetensors")
 
 
 def open_searcher(
-    inputs: Inputs, config: StageConfig, branch: str, pool: str, embeddings: str
+    inputs: Inputs, config: StageConfig, prepared: Path, branch: str, pool: str, embeddings: str
 ) -> Callable[[tuple[int, int], Path], object]:
-    """Prepare the search of a pool; return the function that finds the neighbors of a range of its listings."""
+    """Load what a search of a pool needs; return the function that finds the neighbors of a range of its listings."""
     section, copies = config[registry.get(branch).Config], copy_of(load_catalog(inputs[pool]))
-    searcher = searcher_of(load_embeddings(inputs[embeddings]), section, config[ComputeConfig], copies)
+    searched, cells = without_copies(load_embeddings(inputs[embeddings]), copies), prepared / "cells.safetensors"
+    searcher = searcher_of(searched, section, config[ComputeConfig], Cells.load(cells) if cells.exists() else None)
     return lambda rows, out: searcher.lists(np.arange(*rows)).save(out / "lists.parquet")
 
 
 def join_lists(
-    inputs: Inputs, config: StageConfig, out: Path, shards: Sequence[Path], pool: str, **others: Any
+    inputs: Inputs, config: StageConfig, out: Path, shards: Sequence[Path], branch: str, pool: str, embeddings: str
 ) -> Mapping[str, Any]:
     """Unite the neighbors of all listings of a pool into pairs."""
     lists = (NeighborLists.load(shard / "lists.parquet") for shard in shards)
     candidates = candidates_of(lists, count_listings(inputs[pool]))
     candidates.save(out / "candidates.parquet")
-    return {"pairs": len(candidates)}
+    section, searched = config[registry.get(branch).Config], load_embeddings(inputs[embeddings])
+    approximate = is_approximate(searched, section, config[ComputeConfig])
+    return {"pairs": len(candidates), "search": "approximate" if approximate else None}
 
 
 def embed_catalog(

@@ -31,6 +31,7 @@ from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Inputs, Stage, StageConfig
 
 SHARDS, PLAN = "shards", "plan.json"  # folder in the work folder of a stage, and the list of its shards in it
+PREPARED = 0  # number of what all shards need, which is written as they are
 VISIBLE_S = 30.0  # until then, a shard that another machine has written must be seen here
 _opened: dict[str, Callable[[Any, Path], object]] = {}  # key of the last task that this process did → its function
 _opening = threading.Lock()
@@ -72,9 +73,11 @@ class ShardTask:
         threads = self.settings[ComputeConfig].cpu_threads if ComputeConfig in self.settings.sections.values() else None
         try:
             with refusing(self.stage.name), threadpool_limits(threads):
-                do = self._open()
                 partial.mkdir()
-                do(self.shards[number - 1], partial)
+                if number == PREPARED:
+                    self._prepare(partial)
+                else:
+                    self._open()(self.shards[number - 1], partial)
             files = sorted(path for path in partial.rglob("*") if path.is_file())
             outputs = {path.relative_to(partial).as_posix(): file_digest(path) for path in files}
             write_json(partial / MANIFEST, {"key": self._key_of(number), "outputs": outputs})
@@ -87,6 +90,13 @@ class ShardTask:
         """Drop what this process has loaded for the shards."""
         _opened.clear()
 
+    def _prepare(self, out: Path) -> None:
+        """Write what all shards need, if there is anything."""
+        assert self.stage.shards is not None
+        if self.stage.shards.prepare is not None:
+            inputs, config = Inputs(self.run, self.stage), StageConfig(self.settings, self.stage)
+            self.stage.shards.prepare(inputs, config, out, **self.stage.parameters)
+
     def _open(self) -> Callable[[Any, Path], object]:
         """Return the function that does a shard; what it needs is loaded once in a process."""
         shards = self.stage.shards
@@ -95,7 +105,8 @@ class ShardTask:
             if self.key not in _opened:
                 _opened.clear()
                 inputs, config = Inputs(self.run, self.stage), StageConfig(self.settings, self.stage)
-                _opened[self.key] = shards.open(inputs, config, **self.stage.parameters)
+                prepared = {} if shards.prepare is None else {"prepared": self.folder / str(PREPARED)}
+                _opened[self.key] = shards.open(inputs, config, **prepared, **self.stage.parameters)
             return _opened[self.key]
 
     def _take_place(self, partial: Path, number: int) -> None:
@@ -106,7 +117,7 @@ class ShardTask:
                 raise
 
     def _key_of(self, number: int) -> str:
-        return digest([self.key, number, self.shards[number - 1]])
+        return digest([self.key, number, self.shards[number - 1] if number else None])
 
     def _outputs(self, number: int) -> Mapping[str, str] | None:
         """Return the files that the manifest of a shard lists, if it is one of this task."""
@@ -152,6 +163,8 @@ def join_shards(
     folder = work / SHARDS
     task = ShardTask(run, settings, replace(stage, sources=dict), key, folder.absolute(), shards)
     folder.mkdir(exist_ok=True)
+    if stage.shards.prepare is not None and not task.is_sound(PREPARED):
+        task(PREPARED)
     missing = [number for number in range(1, len(shards) + 1) if not task.is_sound(number)]
     write_json(folder / PLAN, {"stage": stage.name, "key": key, "shards": list(shards)})
     for number in run.executor.execute(task, missing):

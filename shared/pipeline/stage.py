@@ -29,10 +29,12 @@ class Shards:
 
     Args:
         plan: `plan(inputs, config, **parameters)` returns the shards, each as a JSON-able value; it is cheap.
-        open: `open(inputs, config, **parameters)` loads and prepares what all shards need, once in each process, and
-            returns a function `do(shard, out)` that writes one shard into the folder `out`. Only its files count.
+        open: `open(inputs, config, **parameters)` loads what all shards need, once in each process, and returns a
+            function `do(shard, out)` that writes one shard into the folder `out`. Only its files count.
         join: `join(inputs, config, out, shards, **parameters) -> metrics` makes the outputs of the stage from the
             folders of all shards, in the order of the plan. The folders are removed afterwards.
+        prepare: `prepare(inputs, config, out, **parameters)` writes what all shards need and is done once, before any
+            of them, into the folder `out`, which `open` then gets as `prepared`. None: there is nothing to prepare.
 
     Examples:
         >>> def plan(inputs, config):
@@ -49,11 +51,12 @@ class Shards:
     plan: Callable[..., Sequence[Any]]
     open: Callable[..., Callable[[Any, Path], object]]
     join: Work
+    prepare: Callable[..., object] | None = None
 
     @property
     def functions(self) -> tuple[Callable[..., Any], ...]:
-        """Return the three functions, whose source is part of the stage's key."""
-        return self.plan, self.open, self.join
+        """Return its functions, whose source is part of the stage's key."""
+        return self.plan, self.open, self.join, *(() if self.prepare is None else (self.prepare,))
 
 
 @dataclass(frozen=True)

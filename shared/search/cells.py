@@ -8,7 +8,7 @@ that look into a cell are multiplied with its members at once, which is many tim
 What is found is approximate, since a neighbor in a cell further away is missed. All else is exact: of the listings
 that were compared, the neighbors, their similarities and ranks are those of `lists.py`. The centers are the means of
 Lloyd's algorithm on the sphere (Dhillon & Modha, "Concept decompositions", Machine Learning 2001, section 3) over a
-sample that the seed draws. They and the cells that each listing looks into can be saved, so that other processes find
+random sample. They and the cells that each listing looks into can be saved, so that other processes find
 the same.
 """
 
@@ -35,6 +35,7 @@ Part = tuple[Rows, Rows, Floats]  # hits: position of the listing among those se
 PROBES = 64  # cells that a listing is compared with
 CENTERS = 8  # times the root of the number of listings: then finding the cells costs as much as comparing
 SAMPLE = 16  # listings per center that the centers are learned from
+SEED = 0  # draws the sample
 STEPS = 4  # of Lloyd's algorithm
 ROUNDS = (1, 8, PROBES)  # after so many cells, what cannot be among the k nearest any more is dropped
 BLOCK = 1024  # listings whose cells are found at a time
@@ -54,7 +55,7 @@ class Cells:
 
     Examples:
         >>> vectors = np.eye(4, dtype=np.float32)[[0, 0, 1, 1]]
-        >>> cells = Cells.of(Embeddings(vectors, np.ones(4, dtype=bool)), seed=0, threads=1, centers=2)
+        >>> cells = Cells.of(Embeddings(vectors, np.ones(4, dtype=bool)), centers=2)
         >>> bool(cells.nearest[0, 0] == cells.nearest[1, 0])
         True
     """
@@ -63,12 +64,11 @@ class Cells:
     nearest: Rows
 
     @classmethod
-    def of(cls, embeddings: Embeddings, seed: int, threads: int, *, centers: int | None = None) -> Self:
+    def of(cls, embeddings: Embeddings, threads: int = 1, *, centers: int | None = None) -> Self:
         """Return the cells of a pool, the same for any number of threads.
 
         Args:
             embeddings: Dense, of n listings.
-            seed: Draws the sample.
             threads: At least 1.
             centers: How many; None: `CENTERS` times the root of the number of listings with evidence.
         """
@@ -76,7 +76,7 @@ class Cells:
         pool = np.flatnonzero(embeddings.present)
         count = min(len(pool), centers or round(CENTERS * len(pool) ** 0.5))
         nearest = np.full((len(embeddings), max(1, min(PROBES, count))), -1, dtype=np.int32)
-        sample = np.random.default_rng(seed).permutation(pool)[: SAMPLE * count]
+        sample = np.random.default_rng(SEED).permutation(pool)[: SAMPLE * count]
         means = vectors[sample[:count]]
         for _ in range(STEPS if count else 0):
             means = _moved(means, vectors[sample], _nearest_centers(vectors, sample, means, 1, threads)[:, 0])
@@ -140,7 +140,7 @@ class CellSearcher:
 
     Examples:
         >>> pool = Embeddings(np.array([[1, 0], [0.6, 0.8], [0, 1]], np.float32), np.ones(3, dtype=bool))
-        >>> searcher = CellSearcher.of(pool, Limits(1), Cells.of(pool, seed=0, threads=1))
+        >>> searcher = CellSearcher.of(pool, Limits(1), Cells.of(pool))
         >>> searcher.lists(np.array([2])).neighbor.tolist()
         [1]
     """

@@ -1,7 +1,7 @@
 """Exact nearest neighbors of hashes: vectors whose every number is positive or negative and of one size.
 
-Their cosine is 1 − 2·(differing bits)/d, so bits are compared instead of vectors: those of each distinct hash with those
-of all others, by faiss. Of a hash that many listings share, no more listings are looked at than a list may hold.
+Their cosine is 1 − 2·(differing bits)/d, so bits are compared instead of vectors: those of each distinct hash with
+those of all others, by faiss. Of a hash that many listings share, no more listings are looked at than a list may hold.
 """
 
 from __future__ import annotations
@@ -115,7 +115,9 @@ class HashSearcher:
         index = IndexBinaryFlat(8 * self.bits.shape[1])
         index.add(self.bits)
         borders, distance, other = index.range_search(self.bits[codes], int(radius))
-        return np.repeat(np.arange(len(codes)), np.diff(borders.astype(np.int64))), other, distance.astype(np.int64)
+        borders = np.asarray(borders, dtype=np.int64)
+        counts = borders[1:] - borders[:-1]
+        return np.repeat(np.arange(len(codes)), counts), other, distance.astype(np.int64)
 
 
 def _ranges(starts: Index, counts: Index) -> Index:

@@ -18,9 +18,15 @@ def plan(inputs: Any, config: Any, count: int, trouble: str) -> Sequence[Any]:
     return [{"letter": chr(ord("a") + at)} for at in range(count)]
 
 
-def open_letters(inputs: Any, config: Any, count: int, trouble: str) -> Callable[[Any, Path], object]:
+def prepare(inputs: Any, config: Any, out: Path, count: int, trouble: str) -> None:
+    with (Path(trouble) / "prepared").open("a") as file:
+        file.write("once")
+    (out / "prefix.txt").write_text("")
+
+
+def open_letters(inputs: Any, config: Any, prepared: Path, count: int, trouble: str) -> Callable[[Any, Path], object]:
     """Returns what writes a letter, after the trouble that a file of that letter names."""
-    folder = Path(trouble)
+    folder, prefix = Path(trouble), (prepared / "prefix.txt").read_text()
     with (folder / "opened").open("a") as file:
         file.write(f"{os.getpid()}\n")
 
@@ -45,7 +51,7 @@ def open_letters(inputs: Any, config: Any, count: int, trouble: str) -> Callable
             file.with_name(f"{letter} began").touch()
             time.sleep(60)
         (out / "half.txt").unlink()
-        (out / "letter.txt").write_text(letter)
+        (out / "letter.txt").write_text(prefix + letter)
 
     return do
 
@@ -63,4 +69,4 @@ def whole(inputs: Any, config: Any, out: Path, count: int, trouble: str) -> Mapp
 def letters(trouble: Path, count: int = 5) -> Stage:
     """The stage; it keeps a log of the shards that were begun (`done`) and of the processes that did any (`opened`)."""
     parameters = {"count": count, "trouble": str(trouble)}
-    return Stage(NAME, whole, code=(), parameters=parameters, shards=Shards(plan, open_letters, join))
+    return Stage(NAME, whole, code=(), parameters=parameters, shards=Shards(plan, open_letters, join, prepare))

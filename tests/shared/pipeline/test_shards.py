@@ -84,9 +84,9 @@ def test_single_shard_is_done_without_shards(bring: Any, trouble: Path, count: i
 def test_key_holds_the_source_of_all_functions(run: RunFolder, trouble: Path) -> None:
     stage = letters(trouble)
     assert stage.shards is not None
-    others = [replace(stage.shards, **{name: begun}) for name in ("plan", "open", "join")]
+    others = [replace(stage.shards, **{name: begun}) for name in ("plan", "open", "join", "prepare")]
     stages = [stage, replace(stage, shards=None), *(replace(stage, shards=shards) for shards in others)]
-    assert len({stage_key(run, SETTINGS, each)["code"] for each in stages}) == 5
+    assert len({stage_key(run, SETTINGS, each)["code"] for each in stages}) == 6
 
 
 @pytest.mark.fault(17)
@@ -102,6 +102,7 @@ def test_failing_shard_costs_no_other(
     (trouble / "done").unlink()
     assert bring() == "abcde"
     assert begun(trouble) == "cde"
+    assert (trouble / "prepared").read_text() == "once"
 
 
 @pytest.mark.fault(21)
