@@ -291,13 +291,7 @@ def plan_rows(inputs: Inputs, config: StageConfig, pool: str, **others: Any) -> 
 
 
 def embed_pool(
-    inputs: Inputs,
-    config: StageConfig,
-    out: Path,
-    branch: str,
-    pool: str,
-    encoder: str | None,
-    reused: Sequence[str],
+    inputs: Inputs, config: StageConfig, out: Path, branch: str, pool: str, encoder: str | None, reused: Sequence[str]
 ) -> Mapping[str, Any]:
     """Embed the listings of a pool; embeddings that the same encoder has made for another pool are copied."""
     member, listings = registry.get(branch), load_catalog(inputs[pool])
