@@ -218,6 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         lambda run, settings, arguments: ablate(run, settings, registry.get(name), arguments),
         carry=True,
         options=options,
+        stages="alone",
     ).run(rest)
 
 

@@ -101,6 +101,7 @@ def main_train(name: str) -> int:
         body,
         carry=True,
         follow=follow,
+        stages="shared",
     ).run()
 
 
@@ -130,6 +131,7 @@ def main_embed(name: str) -> int:
         new_data=True,
         holds=lambda arguments: arguments.data is None,
         options=options,
+        stages="shared",
     ).run()
 
 

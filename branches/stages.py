@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from branches import registry
 from branches.base import Branch, BranchConfig
-from branches.candidates import propose
+from branches.candidates import is_approximate, propose, searcher_of, without_copies
 from branches.reuse import embed_reusing
 from shared.artifacts import digest, file_digest
 from shared.catalog.config import DataConfig
@@ -26,6 +26,7 @@ from shared.pipeline.pools import (
     Pool,
     all_pools,
     catalog_pool,
+    count_listings,
     fold_pools,
     holdout_pool,
     load_catalog,
@@ -34,8 +35,11 @@ from shared.pipeline.pools import (
     training_rows,
 )
 from shared.pipeline.settings import Settings
-from shared.pipeline.stage import Inputs, Stage, StageConfig
+from shared.pipeline.shards import ranges
+from shared.pipeline.stage import Inputs, Shards, Stage, StageConfig
 from shared.schema import Candidates, Catalog, Embeddings
+from shared.search.cells import Cells
+from shared.search.lists import NeighborLists, candidates_of
 
 PRETRAINED_SAMPLE = 5000  # listings of a catalog without labels that its encoders are fitted to
 
@@ -276,17 +280,18 @@ def _embeddings_stage(branch: Branch, pool: Pool, *, with_test: Collection[str])
         settings=(branch.Config,),
         step="embed",
         parameters={"branch": branch.name, "pool": pool.stage, "encoder": encoder, "reused": list(reused_stages)},
+        # Without an encoder, an embedder depends on the whole pool or takes hardly any time.
+        shards=Shards(plan_rows, open_embedder, join_embeddings) if branch.learns else None,
     )
 
 
+def plan_rows(inputs: Inputs, config: StageConfig, pool: str, **others: Any) -> Sequence[Any]:
+    """Cut the listings of a pool into ranges of rows."""
+    return ranges(count_listings(inputs[pool]), config[ComputeConfig].shard_rows)
+
+
 def embed_pool(
-    inputs: Inputs,
-    config: StageConfig,
-    out: Path,
-    branch: str,
-    pool: str,
-    encoder: str | None,
-    reused: Sequence[str],
+    inputs: Inputs, config: StageConfig, out: Path, branch: str, pool: str, encoder: str | None, reused: Sequence[str]
 ) -> Mapping[str, Any]:
     """Embed the listings of a pool; embeddings that the same encoder has made for another pool are copied."""
     member, listings = registry.get(branch), load_catalog(inputs[pool])
@@ -296,6 +301,31 @@ def embed_pool(
     embeddings = embed_reusing(embedder, listings, done)
     embeddings.save(out / "embeddings.safetensors")
     return {"listings": len(embeddings), "with_evidence": int(embeddings.present.sum())}
+
+
+def open_embedder(
+    inputs: Inputs, config: StageConfig, branch: str, pool: str, encoder: str, reused: Sequence[str]
+) -> Callable[[tuple[int, int], Path], object]:
+    """Load an encoder; return the function that embeds a range of a pool's listings as `embed_pool` does all."""
+    member, listings = registry.get(branch), load_catalog(inputs[pool])
+    embedder = member.fit(listings, inputs[encoder], config[member.Config], config[ComputeConfig])
+    done = [(load_catalog(inputs[reused[0]]), load_embeddings(inputs[reused[1]]))] if reused else []
+
+    def embed(rows: tuple[int, int], out: Path) -> None:
+        embeddings = embed_reusing(embedder, listings.take(np.arange(*rows)), done)
+        embeddings.save(out / "embeddings.safetensors")
+
+    return embed
+
+
+def join_embeddings(
+    inputs: Inputs, config: StageConfig, out: Path, shards: Sequence[Path], **others: Any
+) -> Mapping[str, Any]:
+    """Join the embeddings of ranges of a pool's listings."""
+    parts = [load_embeddings(shard) for shard in shards]
+    vectors, present = (np.concatenate([getattr(part, name) for part in parts]) for name in ("vectors", "present"))
+    Embeddings(vectors, present).save(out / "embeddings.safetensors")
+    return {"listings": len(present), "with_evidence": int(present.sum())}
 
 
 def candidates_stage(branch: Branch, pool: Pool) -> Stage:
@@ -312,6 +342,7 @@ def candidates_stage(branch: Branch, pool: Pool) -> Stage:
             "pool": pool.stage,
             "embeddings": embeddings_stage_name(branch.name, pool),
         },
+        shards=Shards(plan_rows, open_searcher, join_lists, prepare=prepare_search),
     )
 
 
@@ -320,9 +351,41 @@ def propose_pairs(
 ) -> Mapping[str, Any]:
     """Propose the pairs of a pool by a branch; of listings with equal content, one is searched."""
     section, copies = config[registry.get(branch).Config], copy_of(load_catalog(inputs[pool]))
-    candidates = propose(load_embeddings(inputs[embeddings]), section, config[ComputeConfig], copies)
+    searched = without_copies(load_embeddings(inputs[embeddings]), copies)
+    candidates = propose(searched, section, config[ComputeConfig])
     candidates.save(out / "candidates.parquet")
-    return {"pairs": len(candidates)}
+    approximate = is_approximate(searched, section, config[ComputeConfig])
+    return {"pairs": len(candidates), "search": "approximate" if approximate else None}
+
+
+def prepare_search(inputs: Inputs, config: StageConfig, out: Path, branch: str, pool: str, embeddings: str) -> None:
+    """Find the cells of a pool that is searched approximately, so that they are the same for all of its shards."""
+    section, copies = config[registry.get(branch).Config], copy_of(load_catalog(inputs[pool]))
+    searched = without_copies(load_embeddings(inputs[embeddings]), copies)
+    if is_approximate(searched, section, config[ComputeConfig]):
+        Cells.of(searched, config[ComputeConfig].cpu_threads).save(out / "cells.safetensors")
+
+
+def open_searcher(
+    inputs: Inputs, config: StageConfig, prepared: Path, branch: str, pool: str, embeddings: str
+) -> Callable[[tuple[int, int], Path], object]:
+    """Load what a search of a pool needs; return the function that finds the neighbors of a range of its listings."""
+    section, copies = config[registry.get(branch).Config], copy_of(load_catalog(inputs[pool]))
+    searched, cells = without_copies(load_embeddings(inputs[embeddings]), copies), prepared / "cells.safetensors"
+    searcher = searcher_of(searched, section, config[ComputeConfig], Cells.load(cells) if cells.exists() else None)
+    return lambda rows, out: searcher.lists(np.arange(*rows)).save(out / "lists.parquet")
+
+
+def join_lists(
+    inputs: Inputs, config: StageConfig, out: Path, shards: Sequence[Path], branch: str, pool: str, embeddings: str
+) -> Mapping[str, Any]:
+    """Unite the neighbors of all listings of a pool into pairs."""
+    lists = (NeighborLists.load(shard / "lists.parquet") for shard in shards)
+    candidates = candidates_of(lists, count_listings(inputs[pool]))
+    candidates.save(out / "candidates.parquet")
+    section, searched = config[registry.get(branch).Config], load_embeddings(inputs[embeddings])
+    approximate = is_approximate(searched, section, config[ComputeConfig])
+    return {"pairs": len(candidates), "search": "approximate" if approximate else None}
 
 
 def embed_catalog(

@@ -45,7 +45,7 @@ def main() -> int:
         run.say(f"Report, to look at in a browser: {write_report(run, settings)}")
 
     about = "Find the listings of a catalog that sell the same product: the whole job, from a catalog to matches."
-    return Command("./run_all.sh", about, sections(), list(sections()), body, options=options).run()
+    return Command("./run_all.sh", about, sections(), list(sections()), body, options=options, stages="shared").run()
 
 
 if __name__ == "__main__":

@@ -95,4 +95,4 @@ def step_command(
         update_run(run, settings, folders, also=also, force=arguments.force, labels=labels)
         after(run)
 
-    return Command(f"python -m {name}", description, sections(), shown, body).run()
+    return Command(f"python -m {name}", description, sections(), shown, body, stages="shared").run()

@@ -154,6 +154,7 @@ def main() -> int:
         new_data=True,
         opened=open_store,
         holds=lambda arguments: arguments.data is None and arguments.bundle is None,
+        stages="shared",
     ).run()
 
 

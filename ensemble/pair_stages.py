@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from branches.stages import (
     candidates_stage_name,
@@ -14,7 +16,8 @@ from branches.stages import (
 )
 from ensemble.candidate_pairs import recall_by_branch, recall_by_rank, union
 from ensemble.config import EnsembleConfig
-from ensemble.features.assemble import pair_features
+from ensemble.features.assemble import Description
+from ensemble.features.files import PAIRS_PER_FILE, described_files, file_name, read_pairs, write_blocks
 from ensemble.pool_views import BranchView, PoolViews
 from shared.artifacts import write_json
 from shared.catalog.copies import copy_of
@@ -24,7 +27,8 @@ from shared.pipeline.pools import (
     Pool,
     load_catalog,
 )
-from shared.pipeline.stage import Inputs, Stage, StageConfig
+from shared.pipeline.shards import ranges
+from shared.pipeline.stage import Inputs, Shards, Stage, StageConfig
 from shared.schema import CandidatePairs, PairFeatures
 
 
@@ -71,15 +75,31 @@ def features_stage(pool: Pool, names: Sequence[str]) -> Stage:
     return Stage(
         features_name(pool.name),
         describe_pairs,
-        code=("ensemble.features.assemble",),
+        code=("ensemble.features.assemble", "ensemble.features.files"),
         reads=(pool.stage, candidates_name(pool.name), *views),
         settings=(EnsembleConfig,),
         parameters={"pool": pool.name},
+        shards=Shards(plan_pairs, open_description, join_described),
     )
 
 
 def describe_pairs(inputs: Inputs, config: StageConfig, out: Path, pool: str) -> Mapping[str, Any]:
     """Describe the candidate pairs of a pool by their features."""
+    describe = open_description(inputs, config, pool)
+    for shard in plan_pairs(inputs, config, pool):
+        describe(shard, out)
+    return join_described(inputs, config, out, [out], pool)
+
+
+def plan_pairs(inputs: Inputs, config: StageConfig, pool: str) -> Sequence[Any]:
+    """Cut the candidate pairs of a pool into the ranges of files of described pairs, each with the name of its file."""
+    pairs = pq.read_metadata(inputs[f"ensemble/candidates/{pool}"] / "pairs.parquet").num_rows
+    parts = ranges(pairs, PAIRS_PER_FILE) or [(0, 0)]
+    return [(file_name(number), start, stop) for number, (start, stop) in enumerate(parts)]
+
+
+def open_description(inputs: Inputs, config: StageConfig, pool: str) -> Callable[[tuple[str, int, int], Path], object]:
+    """Work out what is of the whole pool; return the function that describes a range of its pairs in a file."""
     compute, ensemble = config[ComputeConfig], config[EnsembleConfig]
     views = {
         name: BranchView(
@@ -89,11 +109,19 @@ def describe_pairs(inputs: Inputs, config: StageConfig, out: Path, pool: str) ->
     }
     listings = PoolViews(load_catalog(inputs[f"pools/{pool}"]), views, compute.xp(), compute.cpu_threads)
     pairs = CandidatePairs.load(inputs[f"ensemble/candidates/{pool}"] / "pairs.parquet")
-    described = pair_features(listings, pairs, ensemble.features)
-    described.save(out / "pairs.parquet")
-    return {"pairs": len(described), "features": described.features.shape[1]}
+    description = Description(listings, pairs, ensemble.features)
+    return lambda part, out: write_blocks(description.blocks(*part[1:]), out / part[0])
+
+
+def join_described(
+    inputs: Inputs, config: StageConfig, out: Path, shards: Sequence[Path], pool: str
+) -> Mapping[str, Any]:
+    """Take the files of all shards as they are."""
+    files = [file.rename(out / file.name) for shard in shards for file in described_files(shard)]
+    pairs = sum(pq.read_metadata(file).num_rows for file in files)
+    return {"pairs": pairs, "features": len(pq.read_schema(files[0]).names) - 2}
 
 
 def load_features(folder: Path) -> PairFeatures:
-    """Return the described pairs that a stage wrote into its folder."""
-    return PairFeatures.load(folder / "pairs.parquet")
+    """Return the described pairs that a stage wrote into its folder, all in memory."""
+    return read_pairs(folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,10 @@ from ensemble.evaluation.holdout import (
     evaluate_matches,
     mean_metrics,
 )
+from ensemble.features.files import described_files, read_blocks
 from ensemble.match_result import MatchResult
-from ensemble.pair_stages import candidates_name, features_name, load_features
+from ensemble.pair_stages import candidates_name, features_name
+from ensemble.scorer.blocks import FirstScores, rescore, score_blocks
 from ensemble.scorer.experience import Experience, Unlikeness
 from ensemble.scorer.model import StackedScorer
 from ensemble.training_stages import DECISION, SCORER, load_decision, load_scored_folds
@@ -39,7 +41,7 @@ from shared.pipeline.pools import (
     load_catalog,
     load_set_aside,
 )
-from shared.pipeline.stage import Inputs, Stage, StageConfig
+from shared.pipeline.stage import Inputs, Shards, Stage, StageConfig
 from shared.schema import ScoredPairs
 
 MATCHES, EVALUATION = "matches", "ensemble/evaluation"
@@ -55,21 +57,54 @@ def scores_stage(pool: Pool) -> Stage:
     return Stage(
         scores_name(pool.name),
         score_pairs,
-        code=("ensemble.scorer.model", "ensemble.scorer.experience"),
+        code=("ensemble.scorer.blocks", "ensemble.features.files"),
         reads=(SCORER, features_name(pool.name)),
         parameters={"features": features_name(pool.name)},
+        shards=SCORE_SHARDS,
     )
 
 
 def score_pairs(inputs: Inputs, config: StageConfig, out: Path, features: str) -> Mapping[str, Any]:
     """Score the described pairs of a pool, and compare them with those of the training."""
     compute = config[ComputeConfig]
-    scorer, described = StackedScorer.load(inputs["ensemble/scorer"]), load_features(inputs[features])
-    scored = scorer.score(described, compute.xp(), compute.cpu_threads)
+    scorer, experience = StackedScorer.load(inputs["ensemble/scorer"]), Experience.load(inputs["ensemble/scorer"])
+    blocks = read_blocks(inputs[features])
+    scored, unlikeness = score_blocks(blocks, scorer, experience, compute.xp(), compute.cpu_threads)
     scored.save(out / "pairs.parquet")
-    unlikeness = Experience.load(inputs["ensemble/scorer"]).compare(described, scorer.first.importance())
     write_json(out / "unlikeness.json", unlikeness.to_json())
     return {"pairs": len(scored)}
+
+
+def plan_files(inputs: Inputs, config: StageConfig, features: str) -> Sequence[Any]:
+    """Return the names of the files with the described pairs of a pool."""
+    return [file.name for file in described_files(inputs[features])]
+
+
+def open_scorer(inputs: Inputs, config: StageConfig, features: str) -> Callable[[str, Path], object]:
+    """Load the scorer; return the function that gives the pairs of a file their first scores."""
+    scorer, folder, threads = StackedScorer.load(inputs["ensemble/scorer"]), inputs[features], config[ComputeConfig]
+
+    def score(name: str, out: Path) -> None:
+        blocks = read_blocks(folder, name)
+        FirstScores.concat([FirstScores.of(block, scorer, threads.cpu_threads) for block in blocks]).save(out)
+
+    return score
+
+
+def join_scores(
+    inputs: Inputs, config: StageConfig, out: Path, shards: Sequence[Path], features: str
+) -> Mapping[str, Any]:
+    """Score all pairs of a pool by the first scores around them, and compare them with those of the training."""
+    compute = config[ComputeConfig]
+    scorer, experience = StackedScorer.load(inputs["ensemble/scorer"]), Experience.load(inputs["ensemble/scorer"])
+    first = FirstScores.concat([FirstScores.load(shard) for shard in shards])
+    scored, unlikeness = rescore(first, scorer, experience, compute.xp(), compute.cpu_threads)
+    scored.save(out / "pairs.parquet")
+    write_json(out / "unlikeness.json", unlikeness.to_json())
+    return {"pairs": len(scored)}
+
+
+SCORE_SHARDS = Shards(plan_files, open_scorer, join_scores)
 
 
 def load_scores(folder: Path) -> ScoredPairs:

@@ -205,7 +205,9 @@ def main() -> int:
 
     about = "Search the scorer's settings for the best out-of-fold probabilities; a stopped search continues."
     help_sections = ["scorer", "ensemble", "compute"]
-    return Command("python -m ensemble.search", about, sections(), help_sections, body, options=options).run()
+    return Command(
+        "python -m ensemble.search", about, sections(), help_sections, body, options=options, stages="alone"
+    ).run()
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def main() -> int:
 
     about = "Tune the decision rule and its threshold on out-of-fold scores; does the steps before it if needed."
     shown = ["tune", "scorer", "ensemble", "compute"]
-    return Command("python -m ensemble.tune", about, sections(), shown, body, options=options).run()
+    return Command("python -m ensemble.tune", about, sections(), shown, body, options=options, stages="shared").run()
 
 
 if __name__ == "__main__":

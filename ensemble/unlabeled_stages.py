@@ -20,7 +20,7 @@ from ensemble.answers.file import answers_digest, read_answers, run_answers
 from ensemble.bundle.archive import Bundle
 from ensemble.config import EnsembleConfig, ReviewConfig, StartConfig, TuneConfig
 from ensemble.pair_stages import candidates_stage, features_name, features_stage, load_features
-from ensemble.result_stages import load_scores, matches_stage, score_pairs, scores_name
+from ensemble.result_stages import SCORE_SHARDS, load_scores, matches_stage, score_pairs, scores_name
 from ensemble.review.learner import Learner, learned_decision, with_answers
 from ensemble.review.pair_answers import PairAnswers
 from ensemble.review.questions import FIRST
@@ -133,9 +133,10 @@ def _bundled_stages(bundle: Bundle) -> list[Stage]:
     start = Stage(
         START,
         score_pairs,
-        code=("ensemble.scorer.model", "ensemble.scorer.experience"),
+        code=("ensemble.scorer.blocks", "ensemble.features.files"),
         reads=(SCORER, features),
         parameters={"features": features},
+        shards=SCORE_SHARDS,
     )
     return [_copy_stage(SCORER, bundle), _copy_stage(DECISION, bundle), start]
 

@@ -221,4 +221,5 @@ def main() -> int:
 
     about = "Measure what each part of the ensemble is worth: trained again without it, on two halves of the catalog."
     sections_in_help = ["data", "ensemble", "scorer", "tune", "compute"]
-    return Command("python -m ensemble.ablation", about, sections(), sections_in_help, body, options=options).run()
+    command = "python -m ensemble.ablation"
+    return Command(command, about, sections(), sections_in_help, body, options=options, stages="alone").run()

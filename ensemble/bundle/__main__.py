@@ -26,8 +26,9 @@ def main() -> int:
     about = (
         "Pack the parts of a finished run that matching needs into one folder that works anywhere, without a network."
     )
+    command = "python -m ensemble.bundle"
     return Command(
-        "python -m ensemble.bundle", about, sections(), ["compute"], body, options=options, makes="a bundle"
+        command, about, sections(), ["compute"], body, options=options, makes="a bundle", stages="alone"
     ).run()
 
 

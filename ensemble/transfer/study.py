@@ -171,4 +171,4 @@ def main() -> int:
         "in a run of several catalogs each with scorer and decision of the others. For larger pools, which need "
         "training on less, see --parts of python -m ensemble.ablation."
     )
-    return Command("python -m ensemble.transfer", about, sections(), ["compute"], body).run()
+    return Command("python -m ensemble.transfer", about, sections(), ["compute"], body, stages="alone").run()

@@ -24,6 +24,7 @@ from shared.demo.config import DemoConfig
 from shared.errors import MatcherError
 from shared.memory import Need, shortage
 from shared.pipeline.engine import bring_up_to_date
+from shared.pipeline.jobs import follow, let_go
 from shared.pipeline.pools import (
     ONE_SOURCE,
     Pool,
@@ -260,13 +261,8 @@ def fold_stages(folds: int, sources: Sequence[str] = ONE_SOURCE) -> list[Stage]:
 
 def _fold_stage(pool: Pool) -> Stage:
     source = {"source": pool.source} if pool.source else {}
-    return Stage(
-        pool.stage,
-        take_fold,
-        code=_POOL_CODE,
-        reads=(TRAIN, SPLIT),
-        parameters={"fold": pool.fold, **source},
-    )
+    parameters = {"fold": pool.fold, **source}
+    return Stage(pool.stage, take_fold, code=_POOL_CODE, reads=(TRAIN, SPLIT), parameters=parameters)
 
 
 def matched_stage(source: str, with_test: Collection[str]) -> str:
@@ -371,6 +367,7 @@ def update_stages(
     Raises:
         MatcherError: A stage refuses its input; what was finished before is intact.
     """
+    follow(run, settings, graph, [TRAIN, *targets])
     before = remembered(run.folder)
 
     def catalog_read(stage: str) -> None:
@@ -387,6 +384,7 @@ def update_stages(
         elif before:
             run.remember(before)
         raise
+    let_go(run)
 
 
 def _shortage(
@@ -394,6 +392,6 @@ def _shortage(
 ) -> str | None:
     """Return in words that the stage that needs most memory of those that will run does not fit; None if it does."""
     listings = int((run.manifest(TRAIN) or {})["metrics"]["listings"])
-    to_run = progress_of(run, stages, redo).to_run()
-    needs = [(need, stage) for stage in to_run if (need := need_of(stage, listings, settings)) is not None]
+    names = progress_of(run, stages, redo).to_run()
+    needs = [(need, stage) for stage in names if (need := need_of(stage, listings, settings)) is not None]
     return shortage(*max(needs, key=lambda each: each[0].bytes)) if needs else None

@@ -6,10 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from threadpoolctl import threadpool_limits
 
@@ -20,6 +20,7 @@ from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.exits import ended
 from shared.folders import is_same, kind_of, require_place, require_replaceable
+from shared.pipeline.engine_options import add_engine_options, held
 from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Sections, Settings, from_arguments, from_file, help_text, merge, parse_list
 
@@ -60,6 +61,8 @@ class Command:
         makes: What `--out` may be already: `a bundle`, or nothing that is known.
         makes_file: Whether `--out` is a file, not a folder.
         follow: The work of the other processes of `torchrun` meanwhile; without it there can be none.
+        stages: `shared` if it brings stages of the run up to date by `update_stages`, so that options say what does
+            their shards, and jobs may share them; `alone` if it does other things as well, which one job alone may do.
 
     Examples:
         >>> Command("python -m tools.count", "Count listings.", {}, [], lambda run, settings, arguments: None).usage
@@ -79,6 +82,7 @@ class Command:
     makes: str = ""
     makes_file: bool = False
     follow: Callable[[RunFolder, Settings], object] | None = None
+    stages: Literal["", "shared", "alone"] = ""
 
     def run(self, argv: Sequence[str] | None = None) -> int:
         """Read the arguments, do the work, and return the exit code; see `shared.exits`.
@@ -108,9 +112,17 @@ class Command:
             if self.follow is not None and processes.rank() > 0:
                 self.follow(store, settings)
                 return
-            with store.locked() if self.holds(arguments) else nullcontext():
+            with self._hold(store, settings, arguments):
                 self.body(store, settings, arguments)
             processes.release()
+
+    def _hold(self, store: Any, settings: Settings, arguments: Arguments) -> AbstractContextManager[None]:
+        if not self.holds(arguments):
+            return nullcontext()
+        if self.stages and isinstance(store, RunFolder):
+            return held(store, settings, arguments)
+        hold: AbstractContextManager[None] = store.locked()
+        return hold
 
     def _check_places(self, store: Any, settings: Settings, arguments: Arguments) -> None:
         """Raise an error where something would be written to what is read.
@@ -151,6 +163,8 @@ class Command:
         parser.add_argument("--config", type=Path, help="YAML or JSON file of settings")
         parser.add_argument("--force", action="store_true", help="run finished stages again even if nothing changed")
         self.options(parser)
+        if self.stages:
+            add_engine_options(parser, jobs=self.stages == "shared")
         return parser
 
     def _settings(self, base: dict[str, dict[str, Any]], arguments: Arguments, rest: Sequence[str]) -> Settings:

@@ -23,19 +23,20 @@ COMMAND = ("__name__ ==", "sys.argv[:1] == ['-m']", "TYPE_CHECKING")  # what an 
 WORDING = ("in_words", "_in_words")  # functions that put numbers into words for people
 
 
-def code_digest(modules: Iterable[str], work: Callable[..., Any] | None = None) -> str:
+def code_digest(modules: Iterable[str], work: Callable[..., Any] | None = None, *more: Callable[..., Any]) -> str:
     """Return the digest of some modules with all they import of this project, however deep, 64 hex digits.
 
     Args:
         modules: Names of modules, such as `ensemble.scorer.training`.
         work: A function whose own source counts as well, but not the imports of its module.
+        more: More such functions.
 
     Examples:
         >>> len(code_digest(["shared.titles"]))
         64
     """
     sources = {name: _module(name)[0] for name in closure(modules)}
-    return digest([sources, None if work is None else _function(work)])
+    return digest([sources, None if work is None else _function(work), *map(_function, more)])
 
 
 def closure(modules: Iterable[str]) -> set[str]:

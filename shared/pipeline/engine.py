@@ -18,15 +18,16 @@ from typing import Any
 from shared import processes
 from shared.artifacts import digest, file_digest, folder_to_disk, to_disk, write_json
 from shared.errors import MatcherError
-from shared.exits import is_out_of_memory, out_of_memory
 from shared.pipeline.code_digest import code_digest
 from shared.pipeline.profiling import measured
 from shared.pipeline.progress import live_line
 from shared.pipeline.run import MANIFEST, OLD, WORK, RunFolder
 from shared.pipeline.settings import Settings
+from shared.pipeline.shards import SHARDS, join_shards, plan_of, refusing
 from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
 
 CHECKPOINT, LOG = "checkpoint", "log"  # folders of a killed stage that its next run finds; the second is no output
+KEPT = (CHECKPOINT, SHARDS)  # what a stage that is refused goes on from later
 LIBRARIES = ("numpy", "torch", "timm", "transformers", "pytorch-metric-learning", "scikit-learn", "lightgbm")
 
 
@@ -72,22 +73,23 @@ def bring_stage_up_to_date(run: RunFolder, settings: Settings, stage: Stage, *, 
         return final
     work = _work_folder(final, key)
     try:
-        with measured() as cost:
-            metrics = dict(do_work(run, settings, stage, work))
+        with measured() as cost, refusing(stage.name):
+            shards = plan_of(run, settings, stage)
+            metrics = dict(
+                join_shards(run, settings, stage, digest(key), work, shards)
+                if shards
+                else do_work(run, settings, stage, work)
+            )
     except MatcherError:
-        if not (work / CHECKPOINT).exists():  # a training that is refused now, without a GPU, say, may go on later
+        if not any((work / name).exists() for name in KEPT):  # what is refused now, without a GPU, say, may go on later
             _drop(work, run.folder)
         raise
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        what = "a smaller batch or image size, lower `neighbors`, a shorter scorer.thinned or fewer listings need less"
-        raise MatcherError(f"{stage.name}: {out_of_memory(error)}; {what}; finished stages are intact") from error
     (work / "key").unlink(missing_ok=True)
     write_json(work / MANIFEST, _manifest(work, key, metrics, cost))
     _promote(work, final)
     run.mark_checked(stage.name)
-    run.line(stage.name, _shown(metrics) or "done", cost["seconds"])
+    shown = _shown(metrics | ({"shards": len(shards)} if shards else {}))
+    run.line(stage.name, shown or "done", cost["seconds"])
     return final
 
 
@@ -112,7 +114,7 @@ def stage_key(run: RunFolder, settings: Settings, stage: Stage) -> dict[str, Any
         "sources": dict(stage.sources()),
         "settings": _cache_keys(settings, stage),
         "parameters": dict(stage.parameters),
-        "code": code_digest(stage.code, stage.work),
+        "code": _code(stage),
     }
 
 
@@ -121,7 +123,11 @@ def stage_code_and_settings(settings: Settings, stage: Stage) -> dict[str, Any]:
 
     stage_code_and_settings(settings, stage)["settings"]
     """
-    return {"settings": _cache_keys(settings, stage), "code": code_digest(stage.code, stage.work)}
+    return {"settings": _cache_keys(settings, stage), "code": _code(stage)}
+
+
+def _code(stage: Stage) -> str:
+    return code_digest(stage.code, stage.work, *(() if stage.shards is None else stage.shards.functions))
 
 
 def _cache_keys(settings: Settings, stage: Stage) -> dict[str, Any]:
@@ -178,12 +184,12 @@ def _finish_killed(final: Path) -> None:
 
 
 def _work_folder(final: Path, key: Mapping[str, Any]) -> Path:
-    """Return the folder to work in; it keeps the checkpoint and log of a killed run with the same key."""
+    """Return the folder to work in; it keeps checkpoint, log and shards of a killed run with the same key."""
     work = _beside(final, WORK)
     marker = work / "key"
     if marker.exists() and marker.read_text(encoding="utf-8") == digest(key):
         for path in work.iterdir():
-            if path not in (marker, work / CHECKPOINT, work / LOG):
+            if path not in (marker, work / LOG, *(work / name for name in KEPT)):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
     else:
         shutil.rmtree(work, ignore_errors=True)

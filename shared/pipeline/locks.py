@@ -1,7 +1,12 @@
-"""A lock on a folder, for one process at a time; the system releases it when the process ends for any reason."""
+"""A lock on a folder, for one process at a time; the system releases it when the process ends for any reason.
+
+Where a network share has no such locks, a file takes their place that names its process: that of a process that was
+killed on another machine has to be removed by hand, as the error says.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import shutil
@@ -10,16 +15,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from shared.errors import MatcherError
 
 LOCK, HOLDER = ".lock", ".lock.holder"  # the second names the process that holds the first
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, lock_name: str = LOCK, *, tidy: bool = True) -> Iterator[None]:
     """Lock a folder; a missing one is made, and removed at the end if nothing was written into it.
+
+    Args:
+        folder: The folder.
+        lock_name: File of the lock in it; locks of different names do not know of each other.
+        tidy: Whether the folder is removed if nothing was written into it; not if other processes may be about to.
 
     Raises:
         MatcherError: Another process holds the lock, or the folder cannot be written.
@@ -30,33 +41,51 @@ def locked(folder: Path) -> Iterator[None]:
         ...     (Path(folder) / HOLDER).exists()
         True
     """
-    new = not folder.exists()
+    new, holder = not folder.exists(), folder / (lock_name + HOLDER.removeprefix(LOCK))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path in (folder / LOCK, folder / HOLDER):
+        for path in (folder / lock_name, holder):
             if path.is_symlink() or (path.exists() and not path.is_file()):  # a FIFO would be waited for
                 raise MatcherError(f"{path} is {'a link' if path.is_symlink() else 'no regular file'}; remove it")
-        lock = FileLock(folder / LOCK, blocking=False)
-        lock.acquire()
+        lock = _acquired(folder / lock_name)
     except Timeout as error:
-        raise MatcherError(f"{folder} is in use by {_holder(folder)}") from error
+        raise MatcherError(f"{folder} is in use by {_in_words(holder)}") from error
     except OSError as error:
         raise MatcherError(f"cannot write to {folder}: {error.strerror}") from error
     try:
         who = f"process {os.getpid()} on {platform.node()}: {' '.join(sys.argv)}\n"
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-        with open(os.open(folder / HOLDER, flags, 0o644), "w", encoding="utf-8", errors="replace") as file:
+        with open(os.open(holder, flags, 0o644), "w", encoding="utf-8", errors="replace") as file:
             file.write(who)
         yield
     finally:
-        (folder / HOLDER).unlink(missing_ok=True)
-        if new and {path.name for path in folder.iterdir()} <= {LOCK}:
+        holder.unlink(missing_ok=True)
+        if tidy and new and all(path.name.startswith(LOCK) for path in folder.iterdir()):
             shutil.rmtree(folder, ignore_errors=True)
         lock.release()
 
 
-def _holder(folder: Path) -> str:
+def _acquired(path: Path) -> BaseFileLock:
+    """Return a lock of the system that this process now holds, or a file in its place where there are none.
+
+    Raises:
+        Timeout: Another process holds it.
+    """
+    lock: BaseFileLock = FileLock(path, blocking=False)
     try:
-        return (folder / HOLDER).read_text(encoding="utf-8").strip() or "another process"
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        lock = SoftFileLock(path.with_name(f"{path.name}.file"), blocking=False)
+        lock.acquire()
+    return lock
+
+
+def _in_words(holder: Path) -> str:
+    try:
+        who = holder.read_text(encoding="utf-8").strip() or "another process"
     except OSError:
-        return "another process"
+        who = "another process"
+    file = holder.with_name(holder.name.removesuffix(HOLDER.removeprefix(LOCK)) + ".file")
+    return f"{who}; if that is not so, remove {file}" if file.exists() else who

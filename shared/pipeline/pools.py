@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from shared.artifacts import read_json, reading, write_json
@@ -110,6 +111,19 @@ def all_pools(folds: int, sources: Sequence[str] = ONE_SOURCE) -> list[Pool]:
 def load_catalog(folder: Path) -> Catalog:
     """Return the listings that a stage wrote into its folder: a catalog, or a pool's part of one."""
     return Catalog.load(folder / "catalog.parquet")
+
+
+def count_listings(folder: Path) -> int:
+    """Return the number of listings that a stage wrote into its folder, without reading them.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     save_catalog(Catalog.from_columns({"posting_id": ["a", "b"]}), Path(folder))
+        ...     count_listings(Path(folder))
+        2
+    """
+    return int(pq.read_metadata(folder / "catalog.parquet").num_rows)
 
 
 def save_catalog(catalog: Catalog, folder: Path) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from shared.pipeline.run import RunFolder
+from shared.pipeline.shards import shards_done
 from shared.pipeline.stage import Stage
 
 # Kind of stage → its usual share of the time, 1 for all others; measured on the demo.
@@ -95,7 +96,7 @@ def _rates(seconds: Mapping[str, float]) -> dict[str, float]:
     return {each: total / weights for each, (total, weights) in sums.items()}
 
 
-def line_of(done: int, count: int, stage: str, left: float | None) -> str:
+def line_of(done: int, count: int, stage: str, left: float | None, shards: tuple[int, int] | None = None) -> str:
     """Return the live line.
 
     Args:
@@ -103,14 +104,19 @@ def line_of(done: int, count: int, stage: str, left: float | None) -> str:
         count: Number of all stages.
         stage: The one that runs.
         left: Seconds that are left; None where that is unknown.
+        shards: How many of its shards are done, and how many it has; None: its work is not cut.
 
     Examples:
         >>> line_of(3, 41, "image/encoder/fold0", 700.0)
         '3 of 41 stages · about 12 min left · image/encoder/fold0'
         >>> line_of(3, 41, "split", None)
         '3 of 41 stages · split'
+        >>> line_of(3, 41, "image/embeddings/catalog", None, (4, 20))
+        '3 of 41 stages · image/embeddings/catalog · 4 of 20 shards'
     """
     parts = [f"{done:,} of {count:,} stages", *([] if left is None else [_in_words(left)]), stage]
+    if shards is not None:
+        parts.append(f"{shards[0]:,} of {shards[1]:,} shards")
     return " · ".join(parts)
 
 
@@ -183,9 +189,9 @@ class Progress:
         spent, whole = now - self.began, seconds_left([self.current], self.seconds)
         return left - min(spent, left if whole is None else whole)
 
-    def line(self, now: float) -> str:
-        """Return the live line at a time in seconds."""
-        return line_of(len(self.done), len(self.stages), self.current, self.left(now))
+    def line(self, now: float, shards: tuple[int, int] | None = None) -> str:
+        """Return the live line at a time in seconds, with how many shards of the stage are done, of how many."""
+        return line_of(len(self.done), len(self.stages), self.current, self.left(now), shards)
 
 
 def progress_of(run: RunFolder, stages: Sequence[Stage], redo: Collection[str]) -> Progress:
@@ -244,7 +250,8 @@ def live_line(run: RunFolder, stages: Sequence[Stage], redo: Collection[str]) ->
     bar = tqdm(total=0, bar_format="{desc}", leave=False, dynamic_ncols=True)
 
     def show() -> None:
-        bar.set_description_str(progress.line(time.monotonic()) + ERASE_LINE)
+        shards = shards_done(run, progress.current)
+        bar.set_description_str(progress.line(time.monotonic(), shards) + ERASE_LINE)
 
     def refresh() -> None:
         while not ended.wait(REFRESH_S):

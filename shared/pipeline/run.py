@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 from shared.artifacts import damage, digest, is_name_below, read_json, write_json
 from shared.errors import ArtifactError
+from shared.pipeline.executors import Executor
+from shared.pipeline.executors.serial import Serial
 from shared.pipeline.locks import locked
 
 MANIFEST = "manifest.json"
@@ -59,6 +61,9 @@ class RunFolder:
         folder: Where it is; made when something is first written.
         say: Called with each line of progress.
 
+    Attributes:
+        executor: Does the shards of stages; this process does, unless a command sets another one.
+
     Examples:
         >>> run = RunFolder(Path("runs/mine"))
         >>> run.line("split", "3 folds", seconds=1.25)
@@ -69,7 +74,13 @@ class RunFolder:
 
     def __init__(self, folder: Path, *, say: Callable[[str], None] = print) -> None:
         self.folder, self.say = folder, say
+        self.executor: Executor = Serial()
         self._checked: set[str] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is sent to another process: the paths, for one that prints nothing and does its work itself."""
+        own = {"folder": self.folder.absolute(), "say": _nothing, "executor": Serial(), "_checked": set()}
+        return self.__dict__ | own
 
     def open(self, stage: str) -> Path:
         """Return the folder of a finished stage, its files checked before anything parses them.
@@ -169,7 +180,7 @@ class OverlayRun(RunFolder):
 
     def __init__(self, folder: Path, base: RunFolder, stages: Collection[str], *, say: Callable[[str], None]) -> None:
         super().__init__(folder, say=say)
-        self.base, self.stages = base, frozenset(stages)
+        self.base, self.stages, self.executor = base, frozenset(stages), base.executor
 
     def open(self, stage: str) -> Path:
         """Return the folder of a finished stage, its own or the other run's."""
@@ -178,6 +189,10 @@ class OverlayRun(RunFolder):
     def manifest(self, stage: str) -> dict[str, Any] | None:
         """Return the manifest of a finished stage, its own or the other run's."""
         return super().manifest(stage) if stage in self.stages else self.base.manifest(stage.removeprefix(BASE))
+
+
+def _nothing(text: str) -> None:
+    """Print nothing."""
 
 
 def _is_sound(manifest: Mapping[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,45 @@ Work = Callable[..., Mapping[str, Any]]
 
 class UndeclaredError(Exception):
     """A stage opened an input or section that it did not declare: an error in this project, not by a user."""
+
+
+@dataclass(frozen=True)
+class Shards:
+    """How the work of a stage is cut into shards, each of which any process may do, and joined.
+
+    The shards follow from the inputs and the settings alone, never from who does them: so the joined outputs have the
+    same bytes whoever does. A stage with a single shard does its `work` as if it had none.
+
+    Args:
+        plan: `plan(inputs, config, **parameters)` returns the shards, each as a JSON-able value; it is cheap.
+        open: `open(inputs, config, **parameters)` loads what all shards need, once in each process, and returns a
+            function `do(shard, out)` that writes one shard into the folder `out`. Only its files count.
+        join: `join(inputs, config, out, shards, **parameters) -> metrics` makes the outputs of the stage from the
+            folders of all shards, in the order of the plan. The folders are removed afterwards.
+        prepare: `prepare(inputs, config, out, **parameters)` writes what all shards need and is done once, before any
+            of them, into the folder `out`, which `open` then gets as `prepared`. None: there is nothing to prepare.
+
+    Examples:
+        >>> def plan(inputs, config):
+        ...     return ["red", "blue"]
+        >>> def open_colors(inputs, config):
+        ...     return lambda color, out: (out / "mug.txt").write_text(f"{color} mug")
+        >>> def join(inputs, config, out, shards):
+        ...     (out / "mugs.txt").write_text(" ".join((shard / "mug.txt").read_text() for shard in shards))
+        ...     return {"mugs": len(shards)}
+        >>> Shards(plan, open_colors, join).functions == (plan, open_colors, join)
+        True
+    """
+
+    plan: Callable[..., Sequence[Any]]
+    open: Callable[..., Callable[[Any, Path], object]]
+    join: Work
+    prepare: Callable[..., object] | None = None
+
+    @property
+    def functions(self) -> tuple[Callable[..., Any], ...]:
+        """Return its functions, whose source is part of the stage's key."""
+        return self.plan, self.open, self.join, *(() if self.prepare is None else (self.prepare,))
 
 
 @dataclass(frozen=True)
@@ -41,6 +80,7 @@ class Stage:
         parameters: Arguments of `work` by name, JSON-able; part of the key.
         sources: Returns digests of what it reads outside of the run folder, by name.
         distributed: Whether all processes of `torchrun` do the work together.
+        shards: How the work is cut into shards where there are several; None: it is not.
 
     Examples:
         >>> def count(inputs, config, out):
@@ -60,6 +100,7 @@ class Stage:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     sources: Callable[[], Mapping[str, str]] = dict
     distributed: bool = False
+    shards: Shards | None = None
 
 
 class Inputs:

@@ -33,6 +33,7 @@ from shared.pipeline.stage import Stage
 SECTIONS = ensemble_sections.sections()
 # What reads and writes a stage's files, and what finds a branch: each does one thing, which its name says.
 LOADERS = {
+    ("shared.pipeline.pools", "count_listings"),
     ("shared.pipeline.pools", "load_catalog"),
     ("shared.pipeline.pools", "load_set_aside"),
     ("shared.pipeline.pools", "load_split"),
@@ -51,6 +52,7 @@ LOADERS = {
     ("shared.artifacts", "read_json"),
     ("shared.artifacts", "write_json"),
     ("branches", "registry"),
+    ("shared.pipeline.shards", "ranges"),
 }
 
 
@@ -130,7 +132,10 @@ def test_stage_declares_what_its_work_uses(stages: list[Stage]) -> None:
 
 def undeclared(stage: Stage) -> set[tuple[str, str]]:
     """What the work of a stage refers to, as module and name, that is neither declared, a loader nor a section."""
-    used = {(module, name) for module, name in uses(stage.work) if not is_declared_section(stage, module, name)}
+    functions = () if stage.shards is None else stage.shards.functions  # whose source is part of the key, too
+    of_shards = {(function.__module__, function.__name__) for function in functions}
+    every = {use for work in (stage.work, *functions) for use in uses(work)} - of_shards
+    used = {(module, name) for module, name in every if not is_declared_section(stage, module, name)}
     used -= LOADERS if stage.parameters.get("extras") else {*LOADERS, ONLY_WITH_EXTRAS}
     return {(module, name) for module, name in used if module not in closure(stage.code)}
 

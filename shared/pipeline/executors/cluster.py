@@ -1,0 +1,153 @@
+"""Does a task on the workers of a Dask cluster, that of an address or one that is started on this machine.
+
+All workers must see the run folder by the same path and have the same version of this project. Dask gives a shard whose
+worker is lost to another one. A scheduler that is lost is waited for; then what is missing is sent again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from shared.errors import MatcherError
+from shared.pipeline.executors import TRIES, Task
+
+CONNECT_S = 20.0  # for one try to reach a scheduler
+
+
+class Cluster:
+    """The executor on a Dask cluster; it connects when the first shard is to be done.
+
+        Cluster(address="tcp://10.0.0.1:8786", workers=0, threads=1, patience_s=600)
+
+    Args:
+        address: Of the scheduler, or the path of the file that it writes; "": a cluster is started on this machine.
+        workers: Number of processes of a cluster on this machine.
+        threads: Threads that the libraries of each of them start with.
+        patience_s: Seconds to wait for a scheduler that is gone to come back.
+
+    Raises:
+        MatcherError: Dask is not installed.
+    """
+
+    def __init__(self, address: str, workers: int, threads: int, patience_s: float) -> None:
+        try:
+            import distributed  # noqa: F401
+        except ImportError as error:
+            raise MatcherError(
+                "--engine dask needs Dask: pip install '.[cluster]' (dask[distributed]), or use --engine processes"
+            ) from error
+        self._address, self._count, self._threads, self._patience_s = address, workers, threads, patience_s
+        self._client: Any = None
+        self._cluster: Any = None
+
+    def execute(self, task: Task, numbers: Sequence[int]) -> Iterator[int]:
+        """Do a task for some numbers; yield each once it is done.
+
+        Raises:
+            MatcherError: One is refused, its worker died `TRIES` times, or the scheduler is gone and stays away.
+        """
+        missing = dict.fromkeys(numbers)
+        while missing:
+            self._connect()
+            try:
+                for number in self._completed(task, list(missing)):
+                    del missing[number]
+                    yield number
+            except _SchedulerLostError:
+                self._forget()
+        if self._client is not None:
+            with suppress(OSError, TimeoutError):
+                self._client.run(task.release, on_error="ignore")
+
+    def _completed(self, task: Task, numbers: Sequence[int]) -> Iterator[int]:
+        from distributed import KilledWorker, as_completed
+
+        futures = {self._client.submit(task, number, pure=False): number for number in numbers}
+        try:
+            for future in as_completed(list(futures), loop=self._client.loop):  # type: ignore[no-untyped-call]
+                number = futures[future]
+                if future.status in ("cancelled", "lost"):
+                    raise _SchedulerLostError
+                try:
+                    future.result(timeout=CONNECT_S)
+                except MatcherError:
+                    raise
+                except KilledWorker:
+                    raise MatcherError(
+                        f"shard {number} of {task.name}: its worker died {TRIES} times; the machine may be short of "
+                        "memory, and the log of the worker says more; shards that are done are kept"
+                    ) from None
+                except Exception as error:
+                    if _is_lost_connection(error):
+                        raise _SchedulerLostError from error
+                    raise
+                yield number
+        finally:
+            if self._client is not None and self._client.status == "running":
+                self._client.cancel(list(futures))
+
+    def _connect(self) -> None:
+        """Connect to the scheduler, unless that is done."""
+        if self._client is not None:
+            return
+        import dask
+        from distributed import Client, LocalCluster
+
+        for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what a user must know is said here
+        dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1})
+        if not self._address:
+            environment = {"LOCAL_WORLD_SIZE": str(self._count), "OMP_NUM_THREADS": str(self._threads)}
+            self._cluster = self._cluster or LocalCluster(  # type: ignore[no-untyped-call]
+                n_workers=self._count,
+                threads_per_worker=1,
+                memory_limit=0,
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+                env=environment,
+            )
+        at: dict[str, Any] = {"address": self._cluster or self._address}
+        if self._address and Path(self._address).suffix == ".json":
+            at = {"scheduler_file": self._address}
+        until = time.monotonic() + self._patience_s
+        while True:
+            try:
+                self._client = Client(**at, timeout=min(CONNECT_S, self._patience_s), set_as_default=False)  # type: ignore[no-untyped-call]
+                return
+            except (OSError, ValueError, TimeoutError) as error:
+                if time.monotonic() > until:
+                    raise MatcherError(
+                        f"no Dask scheduler answers at {self._address} ({error}); start it and run the same command "
+                        "again: it does what is missing"
+                    ) from error
+                time.sleep(1)
+
+    def _forget(self) -> None:
+        """Drop the connection to a scheduler that is gone."""
+        client, self._client = self._client, None
+        client.close(timeout=1)
+
+    def close(self) -> None:
+        """Disconnect; end the workers of a cluster that was started here."""
+        if self._client is not None:
+            self._client.close(timeout=CONNECT_S)
+        if self._cluster is not None:
+            self._cluster.close(timeout=CONNECT_S)
+        self._client = self._cluster = None
+
+
+class _SchedulerLostError(Exception):
+    """The scheduler, and all it knew, is gone."""
+
+
+def _is_lost_connection(error: Exception) -> bool:
+    from concurrent.futures import CancelledError
+
+    from distributed.comm.core import CommClosedError
+
+    return isinstance(error, CancelledError | CommClosedError) or type(error).__name__ == "FutureCancelledError"
