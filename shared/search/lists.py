@@ -182,7 +182,24 @@ def exact_lists(embeddings: Embeddings, hits: Hits, limits: Limits) -> NeighborL
     n = len(embeddings)
     listing, neighbor = np.divmod(distinct(pair_key(*hits, n)), max(n, 1))
     left, right = listing.astype(np.int32), neighbor.astype(np.int32)
-    similarity = exact_similarity(embeddings, left, right)
+    return ranked_lists(n, left, right, exact_similarity(embeddings, left, right), limits)
+
+
+def ranked_lists(n: int, left: Rows, right: Rows, similarity: Floats, limits: Limits) -> NeighborLists:
+    """Return the lists of some listings from exact similarities of a superset of each listing's neighbors.
+
+    Args:
+        n: Listings of the pool.
+        left: Whose neighbor, int32 [e], rising.
+        right: The neighbor, int32 [e], of one listing each once.
+        similarity: Rounded to `DECIMALS`, float32 [e].
+        limits: Which of them are neighbors.
+
+    Examples:
+        >>> left, right = np.array([0, 0], np.int32), np.array([1, 2], np.int32)
+        >>> ranked_lists(3, left, right, np.array([0.5, 0.8], np.float32), Limits(1)).neighbor.tolist()
+        [2]
+    """
     mask = near_enough(similarity, limits.minimum)
     left, right, similarity = left[mask], right[mask], similarity[mask]
     order = best_first(left, similarity)  # ties stay by row
