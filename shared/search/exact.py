@@ -200,12 +200,22 @@ def block_hits(similarity: Any, search: Search, reach: Any = None) -> Any:
         >>> block_hits(np.array([[0.2, 0.9, 0.5], [0.7, 0.1, 0.7]], np.float32), search).tolist()
         [1, 3, 5]
     """
+    bound = kth_bound(similarity, search.limits.k, search.xp)
+    return hits_above(similarity, bound if reach is None else search.xp.maximum(bound, reach), search)
+
+
+def hits_above(similarity: Any, bound: Any, search: Search) -> Any:
+    """Return flat positions of what rounding may have kept from being above the bound of its row, [b].
+
+    Of a crowd of ties no more are returned than a list may hold.
+
+    Examples:
+        >>> search = Search.of(np.eye(2, dtype=np.float32), Limits(1), np)
+        >>> hits_above(np.array([[0.2, 0.9, 0.5]], np.float32), np.array([0.5], np.float32), search).tolist()
+        [1, 2]
+    """
     xp, m = search.xp, similarity.shape[1]
-    bound = _kth_bound(similarity, search.limits.k, xp)
-    if reach is not None:
-        bound = xp.maximum(bound, reach)
-    bound = xp.maximum(bound - search.slack, search.least)
-    hit = similarity >= bound[:, None]
+    hit = similarity >= xp.maximum(bound - search.slack, search.least)[:, None]
     positions = xp.flatnonzero(hit)
     if len(positions) <= search.limits.most:  # no row is crowded; and CuPy's bincount refuses an empty array
         return positions
@@ -216,7 +226,7 @@ def block_hits(similarity: Any, search: Search, reach: Any = None) -> Any:
     return xp.flatnonzero(hit)
 
 
-def _kth_bound(similarity: Any, k: int, xp: ModuleType) -> Any:
+def kth_bound(similarity: Any, k: int, xp: ModuleType) -> Any:
     """Return a lower bound of the k-th largest value of each row, [b]; mostly the value itself or just below it.
 
     The columns are dealt into groups; the k-th largest of the groups' maxima has k values at or above it.

@@ -182,31 +182,31 @@ def exact_lists(embeddings: Embeddings, hits: Hits, limits: Limits) -> NeighborL
     n = len(embeddings)
     listing, neighbor = np.divmod(distinct(pair_key(*hits, n)), max(n, 1))
     left, right = listing.astype(np.int32), neighbor.astype(np.int32)
-    return ranked_lists(n, left, right, exact_similarity(embeddings, left, right), limits)
+    return ranked(n, left, right, exact_similarity(embeddings, left, right), limits)
 
 
-def ranked_lists(n: int, left: Rows, right: Rows, similarity: Floats, limits: Limits) -> NeighborLists:
-    """Return the lists of some listings from exact similarities of a superset of each listing's neighbors.
+def ranked(n: int, listing: Rows, neighbor: Rows, similarity: Floats, limits: Limits) -> NeighborLists:
+    """Return the lists of some listings from a superset of each listing's neighbors and their exact similarities.
 
     Args:
-        n: Listings of the pool.
-        left: Whose neighbor, int32 [e], rising.
-        right: The neighbor, int32 [e], of one listing each once.
-        similarity: Rounded to `DECIMALS`, float32 [e].
+        n: Number of listings in the pool.
+        listing: Rows, int32 [e].
+        neighbor: Rows, int32 [e], rising among those of one listing that are equally similar.
+        similarity: As of `exact_similarity`, float32 [e].
         limits: Which of them are neighbors.
 
     Examples:
-        >>> left, right = np.array([0, 0], np.int32), np.array([1, 2], np.int32)
-        >>> ranked_lists(3, left, right, np.array([0.5, 0.8], np.float32), Limits(1)).neighbor.tolist()
+        >>> listing, neighbor = np.array([0, 0], np.int32), np.array([1, 2], np.int32)
+        >>> ranked(3, listing, neighbor, np.array([0.6, 0.8], np.float32), Limits(1)).neighbor.tolist()
         [2]
     """
     mask = near_enough(similarity, limits.minimum)
-    left, right, similarity = left[mask], right[mask], similarity[mask]
-    order = best_first(left, similarity)  # ties stay by row
-    left, right, similarity = left[order], right[order], similarity[order]
-    rank, place = rank_and_place(left, similarity)
+    listing, neighbor, similarity = listing[mask], neighbor[mask], similarity[mask]
+    order = best_first(listing, similarity)
+    listing, neighbor, similarity = listing[order], neighbor[order], similarity[order]
+    rank, place = rank_and_place(listing, similarity)
     mask = (rank <= limits.k) & (place < limits.most)
-    return NeighborLists(n, left[mask], right[mask], similarity[mask], rank[mask].astype(np.int32))
+    return NeighborLists(n, listing[mask], neighbor[mask], similarity[mask], rank[mask].astype(np.int32))
 
 
 def exact_similarity(embeddings: Embeddings, left: Rows, right: Rows) -> Floats:
