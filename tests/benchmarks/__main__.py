@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from shared.errors import MatcherError
@@ -33,7 +34,31 @@ def measure_command(options: argparse.Namespace, settings: list[str]) -> int:
 
     results = Results.open(options.out, to_add=True)
     stages = STAGES if options.stages == "all" else tuple(options.stages.split(","))
-    return measure(results, _numbers(options.listings), stages, _order(options, settings), again=options.again)
+    order = replace(_order(options, settings), profile=options.profile)
+    return measure(results, _numbers(options.listings), stages, order, again=options.again)
+
+
+def compare_command(options: argparse.Namespace, settings: list[str]) -> int:
+    """Compare searches with what a user would take instead."""
+    from tests.benchmarks.alternatives import ALTERNATIVES
+    from tests.benchmarks.compare import compare
+
+    results = Results.open(options.out, to_add=True)
+    kinds = tuple(ALTERNATIVES) if options.kinds == "all" else tuple(options.kinds.split(","))
+    order = _order(options, settings)
+    return compare(results, _numbers(options.listings), kinds, options.repeats, order, again=options.again)
+
+
+def gpu_command(options: argparse.Namespace, settings: list[str]) -> int:
+    """Check and measure what an NVIDIA GPU does."""
+    from tests.benchmarks.device import check_device
+
+    order = _order(options, settings)
+    device = order.settings.get("compute", {}).get("device", "cuda")
+    order = replace(
+        order, settings=order.settings | {"compute": {**order.settings.get("compute", {}), "device": device}}
+    )
+    return check_device(Results.open(options.out, to_add=True), options, order)
 
 
 def draw_command(options: argparse.Namespace, settings: list[str]) -> int:
@@ -70,9 +95,23 @@ def _numbers(text: str) -> list[int]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure speed and memory.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _measuring(commands, "measure", measure_command, "each stage after encoding at several sizes", SIZES).add_argument(
-        "--stages", default="all", metavar="NAMES", help=f"some of: {', '.join(STAGES)} (default: all)"
-    )
+    for name, about, sizes, profile in (
+        ("measure", "each stage after encoding at several sizes", SIZES, False),
+        ("profile", "which library works how long in each stage", "35000", True),
+    ):
+        each = _measuring(commands, name, measure_command, about, sizes)
+        each.add_argument(
+            "--stages", default="all", metavar="NAMES", help=f"some of: {', '.join(STAGES)} (default: all)"
+        )
+        each.set_defaults(profile=profile)
+    comparing = _measuring(commands, "compare", compare_command, "our searches beside others, as ratios", "35000")
+    comparing.add_argument("--kinds", default="all", metavar="NAMES", help="of: dense,sparse,hashes,titles")
+    comparing.add_argument("--repeats", type=int, default=3, metavar="R", help="rounds (default: %(default)s)")
+    device = commands.add_parser("gpu", help="tests and speed on an NVIDIA GPU", allow_abbrev=False)
+    _add_options(device)
+    device.add_argument("--only", metavar="STEPS", help="some of: tests,images,match (default: all)")
+    device.add_argument("--images", type=int, default=3000, metavar="N", help="listings to embed (default: 3000)")
+    device.set_defaults(action=gpu_command)
     drawing = commands.add_parser("draw", help="tables and a chart of results, into a document", allow_abbrev=False)
     drawing.add_argument("results", type=Path, nargs="+", help="files that other commands wrote")
     drawing.add_argument("--into", type=Path, metavar="DOCUMENT", help="Markdown file that gets or has the section")
@@ -87,14 +126,18 @@ def _measuring(
     """Return the parser of a command that measures, with the options that all of them have."""
     parser = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
     parser.add_argument("--listings", default=sizes, metavar="N,M", help=f"sizes of the catalogs (default: {sizes})")
+    _add_options(parser)
+    parser.set_defaults(action=action)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="results; rows are added to it")
     parser.add_argument(
         "--cache", type=Path, default=Path("runs/benchmarks"), metavar="DIR", help="catalogs (default: %(default)s)"
     )
     parser.add_argument("--threads", type=int, default=0, metavar="T", help="CPU threads (default: one for each core)")
     parser.add_argument("--again", action="store_true", help="measure what the file holds already")
-    parser.set_defaults(action=action)
-    return parser
 
 
 if __name__ == "__main__":

@@ -104,14 +104,13 @@ def _titles(listings: int, seed: int) -> tuple[list[str], NDArray[np.int64], NDA
     """Return the title, the product and the family of each listing."""
     order, half = np.random.default_rng([seed, 13]).permutation(listings).tolist(), listings // 2
     titles, products, families = [""] * listings, np.zeros(listings, np.int64), np.zeros(listings, np.int64)
-    number = family = 0
-    for plan, written in _families(order, half, seed):
+    number = 0
+    for family, (plan, written) in enumerate(_families(order, half, seed)):
         for rows, of_product in zip(plan.rows, written, strict=True):
             for row, title in zip(rows, of_product, strict=True):
                 titles[row] = "" if plan.gaps.get(row) == "no title" else title
             products[rows], families[rows] = number, family
             number += 1
-        family += 1
     return titles, products, families
 
 

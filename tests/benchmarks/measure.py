@@ -4,8 +4,8 @@
     python -m tests.benchmarks measure --listings 35000 --stages "search tfidf,whole" --out results.json --again
 
 Each piece of work runs in a fresh process, so its peak memory is its own: what it loads, works with and writes. A stage
-and size that the file holds is skipped unless `--again`; so the same command goes on after an interruption. Catalogs and
-the files of the works are kept in the folder that `--cache` names (about 12 GB for a million listings).
+and size that the file holds is skipped unless `--again`; so the same command goes on after an interruption. Catalogs
+and the files of the works are kept in the folder that `--cache` names (about 12 GB for a million listings).
 
 Settings may differ from the default: `--distilbert.neighbors=20`. Their rows stand beside those of the defaults, and
 catalogs are shared.
@@ -77,7 +77,7 @@ def _needed(results: Results, order: Order, stages: Sequence[str], again: bool) 
 
     def is_missing(stage: str) -> bool:
         row = {"stage": stage, "listings": order.listings, "settings": order.settings, "threads": _threads(order)}
-        return stage in stages and (again or not results.holds("stages", row))
+        return stage in stages and (again or not results.holds(_kind(order), row))
 
     needed = {name for name, work in WORKS.items() if any(map(is_missing, work.stages))}
     while True:
@@ -86,6 +86,10 @@ def _needed(results: Results, order: Order, stages: Sequence[str], again: bool) 
         if not more:
             return [name for name in WORKS if name in needed]
         needed |= more
+
+
+def _kind(order: Order) -> str:
+    return "profiles" if order.profile else "stages"
 
 
 def _threads(order: Order) -> int:
@@ -108,7 +112,7 @@ def _measured(results: Results, order: Order) -> bool:
             return False
         rows: dict[str, Any] = read_json(path)
     facts = {"listings": order.listings, "settings": order.settings}
-    results.add("stages", [{"stage": stage} | facts | row for stage, row in rows.items()], KEY)
+    results.add(_kind(order), [{"stage": stage} | facts | row for stage, row in rows.items()], KEY)
     for stage, row in rows.items():
         print(f"  {stage:<20} {in_words(row)}", flush=True)
     return True
@@ -127,6 +131,7 @@ def in_words(row: dict[str, Any]) -> str:
         f"{row['peak_memory_mb'] / 1024:.1f} GB",
         *(f"{name.replace('_', ' ')} {row[name]:.3f}" for name in ("recall", "row_f1") if name in row),
         *([f"{row['pairs']:,} pairs"] if "pairs" in row else []),
+        *(f"{name} {share:.0%}" for name, share in row.get("shares", {}).items() if share >= 0.01),
     ]
     return " · ".join(parts)
 

@@ -56,7 +56,7 @@ class Results:
 
     def add(self, kind: str, rows: Iterable[Row], key: Sequence[str]) -> None:
         """Add rows of a kind and write the file; they take the place of rows with the same values of `key`."""
-        new = [{**row, "date": date.today().isoformat()} for row in rows]
+        new: list[Row] = [{**row, "date": date.today().isoformat()} for row in rows]
         keys = {_key(row, key) for row in new}
         self.rows[kind] = [row for row in self.rows[kind] if _key(row, key) not in keys] + new
         self.path.parent.mkdir(parents=True, exist_ok=True)

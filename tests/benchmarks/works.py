@@ -12,7 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from shared.metrics.matching import measure as measure_matches
 from shared.pipeline.profiling import measured
 from shared.schema import CandidatePairs, Candidates, Catalog, Embeddings, ScoredPairs
 from tests.benchmarks.catalogs import CLOUDS
+from tests.benchmarks.sampling import Sampler
 from tests.benchmarks.system import embed, labels_of, open_matcher, read_frame, settings_of
 
 BRANCHES = ("distilbert", "image", "tfidf", "phash")
@@ -50,6 +51,7 @@ class Order:
         cache: Folder with catalogs, the system, and files of the works.
         settings: section → key → value, where they are not the default.
         threads: CPU threads; 0: one for each core.
+        profile: Whether to say which library works how long.
     """
 
     work: str
@@ -57,6 +59,7 @@ class Order:
     cache: str
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     threads: int = 0
+    profile: bool = False
 
     @property
     def catalog(self) -> Path:
@@ -95,7 +98,10 @@ class Desk:
         """Add the seconds of a block to those of a stage; more facts may be put into the yielded row."""
         row = self.rows.setdefault(stage, {"seconds": 0.0, "cpu_seconds": 0.0})
         start, cpu = time.perf_counter(), time.process_time()
-        yield row
+        with Sampler() if self.order.profile else nullcontext() as sampler:
+            yield row
+        if sampler is not None:
+            row["shares"] = sampler.shares()
         row["seconds"] += time.perf_counter() - start
         row["cpu_seconds"] += time.process_time() - cpu
 
