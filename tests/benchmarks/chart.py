@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from ensemble.report.charts import compact, tag
+from ensemble.report.charts import tag
 
-WIDTH, HEIGHT = 640, 420
+WIDTH, HEIGHT = 680, 420
 LEFT, RIGHT, TOP, BOTTOM = 52, 500, 14, 380
 LEADING = 13  # units between two names of lines
 COLORS = (
@@ -31,7 +31,7 @@ def chart(lines: Mapping[str, Points]) -> str:
     if not lines:
         raise ValueError("no stage was measured at two sizes")
     scale = _Scale([point for points in lines.values() for point in points])
-    parts = [tag("rect", x=0, y=0, width=WIDTH, height=HEIGHT, fill="#fff"), *scale.grid(), scale.guide()]
+    parts = [tag("rect", x=0, y=0, width=WIDTH, height=HEIGHT, fill="#fff"), *scale.grid(), *scale.guide()]
     places = _apart({name: scale.y(points[-1][1]) for name, points in lines.items()})
     for number, (name, points) in enumerate(lines.items()):
         color, width = COLORS[number % len(COLORS)], 3 if number == 0 else 1.8
@@ -74,20 +74,22 @@ class _Scale:
         for size in self._sizes:
             x = self.x(size)
             parts.append(tag("line", x1=x, x2=x, y1=TOP, y2=BOTTOM, class_="grid"))
-            parts.append(tag("text", compact(size), x=x, y=BOTTOM + 16, text_anchor="middle"))
+            parts.append(tag("text", f"{size:,}", x=x, y=BOTTOM + 16, text_anchor="middle"))
         parts.append(tag("text", "listings", x=(LEFT + RIGHT) / 2, y=BOTTOM + 34, text_anchor="middle", class_="name"))
         turned = f"rotate(-90 12 {(TOP + BOTTOM) / 2})"
         middle = (TOP + BOTTOM) / 2
         return [*parts, tag("text", "seconds", x=12, y=middle, text_anchor="middle", transform=turned, class_="name")]
 
-    def guide(self) -> str:
-        """Return a line that grows as the number of listings does."""
+    def guide(self) -> list[str]:
+        """Return a line that grows as the number of listings does, and its name."""
         decades = min(self._high_x - self._low_x, self._high_y - self._low_y)
-        ends = 10.0**self._low_x, 10.0**self._low_y
-        grown = 10.0 ** (self._low_x + decades), 10.0 ** (self._low_y + decades)
-        return tag(
-            "line", x1=self.x(ends[0]), y1=self.y(ends[1]), x2=self.x(grown[0]), y2=self.y(grown[1]), class_="guide"
-        )
+        x1, y1 = self.x(10.0**self._low_x), self.y(10.0**self._low_y)
+        x2, y2 = self.x(10.0 ** (self._low_x + decades)), self.y(10.0 ** (self._low_y + decades))
+        name = "twice the time for twice the listings"
+        return [
+            tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_="guide"),
+            tag("text", name, x=RIGHT - 6, y=BOTTOM - 6, text_anchor="end"),
+        ]
 
 
 def _apart(places: Mapping[str, float]) -> dict[str, float]:

@@ -100,7 +100,7 @@ _FACTS = ("processor", "cores", "memory_gb", "system", "python")
 
 def _stages(rows: Sequence[Row], svg: str | None) -> list[str]:
     """Return the table of the stages at every size, with the settings by default."""
-    rows = [row for row in rows if not row["settings"]]
+    rows = sorted((row for row in rows if not row["settings"]), key=lambda row: row["listings"])
     sizes = sorted({row["listings"] for row in rows})
     if not sizes:
         return []
@@ -111,12 +111,11 @@ def _stages(rows: Sequence[Row], svg: str | None) -> list[str]:
         if any(of_stage):
             name = f"**{NAMES[stage]}**" if stage == "whole" else NAMES.get(stage, stage)
             body.append([name, *map(_cost, of_stage), _growth_text(_points(rows, stage))])
-    threads = sorted({row["threads"] for row in rows})
     days = sorted({row["date"] for row in rows})
     f1 = [f"{row['row_f1']:.3f} ({row['listings']:,})" for row in rows if "row_f1" in row]
     recall = [f"{row['recall']:.4f} ({row['listings']:,})" for row in rows if row["stage"] == "union"]
     words = (
-        f"Seconds and peak memory (GB) of each stage after encoding, {_joined(threads)} threads, "
+        f"Seconds and peak memory (GB) of each stage after encoding, {_threads(rows)}, "
         f"{days[0] if len(days) == 1 else f'{days[0]} to {days[-1]}'}. The last column is the growth per doubling from "
         f"{FROM:,} listings, or the smallest size, to the largest."
     )
@@ -204,9 +203,10 @@ def _alternatives(rows: Sequence[Row]) -> list[str]:
         cells = {(row["method"], row["listings"], row["threads"]): row for row in of_kind}
         methods = list(dict.fromkeys(row["method"] for row in of_kind))
         body = [[way, *(_ratio(cells.get((way, *size))) for size in sizes)] for way in methods]
-        heads = [f"{listings:,} listings, {threads} threads" for listings, threads in sizes]
+        heads = [f"{listings:,} listings" for listings, _ in sizes]
         found = "true pairs" if kind == "titles" else "neighbors"
-        parts += [f"{name}: seconds as a multiple of ours, and recall of {found}.", _table(["way", *heads], body)]
+        told = f"{name}: seconds as a multiple of ours, and recall of {found}; {_threads(of_kind)}."
+        parts += [told, _table(["way", *heads], body)]
     return parts
 
 
@@ -246,5 +246,12 @@ def _table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _joined(values: Iterable[Any]) -> str:
-    return " and ".join(map(str, values))
+def _threads(rows: Iterable[Row]) -> str:
+    """Return with how many threads rows were measured.
+
+    Examples:
+        >>> _threads([{"threads": 1}]), _threads([{"threads": 2}, {"threads": 1}])
+        ('1 thread', '1 and 2 threads')
+    """
+    counts = sorted({row["threads"] for row in rows})
+    return f"{' and '.join(map(str, counts))} thread{'' if counts == [1] else 's'}"

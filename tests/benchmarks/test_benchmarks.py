@@ -171,8 +171,7 @@ def test_results_of_another_machine_take_no_rows(tmp_path: Path) -> None:
 
 
 def brute_force(vectors: Any, k: int) -> tuple[Any, Any]:
-    cosine = np.asarray((vectors @ vectors.T).todense() if sparse.issparse(vectors) else vectors @ vectors.T)
-    return without_itself(np.argsort(-cosine, axis=1)[:, : k + 1])
+    return without_itself(np.argsort(-(vectors @ vectors.T), axis=1)[:, : k + 1])
 
 
 @pytest.fixture(scope="module")

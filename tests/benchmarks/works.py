@@ -24,7 +24,6 @@ from threadpoolctl import threadpool_limits
 
 from ensemble.candidate_pairs import recall
 from ensemble.match_result import MatchResult
-from ensemble.matcher import Matcher
 from ensemble.pool_views import BranchView, PoolViews
 from shared.artifacts import write_json
 from shared.catalog.copies import copy_of
@@ -92,6 +91,7 @@ class Desk:
     def __init__(self, order: Order) -> None:
         self.order, self.settings = order, settings_of(order.settings, order.threads)
         self.rows: dict[str, dict[str, Any]] = {}
+        self.matcher = open_matcher(Path(order.cache), self.settings)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[dict[str, Any]]:
@@ -104,10 +104,6 @@ class Desk:
             row["shares"] = sampler.shares()
         row["seconds"] += time.perf_counter() - start
         row["cpu_seconds"] += time.process_time() - cpu
-
-    @cached_property
-    def matcher(self) -> Matcher:
-        return open_matcher(Path(self.order.cache), self.settings)
 
     @cached_property
     def catalog(self) -> Catalog:
