@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +25,23 @@ class BranchConfig(ConfigSection):
     """The settings that every branch has.
 
     Attributes:
+        hashes: Whether its vectors are bits: all numbers of a row positive or negative and of one size.
         variants: What `python -m branches.ablation` compares the settings with.
     """
 
+    hashes: ClassVar[bool] = False
     variants: ClassVar[Variants] = {}
 
     neighbors: Annotated[int, AffectsFrom("candidates")] = Field(
         50, ge=1, description="nearest neighbors that each listing proposes; ties with the last are added"
+    )
+    search: Annotated[Literal["auto", "exact", "approximate"], AffectsFrom("candidates")] = Field(
+        "auto",
+        description="how neighbors by dense vectors are searched; auto: approximately on a CPU from approximate_from "
+        "listings on, else exactly. By hashes and by words it is always exact",
+    )
+    approximate_from: Annotated[int, AffectsFrom("candidates")] = Field(
+        100_000, ge=0, description="listings from which on search=auto is approximate"
     )
 
     @property

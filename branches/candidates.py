@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+from typing import Any
+
 import numpy as np
 from scipy import sparse
 
 from branches.base import BranchConfig
 from shared.compute import ComputeConfig
 from shared.schema import Candidates, Embeddings, Rows
-from shared.search.exact import nearest
+from shared.search.cells import Cells, CellSearcher
+from shared.search.exact import ProductSearcher
+from shared.search.hashes import HashSearcher
+from shared.search.lists import Limits, Searcher, candidates_of
 
 
 def propose(
@@ -25,7 +31,54 @@ def propose(
     """
     if copies is not None:
         embeddings = without_copies(embeddings, copies)
-    return nearest(embeddings, config.neighbors, compute.xp(), minimum=config.minimum)
+    n = len(embeddings)
+    return candidates_of([searcher_of(embeddings, config, compute).lists(np.arange(n))], n)
+
+
+def searcher_of(
+    embeddings: Embeddings, config: BranchConfig, compute: ComputeConfig, cells: Cells | None = None
+) -> Searcher:
+    """Return what finds the neighbors of any listings of a pool.
+
+    Args:
+        embeddings: Of a pool of n listings, those that another one stands for without evidence.
+        config: How many neighbors each listing proposes, how similar they must be, and how they are searched.
+        compute: Where the work runs.
+        cells: Of this pool, for an approximate search; None: they are made, which other processes do alike.
+
+    Examples:
+        >>> embeddings = Embeddings(np.ones((3, 1), np.float32), np.ones(3, dtype=bool))
+        >>> searcher = searcher_of(embeddings, BranchConfig(neighbors=1), ComputeConfig(device="cpu"))
+        >>> searcher.lists(np.array([2])).neighbor.tolist()
+        [0, 1]
+    """
+    limits, xp, threads = Limits(config.neighbors, config.minimum), compute.xp(), compute.cpu_threads
+    if is_approximate(embeddings, config, compute):
+        cells = Cells.of(embeddings, threads) if cells is None else cells
+        return CellSearcher.of(embeddings, limits, cells, memory=compute.memory_bytes, threads=threads)
+    if config.hashes and xp is np:
+        return HashSearcher.of(embeddings, limits, threads=threads)
+    return ProductSearcher.of(embeddings, limits, xp)
+
+
+def is_approximate(embeddings: Embeddings, config: BranchConfig, compute: ComputeConfig) -> bool:
+    """Return whether the neighbors of a pool are searched approximately: so are those of many dense vectors on a CPU.
+
+    Examples:
+        >>> embeddings = Embeddings(np.ones((3, 1), np.float32), np.ones(3, dtype=bool))
+        >>> cpu = ComputeConfig(device="cpu")
+        >>> [is_approximate(embeddings, BranchConfig(approximate_from=least), cpu) for least in (3, 4)]
+        [True, False]
+    """
+    if config.hashes or sparse.issparse(embeddings.vectors) or config.search == "exact":
+        return False
+    few = np.count_nonzero(embeddings.present) < config.approximate_from
+    return config.search == "approximate" or not (few or _fits(embeddings.vectors, compute.xp()))
+
+
+def _fits(vectors: Any, xp: ModuleType) -> bool:
+    """Return whether dense vectors fit into the memory of a GPU, beside as much for the search."""
+    return xp is not np and 2 * vectors.nbytes < xp.cuda.runtime.memGetInfo()[0]
 
 
 def without_copies(embeddings: Embeddings, copies: Rows) -> Embeddings:

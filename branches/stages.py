@@ -11,7 +11,7 @@ import numpy as np
 
 from branches import registry
 from branches.base import Branch, BranchConfig
-from branches.candidates import propose
+from branches.candidates import is_approximate, propose, without_copies
 from branches.reuse import embed_reusing
 from shared.artifacts import digest, file_digest
 from shared.catalog.config import DataConfig
@@ -320,9 +320,11 @@ def propose_pairs(
 ) -> Mapping[str, Any]:
     """Propose the pairs of a pool by a branch; of listings with equal content, one is searched."""
     section, copies = config[registry.get(branch).Config], copy_of(load_catalog(inputs[pool]))
-    candidates = propose(load_embeddings(inputs[embeddings]), section, config[ComputeConfig], copies)
+    searched = without_copies(load_embeddings(inputs[embeddings]), copies)
+    candidates = propose(searched, section, config[ComputeConfig])
     candidates.save(out / "candidates.parquet")
-    return {"pairs": len(candidates)}
+    approximate = is_approximate(searched, section, config[ComputeConfig])
+    return {"pairs": len(candidates), "search": "approximate" if approximate else None}
 
 
 def embed_catalog(

@@ -23,6 +23,11 @@ class ComputeConfig(ConfigSection):
         description="CPU threads of a process; 0: one for each core it may use. An encoder that is trained with "
         "another number of threads is another one, see README",
     )
+    memory_gb: float = Field(
+        0.0,
+        ge=0,
+        description="GB that a step may take for blocks of its work; 0: half of what is free. It changes no result",
+    )
     seed: int = Field(0, ge=0, description="seed of every random choice of a run")
 
     @property
@@ -39,8 +44,15 @@ class ComputeConfig(ConfigSection):
         cores: int = cpu_count()
         return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
+    @property
+    def memory_bytes(self) -> float:
+        """Return the memory that blocks of work get their sizes from: by default half of what this process may use."""
+        from shared.memory import GB, PLAIN, room  # what a budget is made of is no part of what a stage computes
+
+        return self.memory_gb * GB if self.memory_gb else max(room(PLAIN).free, 0.0) / 2
+
     def cache_key(self, step: Step | None = None) -> dict[str, Any]:
-        """Return the seed alone: a change of device or threads makes no stage run again."""
+        """Return the seed alone: a change of device, threads or memory makes no stage run again."""
         return {"seed": self.seed}
 
     def torch_device(self) -> Any:

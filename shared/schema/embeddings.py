@@ -14,6 +14,8 @@ from scipy import sparse
 
 from shared.schema.types import NORM_TOLERANCE, Flags, Floats, Rows, Vectors, require
 
+DENSE_BLOCK, SPARSE_BLOCK = 512, 8192  # pairs at a time; more dense ones would not stay in the caches
+
 
 @dataclass(frozen=True)
 class Embeddings:
@@ -32,22 +34,26 @@ class Embeddings:
         require(self.present.dtype == np.bool_, f"present must be bool, not {self.present.dtype}")
         require(self.vectors.ndim == 2 and self.vectors.shape[0] == len(self.present), "vectors and present differ")
         require(self.vectors.dtype == np.float32, f"vectors must be float32, not {self.vectors.dtype}")
-        values = self.vectors.data if sparse.issparse(self.vectors) else self.vectors
-        require(np.isfinite(values).all(), "embeddings must be finite")
-        norms = np.sqrt(np.asarray((self.vectors * self.vectors).sum(axis=1), dtype=np.float64)).ravel()
+        if isinstance(self.vectors, np.ndarray):
+            squares = np.einsum("nd,nd->n", self.vectors, self.vectors)  # without a copy of them all
+        else:
+            squares = np.asarray((self.vectors * self.vectors).sum(axis=1)).ravel()
+        require(np.isfinite(squares).all(), "embeddings must be finite")
+        norms = np.sqrt(squares.astype(np.float64))
         require((np.abs(norms[self.present] - 1) <= NORM_TOLERANCE).all(), "rows with evidence must have unit norm")
         require((norms[~self.present] == 0).all(), "rows without evidence must be zero")
 
     def __len__(self) -> int:
         return len(self.present)
 
-    def similarity(self, left: Rows, right: Rows, block: int = 8192) -> Floats:
+    def similarity(self, left: Rows, right: Rows, block: int | None = None) -> Floats:
         """Cosine of the given pairs, float32 [p]; NaN where either listing has no evidence.
 
         Summed in float64 pair by pair, so that a pair's value does not depend on what else is in the pool.
         """
         out = np.full(len(left), np.nan, dtype=np.float32)
         known = np.flatnonzero(self.present[left] & self.present[right])
+        block = block or (SPARSE_BLOCK if sparse.issparse(self.vectors) else DENSE_BLOCK)
         for start in range(0, len(known), block):
             at = known[start : start + block]
             if isinstance(self.vectors, sparse.csr_array):

@@ -17,16 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.schema import Candidates, Embeddings, Flags, Floats, pair_key
-from shared.search.exact import (
-    Index,
-    Search,
-    block_hits,
-    exact_similarity,
-    host,
-    near_enough,
-    rank_and_place,
-    without_itself,
-)
+from shared.search.exact import Search, block_hits, host, without_itself
+from shared.search.lists import Index, Limits, exact_similarity, near_enough, rank_and_place
 from shared.search.sorting import best_first, distinct
 
 ANYBODY = -1.0  # the reach of a list with room: every similarity that makes a neighbor enters it
@@ -99,7 +91,7 @@ def nearest_since(
     lists = _Lists.of(previous, origin)
     if vectors_changed:
         lists = lists.with_similarities(embeddings, k, minimum)
-    search = Search.of(embeddings.vectors, k, xp, minimum=minimum, max_ties=max_ties, block=block)
+    search = Search.of(embeddings.vectors, Limits(k, minimum, max_ties), xp, block=block)
     listing, neighbor = _hits(np.flatnonzero(embeddings.present), lists, search)
     return _merged(lists, listing, neighbor, embeddings, search)
 
@@ -172,7 +164,7 @@ def _merged(lists: _Lists, listing: Index, neighbor: Index, embeddings: Embeddin
     keys = pair_key(np.minimum(listing, neighbor), np.maximum(listing, neighbor), n)
     added = distinct(keys)
     similarity = exact_similarity(embeddings, *_ends(added, n))
-    mask = near_enough(similarity, search.minimum)
+    mask = near_enough(similarity, search.limits.minimum)
     key = np.concatenate([pair_key(previous.left, previous.right, n), added])
     similarity = np.concatenate([previous.similarity, similarity])
     ranks = np.zeros((2, len(key)), dtype=np.int32)
@@ -218,9 +210,9 @@ class _Entries:
         order = best_first(self.listing, self.similarity)
         listing, similarity = self.listing[order], self.similarity[order]
         rank, place = rank_and_place(listing, similarity)
-        mask = (rank <= search.k) & (place < search.limit)
+        mask = (rank <= search.limits.k) & (place < search.limits.most)
         ranks[self.side[order][mask].astype(np.int64), self.pair[order][mask]] = rank[mask]
-        return _reach(listing[mask], similarity[mask], reach, search.k)
+        return _reach(listing[mask], similarity[mask], reach, search.limits.k)
 
 
 def _reach(listing: Index, similarity: Floats, previous: Floats, k: int) -> Floats:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from shared.schema import Candidates, Embeddings
-from shared.search.exact import DECIMALS, nearest
+from shared.search.exact import nearest
+from shared.search.lists import DECIMALS
 from tests.support.fuzzing import fuzz
 
 EVERYTHING = 10**6  # max_ties that never bites

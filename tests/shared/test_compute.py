@@ -7,6 +7,7 @@ import pytest
 
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
+from shared.memory import Room
 
 
 @pytest.fixture
@@ -32,6 +33,13 @@ def test_threads_are_shared_among_the_processes_of_a_machine(
     monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
     assert ComputeConfig().cpu_threads == threads
+
+
+def test_memory_defaults_to_half_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.memory.room", lambda libraries: Room(6e9, "free"))
+    assert ComputeConfig().memory_bytes == 3e9
+    assert ComputeConfig(memory_gb=2.5).memory_bytes == 2.5e9
+    assert ComputeConfig(memory_gb=2.5).cache_key() == ComputeConfig().cache_key()
 
 
 def test_cpu_takes_numpy_and_the_processor() -> None:
