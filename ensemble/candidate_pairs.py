@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from shared.metrics.matching import count_true_pairs, same_product
-from shared.schema import CandidatePairs, Candidates, Rows
+from shared.schema import CandidatePairs, Candidates, Rows, pair_key
 from shared.search.sorting import distinct
 
+LISTINGS = 1 << 16  # whose pairs are united at a time
 RANKS = (1, 2, 5, 10, 20, 50)  # neighbors per listing for which recall is reported
 
 
@@ -30,8 +31,16 @@ def union(proposals: Iterable[Candidates], n: int) -> CandidatePairs:
         >>> pairs.left.tolist(), pairs.right.tolist()
         ([0, 1], [2, 2])
     """
-    key = distinct(np.concatenate([np.zeros(0, dtype=np.int64), *(proposal.key for proposal in proposals)]))
-    return CandidatePairs(n, (key // max(n, 1)).astype(np.int32), (key % max(n, 1)).astype(np.int32))
+    proposals, blocks = list(proposals), [(np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int32))]
+    for start in range(0, n, LISTINGS):
+        keys = [np.zeros(0, dtype=np.int64)]
+        for proposal in proposals:
+            rows = slice(*np.searchsorted(proposal.left, [start, start + LISTINGS]).tolist())
+            keys.append(pair_key(proposal.left[rows], proposal.right[rows], n))
+        key = distinct(np.concatenate(keys))
+        blocks.append(((key // n).astype(np.int32), (key % n).astype(np.int32)))
+    left, right = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    return CandidatePairs(n, left, right)
 
 
 def recall(

@@ -20,9 +20,10 @@ from ensemble.bundle.archive import Bundle
 from ensemble.candidate_pairs import union
 from ensemble.config import EnsembleConfig
 from ensemble.decision.pins import Pins
-from ensemble.features.assemble import pair_features
+from ensemble.features.assemble import Description
 from ensemble.match_result import MatchResult
 from ensemble.pool_views import BranchView, PoolViews, Surroundings
+from ensemble.scorer.blocks import score_blocks
 from ensemble.scorer.experience import FILE as EXPERIENCE
 from ensemble.scorer.experience import Experience
 from ensemble.scorer.model import StackedScorer
@@ -228,9 +229,8 @@ class Matcher:
 
     def match_pool(self, pool: PoolViews, duplicates: Duplicates = "unknown", pins: Pins | None = None) -> MatchResult:
         """Return the matches of listings with every branch's embeddings and candidates; see `match_embedded`."""
-        pairs = self.describe(pool, self.proposed(pool))
-        scored = self.scorer.score(pairs, pool.xp, pool.threads)
-        unlikeness = self.experience.compare(pairs, self.scorer.first.importance())
+        blocks = self.description(pool, self.proposed(pool)).blocks()
+        scored, unlikeness = score_blocks(blocks, self.scorer, self.experience, pool.xp, pool.threads)
         return MatchResult.from_scores(
             self.decision, pool.catalog, scored, duplicates=duplicates, unlikeness=unlikeness, pins=pins
         )
@@ -239,9 +239,13 @@ class Matcher:
         """Return the pairs that the branches propose."""
         return union((view.candidates for view in pool.branches.values()), len(pool))
 
+    def description(self, pool: PoolViews, pairs: CandidatePairs) -> Description:
+        """Return what describes pairs of a pool by their features, a range of pairs at a time."""
+        return Description(pool, pairs, self.settings[EnsembleConfig].features)
+
     def describe(self, pool: PoolViews, pairs: CandidatePairs) -> PairFeatures:
-        """Return pairs of a pool with their features."""
-        return pair_features(pool, pairs, self.settings[EnsembleConfig].features)
+        """Return pairs of a pool with their features, all in memory."""
+        return self.description(pool, pairs).whole()
 
 
 def matcher_digest(store: ArtifactStore, settings: Settings) -> str:

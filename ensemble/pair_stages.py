@@ -14,7 +14,8 @@ from branches.stages import (
 )
 from ensemble.candidate_pairs import recall_by_branch, recall_by_rank, union
 from ensemble.config import EnsembleConfig
-from ensemble.features.assemble import pair_features
+from ensemble.features.assemble import Description
+from ensemble.features.files import PAIRS_PER_FILE, file_name, read_pairs, write_blocks
 from ensemble.pool_views import BranchView, PoolViews
 from shared.artifacts import write_json
 from shared.catalog.copies import copy_of
@@ -71,7 +72,7 @@ def features_stage(pool: Pool, names: Sequence[str]) -> Stage:
     return Stage(
         features_name(pool.name),
         describe_pairs,
-        code=("ensemble.features.assemble",),
+        code=("ensemble.features.assemble", "ensemble.features.files"),
         reads=(pool.stage, candidates_name(pool.name), *views),
         settings=(EnsembleConfig,),
         parameters={"pool": pool.name},
@@ -89,11 +90,12 @@ def describe_pairs(inputs: Inputs, config: StageConfig, out: Path, pool: str) ->
     }
     listings = PoolViews(load_catalog(inputs[f"pools/{pool}"]), views, compute.xp(), compute.cpu_threads)
     pairs = CandidatePairs.load(inputs[f"ensemble/candidates/{pool}"] / "pairs.parquet")
-    described = pair_features(listings, pairs, ensemble.features)
-    described.save(out / "pairs.parquet")
-    return {"pairs": len(described), "features": described.features.shape[1]}
+    description = Description(listings, pairs, ensemble.features)
+    for number, start in enumerate(range(0, max(len(pairs), 1), PAIRS_PER_FILE)):
+        write_blocks(description.blocks(start, start + PAIRS_PER_FILE), out / file_name(number))
+    return {"pairs": len(pairs), "features": description.block(slice(0, 0)).features.shape[1]}
 
 
 def load_features(folder: Path) -> PairFeatures:
-    """Return the described pairs that a stage wrote into its folder."""
-    return PairFeatures.load(folder / "pairs.parquet")
+    """Return the described pairs that a stage wrote into its folder, all in memory."""
+    return read_pairs(folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.schema import CandidatePairs, Candidates, Catalog, Embeddings, Floats
+
+Describe = Callable[[slice], dict[str, Any]]  # rows of the pairs of a pool → their features by name, float32
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,22 @@ class Words:
 
     def idf(self, words: Iterable[str]) -> NDArray[np.float64]:
         """Return ln((1 + listings) / (1 + listings that hold it)) of each word, float64 [words]."""
-        holding = np.array([self.holding.get(word, 0) for word in words], dtype=np.float64)
-        return np.log((1 + self.listings) / (1 + holding))
+        return idf_of(self.listings, np.array([self.holding.get(word, 0) for word in words], dtype=np.float64))
+
+
+def idf_of(listings: int, holding: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return ln((1 + listings) / (1 + listings that hold it)) of each word, float64 [words].
+
+    Args:
+        listings: Number of listings in the pool.
+        holding: How many of them hold each word, [words].
+
+    Examples:
+        >>> idf_of(3, np.array([3.0, 0.0])).round(2).tolist()
+        [0.0, 1.39]
+    """
+    idf: NDArray[np.float64] = np.log((1 + listings) / (1 + holding.astype(np.float64)))
+    return idf
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,10 @@ from ensemble.evaluation.holdout import (
     evaluate_matches,
     mean_metrics,
 )
+from ensemble.features.files import read_blocks
 from ensemble.match_result import MatchResult
-from ensemble.pair_stages import candidates_name, features_name, load_features
+from ensemble.pair_stages import candidates_name, features_name
+from ensemble.scorer.blocks import score_blocks
 from ensemble.scorer.experience import Experience, Unlikeness
 from ensemble.scorer.model import StackedScorer
 from ensemble.training_stages import DECISION, SCORER, load_decision, load_scored_folds
@@ -55,7 +57,7 @@ def scores_stage(pool: Pool) -> Stage:
     return Stage(
         scores_name(pool.name),
         score_pairs,
-        code=("ensemble.scorer.model", "ensemble.scorer.experience"),
+        code=("ensemble.scorer.blocks", "ensemble.features.files"),
         reads=(SCORER, features_name(pool.name)),
         parameters={"features": features_name(pool.name)},
     )
@@ -64,10 +66,10 @@ def scores_stage(pool: Pool) -> Stage:
 def score_pairs(inputs: Inputs, config: StageConfig, out: Path, features: str) -> Mapping[str, Any]:
     """Score the described pairs of a pool, and compare them with those of the training."""
     compute = config[ComputeConfig]
-    scorer, described = StackedScorer.load(inputs["ensemble/scorer"]), load_features(inputs[features])
-    scored = scorer.score(described, compute.xp(), compute.cpu_threads)
+    scorer, experience = StackedScorer.load(inputs["ensemble/scorer"]), Experience.load(inputs["ensemble/scorer"])
+    blocks = read_blocks(inputs[features])
+    scored, unlikeness = score_blocks(blocks, scorer, experience, compute.xp(), compute.cpu_threads)
     scored.save(out / "pairs.parquet")
-    unlikeness = Experience.load(inputs["ensemble/scorer"]).compare(described, scorer.first.importance())
     write_json(out / "unlikeness.json", unlikeness.to_json())
     return {"pairs": len(scored)}
 

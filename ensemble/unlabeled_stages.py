@@ -133,7 +133,7 @@ def _bundled_stages(bundle: Bundle) -> list[Stage]:
     start = Stage(
         START,
         score_pairs,
-        code=("ensemble.scorer.model", "ensemble.scorer.experience"),
+        code=("ensemble.scorer.blocks", "ensemble.features.files"),
         reads=(SCORER, features),
         parameters={"features": features},
     )

@@ -335,8 +335,10 @@ def groups_of(matches: Matches) -> NDArray[np.int64]:
 
 def _move_pairs(pairs: ScoredPairs, new_row: NDArray[np.int64]) -> ScoredPairs:
     """Return the same pairs after listing i has moved to row new_row[i]."""
-    low, high = np.sort(np.stack([new_row[pairs.left], new_row[pairs.right]]), axis=0).astype(np.int32)
-    order = np.lexsort((high, low))
+    rows = new_row.astype(np.int32)
+    left, right = rows[pairs.left], rows[pairs.right]
+    low, high = np.minimum(left, right), np.maximum(left, right)
+    order = np.argsort(pair_key(low, high, pairs.n))
     conflict = None if pairs.conflict is None else pairs.conflict[order]
     copies = None
     if pairs.copy_of is not None:

@@ -21,6 +21,7 @@ from ensemble.decision.average_linkage import agglomerate
 from ensemble.decision.pins import PinnedCap, Pins
 from ensemble.decision.size_cap import SizeCap
 from shared.schema import Flags, Matches, Rows, ScoredPairs, locate, pair_key
+from shared.search.sorting import best_first
 
 
 class DecisionRule(Protocol):
@@ -49,14 +50,16 @@ class Threshold:
     """
 
     def __init__(self, pairs: ScoredPairs, max_group: int | None = None, pins: Pins | None = None) -> None:
-        self._every = both_directions(pairs.n, pairs.left, pairs.right, pairs.score)
-        self._cap, self._score, self._pins = _cap(pairs, max_group, pins), pairs.score, pins
-        self.split_groups = 0
+        self._pairs, self._pins, self.split_groups = pairs, pins, 0
+        self._cap, self._lowest = _cap(pairs, max_group, pins), np.inf
 
     def matches(self, threshold: float) -> Matches:
         """Return the matches at a threshold; they are symmetric."""
+        pairs = self._pairs
+        if threshold < self._lowest:  # of millions of pairs, few score as high
+            self._every, self._lowest = _matches_from(pairs, pairs.score >= np.float64(threshold)), threshold
         matches = subset(self._every, self._every.score >= np.float64(threshold))  # not rounded to float32
-        group, self.split_groups = self._cap.groups(self._score >= np.float64(threshold))
+        group, self.split_groups = self._cap.groups(pairs.score >= np.float64(threshold))
         return _within(matches, group) if self.split_groups or self._pins else matches
 
 
@@ -74,7 +77,7 @@ class Min2:
     """
 
     def __init__(self, pairs: ScoredPairs, max_group: int | None = None, pins: Pins | None = None) -> None:
-        self._every = both_directions(pairs.n, pairs.left, pairs.right, pairs.score)
+        self._every = _matches_from(pairs)
         self._cap, self._score, self._pins = _cap(pairs, max_group, pins), pairs.score, pins
         self.split_groups = 0
         self._is_best = np.diff(self._every.listing, prepend=-1) != 0
@@ -143,6 +146,12 @@ def _cap(pairs: ScoredPairs, most: int | None, pins: Pins | None) -> SizeCap | P
     return SizeCap(pairs.n, pairs.left, pairs.right, pairs.score, most)
 
 
+def _matches_from(pairs: ScoredPairs, keep: Flags | None = None) -> Matches:
+    """Return pairs as matches, or some of them."""
+    columns = pairs.left, pairs.right, pairs.score
+    return both_directions(pairs.n, *(columns if keep is None else (column[keep] for column in columns)))
+
+
 def _within(matches: Matches, group: NDArray[np.int64]) -> Matches:
     """Return the matches of two listings of one group; `group` is the group number of each listing, [n]."""
     return subset(matches, group[matches.listing] == group[matches.match])
@@ -154,17 +163,20 @@ def both_directions(n: int, left: Rows, right: Rows, score: NDArray[np.floating]
     Args:
         n: Number of listings in the pool.
         left: Rows, int32 [p].
-        right: Rows, int32 [p].
+        right: Rows, int32 [p]; pairs are sorted by (left, right), and left < right.
         score: Score of each pair, [p]; NaN where it has none.
     """
-    ends = np.concatenate([left, right]), np.concatenate([right, left])
-    return sort_matches(n, *ends, np.concatenate([score, score]))
+    listing, match = np.concatenate([right, left]), np.concatenate([left, right])  # the lower matches first
+    score = np.concatenate([score, score]).astype(np.float32, copy=False)
+    order = best_first(listing, np.where(np.isnan(score), np.float32(-1), score))
+    return Matches(n, listing[order], match[order], score[order])
 
 
 def sort_matches(n: int, listing: NDArray[Any], match: NDArray[Any], score: NDArray[np.floating]) -> Matches:
     """Return matches that are given in any order, each listing's best first; ties by row."""
-    score = score.astype(np.float32)
-    order = np.lexsort((match, -np.nan_to_num(score, nan=-1.0), listing))
+    score = score.astype(np.float32, copy=False)
+    by_row = np.argsort(match, kind="stable")
+    order = by_row[best_first(listing[by_row], np.where(np.isnan(score), np.float32(-1), score)[by_row])]
     return Matches(n, listing[order].astype(np.int32), match[order].astype(np.int32), score[order])
 
 
@@ -185,8 +197,9 @@ def _matches_within(group: NDArray[np.int64], pairs: ScoredPairs) -> Matches:
     member = csr_array((np.ones(n, dtype=np.int8), (np.arange(n), group)), shape=(n, int(group.max(initial=0)) + 1))
     together = coo_array(member @ member.T)
     upper = together.coords[0] < together.coords[1]
-    left, right = together.coords[0][upper].astype(np.int32), together.coords[1][upper].astype(np.int32)
-    position, is_candidate = locate(pair_key(left, right, n), pairs.key)
+    key = np.sort(pair_key(together.coords[0][upper], together.coords[1][upper], n))
+    left, right = (key // max(n, 1)).astype(np.int32), (key % max(n, 1)).astype(np.int32)
+    position, is_candidate = locate(key, pairs.key)
     score = np.full(len(left), np.nan, dtype=np.float32)
     score[is_candidate] = pairs.score[position[is_candidate]]
     return both_directions(n, left, right, score)

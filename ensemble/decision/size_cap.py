@@ -8,8 +8,6 @@ order the listings come. Only a spanning forest of the strongest links is walked
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
@@ -49,6 +47,7 @@ class SizeCap:
     ) -> None:
         self.n, self.most = n, most
         self._links = left, right, score
+        self._weakest = np.inf  # links that are weaker were not looked at for joins
 
     def groups(self, is_link: Flags) -> tuple[Groups, int]:
         """Return the groups that some of the links make, where those that are too large are split.
@@ -63,7 +62,10 @@ class SizeCap:
         too_large = np.bincount(groups, minlength=1) > (self.most or self.n)
         if not too_large.any():
             return groups, 0
-        left = self._links[0]
+        left, _, score = self._links
+        if score[is_link].min() < self._weakest:
+            self._weakest = score[is_link].min()
+            self._is_join = self._joins(np.flatnonzero(score >= self._weakest))
         return self._components(is_link & (self._is_join | ~too_large[groups[left]])), int(too_large.sum())
 
     def _components(self, is_link: Flags) -> Groups:
@@ -71,15 +73,17 @@ class SizeCap:
         edges = np.ones(int(is_link.sum()), dtype=np.int8), (left[is_link], right[is_link])
         return connected_components(coo_array(edges, shape=(self.n, self.n)), directed=False)[1].astype(np.int64)
 
-    @cached_property
-    def _is_join(self) -> NDArray[np.bool_]:
-        """Which links join two groups into one that is not too large, bool [p]."""
+    def _joins(self, rows: NDArray[np.int64]) -> Flags:
+        """Return which links join two groups into one that is not too large, bool [p].
+
+        Args:
+            rows: The links that are looked at: all that are as strong as one of them.
+        """
         left, right, score = self._links
         joins = np.zeros(len(score), dtype=np.bool_)
-        order = np.lexsort((right, left, -score))
-        place = np.empty(len(order), dtype=np.float64)
-        place[order] = np.arange(1, len(order) + 1)  # a weight of 0 would be no link
-        tree = minimum_spanning_tree(csr_array((place, (left, right)), shape=(self.n, self.n)))
+        order = rows[np.lexsort((right[rows], left[rows], -score[rows]))]
+        place = np.arange(1, len(order) + 1, dtype=np.float64)  # a weight of 0 would be no link
+        tree = minimum_spanning_tree(csr_array((place, (left[order], right[order])), shape=(self.n, self.n)))
         forest = order[np.sort(tree.data).astype(np.int64) - 1]  # the links that join two groups, the strongest first
         groups = _UnionFind(self.n)
         strength = score[forest]

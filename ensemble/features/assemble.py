@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -13,12 +13,13 @@ from ensemble.features.branches import of_branches
 from ensemble.features.images import of_images
 from ensemble.features.pools import of_pool
 from ensemble.features.titles import of_titles
-from ensemble.pool_views import BranchView, PoolViews
+from ensemble.pool_views import BranchView, Describe, PoolViews
 from shared.errors import MatcherError
-from shared.schema import CATALOG_SCHEMA, CandidatePairs, Catalog, Embeddings, Floats, PairFeatures
+from shared.schema import CATALOG_SCHEMA, CandidatePairs, Catalog, Embeddings, PairFeatures
 from shared.search.exact import nearest
 
-FAMILIES: dict[Family, Callable[[PoolViews, CandidatePairs], dict[str, Floats]]] = {
+BLOCK = 1 << 17  # pairs that are described at a time
+FAMILIES: dict[Family, Callable[[PoolViews, CandidatePairs], Describe]] = {
     "branches": of_branches,
     "titles": of_titles,
     "attributes": attribute_features,
@@ -27,13 +28,81 @@ FAMILIES: dict[Family, Callable[[PoolViews, CandidatePairs], dict[str, Floats]]]
 }
 
 
-def pair_features(pool: PoolViews, pairs: CandidatePairs, families: Iterable[Family] = tuple(FAMILIES)) -> PairFeatures:
-    """Return the same pairs with their features, float32 columns by name; NaN means unknown.
+class Description:
+    """The features of a pool's pairs, of a range of pairs at a time.
+
+    What depends on the whole pool (neighborhoods, ranks, how rare words are, what titles state) is worked out once. The
+    features of a pair do not depend on the range in which it is described.
+
+        for block in Description(pool, pairs).blocks():
+            scorer.first.score(block)
 
     Args:
         pool: n listings with every branch's view of them.
-        pairs: Pairs of these listings.
+        pairs: p pairs of these listings.
         families: Families of features, in the order of their columns.
+    """
+
+    def __init__(self, pool: PoolViews, pairs: CandidatePairs, families: Iterable[Family] = tuple(FAMILIES)) -> None:
+        self.pairs = pairs
+        self._describe = [FAMILIES[family](pool, pairs) for family in families]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def block(self, rows: slice) -> PairFeatures:
+        """Return a range of the pairs with their features, float32 columns by name; NaN means unknown."""
+        left, right = self.pairs.left[rows], self.pairs.right[rows]
+        columns = {name: column for describe in self._describe for name, column in describe(rows).items()}
+        values = np.empty((len(columns), len(left)), dtype=np.float32)
+        for row, column in zip(values, columns.values(), strict=True):
+            row[:] = column
+        return PairFeatures(self.pairs.n, left, right, pd.DataFrame(values.T, columns=list(columns), copy=False))
+
+    def blocks(self, start: int = 0, stop: int | None = None, size: int = BLOCK) -> Iterator[PairFeatures]:
+        """Yield a range of the pairs with their features, block by block; one block where there are none.
+
+        Args:
+            start: Row of the first pair.
+            stop: Row behind the last pair; None: that of all pairs.
+            size: Pairs in a block; the memory that is needed grows with it, by about 2 KB per pair.
+        """
+        stop = len(self) if stop is None else min(stop, len(self))
+        for first in range(start, max(stop, start + 1), size):
+            yield self.block(slice(first, min(first + size, stop)))
+
+    def whole(self) -> PairFeatures:
+        """Return all pairs with their features, 4 bytes for each feature of each pair."""
+        return joined(self.blocks(), self.pairs)
+
+
+def joined(blocks: Iterable[PairFeatures], pairs: CandidatePairs) -> PairFeatures:
+    """Return described pairs as one.
+
+    Args:
+        blocks: Ranges of the pairs with the same features, one after the other; at least one.
+        pairs: All of them.
+
+    Examples:
+        >>> rows = np.array([[0, 0], [1, 2]], np.int32)
+        >>> tables = [pd.DataFrame({"tfidf_cosine": np.array([value], np.float32)}) for value in (0.5, 0.25)]
+        >>> blocks = [PairFeatures(3, *rows[:, [at]], table) for at, table in enumerate(tables)]
+        >>> joined(blocks, CandidatePairs(3, *rows)).features["tfidf_cosine"].tolist()
+        [0.5, 0.25]
+    """
+    values, names, start = np.empty((0, len(pairs)), dtype=np.float32), list[str](), 0
+    for block in blocks:
+        if not names:
+            names = list(map(str, block.features))
+            values = np.empty((len(names), len(pairs)), dtype=np.float32)
+        values[:, start : start + len(block)] = block.features.to_numpy().T
+        start += len(block)
+    features = pd.DataFrame(values.T, columns=names, copy=False)
+    return PairFeatures(pairs.n, pairs.left, pairs.right, features)
+
+
+def pair_features(pool: PoolViews, pairs: CandidatePairs, families: Iterable[Family] = tuple(FAMILIES)) -> PairFeatures:
+    """Return the same pairs with their features, all in memory; arguments as for `Description`.
 
     Examples:
         >>> table = CATALOG_SCHEMA.empty_table()
@@ -43,10 +112,7 @@ def pair_features(pool: PoolViews, pairs: CandidatePairs, families: Iterable[Fam
         >>> list(described.features)[:3]
         ['tfidf_cosine', 'tfidf_rank_low', 'tfidf_rank_high']
     """
-    columns: dict[str, Floats] = {}
-    for family in families:
-        columns |= FAMILIES[family](pool, pairs)
-    return PairFeatures(pairs.n, pairs.left, pairs.right, pd.DataFrame(columns, index=range(len(pairs))))
+    return Description(pool, pairs, families).whole()
 
 
 def feature_names(branches: Iterable[str]) -> dict[Family, list[str]]:
@@ -58,7 +124,8 @@ def feature_names(branches: Iterable[str]) -> dict[Family, list[str]]:
     """
     empty_pool = PoolViews(Catalog(CATALOG_SCHEMA.empty_table()), dict.fromkeys(branches, empty_view()))
     rows = np.zeros(0, dtype=np.int32)
-    return {name: list(family(empty_pool, CandidatePairs(0, rows, rows))) for name, family in FAMILIES.items()}
+    nothing = CandidatePairs(0, rows, rows)
+    return {name: list(family(empty_pool, nothing)(slice(None))) for name, family in FAMILIES.items()}
 
 
 def empty_view() -> BranchView:

@@ -13,7 +13,7 @@ import numpy as np
 from ensemble.features.conflicts import QUANTITY_CONFLICT
 from ensemble.features.incidence import incidence, shared_weight
 from ensemble.features.quantities import Values, quantities, read_quantities
-from ensemble.pool_views import PoolViews
+from ensemble.pool_views import Describe, PoolViews
 from shared.schema import CandidatePairs, Floats
 from shared.units import BASES
 
@@ -122,12 +122,12 @@ def statement(pool: PoolViews, row: int, kind: str) -> Values:
     return PARSERS[kind](title) if title else frozenset()
 
 
-def attribute_features(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Floats]:
-    """Return the features of each kind of attribute, float32 [p] each.
+def attribute_features(pool: PoolViews, pairs: CandidatePairs) -> Describe:
+    """Return what describes some of the pairs by each kind of attribute, float32.
 
     `<kind>_shared` is the number of values in both titles. `<kind>_odd_low` and `<kind>_odd_high` are the numbers of
     values in one title alone, the lower and the higher of the two; both above zero is a conflict. All three are NaN
-    where neither title has a value.
+    where neither title has a value. `quantity_conflict` is that of `quantity_conflict`.
 
     Args:
         pool: n listings.
@@ -137,28 +137,41 @@ def attribute_features(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Floa
         >>> from shared.schema import Catalog
         >>> catalog = Catalog.from_columns({"posting_id": ["a", "b"], "title": ["red mug xl", "red mug xxl"]})
         >>> pairs = CandidatePairs(2, np.array([0], np.int32), np.array([1], np.int32))
-        >>> features = attribute_features(PoolViews(catalog, {}), pairs)
+        >>> features = attribute_features(PoolViews(catalog, {}), pairs)(slice(None))
         >>> features["color_shared"].tolist(), features["size_shared"].tolist(), features["size_odd_low"].tolist()
         ([1.0], [0.0], [1.0])
     """
-    features: dict[str, Floats] = {}
-    for kind in PARSERS:
-        has = incidence([statement(pool, row, kind) for row in range(len(pool))])
-        count = np.asarray(has.sum(axis=1)).ravel()
-        common = shared_weight(has, has, pairs)
-        left_odd, right_odd = count[pairs.left] - common, count[pairs.right] - common
-        absent = common + left_odd + right_odd == 0
-        for name, column in (
-            ("shared", common),
-            ("odd_low", np.minimum(left_odd, right_odd)),
-            ("odd_high", np.maximum(left_odd, right_odd)),
-        ):
-            features[f"{kind}_{name}"] = np.where(absent, np.nan, column).astype(np.float32)
-    return features | {QUANTITY_CONFLICT: quantity_conflict(pool, pairs)}
+    stated = {kind: incidence(_statements(pool, kind)) for kind in PARSERS}
+    counts = {kind: np.asarray(has.sum(axis=1)).ravel() for kind, has in stated.items()}
+    conflict = quantity_conflict(pool, pairs)
+
+    def describe(rows: slice) -> dict[str, Floats]:
+        block = CandidatePairs(pairs.n, pairs.left[rows], pairs.right[rows])
+        features: dict[str, Floats] = {}
+        for kind, has in stated.items():
+            common = shared_weight(has, has, block)
+            left_odd, right_odd = counts[kind][block.left] - common, counts[kind][block.right] - common
+            absent = common + left_odd + right_odd == 0
+            for name, column in (
+                ("shared", common),
+                ("odd_low", np.minimum(left_odd, right_odd)),
+                ("odd_high", np.maximum(left_odd, right_odd)),
+            ):
+                features[f"{kind}_{name}"] = np.where(absent, np.nan, column).astype(np.float32)
+        return features | conflict(rows)
+
+    return describe
 
 
-def quantity_conflict(pool: PoolViews, pairs: CandidatePairs) -> Floats:
-    """Return whether titles state different quantities, float32 [p].
+def _statements(pool: PoolViews, kind: str) -> list[Values]:
+    """Return what each listing's title states of a kind of attribute; equal titles are read once."""
+    titles = (pool.written_titles if kind == "quantity" else pool.titles).tolist()
+    read = {title: PARSERS[kind](title) if title else frozenset[str]() for title in dict.fromkeys(titles)}
+    return [read[title] for title in titles]
+
+
+def quantity_conflict(pool: PoolViews, pairs: CandidatePairs) -> Describe:
+    """Return what says of some of the pairs whether their titles state different quantities, `quantity_conflict`.
 
     1 where both state quantities of some dimension and none of them agrees, 0 where they agree in every dimension that
     both state, NaN where they state no dimension in common. A title without a count is not compared in counts: it may
@@ -168,16 +181,24 @@ def quantity_conflict(pool: PoolViews, pairs: CandidatePairs) -> Floats:
         >>> from shared.schema import Catalog
         >>> catalog = Catalog.from_columns({"posting_id": ["a", "b"], "title": ["tea 100 g", "tea 250 g"]})
         >>> pairs = CandidatePairs(2, np.array([0], np.int32), np.array([1], np.int32))
-        >>> quantity_conflict(PoolViews(catalog, {}), pairs).tolist()
+        >>> quantity_conflict(PoolViews(catalog, {}), pairs)(slice(None))["quantity_conflict"].tolist()
         [1.0]
     """
-    values = [statement(pool, row, "quantity") for row in range(len(pool))]
-    comparable = np.zeros(len(pairs), dtype=bool)
-    conflict = np.zeros(len(pairs), dtype=bool)
-    for dimension in BASES:
-        has = incidence([[q for q in of_title if q.startswith(f"{dimension}:")] for of_title in values])
-        states = np.asarray(has.sum(axis=1)).ravel() > 0
-        both = states[pairs.left] & states[pairs.right]
-        comparable |= both
-        conflict |= both & (shared_weight(has, has, pairs) == 0)
-    return np.where(comparable, conflict, np.nan).astype(np.float32)
+    values = _statements(pool, "quantity")
+    of_dimension = [
+        incidence([[q for q in of_title if q.startswith(f"{dimension}:")] for of_title in values])
+        for dimension in BASES
+    ]
+    states = [np.asarray(has.sum(axis=1)).ravel() > 0 for has in of_dimension]
+
+    def describe(rows: slice) -> dict[str, Floats]:
+        left, right = pairs.left[rows], pairs.right[rows]
+        comparable, conflict = np.zeros(len(left), dtype=bool), np.zeros(len(left), dtype=bool)
+        for has, of_listing in zip(of_dimension, states, strict=True):
+            both = of_listing[left] & of_listing[right]
+            comparable |= both
+            alike = shared_weight(has, has, CandidatePairs(pairs.n, left[both], right[both]))
+            conflict[both] |= alike == 0
+        return {QUANTITY_CONFLICT: np.where(comparable, conflict, np.nan).astype(np.float32)}
+
+    return describe

@@ -11,27 +11,51 @@ from typing import Any
 
 import numpy as np
 
-from ensemble.pool_views import BranchView, PoolViews
-from shared.schema import CandidatePairs, Floats, locate
-from shared.search.sorting import best_first
+from ensemble.features.edge_graph import Densities, EdgeGraph, to_host
+from ensemble.pool_views import Describe, PoolViews
+from shared.schema import CandidatePairs, Candidates, Floats, locate, pair_key
 
-DEPTHS = (5, 15)  # neighbors over which density is taken
-FEW = 1e-3  # least standard deviation in a z-score
-
-
-def of_branches(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Any]:
-    """Return the features of every branch, named `<branch>_<feature>`, float32 [p]; NaN where a branch has none."""
-    features: dict[str, Any] = {}
-    cosines = [view.embeddings.similarity(pairs.left, pairs.right) for view in pool.branches.values()]
-    for (name, view), cosine in zip(pool.branches.items(), cosines, strict=True):
-        features |= {f"{name}_cosine": cosine} | _prefixed(name, _of_branch(view, pairs, cosine, pool.xp))
-    mean = mean_of_known(cosines, pool.xp)
-    graph, ranks = _united(pool, pairs, mean)
-    return features | {"all_cosine": mean} | _prefixed("all", graph_features(graph, pairs, mean, ranks))
+SIZE = 1 << 18  # pairs whose mean cosine is taken at a time
 
 
-def _united(pool: PoolViews, pairs: CandidatePairs, mean: Floats) -> tuple[EdgeGraph, tuple[Any, Any]]:
-    """Return the graph of all pairs by their mean cosine, and the ranks in it of those to describe."""
+def of_branches(pool: PoolViews, pairs: CandidatePairs) -> Describe:
+    """Return what describes some of the pairs by every branch, and by the graph of all pairs by their mean cosine.
+
+    The features are named `<branch>_<feature>` and `all_<feature>`, float32; NaN where a branch has none.
+    """
+    xp, views = pool.xp, pool.branches
+    cosines = {name: view.embeddings.similarity(pairs.left, pairs.right) for name, view in views.items()}
+    mean = _mean_cosine(list(cosines.values()), len(pairs), xp)
+    graphs = {}
+    for name, view in views.items():
+        links = view.candidates
+        graphs[name] = EdgeGraph(pairs.n, links.left, links.right, links.similarity, xp).listings
+    united, ranks = _united(pool, pairs, mean)
+
+    def describe(rows: slice) -> dict[str, Any]:
+        block = CandidatePairs(pairs.n, pairs.left[rows], pairs.right[rows])
+        features: dict[str, Any] = {}
+        for name, view in views.items():
+            cosine = cosines[name][rows]
+            of_branch = graph_features(graphs[name], block, cosine, _ranks(view.candidates, block, xp))
+            features |= {f"{name}_cosine": cosine} | _prefixed(name, of_branch)
+        of_all = graph_features(united, block, mean[rows], (xp.asarray(ranks[0][rows]), xp.asarray(ranks[1][rows])))
+        return features | {"all_cosine": mean[rows]} | _prefixed("all", of_all)
+
+    return describe
+
+
+def _mean_cosine(cosines: list[Floats], count: int, xp: ModuleType) -> Floats:
+    """Return the mean cosine of each of `count` pairs over the branches that know it, float32 [count]."""
+    mean = np.empty(count, dtype=np.float32)
+    for start in range(0, count, SIZE):
+        rows = slice(start, start + SIZE)
+        mean[rows] = mean_of_known([cosine[rows] for cosine in cosines], xp)
+    return mean
+
+
+def _united(pool: PoolViews, pairs: CandidatePairs, mean: Floats) -> tuple[Densities, tuple[Any, Any]]:
+    """Return the graph of all pairs by their mean cosine, and the ranks in it of those to describe, int32 [p] each."""
     surroundings, links, cosine = pool.surroundings, pairs, mean
     rows: Any = slice(None)
     if surroundings is not None:
@@ -39,8 +63,8 @@ def _united(pool: PoolViews, pairs: CandidatePairs, mean: Floats) -> tuple[EdgeG
         rows = locate(pairs.key, links.key)[0]
         cosine[rows] = mean
     graph = EdgeGraph(len(pool), links.left, links.right, np.nan_to_num(cosine, nan=-1.0), pool.xp)
-    left, right = (pool.xp.asarray(to_host(rank)[rows]) for rank in graph.ranks())
-    return graph, (left, right)
+    left, right = (to_host(rank)[rows] for rank in graph.ranks)
+    return graph.listings, (left, right)
 
 
 def mean_of_known(columns: list[Floats], xp: ModuleType) -> Floats:
@@ -58,23 +82,28 @@ def mean_of_known(columns: list[Floats], xp: ModuleType) -> Floats:
     return on_host
 
 
-def _of_branch(view: BranchView, pairs: CandidatePairs, cosine: Floats, xp: ModuleType) -> dict[str, Any]:
-    candidates = view.candidates
-    graph = EdgeGraph(pairs.n, candidates.left, candidates.right, candidates.similarity, xp)
-    positions, is_candidate = locate(pairs.key, candidates.key, xp)
-    if len(candidates) == 0:
-        return graph_features(graph, pairs, cosine, (xp.zeros(len(pairs)), xp.zeros(len(pairs))))
+def _ranks(candidates: Candidates, block: CandidatePairs, xp: ModuleType) -> tuple[Any, Any]:
+    """Return the ranks that a branch gives some pairs, [p] each; 0 where it does not propose them."""
+    none = xp.zeros(len(block))
+    if len(block) == 0:
+        return none, none
+    near = slice(*np.searchsorted(candidates.left, [block.left[0], block.left[-1] + 1]).tolist())
+    if near.start == near.stop:
+        return none, none
+    key = pair_key(candidates.left[near], candidates.right[near], candidates.n)
+    positions, is_candidate = locate(block.key, key, xp)
     left, right = (
-        xp.where(is_candidate, xp.asarray(rank)[positions], 0) for rank in (candidates.rank_left, candidates.rank_right)
+        xp.where(is_candidate, xp.asarray(rank[near])[positions], 0)
+        for rank in (candidates.rank_left, candidates.rank_right)
     )
-    return graph_features(graph, pairs, cosine, (left, right))
+    return left, right
 
 
-def graph_features(graph: EdgeGraph, pairs: CandidatePairs, score: Floats, ranks: tuple[Any, Any]) -> dict[str, Any]:
+def graph_features(graph: Densities, pairs: CandidatePairs, score: Floats, ranks: tuple[Any, Any]) -> dict[str, Any]:
     """Return ranks and densities of pairs in a graph, float32 [p] by name: the lower and the higher of both endpoints.
 
     Args:
-        graph: Listings linked by a similarity.
+        graph: How near the links of each listing are.
         pairs: The pairs to describe.
         score: Their similarity, float32 [p].
         ranks: Rank of right for left and of left for right, [p]; 0 where there is none.
@@ -83,7 +112,7 @@ def graph_features(graph: EdgeGraph, pairs: CandidatePairs, score: Floats, ranks
         >>> pairs = CandidatePairs(3, np.array([0, 0], np.int32), np.array([1, 2], np.int32))
         >>> cosine = np.array([0.75, 0.5], np.float32)
         >>> graph = EdgeGraph(3, pairs.left, pairs.right, cosine, np)
-        >>> features = graph_features(graph, pairs, cosine, graph.ranks())
+        >>> features = graph_features(graph.listings, pairs, cosine, graph.ranks)
         >>> features["rank_high"].tolist(), features["top1_low"].tolist(), features["gap_low"].tolist()
         ([1.0, 2.0], [0.75, 0.5], [0.0, -0.25])
     """
@@ -103,74 +132,6 @@ def graph_features(graph: EdgeGraph, pairs: CandidatePairs, score: Floats, ranks
         z = [(value - center[end]) / spread[end] for end in (left, right)]
         features |= {f"{name}_low": xp.minimum(*z), f"{name}_high": xp.maximum(*z)}
     return {name: to_host(column).astype(np.float32) for name, column in features.items()}
-
-
-class EdgeGraph:
-    """Listings linked by pairs with a similarity; every link is seen from both ends.
-
-    Args:
-        n: Listings.
-        left, right: Linked rows, int32 [e].
-        similarity: float32 [e].
-        xp: numpy or CuPy.
-
-    Examples:
-        >>> similarity = np.array([0.75, 0.5], np.float32)
-        >>> graph = EdgeGraph(3, np.array([0, 0]), np.array([1, 2]), similarity, np)
-        >>> [ranks.tolist() for ranks in graph.ranks()]
-        [[1, 2], [1, 1]]
-    """
-
-    def __init__(self, n: int, left: Any, right: Any, similarity: Any, xp: ModuleType) -> None:
-        self.n, self.xp = n, xp
-        ends = xp.concatenate([xp.asarray(left), xp.asarray(right)])
-        similarity = xp.asarray(similarity, dtype=np.float32)
-        both = xp.concatenate([similarity, similarity])
-        self._order = best_first(ends, both, xp)
-        self.end, self.similarity = ends[self._order], both[self._order]  # by listing, best first
-        self._start = xp.searchsorted(self.end, xp.arange(n))
-        self._place = xp.arange(len(self.end)) - self._start[self.end]  # place in its listing's row, from 0
-
-    def ranks(self) -> tuple[Any, Any]:
-        """Return the competition rank of each link among its left and among its right listing's, int [e]."""
-        xp, e = self.xp, len(self._order) // 2
-        new = xp.ones(len(self.end), dtype=bool)
-        new[1:] = (self.end[1:] != self.end[:-1]) | (self.similarity[1:] != self.similarity[:-1])
-        first_equal = xp.flatnonzero(new)[xp.cumsum(new) - 1]
-        rank = xp.zeros(len(self.end), dtype=np.int32)
-        rank[self._order] = first_equal - self._start[self.end] + 1
-        return rank[:e], rank[e:]
-
-    def densities(self) -> dict[str, Any]:
-        """Return of each listing its best similarity and means of its best few, float64 [n]; NaN without a neighbor."""
-        return {"top1": self._mean(1)} | {f"top{depth}": self._mean(depth) for depth in DEPTHS}
-
-    def standards(self) -> list[tuple[str, Any, Any]]:
-        """Return by name the center and spread, [n], of the gap to the best link and of the z-score in the best few."""
-        deep = DEPTHS[-1]
-        center = self._mean(deep)
-        squares = self._mean(deep, power=2)
-        spread = self.xp.sqrt(self.xp.maximum(squares - center**2, 0)) + FEW
-        return [("gap", self._mean(1), self.xp.ones(self.n)), ("z", center, spread)]
-
-    def _mean(self, depth: int, power: int = 1) -> Any:
-        xp = self.xp
-        if len(self.end) == 0:  # CuPy counts nothing in an empty array
-            return xp.full(self.n, np.nan)
-        mask = self._place < depth
-        total = xp.bincount(self.end[mask], weights=self.similarity[mask].astype(np.float64) ** power, minlength=self.n)
-        count = xp.bincount(self.end[mask], minlength=self.n)
-        return xp.where(count > 0, total / xp.maximum(count, 1), np.nan)
-
-
-def to_host(array: Any) -> Any:
-    """Return an array as a numpy array, whether it is in memory of the CPU or of a GPU.
-
-    Examples:
-        >>> to_host(np.array([1, 2])).tolist()
-        [1, 2]
-    """
-    return array.get() if hasattr(array, "get") else np.asarray(array)
 
 
 def _prefixed(name: str, features: dict[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,13 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 from scipy import sparse
 
 from shared.schema import CandidatePairs, Floats
+from shared.search.sorting import distinct
 
 
 def incidence(items: Sequence[Collection[str]]) -> Any:
@@ -26,6 +30,33 @@ def incidence(items: Sequence[Collection[str]]) -> Any:
     indptr = np.cumsum([0, *(len(of_listing) for of_listing in items)])
     ones = np.ones(len(columns), dtype=np.float32)
     return sparse.csr_array((ones, columns, indptr), shape=(len(items), len(column)))
+
+
+def word_incidence(titles: Sequence[str] | NDArray[Any]) -> tuple[Any, list[str]]:
+    """Return which title has which word, as `incidence` does, and the words in alphabetical order.
+
+    Args:
+        titles: n texts; words are what blanks of any kind part.
+
+    Examples:
+        >>> has, words = word_incidence(["mug red mug", ""])
+        >>> has.toarray().tolist(), words
+        ([[1.0, 1.0], [0.0, 0.0]], ['mug', 'red'])
+    """
+    of_titles = pc.utf8_split_whitespace(pa.array(titles, pa.large_string()))
+    rows = np.repeat(np.arange(len(titles), dtype=np.int64), pc.list_value_length(of_titles).to_numpy())
+    encoded = of_titles.flatten().dictionary_encode()
+    words = encoded.dictionary.to_numpy(zero_copy_only=False)
+    order = np.argsort(words, kind="stable")
+    place = np.empty(len(words), dtype=np.int64)
+    place[order] = np.arange(len(words))
+    is_word = words[order] != ""  # a text with blanks at its ends leaves an empty one, which is the first
+    column = place[encoded.indices.to_numpy()] - int(not is_word.all())
+    entries = distinct(((rows << 32) + column)[column >= 0])
+    names = [*words[order][is_word]] or [""]
+    indptr = np.searchsorted(entries >> 32, np.arange(len(titles) + 1))
+    ones = np.ones(len(entries), dtype=np.float32)
+    return sparse.csr_array((ones, entries & 0xFFFFFFFF, indptr), shape=(len(titles), len(names))), names
 
 
 def distinct_items(items: Sequence[Collection[str]]) -> list[str]:
@@ -53,9 +84,11 @@ def shared_weight(left: Any, right: Any, pairs: CandidatePairs, block_size: int 
         >>> shared_weight(has, has, pairs).tolist()
         [1.0, 2.0]
     """
-    parts = [np.zeros(0, dtype=np.float32)]
-    for start in range(0, len(pairs), block_size):
-        rows, others = pairs.left[start : start + block_size], pairs.right[start : start + block_size]
-        product = left[rows].multiply(right[others])
-        parts.append(np.asarray(product.sum(axis=1), dtype=np.float32).ravel())
-    return np.concatenate(parts)
+    weight = np.zeros(len(pairs), dtype=np.float32)
+    has_items = [np.diff(matrix.indptr) > 0 for matrix in (left, right)]
+    filled = np.flatnonzero(has_items[0][pairs.left] & has_items[1][pairs.right])
+    for start in range(0, len(filled), block_size):
+        positions = filled[start : start + block_size]
+        product = left[pairs.left[positions]].multiply(right[pairs.right[positions]])
+        weight[positions] = np.asarray(product.sum(axis=1), dtype=np.float32).ravel()
+    return weight

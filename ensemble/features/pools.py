@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from branches import registry
-from ensemble.pool_views import BranchView, PoolViews
-from shared.schema import CandidatePairs, Floats
+from ensemble.features.edge_graph import links_by_listing
+from ensemble.pool_views import BranchView, Describe, PoolViews
+from shared.schema import CandidatePairs
 
 BEHIND = 10  # the neighbor over which the nearest one leads, counted from 1; the last one where a listing has fewer
 PERCENTILES = (50, 75, 90)
@@ -30,10 +31,11 @@ LEAST_SHARE = 0.5  # share of the listings with evidence that must have two neig
 Leads = Mapping[str, NDArray[np.float64]]  # branch → percentiles over listings of the lead of the nearest neighbor
 
 
-def of_pool(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Floats]:
-    """Return `<branch>_pool_lead50`, `_lead75`, `_lead90` of each branch without an encoder, float32 [p] in [0, 1].
+def of_pool(pool: PoolViews, pairs: CandidatePairs) -> Describe:
+    """Return what describes some of the pairs by their pool, the same for each of them.
 
-    They are the percentiles of `leads`; NaN where too few listings have neighbors.
+    `<branch>_pool_lead50`, `_lead75`, `_lead90` of each branch without an encoder, float32 in [0, 1], are the
+    percentiles of `leads`; NaN where too few listings have neighbors.
 
     Examples:
         >>> from shared.schema import Candidates, Catalog, Embeddings
@@ -44,12 +46,12 @@ def of_pool(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Floats]:
         ...     Candidates(3, left, right, similarity, rank, rank),
         ... )
         >>> pool = PoolViews(Catalog.from_columns({"posting_id": ["a", "b", "c"]}), {"tfidf": view})
-        >>> {name: column.tolist()[0] for name, column in of_pool(pool, view.candidates).items()}
+        >>> {name: column.tolist()[0] for name, column in of_pool(pool, view.candidates)(slice(None)).items()}
         {'tfidf_pool_lead50': 0.5, 'tfidf_pool_lead75': 0.5, 'tfidf_pool_lead90': 0.5}
     """
     of_branches = leads(pool.branches) if pool.surroundings is None else pool.surroundings.leads
-    return {
-        f"{branch}_pool_lead{percentile}": np.full(len(pairs), value, dtype=np.float32)
+    return lambda rows: {
+        f"{branch}_pool_lead{percentile}": np.full(len(pairs.left[rows]), value, dtype=np.float32)
         for branch, values in of_branches.items()
         for percentile, value in zip(PERCENTILES, values, strict=True)
     }
@@ -73,17 +75,15 @@ def _has_encoder(branch: str) -> bool:
 
 def _percentiles(view: BranchView) -> NDArray[np.float64]:
     pairs = view.candidates
-    listing = np.concatenate([pairs.left, pairs.right])
-    similarity = np.concatenate([pairs.similarity, pairs.similarity]).astype(np.float64)
-    order = np.lexsort((-similarity, listing))
-    similarity = similarity[order]
-    neighbors = np.bincount(listing, minlength=pairs.n)
-    start = np.cumsum(neighbors) - neighbors
-    has_two = neighbors >= 2
+    has_two = np.zeros(pairs.n, dtype=bool)
+    nearest, behind = np.zeros(pairs.n, dtype=np.float64), np.zeros(pairs.n, dtype=np.float64)
+    for links in links_by_listing(pairs.n, pairs.left, pairs.right, pairs.similarity, np):
+        for place, of_listing in ((links.place == 0, nearest), (links.place < BEHIND, behind)):
+            of_listing[links.first + links.end[place]] = links.similarity[place]  # the last one stays
+        has_two[links.first + links.end[links.place == 1]] = True
     if has_two.sum() < max(LEAST_SHARE * view.embeddings.present.sum(), 1):
         return np.full(len(PERCENTILES), np.nan)
-    nearest = similarity[start[has_two]]
-    behind = similarity[(start + np.minimum(neighbors, BEHIND) - 1)[has_two]]
+    nearest, behind = nearest[has_two], behind[has_two]
     lead = (nearest - behind) / np.maximum(1 - behind, 1e-6)
     percentiles: NDArray[np.float64] = np.percentile(lead, PERCENTILES)
     return percentiles

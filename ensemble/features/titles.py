@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from rapidfuzz import fuzz, process
 from rapidfuzz.distance import JaroWinkler
 from scipy import sparse
 
-from ensemble.features.incidence import distinct_items, incidence
-from ensemble.pool_views import PoolViews, Words
+from ensemble.features.incidence import word_incidence
+from ensemble.pool_views import Describe, PoolViews, idf_of
 from shared.arrays import object_array
-from shared.schema import CandidatePairs, Flags, Floats
+from shared.schema import CandidatePairs, Floats, Rows
 
 SCORERS: dict[str, Any] = {
     "ratio": fuzz.ratio,
@@ -25,57 +27,66 @@ SCORERS: dict[str, Any] = {
 LONGEST = 500  # characters of a title that are compared; the time of some scorers grows with their square
 
 
-def of_titles(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Floats]:
-    """Return the features of the titles, named `title_<feature>`, float32 [p]; NaN where a title is missing.
+def of_titles(pool: PoolViews, pairs: CandidatePairs) -> Describe:
+    """Return what describes some of the pairs by their titles: `title_<feature>`, float32; NaN where one is missing.
 
     Examples:
         >>> from shared.schema import Catalog
         >>> catalog = Catalog.from_columns({"posting_id": ["a", "b"], "title": ["red mug", "mug red"]})
         >>> pairs = CandidatePairs(2, np.array([0], np.int32), np.array([1], np.int32))
-        >>> of_titles(PoolViews(catalog, {}), pairs)["title_token_sort_ratio"].tolist()
+        >>> of_titles(PoolViews(catalog, {}), pairs)(slice(None))["title_token_sort_ratio"].tolist()
         [100.0]
     """
-    titles = pool.titles
-    both = (titles[pairs.left] != "") & (titles[pairs.right] != "")
-    features = _fuzzy(titles, pairs, pool.threads) | _lengths(titles, pairs) | _words(pool, pairs)
-    return {name: np.where(both, column, np.nan).astype(np.float32) for name, column in features.items()}
+    titles = object_array(title[:LONGEST] for title in pool.titles)
+    place = _places(titles)
+    has_title = pool.titles != ""
+    chars = np.array([len(title) for title in pool.titles], dtype=np.float32)
+    words = np.array([len(title.split()) for title in pool.titles], dtype=np.float32)
+    has, weighted = _weighted_words(pool)
+    total = np.asarray(weighted.sum(axis=1)).ravel()
+
+    def describe(rows: slice) -> dict[str, Floats]:
+        left, right = pairs.left[rows], pairs.right[rows]
+        both = has_title[left] & has_title[right]
+        features = _fuzzy(titles, place, left, right, pool.threads)
+        for name, of_listing in (("chars", chars), ("words", words)):
+            a, b = of_listing[left], of_listing[right]
+            features |= {f"title_{name}_low": np.minimum(a, b), f"title_{name}_high": np.maximum(a, b)}
+        features |= _words(total[left], total[right], *_overlap(has, weighted, left, right))
+        return {name: np.where(both, column, np.nan).astype(np.float32) for name, column in features.items()}
+
+    return describe
 
 
-def _fuzzy(titles: NDArray[Any], pairs: CandidatePairs, threads: int) -> dict[str, Floats]:
-    low, high = _by_text(object_array(title[:LONGEST] for title in titles), pairs)
+def _places(titles: NDArray[Any]) -> Rows:
+    """Return the place of each title in alphabetical order, int32 [n]; equal titles share one."""
+    rank = pc.rank(pa.array(titles, pa.large_string()), tiebreaker="min")  # by bytes of UTF-8, as by code points
+    places: Rows = rank.to_numpy().astype(np.int32)
+    return places
+
+
+def _fuzzy(titles: NDArray[Any], place: Rows, left: Rows, right: Rows, threads: int) -> dict[str, Any]:
+    """Return the scores of rapidfuzz; titles are given in alphabetical order, since some scorers depend on it."""
+    swap = place[left] > place[right]
+    low, high = titles[np.where(swap, right, left)], titles[np.where(swap, left, right)]
     return {
         f"title_{name}": process.cpdist(low, high, scorer=scorer, dtype=np.float32, workers=threads)
         for name, scorer in SCORERS.items()
     }
 
 
-def _by_text(titles: NDArray[Any], pairs: CandidatePairs) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return each pair's titles in alphabetical order, since some scorers depend on the order."""
-    a, b = titles[pairs.left], titles[pairs.right]
-    swap: Flags = np.array([x > y for x, y in zip(a, b, strict=True)], dtype=bool)
-    return np.where(swap, b, a), np.where(swap, a, b)
+def _weighted_words(pool: PoolViews) -> tuple[Any, Any]:
+    """Return which title has which word, and the same weighed by idf; float32 CSR [n, words]."""
+    has, words = word_incidence(pool.titles)
+    if pool.surroundings is None:
+        idf = idf_of(len(pool), np.asarray(has.sum(axis=0)).ravel())
+    else:
+        idf = pool.surroundings.words.idf(words)
+    return has, sparse.csr_array(has.multiply(idf[None, :]).astype(np.float32))
 
 
-def _lengths(titles: NDArray[Any], pairs: CandidatePairs) -> dict[str, Any]:
-    features: dict[str, Any] = {}
-    for name, of_listing in (
-        ("chars", np.array([len(t) for t in titles], dtype=np.float32)),
-        ("words", np.array([len(t.split()) for t in titles], dtype=np.float32)),
-    ):
-        a, b = of_listing[pairs.left], of_listing[pairs.right]
-        features |= {f"title_{name}_low": np.minimum(a, b), f"title_{name}_high": np.maximum(a, b)}
-    return features
-
-
-def _words(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Any]:
+def _words(a: Floats, b: Floats, common: Floats, odd_left: Floats, odd_right: Floats) -> dict[str, Any]:
     """Return the share of common words, weighed by idf, and the idf of the rarest word that only one title has."""
-    words = [set(title.split()) for title in pool.titles]
-    counts = pool.surroundings.words if pool.surroundings else Words.of(pool.titles)
-    has, idf = incidence(words), counts.idf(distinct_items(words))
-    weighted = sparse.csr_array(has.multiply(idf[None, :]).astype(np.float32))
-    total = np.asarray(weighted.sum(axis=1)).ravel()
-    a, b = total[pairs.left], total[pairs.right]
-    common, odd_left, odd_right = _overlap(has, weighted, pairs)
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
             "title_idf_jaccard": common / (a + b - common),
@@ -87,11 +98,13 @@ def _words(pool: PoolViews, pairs: CandidatePairs) -> dict[str, Any]:
         }
 
 
-def _overlap(has: Any, weighted: Any, pairs: CandidatePairs, block: int = 1 << 16) -> tuple[Floats, Floats, Floats]:
+def _overlap(
+    has: Any, weighted: Any, left_rows: Rows, right_rows: Rows, block: int = 1 << 16
+) -> tuple[Floats, Floats, Floats]:
     """Return for each pair the common idf, and the largest idf of a word that only the left or only the right has."""
     parts = []
-    for start in range(0, len(pairs), block):
-        left, right = pairs.left[start : start + block], pairs.right[start : start + block]
+    for start in range(0, len(left_rows), block):
+        left, right = left_rows[start : start + block], right_rows[start : start + block]
         common = weighted[left].multiply(has[right])
         only_left, only_right = weighted[left] - common, weighted[right] - common
         columns = [np.asarray(common.sum(axis=1)).ravel()]

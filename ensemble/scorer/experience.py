@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ensemble.scorer.distribution import LEVELS, Distribution, PoolFeatures
+from ensemble.scorer.distribution import LEVELS, NEAREST, Distribution, PoolFeatures, nearest_pairs
 from ensemble.scorer.feature_words import in_words
 from shared.artifacts import checked_type, parse_json
 from shared.errors import ArtifactError
@@ -103,7 +103,7 @@ class Experience:
         """Return how far a catalog is from the training; no distance where it has too few pairs to tell.
 
         Args:
-            pairs: All its candidate pairs with their features.
+            pairs: Its candidate pairs with their features, all of them or those that `compared_pairs` returns.
             importance: As for `of_pools`.
 
         Raises:
@@ -209,6 +209,26 @@ def mean_distance(distances: Mapping[str, float], importance: Mapping[str, float
     total = sum(importance[name] for name in distances)
     weighted = sum(importance[name] * distance for name, distance in distances.items())
     return round(weighted / total, 4) if total else 0.0
+
+
+def compared_pairs(pairs: PairFeatures, importance: Mapping[str, float]) -> PairFeatures:
+    """Return of described pairs those that `Experience.compare` looks at, about one per listing, and their features.
+
+    Args:
+        pairs: Some of the candidate pairs of a pool; all that is looked at is in those of its parts.
+        importance: As for `Experience.compare`.
+
+    Examples:
+        >>> import numpy as np, pandas as pd
+        >>> table = pd.DataFrame({"all_rank_low": [1.0, 2.0], "size": [5.0, 6.0]}, dtype=np.float32)
+        >>> pairs = PairFeatures(3, np.array([0, 0], np.int32), np.array([1, 2], np.int32), table)
+        >>> compared_pairs(pairs, {"size": 0.5}).features.to_dict("list")
+        {'all_rank_low': [1.0], 'size': [5.0]}
+    """
+    names = [NEAREST, *_compared(importance)] if NEAREST in pairs.features else _compared(importance)
+    rows = nearest_pairs(pairs)
+    features = pairs.features.loc[rows, list(dict.fromkeys(names))].reset_index(drop=True)
+    return PairFeatures(pairs.n, pairs.left[rows], pairs.right[rows], features)
 
 
 def _compared(importance: Mapping[str, float]) -> list[str]:

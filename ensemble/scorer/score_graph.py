@@ -8,12 +8,14 @@ the features made here.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.features.branches import EdgeGraph, graph_features
+from ensemble.features.branches import graph_features
+from ensemble.features.edge_graph import EdgeGraph
 from shared.schema import Floats, ScoredPairs, locate, pair_key
 from shared.search.sorting import best_first
 
@@ -41,7 +43,8 @@ def score_graph_features(pairs: ScoredPairs, xp: ModuleType) -> dict[str, Floats
     """
     score = pairs.score
     graph = EdgeGraph(pairs.n, pairs.left, pairs.right, score, xp)
-    features = {f"score_{name}": column for name, column in graph_features(graph, pairs, score, graph.ranks()).items()}
+    around = graph_features(graph.listings, pairs, score, graph.ranks)
+    features = {f"score_{name}": column for name, column in around.items()}
     total, bridge = path_features(pairs)
     return {"score": score, "score_paths": total, "score_bridge": bridge} | features
 
@@ -78,11 +81,11 @@ def _best_links(pairs: ScoredPairs) -> tuple[Index, Index, NDArray[np.float64]]:
 def _corners(start: Index, block_size: int = 1 << 21) -> Iterator[tuple[Index, Index]]:
     """Yield the positions of all ordered pairs of links that meet in a listing, about `block_size` pairs at a time."""
     degree = np.diff(start)
-    blocks = np.cumsum(degree**2) // block_size
-    for block in np.unique(blocks):
-        listings = np.flatnonzero((blocks == block) & (degree > 1))
-        links = np.concatenate([np.zeros(0, dtype=np.int64), *(np.arange(start[k], start[k + 1]) for k in listings)])
-        listing = np.repeat(listings, degree[listings])  # of each link
-        first = np.repeat(links, degree[listing])
-        offset = np.arange(len(first)) - np.repeat(np.cumsum(degree[listing]) - degree[listing], degree[listing])
-        yield first, np.repeat(start[listing], degree[listing]) + offset
+    total = np.append(0, np.cumsum(degree**2))
+    edges = np.append(np.searchsorted(total, np.arange(0, total[-1], block_size)), len(degree))
+    for low, high in pairwise(np.unique(edges).tolist()):
+        links = np.arange(start[low], start[high])
+        own = np.repeat(degree[low:high], degree[low:high])  # links of the listing of each link
+        first = np.repeat(links, own)
+        offset = np.arange(len(first)) - np.repeat(np.cumsum(own) - own, own)
+        yield first, np.repeat(np.repeat(start[low:high], degree[low:high]), own) + offset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -89,9 +90,20 @@ class CandidatePairs:
         columns = {name: column[keep] for name, column in self._columns().items()}
         return self._of_columns(self.n, columns)
 
+    @classmethod
+    def concat(cls, parts: Sequence[Self]) -> Self:
+        """Return the pairs of one or more parts of a pool, one after the other, with all that belongs to them."""
+        columns = [part._columns() for part in parts]
+        joined = {name: np.concatenate([of_part[name] for of_part in columns]) for name in columns[0]}
+        return cls._of_columns(parts[0].n, joined)
+
     def save(self, path: Path) -> None:
         """Write one Parquet file."""
-        pq.write_table(pa.table(self._columns()).replace_schema_metadata({"n": str(self.n)}), path)
+        pq.write_table(self.table(), path)
+
+    def table(self) -> pa.Table:
+        """Return all columns as a table, whose metadata holds the number of listings."""
+        return pa.table(self._columns()).replace_schema_metadata({"n": str(self.n)})
 
     def _columns(self) -> dict[str, Any]:
         return {"left": self.left, "right": self.right}
@@ -99,7 +111,11 @@ class CandidatePairs:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
-        table = pq.read_table(path)
+        return cls.of_table(pq.read_table(path))
+
+    @classmethod
+    def of_table(cls, table: pa.Table) -> Self:
+        """Return what `table` was called on."""
         columns = {name: table.column(name).to_numpy() for name in table.column_names}
         return cls._of_columns(int(table.schema.metadata[b"n"]), columns)
 
@@ -241,8 +257,8 @@ class ScoredPairs(CandidatePairs):
             require(self.conflict.dtype == np.uint8, f"conflicts must be uint8, not {self.conflict.dtype}")
         if self.copy_of is not None:
             require(len(self.copy_of) == self.n, f"copies of {len(self.copy_of)} listings, not {self.n}")
-            stands = self.copy_of[np.concatenate([self.left, self.right])]
-            require(np.array_equal(stands, np.concatenate([self.left, self.right])), "a copy of a listing has pairs")
+            for rows in (self.left, self.right):
+                require(np.array_equal(self.copy_of[rows], rows), "a copy of a listing has pairs")
 
     def only(self, keep: Flags) -> Self:
         """Return some of the pairs with all that belongs to them; `keep` is bool [p]."""
@@ -271,4 +287,5 @@ def _check_pairs(n: int, left: Rows, right: Rows) -> None:
     require((left < right).all(), "a pair must have left < right")
     if len(left):
         require(left.min() >= 0 and right.max() < n, f"a pair points outside of {n} listings")
-        require((np.diff(pair_key(left, right, n)) > 0).all(), "pairs must be unique and sorted by (left, right)")
+        rises = (left[1:] > left[:-1]) | ((left[1:] == left[:-1]) & (right[1:] > right[:-1]))
+        require(bool(rises.all()), "pairs must be unique and sorted by (left, right)")

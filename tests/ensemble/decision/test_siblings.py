@@ -140,7 +140,9 @@ def test_decision_refuses_unknown_kind() -> None:
 def test_titles_of_siblings_are_parted(one: str, other: str, kind: Kind, make_catalog: Callable[..., Catalog]) -> None:
     """From titles to matches: siblings that score like true pairs match unless their kind forbids it."""
     rows = np.array([0], np.int32), np.array([1], np.int32)
-    table = pd.DataFrame(attribute_features(PoolViews(make_catalog([one, other]), {}), CandidatePairs(2, *rows)))
+    table = pd.DataFrame(
+        attribute_features(PoolViews(make_catalog([one, other]), {}), CandidatePairs(2, *rows))(slice(None))
+    )
     mask = conflict_mask(PairFeatures(2, *rows, table))
     pairs = ScoredPairs(2, *rows, np.array([0.97], np.float32), mask)
     for forbid in [(), *((other_kind,) for other_kind in KINDS)]:

@@ -94,7 +94,7 @@ def test_quantities_are_in_conflict_where_the_feature_says_so(unit: str, other: 
     left, right = f"tea {unit}", f"tea {other}"
     catalog = Catalog.from_columns({"posting_id": ["a", "b"], "title": [left, right]})
     rows = (row_of(0), row_of(1))
-    conflict = attribute_features(PoolViews(catalog, {}), CandidatePairs(2, *rows))["quantity_conflict"][0]
+    conflict = attribute_features(PoolViews(catalog, {}), CandidatePairs(2, *rows))(slice(None))["quantity_conflict"][0]
     kinds = {span.kind for spans in title_differences(left, right) for span in spans}
     assert ("quantity_conflict" in kinds) == (conflict == 1)
 

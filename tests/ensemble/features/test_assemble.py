@@ -104,7 +104,7 @@ def test_pair_features_of_missing_content(make_catalog: Make, make_pool: Make, e
 def test_feature_names_are_unique_identifiers(make_pool: Make, make_random_catalog: Make, proposed: Make) -> None:
     pool = make_pool(make_random_catalog(10))
     pairs = proposed(pool)
-    names = [name for family in FAMILIES.values() for name in family(pool, pairs)]
+    names = [name for family in FAMILIES.values() for name in family(pool, pairs)(slice(None))]
     assert len(set(names)) == len(names)
     assert all(name.isidentifier() for name in names)
 

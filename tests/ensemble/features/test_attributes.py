@@ -22,7 +22,7 @@ def described(make_catalog: Callable[..., Any]) -> Callable[[str, str], dict[str
     """All attribute features of two titles."""
 
     def describe(one: str, other: str) -> dict[str, float]:
-        features = attribute_features(PoolViews(make_catalog([one, other]), {}), ONE)
+        features = attribute_features(PoolViews(make_catalog([one, other]), {}), ONE)(slice(None))
         return {name: float(column[0]) for name, column in features.items()}
 
     return describe
@@ -147,7 +147,7 @@ def test_attribute_features_equal_set_arithmetic(
 ) -> None:
     pool = PoolViews(make_random_catalog(25, seed=3), {})
     pairs = every_pair(25)
-    features = attribute_features(pool, pairs)
+    features = attribute_features(pool, pairs)(slice(None))
     for kind, parse in PARSERS.items():
         sets = [parse(title) for title in pool.titles]
         for at, (i, j) in enumerate(zip(pairs.left, pairs.right, strict=True)):
@@ -163,5 +163,5 @@ def test_attribute_features_without_pairs(
 ) -> None:
     for n in (0, 1):
         pool = PoolViews(make_catalog(["sabun 2 pcs"] * n), {})
-        assert all(column.shape == (0,) for column in attribute_features(pool, every_pair(n)).values())
-        assert quantity_conflict(pool, every_pair(n)).shape == (0,)
+        assert all(column.shape == (0,) for column in attribute_features(pool, every_pair(n))(slice(None)).values())
+        assert quantity_conflict(pool, every_pair(n))(slice(None))["quantity_conflict"].shape == (0,)

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ensemble.features.branches import DEPTHS, FEW, EdgeGraph, graph_features, mean_of_known, of_branches
+from ensemble.features.branches import graph_features, mean_of_known, of_branches
+from ensemble.features.edge_graph import DEPTHS, FEW, EdgeGraph
 from ensemble.pool_views import BranchView, PoolViews
 from shared.schema import CandidatePairs, Candidates
 from tests.support.device_array import device_module
@@ -17,7 +18,7 @@ Links = dict[tuple[int, int], float]
 @pytest.fixture
 def device() -> ModuleType:
     """A module with those functions of CuPy, under the same names, that pair features may use."""
-    same = "arange cumsum flatnonzero fmax fmin full isnan maximum minimum ones sqrt zeros"
+    same = "arange cumsum flatnonzero fmax fmin full isnan maximum minimum ones sort sqrt zeros"
     return device_module(f"{same} argsort bincount concatenate searchsorted stack where")
 
 
@@ -71,7 +72,7 @@ def test_features_of_a_branch_equal_their_definitions(
     n = 30
     pool = make_pool(make_random_catalog(n, seed), neighbors=7)
     pairs: CandidatePairs = every_pair(n)
-    features = of_branches(pool, pairs)
+    features = of_branches(pool, pairs)(slice(None))
     for name, view in pool.branches.items():
         c = view.candidates
         keys = list(zip(c.left.tolist(), c.right.tolist(), strict=True))
@@ -88,7 +89,7 @@ def test_features_over_all_branches_equal_their_definitions(
 ) -> None:
     pool = make_pool(make_random_catalog(30, 5))
     pairs: CandidatePairs = proposed(pool)
-    features = of_branches(pool, pairs)
+    features = of_branches(pool, pairs)(slice(None))
     keys = list(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))
     cosines = np.stack([features[f"{name}_cosine"] for name in pool.branches])
     mean = np.array([np.mean([c for c in column if not np.isnan(c)]) for column in cosines.T])
@@ -103,7 +104,7 @@ def test_features_over_all_branches_equal_their_definitions(
 def test_equal_links_share_a_rank() -> None:
     left, right = np.array([0, 0, 0, 1]), np.array([1, 2, 3, 2])
     graph = EdgeGraph(4, left, right, np.array([0.5, 0.9, 0.5, 0.9], dtype=np.float32), np)
-    of_left, of_right = graph.ranks()
+    of_left, of_right = graph.ranks
     assert of_left.tolist() == [2, 1, 2, 1]
     assert of_right.tolist() == [2, 1, 1, 1]
 
@@ -116,7 +117,7 @@ def test_spread_of_near_equal_neighbors_is_exact(cosine: float, apart: float) ->
     value = (cosine + apart * np.random.default_rng(0).random(len(left))).astype(np.float32)
     pairs = CandidatePairs(n, left, right)
     graph = EdgeGraph(n, left, right, value, np)
-    features = graph_features(graph, pairs, value + np.float32(0.01), graph.ranks())
+    features = graph_features(graph.listings, pairs, value + np.float32(0.01), graph.ranks)
     links = dict(zip(zip(left.tolist(), right.tolist(), strict=True), value.tolist(), strict=True))
     for at, (i, j) in enumerate(links):
         expected = naive(i, j, links, float(value[at] + np.float32(0.01)), (1, 1))
@@ -125,7 +126,7 @@ def test_spread_of_near_equal_neighbors_is_exact(cosine: float, apart: float) ->
 
 def test_what_a_branch_does_not_know_is_unknown(make_pool: Make, make_catalog: Make, every_pair: Make) -> None:
     pool = make_pool(make_catalog([None, "tas", "tas"]))
-    features = of_branches(pool, every_pair(3))
+    features = of_branches(pool, every_pair(3))(slice(None))
     assert all(np.isnan(column).all() for name, column in features.items() if name.startswith("mute_"))
     for name in ("cosine", "mutual", "rank_low", "rank_high", "gap_low", "z_high"):
         assert np.isnan(features[f"words_{name}"]).tolist() == [True, True, False]
@@ -146,8 +147,8 @@ def test_another_array_library_describes_the_same(
 ) -> None:
     pool = make_pool(make_random_catalog(n, 2))
     pairs: CandidatePairs = proposed(pool)
-    on_numpy = of_branches(pool, pairs)
-    elsewhere = of_branches(PoolViews(pool.catalog, pool.branches, device), pairs)
+    on_numpy = of_branches(pool, pairs)(slice(None))
+    elsewhere = of_branches(PoolViews(pool.catalog, pool.branches, device), pairs)(slice(None))
     assert list(elsewhere) == list(on_numpy)
     for name, column in on_numpy.items():
         assert type(elsewhere[name]) is np.ndarray
@@ -162,6 +163,6 @@ def test_graph_features_without_neighbors_on_device(
     empty = np.zeros(0, dtype=np.int32)
     none = Candidates(4, empty, empty, empty.astype(np.float32), empty, empty)
     views = {name: BranchView(view.embeddings, none) for name, view in pool.branches.items()}
-    features = of_branches(PoolViews(pool.catalog, views, device), every_pair(4))
+    features = of_branches(PoolViews(pool.catalog, views, device), every_pair(4))(slice(None))
     assert np.isnan(features["words_cosine"]).all()
     assert np.isnan(features["words_top5_low"]).all()

@@ -58,7 +58,7 @@ def test_leads_tell_duplicates_and_not_the_size() -> None:
 def test_a_branch_without_neighbors_says_nothing() -> None:
     names = {"mute": view(3, {}), "lonely": view(9, {(0, 1): 0.5, (1, 2): 0.5}), "looks": view(3, THREE)}
     pool = PoolViews(Catalog.from_columns({"posting_id": ["a", "b", "c"]}), names)
-    features = of_pool(pool, pool.branches["looks"].candidates)
+    features = of_pool(pool, pool.branches["looks"].candidates)(slice(None))
     assert np.isnan(features["mute_pool_lead50"]).all()
     assert np.isnan(features["lonely_pool_lead50"]).all()  # one listing of nine has two neighbors
     assert features["looks_pool_lead90"].tolist() == [0.5] * 3
@@ -72,8 +72,8 @@ def test_a_part_of_a_pool_has_the_values_of_the_whole() -> None:
     small = view(3, THREE)
     pool = PoolViews(Catalog.from_columns({"posting_id": ["a", "b", "c"]}), {"looks": small}, surroundings=part)
     whole = PoolViews(Catalog.from_columns({"posting_id": list("abcd")}), {"looks": looks})
-    expected = of_pool(whole, looks.candidates)
-    assert all(column[0] == expected[name][0] for name, column in of_pool(pool, small.candidates).items())
+    expected = of_pool(whole, looks.candidates)(slice(None))
+    assert all(column[0] == expected[name][0] for name, column in of_pool(pool, small.candidates)(slice(None)).items())
 
 
 def test_branches_with_an_encoder_tell_nothing() -> None:

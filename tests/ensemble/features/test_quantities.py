@@ -294,13 +294,19 @@ def test_rest_has_no_quantities() -> None:
 )
 def test_spellings_of_one_amount_are_no_conflict(make_catalog: Callable[..., Any], one: str, other: str) -> None:
     pairs = CandidatePairs(2, np.array([0], np.int32), np.array([1], np.int32))
-    assert quantity_conflict(PoolViews(make_catalog([one, other]), {}), pairs)[0] != 1
+    assert quantity_conflict(PoolViews(make_catalog([one, other]), {}), pairs)(slice(None))["quantity_conflict"][0] != 1
 
 
 def test_fractions_conflict_as_they_should(make_catalog: Callable[..., Any]) -> None:
     titles = ["Tepung 1/2 kg", "Tepung 2 kg", "Gula ½ kg", "Gula 0.5 kg", "Susu 1½ L", "Susu 1.5 L", "Susu 1.500 ml"]
     pairs = CandidatePairs(7, np.array([0, 0, 2, 4, 4], np.int32), np.array([1, 2, 3, 5, 6], np.int32))
-    assert quantity_conflict(PoolViews(make_catalog(titles), {}), pairs).tolist() == [1, 0, 0, 0, 0]
+    assert quantity_conflict(PoolViews(make_catalog(titles), {}), pairs)(slice(None))["quantity_conflict"].tolist() == [
+        1,
+        0,
+        0,
+        0,
+        0,
+    ]
 
 
 PIECES = st.sampled_from(

@@ -53,7 +53,7 @@ def test_endless_titles_are_compared_in_seconds(make_catalog: Make, every_pair: 
     rng = np.random.default_rng(0)
     titles = ["".join(rng.choice(list("abcdefgh "), 100_000)) for _ in range(4)]
     start = time.process_time()
-    features = of_titles(PoolViews(make_catalog([*titles, titles[0] + "z"]), {}), every_pair(5))
+    features = of_titles(PoolViews(make_catalog([*titles, titles[0] + "z"]), {}), every_pair(5))(slice(None))
     assert time.process_time() - start < 8
     assert features["title_ratio"].argmax() == 3  # the first and the last
 
@@ -61,12 +61,12 @@ def test_endless_titles_are_compared_in_seconds(make_catalog: Make, every_pair: 
 def test_rare_is_what_is_rare_in_the_larger_pool(make_random_catalog: Make, every_pair: Make) -> None:
     """Some listings of a pool of which one joined later and another left."""
     whole = PoolViews(make_random_catalog(20, 3), {})
-    expected = of_titles(whole, every_pair(20))
+    expected = of_titles(whole, every_pair(20))(slice(None))
     some = whole.catalog.take(np.array([0, 5, 7, 19]))
     words = Words.of([*whole.titles[:19], "left since"]).changed(whole.titles[19:], ["left since"])
     pairs = every_pair(4)
     surroundings = Surroundings(words, pairs, np.zeros(len(pairs), dtype=np.float32), {})
-    found = of_titles(PoolViews(some, {}, surroundings=surroundings), pairs)
+    found = of_titles(PoolViews(some, {}, surroundings=surroundings), pairs)(slice(None))
     at = {ends: place for place, ends in enumerate(zip(*np.triu_indices(20, 1), strict=True))}
     rows = [at[ends] for ends in ((0, 5), (0, 7), (0, 19), (5, 7), (5, 19), (7, 19))]
     for name, column in found.items():
