@@ -37,15 +37,19 @@ _WAITING = ("threading.py", "queue.py", "selectors.py", "connection.py")
 class Sampler:
     """A context in which the time is counted by library.
 
+    Attributes:
+        label: What the time counts for; None: for nothing.
+
     Examples:
         >>> with Sampler() as sampler:
         ...     total = sum(number * number for number in range(300_000))
-        >>> max(sampler.shares(), key=sampler.shares().get)
+        >>> list(sampler.shares())[0]
         'own Python'
     """
 
     def __init__(self) -> None:
-        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self.label: str | None = ""
+        self._seconds: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._look, args=(threading.get_ident(),), daemon=True)
 
@@ -57,24 +61,24 @@ class Sampler:
         self._end.set()
         self._thread.join()
 
-    def shares(self) -> dict[str, float]:
-        """Return the share of the time of each library, the largest first."""
-        total = sum(self._seconds.values()) or 1.0
-        ranked = sorted(self._seconds.items(), key=lambda item: -item[1])
+    def shares(self, label: str = "") -> dict[str, float]:
+        """Return the share of each library in the time that counts for a label, the largest first."""
+        total = sum(self._seconds[label].values()) or 1.0
+        ranked = sorted(self._seconds[label].items(), key=lambda item: -item[1])
         return {name: round(seconds / total, 4) for name, seconds in ranked}
 
     def _look(self, main: int) -> None:
         last = time.perf_counter()
         while not self._end.wait(INTERVAL_S):
-            now = time.perf_counter()
+            now, label = time.perf_counter(), self.label
             frames = sys._current_frames()
             own = threading.get_ident()
             places = [frames[main]]
             if _waits(places[0]):
                 others = [frame for thread, frame in frames.items() if thread not in (own, main) and not _waits(frame)]
                 places = others or places
-            for frame in places:
-                self._seconds[library(frame)] += (now - last) / len(places)
+            for frame in places if label is not None else ():
+                self._seconds[label][library(frame)] += (now - last) / len(places)
             last = now
 
 

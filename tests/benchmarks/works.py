@@ -25,13 +25,14 @@ from threadpoolctl import threadpool_limits
 from ensemble.candidate_pairs import recall
 from ensemble.match_result import MatchResult
 from ensemble.pool_views import BranchView, PoolViews
+from ensemble.scorer.blocks import score_blocks
 from shared.artifacts import write_json
 from shared.catalog.copies import copy_of
 from shared.catalog.placeholders import set_aside
 from shared.compute import ComputeConfig
 from shared.metrics.matching import measure as measure_matches
 from shared.pipeline.profiling import measured
-from shared.schema import CandidatePairs, Candidates, Catalog, Embeddings, ScoredPairs
+from shared.schema import CandidatePairs, Candidates, Catalog, Embeddings, PairFeatures, ScoredPairs
 from tests.benchmarks.catalogs import CLOUDS
 from tests.benchmarks.sampling import Sampler
 from tests.benchmarks.system import embed, labels_of, open_matcher, read_frame, settings_of
@@ -91,19 +92,30 @@ class Desk:
     def __init__(self, order: Order) -> None:
         self.order, self.settings = order, settings_of(order.settings, order.threads)
         self.rows: dict[str, dict[str, Any]] = {}
+        self.sampler = Sampler()
+        self._stage: str | None = None
+        self._since = 0.0, 0.0
         self.matcher = open_matcher(Path(order.cache), self.settings)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[dict[str, Any]]:
-        """Add the seconds of a block to those of a stage; more facts may be put into the yielded row."""
+        """Add the seconds of a block to those of a stage, less those of blocks inside it that are of other stages.
+
+        More facts may be put into the yielded row.
+        """
+        outer = self._stage
         row = self.rows.setdefault(stage, {"seconds": 0.0, "cpu_seconds": 0.0})
-        start, cpu = time.perf_counter(), time.process_time()
-        with Sampler() if self.order.profile else nullcontext() as sampler:
-            yield row
-        if sampler is not None:
-            row["shares"] = sampler.shares()
-        row["seconds"] += time.perf_counter() - start
-        row["cpu_seconds"] += time.process_time() - cpu
+        self._switch(stage)
+        yield row
+        self._switch(outer)
+
+    def _switch(self, stage: str | None) -> None:
+        """Let the time from now on count for a stage, or for none."""
+        now = time.perf_counter(), time.process_time()
+        if self._stage is not None:
+            self.rows[self._stage]["seconds"] += now[0] - self._since[0]
+            self.rows[self._stage]["cpu_seconds"] += now[1] - self._since[1]
+        self._stage, self._since, self.sampler.label = stage, now, stage
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -170,13 +182,21 @@ def unite(desk: Desk) -> None:
 
 
 def describe_and_score(desk: Desk) -> None:
-    """Describe the pairs and score them; both in one process, since what is described is never written."""
+    """Describe the pairs and score them, a block at a time; what is described is never kept."""
     pool, pairs = desk.pool(), CandidatePairs.load(desk.order.file("pairs.parquet"))
-    with desk.timed("describe"):
-        described = desk.matcher.describe(pool, pairs)
+    matcher = desk.matcher
+
+    def described() -> Iterator[PairFeatures]:
+        with desk.timed("describe"):
+            blocks = matcher.description(pool, pairs).blocks()
+            block: PairFeatures | None = next(blocks)
+        while block is not None:
+            yield block
+            with desk.timed("describe"):
+                block = next(blocks, None)
+
     with desk.timed("score"):
-        scored = desk.matcher.scorer.score(described, pool.xp, pool.threads)
-        desk.matcher.experience.compare(described, desk.matcher.scorer.first.importance())
+        scored, _ = score_blocks(described(), matcher.scorer, matcher.experience, pool.xp, pool.threads)
     scored.save(desk.order.new_file("scores.parquet"))
 
 
@@ -251,8 +271,11 @@ def do(order: Order) -> dict[str, dict[str, Any]]:
     """Do a piece of work in this process; return stage → what was measured of it."""
     with measured() as cost:
         desk = Desk(order)
-        with threadpool_limits(desk.threads):
+        with threadpool_limits(desk.threads), desk.sampler if order.profile else nullcontext():
             WORKS[order.work].run(desk)
+    if order.profile:
+        for stage, row in desk.rows.items():
+            row["shares"] = desk.sampler.shares(stage)
     peak = {"peak_memory_mb": cost["peak_memory_mb"], "threads": desk.threads}
     return {stage: _rounded(row) | peak for stage, row in desk.rows.items()}
 
