@@ -73,8 +73,9 @@ def _plan(kind: Kind, listings: int, seed: int) -> list[Task]:
         raise MatcherError(f"a mixed demo needs at least {MIN_MIXED} listings, not {listings:,}")
     half = listings // 2
     order = np.random.default_rng([seed, 13]).permutation(listings).tolist()
-    marketplace = [plan.with_rows(order[:half]) for plan in plan_families(half, seed)]
-    lists = [plan.with_rows(order[half:]) for plan in shops_plan.plan_families(listings - half, seed)]
+    first, second = order[:half], order[half:]
+    marketplace = [plan.with_rows(first) for plan in plan_families(half, seed)]
+    lists = [plan.with_rows(second) for plan in shops_plan.plan_families(listings - half, seed)]
     return _marketplace_tasks(marketplace, seed) + _shop_tasks(lists, seed)
 
 
