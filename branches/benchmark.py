@@ -124,11 +124,8 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         with recorded(Training, "run") as trainings, recorded(Training, "_train_step") as steps:
             branch.train(catalog, components, config, compute, Path(folder))
-        branch.fit(catalog, Path(folder), config, compute)  # imports its module
-        embedding = sys.modules[registry.module_of(branch.name, "embed")]
-        with recorded(embedding, "encode") as encodings, recorded(Encoder, "__call__") as passes:
-            branch.fit(catalog, Path(folder), config, compute).transform(catalog)
-        if not steps or not passes:
+        embedding, count = embedding_loops(catalog, branch, Path(folder), config, compute)
+        if not steps or not count:
             raise MatcherError("too few listings with this branch's evidence and a common label; raise --listings")
         training: Training = trainings[0].args[0]
         rates: list[float] = []
@@ -137,22 +134,45 @@ def measure(
             training.step = 0
             rates.append(training.run()["listings_per_s"])  # of its steps: what comes after them is left out
 
-        @torch.inference_mode()
-        def forward() -> None:
-            for call in passes:
-                with autocast(training.device, config.precision):
-                    call().float().cpu()
-
-        loops: dict[str, Callable[[], object]] = {
-            "embed": encodings[0],
-            "forward": forward,
-            "train": train_again,
-            "step": lambda: [call() for call in steps],
-        }
+        loops = {**embedding, "train": train_again, "step": lambda: [call() for call in steps]}
         seconds = fastest_s(loops, repeats)
-    count, trained = encodings[0].args[3], sum(len(call.args[1]) for call in steps)
+    trained = sum(len(call.args[1]) for call in steps)
     bare = {"embed": count / seconds["embed"], "forward": count / seconds["forward"], "step": trained / seconds["step"]}
     return bare | {"train": max(rates)}
+
+
+def embedding_loops(
+    catalog: Catalog, branch: Branch, encoder: Path, config: TrainingConfig, compute: ComputeConfig
+) -> tuple[dict[str, Callable[[], object]], int]:
+    """Return what embeds a catalog again and what repeats its forward passes alone, and the number of contents.
+
+        loops, images = embedding_loops(catalog, registry.get("image"), Path("encoder"), config, compute)
+        images / fastest_s(loops, repeats=3)["embed"]
+
+    Args:
+        catalog: Listings to embed.
+        branch: A branch that learns.
+        encoder: Folder of its encoder.
+        config: Its settings.
+        compute: Device and threads.
+
+    Returns:
+        The works `embed` (reading, preparing, forward pass, results) and `forward` (the same batches, ready on the
+        device), and the number of distinct images or titles; none where no listing has any.
+    """
+    branch.fit(catalog, encoder, config, compute)  # imports its module
+    module = sys.modules[registry.module_of(branch.name, "embed")]
+    with recorded(module, "encode") as encodings, recorded(Encoder, "__call__") as passes:
+        branch.fit(catalog, encoder, config, compute).transform(catalog)
+    device = compute.torch_device()
+
+    @torch.inference_mode()
+    def forward() -> None:
+        for call in passes:
+            with autocast(device, config.precision):
+                call().float().cpu()
+
+    return {"embed": encodings[0], "forward": forward}, int(encodings[0].args[3])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -66,7 +66,7 @@ def make_listings(plan: FamilyPlan, seed: int, families: int, images: Path) -> l
             kind = pick_by_share(IMAGE_SHARES, rng)
             stranger = _other_look(seed, int(rng.integers(families))) if kind == "collage" else None
             image, quality = _image(family, member, kind, stranger, rng)
-            title = _title(family, member, kind, rng)
+            title = listing_title(family, member, kind, rng)
             jpeg = to_jpeg(image, quality)
             listings.append((row, _listing(row, label, title, jpeg, plan.gaps.get(row, ""), images)))
     return listings
@@ -116,7 +116,15 @@ def _collage(
 _photograph = lru_cache(maxsize=16)(photograph)  # stock photos are used again and again
 
 
-def _title(family: Family, member: int, image_kind: str, rng: np.random.Generator) -> str:
+def listing_title(family: Family, member: int, image_kind: str, rng: np.random.Generator) -> str:
+    """Return the title of a listing.
+
+    Args:
+        family: Its family.
+        member: The place of its product in the family.
+        image_kind: A key of `IMAGE_SHARES`; what the image does not show, the title names.
+        rng: Decides the wording.
+    """
     product = family.products[member]
     shows_option = image_kind not in ("family", "shop card")
     names_option = bool(rng.random() < NAMES_OPTION) or not shows_option

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +23,7 @@ from shared.errors import ArtifactError
 from shared.schema import Embeddings, Flags, Floats
 from shared.training.config import TrainingConfig
 from shared.training.prefetch import prefetch
-from shared.training.runtime import autocast, prepare
+from shared.training.runtime import autocast, pinned, prepare
 
 Inputs = Mapping[str, Tensor]
 E = TypeVar("E", bound="Encoder")
@@ -243,15 +244,29 @@ def encode(
     encoder = encoder.to(device).eval()
     vectors = np.zeros((count, encoder.dim), dtype=np.float32)
     bar = tqdm(total=count, desc=f"{name}: embed", unit="listing", disable=None)
-    for positions, (inputs, usable) in prefetch(load, batches, compute.cpu_threads):
-        with autocast(device, config.precision):
-            embeddings = encoder(**{key: tensor.to(device) for key, tensor in inputs.items()}).float()
-        values = (encoder.whiten(embeddings) if config.whitening else embeddings).cpu().numpy()
+    running: deque[tuple[NDArray[np.int64], Flags, Tensor]] = deque()
+
+    def loaded(positions: NDArray[np.int64]) -> tuple[Inputs, Flags]:
+        inputs, usable = load(positions)
+        return pinned(inputs, device), usable
+
+    def keep(positions: NDArray[np.int64], usable: Flags, embeddings: Tensor) -> None:
+        values = embeddings.cpu().numpy()
         finite = np.isfinite(values).all(axis=1) & values.any(axis=1)
         if usable.any() and not (finite & usable).any():
             raise ArtifactError(f"{name}: the encoder's embeddings are not finite numbers; train the branch again")
         vectors[positions] = np.where((finite & usable)[:, None], values, 0)
         bar.update(len(np.unique(positions)))
+
+    for positions, (inputs, usable) in prefetch(loaded, batches, compute.cpu_threads):
+        with autocast(device, config.precision):
+            given = {key: tensor.to(device, non_blocking=True) for key, tensor in inputs.items()}
+            embeddings = encoder(**given).float()
+        running.append((positions, usable, encoder.whiten(embeddings) if config.whitening else embeddings))
+        if len(running) > 1:  # a GPU works on the last batch while the one before it is kept
+            keep(*running.popleft())
+    while running:
+        keep(*running.popleft())
     bar.close()
     return vectors
 

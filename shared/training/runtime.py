@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+from collections.abc import Mapping
 
 import torch
 
@@ -38,6 +39,20 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     """
     enabled = precision == "bfloat16" or (precision == "auto" and computes_in_bfloat16(device))
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def pinned(tensors: Mapping[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
+    """Return tensors in memory that a GPU copies from while it computes; for a CPU they stay as they are.
+
+    Args:
+        tensors: In the processor's memory, by name.
+        device: The device that works on them.
+
+    Examples:
+        >>> pinned({"a": torch.zeros(2)}, torch.device("cpu"))["a"].is_pinned()
+        False
+    """
+    return {name: tensor.pin_memory() if device.type == "cuda" else tensor for name, tensor in tensors.items()}
 
 
 def _keep_free_memory() -> None:

@@ -1,0 +1,191 @@
+"""Our searches beside what a user would take instead, in one run with equally many threads; ratios are what counts.
+
+    python -m tests.benchmarks compare --listings 35000,250000 --out results.json
+    python -m tests.benchmarks compare --kinds hashes,titles --listings 35000 --repeats 5 --out results.json
+
+Ways take turns, and the fastest of their rounds counts. A way that is ten times slower than ours is not repeated. What
+is not installed is left out with a word; `pip install '.[benchmark]'` installs all. Titles are compared by ways that
+grow with the square of the number of listings, so at most `TITLES` of them are.
+
+Recall: of dense, sparse vectors and hashes, the share of the k nearest neighbors (within the radius, for hashes) of a
+sample of listings, computed in float64; a neighbor that is tied with the k-th counts as one. Of titles, the share of
+the true pairs among the pairs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from threadpoolctl import threadpool_limits
+
+from branches import registry
+from ensemble.candidate_pairs import recall
+from shared.catalog.config import DataConfig
+from shared.catalog.reader import frame_catalog
+from shared.compute import ComputeConfig
+from shared.errors import MatcherError
+from shared.pipeline.profiling import measured
+from shared.pipeline.settings import Settings
+from shared.schema import Catalog, Embeddings
+from tests.benchmarks.alternatives import ALTERNATIVES, Alternative, Index, Lists, Task
+from tests.benchmarks.catalogs import make_catalog
+from tests.benchmarks.results import Results
+from tests.benchmarks.system import labels_of, read_frame, settings_of
+from tests.benchmarks.works import Order
+
+KEY = ("kind", "method", "listings", "threads", "settings")
+BRANCH = {"dense": "distilbert", "sparse": "tfidf", "hashes": "phash", "titles": "tfidf"}
+TITLES = 5000  # listings
+SAMPLE, TIE = 500, 1e-6  # listings whose recall is looked at; similarities that differ by less are tied
+SLOW = 10  # times as long as ours: not repeated
+
+Judge = Callable[[Lists], float]
+
+
+def compare(
+    results: Results, sizes: Sequence[int], kinds: Sequence[str], repeats: int, order: Order, *, again: bool = False
+) -> int:
+    """Compare searches of some kinds at several sizes, and add the rows to the results; return 0.
+
+    Args:
+        results: Kinds and sizes that it holds are not compared again.
+        sizes: Numbers of listings.
+        kinds: Keys of `ALTERNATIVES`.
+        repeats: Rounds.
+        order: Cache, settings and threads.
+        again: Whether to compare although there are rows.
+    """
+    if unknown := sorted(set(kinds) - ALTERNATIVES.keys()):
+        raise MatcherError(f"there is no kind {unknown[0]!r}; there are: {', '.join(ALTERNATIVES)}")
+    settings = settings_of(order.settings, order.threads)
+    threads = settings[ComputeConfig].cpu_threads
+    for listings in sizes:
+        folder = Path(order.cache) / str(listings)
+        make_catalog(folder, listings)
+        for kind in kinds:
+            facts = {"kind": kind, "listings": min(listings, TITLES) if kind == "titles" else listings}
+            facts |= {"threads": threads, "settings": order.settings}
+            if again or not results.holds("alternatives", facts):
+                print(f"{kind}, {facts['listings']:,} listings, {threads} threads", flush=True)
+                task, judge = _task(kind, folder, settings)
+                rows = _rounds(ALTERNATIVES[kind], task, judge, repeats)
+                results.add("alternatives", [facts | row for row in rows], KEY)
+    return 0
+
+
+def _task(kind: str, folder: Path, settings: Settings) -> tuple[Task, Judge]:
+    """Return what is searched, and what judges lists."""
+    catalog = frame_catalog(read_frame(folder), None, settings[DataConfig], settings[ComputeConfig])
+    codes, config = labels_of(folder), settings[registry.get(BRANCH[kind]).Config]
+    if kind == "titles":
+        rows = np.flatnonzero(catalog.normalized_titles != "")[:TITLES]
+        task = Task(None, catalog.normalized_titles[rows], settings, config.neighbors)
+        return task, lambda lists: _true_pairs(lists, codes[rows])
+    vectors = _vectors(kind, catalog, folder, settings)
+    task = Task(vectors, np.zeros(0, dtype=object), settings, config.neighbors)
+    return task, lambda lists: neighbor_recall(lists, vectors, config.neighbors, config.minimum)
+
+
+def _vectors(kind: str, catalog: Catalog, folder: Path, settings: Settings) -> Any:
+    """Return the vectors of the listings that have evidence."""
+    if kind == "dense":
+        embeddings = Embeddings.load(folder / f"{BRANCH[kind]}.safetensors")
+    else:
+        branch = registry.get(BRANCH[kind])
+        embedder = branch.fit(catalog, None, settings[branch.Config], settings[ComputeConfig])
+        embeddings = embedder.transform(catalog)
+    return embeddings.vectors[np.flatnonzero(embeddings.present)]
+
+
+def _true_pairs(lists: Lists, codes: NDArray[np.integer]) -> float:
+    ends = np.unique(np.sort(np.stack(lists, axis=1), axis=1), axis=0).astype(np.int32)
+    return recall(ends[:, 0], ends[:, 1], codes)
+
+
+def neighbor_recall(lists: Lists, vectors: Any, k: int, minimum: float) -> float:
+    """Return the share of the k nearest neighbors of some listings that are among lists.
+
+    Args:
+        lists: Neighbors of every listing.
+        vectors: Unit rows, [n, d], dense or CSR.
+        k: Neighbors per listing.
+        minimum: Least similarity of a neighbor; only one above zero counts.
+
+    Examples:
+        >>> vectors = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8]], np.float32)
+        >>> neighbor_recall((np.array([0, 1, 2]), np.array([1, 2, 0])), vectors, 1, 0.0)
+        0.6666666666666666
+    """
+    n = vectors.shape[0]
+    rows = np.sort(np.random.default_rng(0).permutation(n)[:SAMPLE])
+    place = np.full(n, -1)
+    place[rows] = np.arange(len(rows))
+    chosen = np.flatnonzero(place[lists[0]] >= 0)
+    listing, neighbor = place[lists[0][chosen]], lists[1][chosen]
+    similarity = _exact(vectors, rows)
+    similarity[np.arange(len(rows)), rows] = -1
+    kth = np.partition(similarity, -min(k, n - 1), axis=1)[:, -min(k, n - 1)]
+    least = np.maximum(kth, max(minimum, 2 * TIE)) - TIE
+    true = np.minimum((similarity >= least[:, None]).sum(axis=1), k)
+    hits = np.zeros(len(rows), dtype=np.int64)
+    unique = np.unique(listing.astype(np.int64) * n + neighbor)
+    np.add.at(hits, unique // n, similarity[unique // n, unique % n] >= least[unique // n])
+    return float(np.minimum(hits, true).sum() / max(true.sum(), 1))
+
+
+def _exact(vectors: Any, rows: Index) -> NDArray[np.float64]:
+    if isinstance(vectors, sparse.csr_array):
+        return np.asarray((vectors[rows].astype(np.float64) @ vectors.T.astype(np.float64)).toarray())
+    chosen = vectors[rows].astype(np.float64)
+    step = 1 << 16
+    blocks = [chosen @ vectors[start : start + step].T.astype(np.float64) for start in range(0, len(vectors), step)]
+    return np.concatenate(blocks, axis=1)
+
+
+def _rounds(ways: Sequence[Alternative], task: Task, judge: Judge, repeats: int) -> list[dict[str, Any]]:
+    """Return a row per way that is installed; the first is ours."""
+    rows: dict[str, dict[str, Any]] = {}
+    failed: set[str] = set()
+    for number in range(repeats):
+        for way in ways:
+            if number == 0 and way.lacking:
+                print(f"  {way.name}: left out, {way.lacking} is not installed", flush=True)
+            ours = rows.get(ways[0].name, {"seconds": float("inf")})
+            slow = way.name in rows and rows[way.name]["seconds"] > SLOW * ours["seconds"]
+            if way.lacking is None and not slow and way.name not in failed:
+                try:
+                    _round(way, task, judge, rows)
+                except Exception as error:  # of a package of another version, which is not ours to judge
+                    if way is ways[0]:
+                        raise
+                    failed.add(way.name)
+                    print(f"  {way.name}: left out, {type(error).__name__}: {str(error)[:200]}", flush=True)
+    ours = rows[ways[0].name]
+    for row in rows.values():
+        row["ratio"] = round(row["seconds"] / ours["seconds"], 3)
+        row["cpu_ratio"] = round(row["cpu_seconds"] / ours["cpu_seconds"], 3)
+        print(f"  {row['method']:<42} {row['ratio']:8.2f} × ours · recall {row['recall']:.4f}", flush=True)
+    return list(rows.values())
+
+
+def _round(way: Alternative, task: Task, judge: Judge, rows: dict[str, dict[str, Any]]) -> None:
+    """Search once by a way; keep the least seconds."""
+    torch.set_num_threads(task.threads)
+    with threadpool_limits(task.threads), measured() as cost:
+        cpu = time.process_time()
+        lists = way.search(task)
+        cpu_seconds = time.process_time() - cpu
+    row = rows.setdefault(way.name, {"method": way.name, "repeats": 0, "peak_memory_mb": cost["peak_memory_mb"]})
+    if row["repeats"] == 0:
+        row |= {"recall": round(judge(lists), 5), "found": len(lists[0])}
+    row["repeats"] += 1
+    row["seconds"] = min(row.get("seconds", float("inf")), cost["seconds"])
+    row["cpu_seconds"] = min(row.get("cpu_seconds", float("inf")), round(cpu_seconds, 3))
+    print(f"  {way.name:<42} {cost['seconds']:8.2f} s, {cpu_seconds:8.2f} CPU s", flush=True)
