@@ -38,6 +38,7 @@ def write_blocks(blocks: Iterable[PairFeatures], path: Path) -> None:
         path: The file.
 
     Examples:
+        >>> import numpy as np, pandas as pd
         >>> from tempfile import TemporaryDirectory
         >>> table = pd.DataFrame({"tfidf_cosine": np.array([0.5], np.float32)})
         >>> pairs = PairFeatures(2, np.array([0], np.int32), np.array([1], np.int32), table)
@@ -75,6 +76,7 @@ def read_pairs(folder: Path) -> PairFeatures:
     """Return the described pairs of a folder, all in memory.
 
     Examples:
+        >>> import numpy as np, pandas as pd
         >>> from tempfile import TemporaryDirectory
         >>> table = pd.DataFrame({"tfidf_cosine": np.array([0.5], np.float32)})
         >>> pairs = PairFeatures(2, np.array([0], np.int32), np.array([1], np.int32), table)

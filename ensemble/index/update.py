@@ -46,7 +46,7 @@ from ensemble.pool_views import Words
 from ensemble.scorer.model import second_model_mask
 from shared.catalog.copies import class_sizes, copy_of
 from shared.compute import ComputeConfig
-from shared.schema import CandidatePairs, Catalog, Flags, Floats, Matches, PairFeatures, locate
+from shared.schema import CandidatePairs, Catalog, Flags, Floats, Matches, PairFeatures, ScoredPairs, locate
 from shared.search.incremental import PreviousSearch, nearest_since
 
 PLAUSIBLE = 0.003  # least first score of a pair that is described again ...
@@ -87,17 +87,20 @@ def rebuilt(
         search = PreviousSearch.of(candidates, _config(matcher, name).neighbors)
         branches[name] = BranchState(embeddings, search)
     pool = matcher.pool(catalog, {name: branch.view for name, branch in branches.items()})
-    pair_features = matcher.describe(pool, matcher.proposed(pool))
-    first = matcher.scorer.first.score(pair_features, pool.threads)
-    final = matcher.scorer.rescore(first, pool.xp, pool.threads).score
+    blocks = [
+        (matcher.scorer.first.score(block, pool.threads), _cosines(block, branches), conflicts(block))
+        for block in matcher.description(pool, matcher.proposed(pool)).blocks()
+    ]
+    scored, cosines, conflict = zip(*blocks, strict=True)
+    first = ScoredPairs.concat(scored)
     pairs = CachedPairs(
-        pair_features.n,
-        pair_features.left,
-        pair_features.right,
-        score=final,
+        first.n,
+        first.left,
+        first.right,
+        score=matcher.scorer.rescore(first, pool.xp, pool.threads).score,
         first=first.score,
-        cosines=_cosines(pair_features, branches),
-        conflict=conflicts(pair_features),
+        cosines=np.concatenate(cosines),
+        conflict=np.concatenate(conflict),
     )
     pins = pins_on(planned, answers)
     outcome = matcher.decision.decide(pairs.scored().with_copies(copies), catalog.ids, pins=pins)

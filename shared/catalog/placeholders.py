@@ -306,7 +306,7 @@ class Titles:
 
     def __init__(self, titles: Iterable[Any]) -> None:
         codes, values = pd.factorize(np.array([*titles, None], dtype=object)[:-1], sort=True)
-        self._code, self._tokens = codes.astype(np.int64), [frozenset(_tokens(title)) for title in values]
+        self._code, self._values = codes.astype(np.int64), values
         background = self._cohesion(np.arange(len(values)))
         self._background = min(UNLIKE_MAX, BACKGROUND * background)
 
@@ -325,7 +325,7 @@ class Titles:
         Of many titles, about `JUDGED` are taken at equal distances in the order of the alphabet.
         """
         codes = codes[:: max(1, len(codes) // JUDGED)]
-        counts = Counter(token for code in codes.tolist() for token in self._tokens[code])
+        counts = Counter(token for title in self._values[codes] for token in frozenset(_tokens(title)))
         total = sum(counts.values())
         if len(codes) < 2 or total == 0:
             return 1.0
@@ -335,7 +335,11 @@ class Titles:
 def _tokens(title: str) -> Iterator[str]:
     """Return the words of a title; in scripts that write no spaces, the pairs of neighboring characters."""
     for word in title.split():
-        if len(word) > 2 and any(low <= ord(char) <= high for char in word for low, high in _SPACELESS):
+        if (
+            len(word) > 2
+            and not word.isascii()
+            and any(low <= ord(char) <= high for char in word for low, high in _SPACELESS)
+        ):
             yield from (word[i : i + 2] for i in range(len(word) - 1))
         else:
             yield word

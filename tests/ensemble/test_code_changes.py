@@ -17,7 +17,8 @@ _features = of_images
 
 
 def of_images(pool, pairs):
-    return {name: 0 * column for name, column in _features(pool, pairs).items()}
+    describe = _features(pool, pairs)
+    return lambda rows: {name: 0 * column for name, column in describe(rows).items()}
 """
 
 

@@ -46,7 +46,7 @@ def printable(text: str, length: int = 60) -> str:
         ('two lines', 'xxx…')
     """
     text = _NOT_TEXT.sub("\ufffd", text if len(text) <= length else text[: length - 1] + "…")
-    return "".join(char if char.isprintable() else " " for char in text)
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
 def with_columns(names: Sequence[str], values: dict[str, list[str]], rows: int, faults: list[Fault]) -> Table:

@@ -13,7 +13,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from ensemble.decision.average_linkage import agglomerate
-from ensemble.decision.rules import AverageLink, DecisionRule, Threshold
+from ensemble.decision.rules import AverageLink, DecisionRule, Min2, Threshold, both_directions, sort_matches
 from shared.schema import Matches, ScoredPairs
 
 Edges = dict[tuple[int, int], float]
@@ -168,3 +168,43 @@ def test_rules_ignore_the_rest_of_the_pool(rule: Callable[[ScoredPairs], Decisio
     beside = {(i + 20, j + 20): score for (i, j), score in random_edges(30, 6).items()}
     together = pairs_of(rule(scored(50, edges | beside)).matches(0.4))
     assert {pair for pair in together if max(pair) < 20} == alone
+
+
+# --- many pairs ------------------------------------------------------------------------------------------------------
+
+
+def random_pairs(n: int, seed: int) -> ScoredPairs:
+    """Scored pairs with many equal scores."""
+    rng = np.random.default_rng(seed)
+    every = np.stack(np.triu_indices(n, 1))
+    left, right = every[:, rng.random(every.shape[1]) < 0.15].astype(np.int32)
+    return ScoredPairs(n, left, right, (rng.integers(0, 11, len(left)) / 10).astype(np.float32))
+
+
+@pytest.mark.parametrize("rule", [Threshold, Min2, AverageLink])
+@pytest.mark.parametrize("seed", range(4))
+def test_matches_for_thresholds_in_any_order(rule: type[Any], seed: int) -> None:
+    pairs = random_pairs(40, seed)
+    ready = rule(pairs, max_group=4)
+    for threshold in (0.9, 0.55, 0.95, 0.2, 0.5, 0.1):
+        fresh = rule(pairs, max_group=4)
+        assert_equal(ready.matches(threshold), fresh.matches(threshold))
+        assert ready.split_groups == fresh.split_groups
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_sort_matches_equals_sort_by_three_keys(seed: int) -> None:
+    pairs = random_pairs(30, seed)
+    score = np.where(pairs.score == 0, np.float32(np.nan), pairs.score)
+    order = np.random.default_rng(seed).permutation(2 * len(pairs))
+    listing, match = np.concatenate([pairs.left, pairs.right])[order], np.concatenate([pairs.right, pairs.left])[order]
+    both = np.concatenate([score, score])[order]
+    expected = np.lexsort((match, -np.nan_to_num(both, nan=-1), listing))
+    expected_matches = Matches(30, listing[expected], match[expected], both[expected])
+    assert_equal(sort_matches(30, listing, match, both), expected_matches)
+    assert_equal(both_directions(30, pairs.left, pairs.right, score), expected_matches)
+
+
+def assert_equal(one: Matches, other: Matches) -> None:
+    for name in ("listing", "match", "score"):
+        assert np.array_equal(getattr(one, name), getattr(other, name), equal_nan=name == "score")
