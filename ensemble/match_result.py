@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -19,6 +20,7 @@ from ensemble.decision.decision import Decision, groups_of
 from ensemble.decision.guard import SIMILAR, expected_share, is_unlike
 from ensemble.decision.pins import Pins
 from ensemble.scorer.experience import Unlikeness
+from ensemble.submission import csv_cell, write_submission
 from shared.artifacts import checked_type, write_json
 from shared.catalog.config import Duplicates
 from shared.catalog.copies import copy_of
@@ -31,8 +33,8 @@ from shared.schema import Catalog, Matches, ScoredPairs
 
 LISTINGS, FACTS = "listings.parquet", "matching.json"  # files beside the matches, from which the report is made
 NOT_USED = "not_used.csv"
+BATCH = 1 << 20  # rows of a table that are written at a time
 Settled = Literal["yes", "no"]  # an answer that is kept to
-FORMULA = (*"=+-@\t\r\n", *"＝＋－＠")  # a spreadsheet runs a cell that begins with one of these as a formula
 
 
 @dataclass(frozen=True)
@@ -310,16 +312,19 @@ class MatchResult:
 
     def tables(self) -> dict[str, pa.Table]:
         """Return the frames `matches`, `groups` and `pairs` as Arrow tables, by name; ids are text."""
-        rows = {"matches": self._match_rows(), "groups": self._group_rows(), "pairs": self._pair_rows()}
-        return {name: self._table(*of_name) for name, of_name in rows.items()}
+        return {name: self._table(*of_name) for name, of_name in self._rows().items()}
 
     def save(self, folder: Path) -> None:
         """Write one Parquet file per table, two CSV files, and what a report needs.
 
         `submission.csv` holds the matches in the competition's format, `not_used.csv` what `not_used` returns.
         """
-        for name, table in self.tables().items():
-            pq.write_table(table, folder / f"{name}.parquet")
+        for name, of_name in self._rows().items():
+            batches = self._batches(*of_name)
+            first = next(batches)
+            with pq.ParquetWriter(folder / f"{name}.parquet", first.schema) as writer:
+                for batch in chain([first], batches):
+                    writer.write_table(batch)
         write_submission(folder / "submission.csv", self.catalog.ids, self.match_rows)
         unused = not_used(self.catalog)
         lines = [",".join(unused.column_names), *(",".join(map(csv_cell, row.values())) for row in unused.to_pylist())]
@@ -327,10 +332,22 @@ class MatchResult:
         self.catalog.save(folder / LISTINGS)
         write_json(folder / FACTS, self.facts.to_json())
 
+    def _rows(self) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+        """Return of each table the columns of rows, which stand for ids, and those of scores."""
+        return {"matches": self._match_rows(), "groups": self._group_rows(), "pairs": self._pair_rows()}
+
+    def _batches(self, rows: Mapping[str, Any], scores: Mapping[str, Any]) -> Iterator[pa.Table]:
+        """Yield a table of ids and scores in parts, one at least; rows of listings stand for their ids."""
+        ids = self.catalog.table.column("posting_id").combine_chunks()
+        count = len(next(iter(rows.values())))
+        for start in range(0, max(count, 1), BATCH):
+            part = slice(start, start + BATCH)
+            of_ids = {name: ids.take(pa.array(of_name[part])) for name, of_name in rows.items()}
+            yield pa.table({**of_ids, **{name: column[part] for name, column in scores.items()}})
+
     def _table(self, rows: Mapping[str, Any], scores: Mapping[str, Any]) -> pa.Table:
         """Return a table of ids and scores; rows of listings stand for their ids."""
-        ids = {name: pa.array(self.catalog.ids[of_name], pa.string()) for name, of_name in rows.items()}
-        return pa.table({**ids, **scores})
+        return pa.concat_tables(self._batches(rows, scores))
 
     def _frame(self, of: tuple[Mapping[str, Any], Mapping[str, Any]]) -> pd.DataFrame:
         """Return the frame of rows and scores, with ids as the caller's frame holds them if there was one."""
@@ -358,39 +375,3 @@ class MatchResult:
             order = np.lexsort((right, left))
             left, right, score = left[order], right[order], score[order]
         return {"left": left, "right": right}, {"score": score}
-
-
-def write_submission(path: Path, ids: NDArray[Any], matches: Matches) -> None:
-    """Write `posting_id,matches`: each listing with its matches, itself first, separated by blanks.
-
-    A cell that a spreadsheet would run as a formula gets a leading apostrophe; the Parquet files hold raw values.
-
-    Args:
-        path: The file.
-        ids: Posting ids, str [n].
-        matches: Of the n listings.
-
-    Examples:
-        >>> from tempfile import TemporaryDirectory
-        >>> rows, ids = np.array([0, 1], np.int32), np.array(["a", "b"], dtype=object)
-        >>> with TemporaryDirectory() as folder:
-        ...     path = Path(folder) / "submission.csv"
-        ...     write_submission(path, ids, Matches(2, rows, rows[::-1].copy(), np.ones(2, np.float32)))
-        ...     path.read_text().splitlines()
-        ['posting_id,matches', 'a,a b', 'b,b a']
-    """
-    rows = [" ".join([ids[row], *ids[match]]) for row, match in enumerate(matches.lists())]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        file.write("posting_id,matches\n")
-        file.writelines(f"{csv_cell(posting_id)},{csv_cell(row)}\n" for posting_id, row in zip(ids, rows, strict=True))
-
-
-def csv_cell(text: str) -> str:
-    """Return a text as a cell of a CSV file, with an apostrophe before what a spreadsheet would run as a formula.
-
-    Examples:
-        >>> csv_cell("=1+1"), csv_cell("red, blue")
-        ("'=1+1", '"red, blue"')
-    """
-    text = "'" + text if text.startswith(FORMULA) else text
-    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\r\n') else text

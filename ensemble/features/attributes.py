@@ -6,7 +6,7 @@ Variants of a product share all their words but one number or color, and that on
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -141,9 +141,10 @@ def attribute_features(pool: PoolViews, pairs: CandidatePairs) -> Describe:
         >>> features["color_shared"].tolist(), features["size_shared"].tolist(), features["size_odd_low"].tolist()
         ([1.0], [0.0], [1.0])
     """
-    stated = {kind: incidence(_statements(pool, kind)) for kind in PARSERS}
+    statements = {kind: _statements(pool, kind) for kind in PARSERS}
+    conflict = _conflict(statements["quantity"], pairs)
+    stated = {kind: incidence(of_kind) for kind, of_kind in statements.items()}
     counts = {kind: np.asarray(has.sum(axis=1)).ravel() for kind, has in stated.items()}
-    conflict = quantity_conflict(pool, pairs)
 
     def describe(rows: slice) -> dict[str, Floats]:
         block = CandidatePairs(pairs.n, pairs.left[rows], pairs.right[rows])
@@ -184,9 +185,13 @@ def quantity_conflict(pool: PoolViews, pairs: CandidatePairs) -> Describe:
         >>> quantity_conflict(PoolViews(catalog, {}), pairs)(slice(None))["quantity_conflict"].tolist()
         [1.0]
     """
-    values = _statements(pool, "quantity")
+    return _conflict(_statements(pool, "quantity"), pairs)
+
+
+def _conflict(quantities_of: Sequence[Values], pairs: CandidatePairs) -> Describe:
+    """Return what `quantity_conflict` does, for the quantities that each title states."""
     of_dimension = [
-        incidence([[q for q in of_title if q.startswith(f"{dimension}:")] for of_title in values])
+        incidence([[q for q in of_title if q.startswith(f"{dimension}:")] for of_title in quantities_of])
         for dimension in BASES
     ]
     states = [np.asarray(has.sum(axis=1)).ravel() > 0 for has in of_dimension]

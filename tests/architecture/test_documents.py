@@ -45,7 +45,7 @@ DOCUMENTS = (
 )
 LONGEST_README = 160  # lines
 LANGUAGES = ("sh", "python", "yaml", "text")
-PROGRAMS = ("cp", "lint-imports", "mypy", "ruff", "tensorboard")  # called with arguments of their own
+PROGRAMS = ("cp", "dask", "lint-imports", "mypy", "ruff", "tensorboard")  # called with arguments of their own
 
 
 # --- reading documents -----------------------------------------------------------------------------------------------

@@ -16,11 +16,12 @@ from branches.stages import branch_stages
 from ensemble.ablation.variants import System, judge_stage
 from ensemble.config import EnsembleConfig
 from ensemble.decision.decision import Decision, groups_of
-from ensemble.match_result import MatchResult, write_submission
+from ensemble.match_result import MatchResult
 from ensemble.matcher import Matcher, check_current
 from ensemble.scorer.experience import Unlikeness
 from ensemble.sections import sections
 from ensemble.stages import ensemble_stages
+from ensemble.submission import write_submission
 from shared.arrays import object_array
 from shared.catalog.not_used import MISSING_WORD, note
 from shared.errors import ArtifactError

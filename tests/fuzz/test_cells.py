@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ensemble.match_result import csv_cell
+from ensemble.submission import csv_cell
 from tests.support.fuzzing import fuzz
 
 TEXTS = st.text(st.one_of(st.sampled_from("=+-@＝＋－＠\t\r\n,;\"'| a1"), st.characters(exclude_categories=["Cs"])))
