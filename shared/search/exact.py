@@ -32,7 +32,7 @@ from shared.search.lists import (
 )
 
 CELLS = 1 << 23  # similarities in memory at a time, unless `block` says otherwise: 32 MiB
-FEWEST_ROWS = 32  # listings at a time, however large the pool: all vectors are read for each block
+FEWEST_ROWS = 64  # listings at a time, however large the pool: all vectors are read for each block
 COLUMN_GROUPS = 16  # times k: column groups whose maxima bound the k-th best similarity of a row from below
 RANKED_AT_ONCE = 1 << 15  # listings whose lists are ranked at a time
 
