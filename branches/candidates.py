@@ -15,6 +15,7 @@ from shared.search.cells import Cells, CellSearcher
 from shared.search.exact import ProductSearcher
 from shared.search.hashes import HashSearcher
 from shared.search.lists import Limits, Searcher, candidates_of
+from shared.search.sparse import SparseSearcher
 from shared.search.symmetric import SymmetricSearcher
 
 
@@ -54,7 +55,10 @@ def searcher_of(
         [0, 1]
     """
     limits, xp, threads = Limits(config.neighbors, config.minimum), compute.xp(), compute.cpu_threads
-    if is_approximate(embeddings, config, compute):
+    approximate = is_approximate(embeddings, config, compute)
+    if approximate and sparse.issparse(embeddings.vectors):
+        return SparseSearcher.of(embeddings, limits, threads=threads)
+    if approximate:
         cells = Cells.of(embeddings, threads) if cells is None else cells
         return CellSearcher.of(embeddings, limits, cells, memory=compute.memory_bytes, threads=threads)
     if config.hashes and xp is np:
@@ -65,7 +69,7 @@ def searcher_of(
 
 
 def is_approximate(embeddings: Embeddings, config: BranchConfig, compute: ComputeConfig) -> bool:
-    """Return whether the neighbors of a pool are searched approximately: so are those of many dense vectors on a CPU.
+    """Return whether the neighbors of a pool are searched approximately: so are those of many vectors on a CPU.
 
     Examples:
         >>> embeddings = Embeddings(np.ones((3, 1), np.float32), np.ones(3, dtype=bool))
@@ -73,9 +77,11 @@ def is_approximate(embeddings: Embeddings, config: BranchConfig, compute: Comput
         >>> [is_approximate(embeddings, BranchConfig(approximate_from=least), cpu) for least in (3, 4)]
         [True, False]
     """
-    if config.hashes or sparse.issparse(embeddings.vectors) or config.search == "exact":
+    if config.hashes or config.search == "exact":
         return False
     few = np.count_nonzero(embeddings.present) < config.approximate_from
+    if sparse.issparse(embeddings.vectors):
+        return compute.xp() is np and (config.search == "approximate" or not few)
     return config.search == "approximate" or not (few or _fits(embeddings.vectors, compute.xp()))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 from branches import registry
 from branches.base import Branch, BranchConfig
@@ -350,8 +351,7 @@ def propose_pairs(
     inputs: Inputs, config: StageConfig, out: Path, branch: str, pool: str, embeddings: str
 ) -> Mapping[str, Any]:
     """Propose the pairs of a pool by a branch; of listings with equal content, one is searched."""
-    section, copies = config[registry.get(branch).Config], copy_of(load_catalog(inputs[pool]))
-    searched = without_copies(load_embeddings(inputs[embeddings]), copies)
+    section, searched = config[registry.get(branch).Config], _searched(inputs, pool, embeddings)
     candidates = propose(searched, section, config[ComputeConfig])
     candidates.save(out / "candidates.parquet")
     approximate = is_approximate(searched, section, config[ComputeConfig])
@@ -359,10 +359,9 @@ def propose_pairs(
 
 
 def prepare_search(inputs: Inputs, config: StageConfig, out: Path, branch: str, pool: str, embeddings: str) -> None:
-    """Find the cells of a pool that is searched approximately, so that they are the same for all of its shards."""
-    section, copies = config[registry.get(branch).Config], copy_of(load_catalog(inputs[pool]))
-    searched = without_copies(load_embeddings(inputs[embeddings]), copies)
-    if is_approximate(searched, section, config[ComputeConfig]):
+    """Find the cells of a dense pool that is searched approximately, so that they are the same for all its shards."""
+    section, searched = config[registry.get(branch).Config], _searched(inputs, pool, embeddings)
+    if not issparse(searched.vectors) and is_approximate(searched, section, config[ComputeConfig]):
         Cells.of(searched, config[ComputeConfig].cpu_threads).save(out / "cells.safetensors")
 
 
@@ -370,8 +369,8 @@ def open_searcher(
     inputs: Inputs, config: StageConfig, prepared: Path, branch: str, pool: str, embeddings: str
 ) -> Callable[[tuple[int, int], Path], object]:
     """Load what a search of a pool needs; return the function that finds the neighbors of a range of its listings."""
-    section, copies = config[registry.get(branch).Config], copy_of(load_catalog(inputs[pool]))
-    searched, cells = without_copies(load_embeddings(inputs[embeddings]), copies), prepared / "cells.safetensors"
+    section, searched = config[registry.get(branch).Config], _searched(inputs, pool, embeddings)
+    cells = prepared / "cells.safetensors"
     searcher = searcher_of(searched, section, config[ComputeConfig], Cells.load(cells) if cells.exists() else None)
     return lambda rows, out: searcher.lists(np.arange(*rows)).save(out / "lists.parquet")
 
@@ -383,9 +382,14 @@ def join_lists(
     lists = (NeighborLists.load(shard / "lists.parquet") for shard in shards)
     candidates = candidates_of(lists, count_listings(inputs[pool]))
     candidates.save(out / "candidates.parquet")
-    section, searched = config[registry.get(branch).Config], load_embeddings(inputs[embeddings])
+    section, searched = config[registry.get(branch).Config], _searched(inputs, pool, embeddings)
     approximate = is_approximate(searched, section, config[ComputeConfig])
     return {"pairs": len(candidates), "search": "approximate" if approximate else None}
+
+
+def _searched(inputs: Inputs, pool: str, embeddings: str) -> Embeddings:
+    """Return the embeddings of a pool in which, of listings with equal content, one alone has evidence."""
+    return without_copies(load_embeddings(inputs[embeddings]), copy_of(load_catalog(inputs[pool])))
 
 
 def embed_catalog(

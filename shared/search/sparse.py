@@ -4,19 +4,20 @@ A product of all rows with all rows costs the square of how many rows hold a ter
 cost most. The index is therefore read like this for each listing:
 
 1. Its terms are read from the rarest to the most common one, as long as they name at most `budget` listings together.
-   The listings with the largest sums of products so far are picked.
+   The listings with the largest sums of products so far are picked (by the library sparse-dot-topn).
 2. What is unread of the listing has norm r, what is unread of another one at most s. By Cauchy and Schwarz, the
    similarity of the two exceeds the sum so far by at most r·s (Bayardo, Ma and Srikant, "Scaling up all pairs
    similarity search", 2007; Anastasiu and Karypis, "L2AP", 2014, section 4).
-3. The picked ones with the best prospects are compared exactly (`lists.py`). If no other listing can reach the last of
-   the neighbors by the bound, the list is proven to be that of a search of all listings. Otherwise it is approximate.
+3. The picked ones with the best prospects are compared exactly (`lists.py`), as long as they may reach the last of the
+   neighbors. If nobody else can by the bound, the list is proven to be that of a search of all listings. Otherwise it
+   is approximate.
 
 The list of a listing depends on the pool and the budget alone, not on what else is asked, nor on blocks or threads.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -24,25 +25,28 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sparse_dot_topn import sp_matmul_topn
 
-from shared.schema import Embeddings, Flags
+from shared.schema import Embeddings, Flags, Floats
 from shared.search.lists import (
     DECIMALS,
     Index,
     Limits,
     NeighborLists,
     exact_similarity,
-    ranked_lists,
+    ranked,
 )
 from shared.search.sorting import best_first
+from shared.search.threads import map_blocks
 
-PICKED = 10  # times k: listings that are picked by what is read of them
-COMPARED = 3  # times k: those of them that are compared exactly
+BUDGET = 30_000  # listings named in the index that are read per listing
+PICKED = 24  # times k: listings that are picked by what is read of them
+COMPARED = 16  # times k: those of them that are compared exactly at most
 LEAST = 8  # k is taken to be at least this in the two numbers above
-PROSPECT = 0.3  # share of the bound of what is unread that is expected to come true; measured on titles
+PROSPECT = 0.3  # share of the bound of what is unread that comes true for titles, on average
+HOPE = 0.6  # and hardly ever more than this share
 SAMPLE = 2048  # listings that tell how far the index is read
 SHALLOW = 0.1  # share of the listings that are read less far than the bound of others assumes
 BLOCK = 4096  # listings searched at a time
-CHUNK = 1 << 16  # listings of which norms are computed at a time
+CHUNK = 1 << 16  # listings of which norms are computed at a time, and pairs that a thread compares at a time
 
 Norms = NDArray[np.float64]
 
@@ -56,7 +60,8 @@ class SparseSearcher:
         limits: Which listings are neighbors.
         budget: Listings named in the index that are read per listing, those of its rarest term in any case.
         threads: Of the products.
-        index: Which listings hold a term, and its weight in them, CSR [terms, n].
+        order: The listings by their heaviest term, int64 [n]; what is alike is near in memory then.
+        index: Which of these hold a term, and its weight in them, CSR [terms, n].
         holding: Listings that hold each term, int64 [terms].
         rarity: Place of each term among all, from the rarest on, int64 [terms].
         depth: Terms from this place on are unread of most listings.
@@ -75,6 +80,7 @@ class SparseSearcher:
     limits: Limits
     budget: int
     threads: int
+    order: Index
     index: Any
     holding: Index
     rarity: Index
@@ -83,28 +89,27 @@ class SparseSearcher:
     slack: float
 
     @classmethod
-    def of(cls, embeddings: Embeddings, limits: Limits, *, budget: int, threads: int = 1) -> Self:
+    def of(cls, embeddings: Embeddings, limits: Limits, *, budget: int = BUDGET, threads: int = 1) -> Self:
         """Return a searcher of a pool; it makes the index.
 
         Args:
             embeddings: Of the pool, CSR.
             limits: Which listings are neighbors.
             budget: Listings named in the index that are read per listing, at least 1.
-            threads: Of the products.
+            threads: Of the products and comparisons.
         """
         vectors: Any = embeddings.vectors
         holding = np.bincount(vectors.indices, minlength=vectors.shape[1])
         rarity = np.empty(len(holding), dtype=np.int64)
         rarity[np.argsort(holding, kind="stable")] = np.arange(len(holding))
-        index = sparse.csr_matrix(vectors.T.tocsr())
+        order = np.argsort(_heaviest_term(vectors), kind="stable")
+        index = sparse.csr_matrix(vectors[order].T.tocsr())
         terms = int(np.diff(vectors.indptr).max(initial=0))
         slack = 2 * terms * 2**-24 + 2 * 10**-DECIMALS
-        nothing = np.zeros(0, dtype=np.float64)
-        bare = cls(embeddings, limits, budget, threads, index, holding, rarity, 0, nothing, slack)
+        no_norms = np.zeros(0, dtype=np.float64)
+        bare = cls(embeddings, limits, budget, threads, order, index, holding, rarity, 0, no_norms, slack)
         depth = bare._depth()
-        return cls(
-            embeddings, limits, budget, threads, index, holding, rarity, depth, bare._norms_from(depth), slack
-        )
+        return replace(bare, depth=depth, unread=bare._norms_from(depth))
 
     def lists(self, rows: Index) -> NeighborLists:
         """Return the lists of the listings at `rows`, rising, int64 [r]; who has no evidence has no neighbors."""
@@ -129,7 +134,8 @@ class SparseSearcher:
         k, compared = self.limits.k, COMPARED * max(self.limits.k, LEAST)
         first = picks.place < k + LEAST
         similarity[first] = self._exact(rows, picks, first)
-        more = ~first & (picks.place < compared) & (picks.bound >= self._kth(picks, similarity, len(rows))[picks.row])
+        kth = self._kth(picks, similarity, len(rows))
+        more = ~first & (picks.place < compared) & (picks.hope >= kth[picks.row])
         similarity[more] = self._exact(rows, picks, more)
         kth = self._kth(picks, similarity, len(rows))
         missed = picks.others.copy()  # by the bound, no listing that is not compared is nearer
@@ -141,7 +147,7 @@ class SparseSearcher:
         near = np.flatnonzero(~apart)
         near = near[np.argsort(picks.row[near] * len(self.embeddings) + picks.neighbor[near])]
         left, right = rows[picks.row[near]].astype(np.int32), picks.neighbor[near].astype(np.int32)
-        return ranked_lists(len(self.embeddings), left, right, similarity[near], self.limits), proven
+        return ranked(len(self.embeddings), left, right, similarity[near], self.limits), proven
 
     # --- what is read ---
 
@@ -189,26 +195,35 @@ class SparseSearcher:
     def _picks(self, query: _Query) -> _Picks:
         """Return the listings with the largest products with what is read, those with the best prospects first."""
         most = PICKED * max(self.limits.k, LEAST)
-        products = sp_matmul_topn(query.terms, self.index, most, sort=True, n_threads=self.threads)
+        products = sp_matmul_topn(query.terms, self.index, most, n_threads=self.threads)
         sizes, rows = np.diff(products.indptr), len(query.rows)
-        row, neighbor = np.repeat(np.arange(rows), sizes), products.indices
-        last = np.where(sizes == most, np.maximum(products.data[products.indptr[1:] - 1], 0), 0)
+        row, neighbor = np.repeat(np.arange(rows), sizes), self.order[products.indices]
+        last = np.where(sizes == most, np.minimum.reduceat(products.data, products.indptr[:-1]), 0)
         deep = query.next_place >= self.depth
         others = last + query.unread * np.where(deep, self.unread.max(initial=0), 1.0)
         rest = query.unread[row] * np.where(deep[row], self.unread[neighbor], 1.0)
-        prospect = (products.data + PROSPECT * rest).astype(np.float32)
-        bound = products.data + rest + 2 * self.slack
-        order = best_first(row, prospect)
+        order = best_first(row, (products.data + PROSPECT * rest).astype(np.float32))
         order = order[query.rows[row[order]] != neighbor[order]]
-        row = row[order]
-        place = np.arange(len(row)) - np.searchsorted(row, np.arange(rows))[row]
-        return _Picks(row, neighbor[order], bound[order], place, np.where(others > 0, others + 2 * self.slack, 0))
+        row, rest, product = row[order], rest[order], products.data[order]
+        return _Picks(
+            row,
+            neighbor[order],
+            product + HOPE * rest + 2 * self.slack,
+            product + rest + 2 * self.slack,
+            np.arange(len(row)) - np.searchsorted(row, np.arange(rows))[row],
+            np.where(others > 0, others + 2 * self.slack, 0),
+        )
 
-    def _exact(self, rows: Index, picks: _Picks, mask: Flags) -> NDArray[np.float32]:
+    def _exact(self, rows: Index, picks: _Picks, mask: Flags) -> Floats:
         left, right = rows[picks.row[mask]].astype(np.int32), picks.neighbor[mask].astype(np.int32)
-        return exact_similarity(self.embeddings, left, right)
+        parts = [slice(start, start + CHUNK) for start in range(0, len(left), CHUNK)]
 
-    def _kth(self, picks: _Picks, similarity: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
+        def compared(part: slice) -> Floats:
+            return exact_similarity(self.embeddings, left[part], right[part])
+
+        return np.concatenate([np.zeros(0, dtype=np.float32), *map_blocks(compared, parts, self.threads)])
+
+    def _kth(self, picks: _Picks, similarity: Floats, rows: int) -> Floats:
         """Return the k-th largest similarity of each row so far, at least the minimum; 0 where there are fewer."""
         known = np.flatnonzero(~np.isnan(similarity))
         row = picks.row[known]
@@ -219,6 +234,19 @@ class SparseSearcher:
         kth = np.full(rows, max(self.limits.minimum, 0.0), dtype=np.float32)
         kth[full] = np.maximum(kth[full], values[ends[full]])
         return kth
+
+
+def _heaviest_term(vectors: Any) -> Index:
+    """Return the heaviest term of each row, the first of equal ones, int64 [n]; -1 of an empty row."""
+    sizes = np.diff(vectors.indptr)
+    filled = np.flatnonzero(sizes)
+    heaviest = np.full(vectors.shape[0], -1)
+    starts = vectors.indptr[filled]
+    most = np.repeat(np.maximum.reduceat(vectors.data, starts), sizes[filled]) if len(filled) else vectors.data
+    places = np.flatnonzero(vectors.data == most)
+    first = places[np.searchsorted(places, starts)]
+    heaviest[filled] = vectors.indices[first]
+    return heaviest
 
 
 @dataclass(frozen=True)
@@ -245,6 +273,7 @@ class _Picks:
     Args:
         row: Place of the listing among those asked for, int64 [e].
         neighbor: Row of the other listing, int [e].
+        hope: Similarity that it hardly exceeds, float64 [e].
         bound: Similarity that it has at most, rounding included, float64 [e].
         place: Place in the listing's picks, from 0, int64 [e].
         others: Similarity that a listing which is not picked has at most, float64 [r]; 0 where it shares no term.
@@ -252,6 +281,7 @@ class _Picks:
 
     row: Index
     neighbor: NDArray[np.integer]
+    hope: Norms
     bound: Norms
     place: Index
     others: Norms
