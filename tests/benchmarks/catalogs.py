@@ -116,10 +116,11 @@ def _titles(listings: int, seed: int) -> tuple[list[str], NDArray[np.int64], NDA
 
 def _families(order: list[int], half: int, seed: int) -> Iterator[tuple[FamilyPlan, list[list[str]]]]:
     """Yield each family with the titles of each of its products."""
+    of_marketplace, of_shops = order[:half], order[half:]
     for plan in plan_families(half, seed):
-        yield plan.with_rows(order[:half]), _marketplace_titles(plan, seed)
+        yield plan.with_rows(of_marketplace), _marketplace_titles(plan, seed)
     for plan in shops_plan.plan_families(len(order) - half, seed):
-        yield plan.with_rows(order[half:]), _shop_titles(plan, seed)
+        yield plan.with_rows(of_shops), _shop_titles(plan, seed)
 
 
 def _marketplace_titles(plan: FamilyPlan, seed: int) -> list[list[str]]:

@@ -20,7 +20,19 @@ from tests.benchmarks.results import Results, Row
 from tests.benchmarks.works import STAGES
 
 BEGIN, END = "<!-- measured by tests.benchmarks: begin -->", "<!-- measured by tests.benchmarks: end -->"
-HEADING = "## Speed and scale"
+INTRODUCTION = """## Speed and scale
+
+```sh
+python -m tests.benchmarks measure --out results.json
+python -m tests.benchmarks compare --listings 35000,250000 --threads 1 --out results.json
+python -m tests.benchmarks profile --out results.json
+python -m tests.benchmarks draw results.json --into ensemble/RESULTS.md
+```
+
+Catalogs of any size (`tests/benchmarks/catalogs.py`): titles of the demo; hashes and vectors in place of those of
+images and encoders, made so that listings of a product are near each other. The scorer learned from two such catalogs
+of 2,000. Each stage runs in a process of its own; what it reads and writes counts for its memory, not for its time.
+"""
 NAMES = {  # how the tables and the chart call a stage
     "whole": "whole, table to matches",
     "search distilbert": "search, title vectors",
@@ -68,7 +80,7 @@ def into(document: Path, text: str) -> None:
     if BEGIN in content and END in content:
         before, after = content.partition(BEGIN)[0], content.partition(END)[2]
     else:
-        before, after = f"{content.rstrip()}\n\n{HEADING}\n\n".lstrip(), "\n"
+        before, after = f"{content.rstrip()}\n\n{INTRODUCTION}\n".lstrip(), "\n"
     with atomic_file(document) as partial:
         partial.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
 
@@ -180,9 +192,9 @@ def _settings(rows: Sequence[Row]) -> list[str]:
         if row["settings"] and (default := usual.get((row["stage"], row["listings"]))):
             shares = [f"{default['seconds'] / max(row['seconds'], 1e-3):.2f}"]
             shares.append(f"{default['recall'] / row['recall']:.4f}" if row.get("recall") else "")
-            changed = [(name, key, value) for name, keys in row["settings"].items() for key, value in keys.items()]
-            given = " ".join(f"`{name}.{key}={value}`" for name, key, value in changed)
-            body.append([NAMES.get(row["stage"], row["stage"]), f"{row['listings']:,}", given, _cost(row), *shares])
+            body.append(
+                [NAMES.get(row["stage"], row["stage"]), f"{row['listings']:,}", _given(row), _cost(row), *shares]
+            )
     if not body:
         return []
     header = ["stage", "listings", "with", "cost", "default: × its seconds", "default: recall of its true pairs"]
@@ -196,18 +208,29 @@ def _alternatives(rows: Sequence[Row]) -> list[str]:
     """Return a table per kind: ways by sizes, as ratios to ours."""
     parts = []
     for kind, name in KINDS.items():
-        of_kind = [row for row in rows if row["kind"] == kind and not row["settings"]]
-        sizes = sorted({(row["listings"], row["threads"]) for row in of_kind})
-        if not sizes:
+        of_kind = [row for row in rows if row["kind"] == kind]
+        if not of_kind:
             continue
-        cells = {(row["method"], row["listings"], row["threads"]): row for row in of_kind}
+        several = len({row["threads"] for row in of_kind}) > 1
+        heads = {(row["listings"], row["threads"], _given(row)): _head(row, several) for row in of_kind}
+        cells = {(row["method"], row["listings"], row["threads"], _given(row)): row for row in of_kind}
         methods = list(dict.fromkeys(row["method"] for row in of_kind))
-        body = [[way, *(_ratio(cells.get((way, *size))) for size in sizes)] for way in methods]
-        heads = [f"{listings:,} listings" for listings, _ in sizes]
+        body = [[way, *(_ratio(cells.get((way, *column))) for column in sorted(heads))] for way in methods]
         found = "true pairs" if kind == "titles" else "neighbors"
         told = f"{name}: seconds as a multiple of ours, and recall of {found}; {_threads(of_kind)}."
-        parts += [told, _table(["way", *heads], body)]
+        parts += [told, _table(["way", *(heads[column] for column in sorted(heads))], body)]
     return parts
+
+
+def _head(row: Row, several: bool) -> str:
+    """Return the head of a column of a table of alternatives."""
+    parts = [f"{row['listings']:,} listings", *([_threads([row])] if several else [])]
+    return ", ".join([*parts, *([_given(row)] if row["settings"] else [])])
+
+
+def _given(row: Row) -> str:
+    """Return the settings of a row that are not the default, in Markdown."""
+    return " ".join(f"`{name}.{key}={value}`" for name, keys in row["settings"].items() for key, value in keys.items())
 
 
 def _ratio(row: Row | None) -> str:

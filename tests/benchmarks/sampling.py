@@ -31,7 +31,7 @@ from tests.support.paths import ROOT
 LIBRARIES = ("torch", "faiss", "lightgbm", "rapidfuzz", "scipy", "numpy", "sklearn", "pandas", "pyarrow")
 OWN = "own Python"
 INTERVAL_S = 0.005
-_WAITING = ("threading.py", "queue.py", "selectors.py", "connection.py")
+_WAITING = ("threading.py", "thread.py", "queue.py", "selectors.py", "connection.py")
 
 
 class Sampler:

@@ -251,8 +251,9 @@ def results(tmp_path: Path) -> Results:
     rows += [stage_row("search image", 70_000, 980.0, recall=0.81, settings={"image": {"neighbors": "60"}})]
     results.add("stages", rows, KEY)
     way = {"kind": "dense", "listings": 35_000, "threads": 1, "settings": {}, "recall": 1.0, "repeats": 3}
-    ways = [way | {"method": "ours", "ratio": 1.0, "seconds": 8.0}, way | {"method": "faiss, flat", "ratio": 2.5}]
-    results.add("alternatives", ways, ["method"])
+    ours = way | {"method": "ours", "ratio": 1.0, "seconds": 8.0}
+    exact = ours | {"settings": {"distilbert": {"search": "exact"}}}
+    results.add("alternatives", [ours, way | {"method": "faiss, flat", "ratio": 2.5}, exact], ["method", "settings"])
     results.add("profiles", [stage_row("whole", 5000, 10.0, shares={"numpy": 0.75, OWN: 0.25})], KEY)
     results.add("device", [{"what": "a network", "device": "a GPU", "value": 1234.5, "unit": "images/s"}], ["what"])
     return results
@@ -263,7 +264,8 @@ def test_section_has_all_tables(results: Results) -> None:
     assert "| **whole, table to matches** | 10 s · 0.1 GB | 70 s · 0.1 GB | 140 s · 0.1 GB | 2.00 |" in text
     assert "| search, image vectors | 2.5 s · 0.1 GB | 122 s · 0.1 GB | 8.2 min · 0.1 GB | 4.00 |" in text
     assert "| 70,000 | `image.neighbors=60` | 16.3 min · 0.1 GB | 0.50 | 0.9877 |" in text
-    assert "| faiss, flat | 2.50 · 1.000 |" in text
+    assert "| way | 35,000 listings | 35,000 listings, `distilbert.search=exact` |" in text
+    assert "| faiss, flat | 2.50 · 1.000 |  |" in text
     assert "| whole, table to matches | 10 s | 75% | 25% |" in text
     assert "| a network | a GPU | 1,234 images/s |" in text
 
@@ -279,7 +281,10 @@ def test_document_keeps_what_stands_around_the_section(results: Results, tmp_pat
     document.write_text("# Results\n\n## Other\n\nWords.\n", encoding="utf-8")
     assert main(["draw", str(results.path), "--into", str(document)]) == 0
     first = document.read_text(encoding="utf-8")
-    assert first.startswith("# Results\n\n## Other\n\nWords.\n\n## Speed and scale\n\n" + BEGIN)
+    assert first.startswith(
+        "# Results\n\n## Other\n\nWords.\n\n## Speed and scale\n\n```sh\npython -m tests.benchmarks"
+    )
+    assert first.count(BEGIN) == first.count(END) == 1
     assert "![Seconds of each stage against the number of listings](speed.svg)" in first
     assert (tmp_path / "speed.svg").stat().st_size < 30_000
     document.write_text(first.replace(BEGIN, f"Before.\n\n{BEGIN}").replace(END, f"{END}\n\nAfter."), encoding="utf-8")

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import lightgbm  # noqa: F401 - a second to import, which is not to be among the seconds of a stage
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ensemble.candidate_pairs import recall
@@ -30,6 +29,7 @@ from shared.artifacts import write_json
 from shared.catalog.copies import copy_of
 from shared.catalog.placeholders import set_aside
 from shared.compute import ComputeConfig
+from shared.exits import ended
 from shared.metrics.matching import measure as measure_matches
 from shared.pipeline.profiling import measured
 from shared.schema import CandidatePairs, Candidates, Catalog, Embeddings, PairFeatures, ScoredPairs
@@ -289,6 +289,10 @@ def order_text(order: Order) -> str:
     return json.dumps(asdict(order))
 
 
+def main(order: str, file: str) -> int:
+    """Do an order and write what was measured to a file; return the exit code."""
+    return ended(lambda: write_json(Path(file), do(Order(**json.loads(order)))), interrupted="interrupted")
+
+
 if __name__ == "__main__":
-    np.seterr(all="ignore")
-    write_json(Path(sys.argv[2]), do(Order(**json.loads(sys.argv[1]))))
+    raise SystemExit(main(*sys.argv[1:]))
