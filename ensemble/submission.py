@@ -23,6 +23,7 @@ def write_submission(path: Path, ids: NDArray[Any], matches: Matches) -> None:
         matches: Of the n listings.
 
     Examples:
+        >>> import numpy as np
         >>> from tempfile import TemporaryDirectory
         >>> rows, ids = np.array([0, 1], np.int32), np.array(["a", "b"], dtype=object)
         >>> with TemporaryDirectory() as folder:
