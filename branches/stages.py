@@ -41,6 +41,7 @@ from shared.schema import Candidates, Catalog, Embeddings
 from shared.search.cells import Cells
 from shared.search.lists import NeighborLists, candidates_of
 
+CELLS = "cells.safetensors"  # of a pool that is searched approximately in shards
 PRETRAINED_SAMPLE = 5000  # listings of a catalog without labels that its encoders are fitted to
 
 
@@ -337,12 +338,8 @@ def candidates_stage(branch: Branch, pool: Pool) -> Stage:
         reads=(pool.stage, embeddings_stage_name(branch.name, pool)),
         settings=(branch.Config,),
         step="candidates",
-        parameters={
-            "branch": branch.name,
-            "pool": pool.stage,
-            "embeddings": embeddings_stage_name(branch.name, pool),
-        },
-        shards=Shards(plan_rows, open_searcher, join_lists, prepare=prepare_search),
+        parameters={"branch": branch.name, "pool": pool.stage, "embeddings": embeddings_stage_name(branch.name, pool)},
+        shards=Shards(plan_search, open_searcher, join_lists, prepare=prepare_search),
     )
 
 
@@ -358,34 +355,37 @@ def propose_pairs(
     return {"pairs": len(candidates), "search": "approximate" if approximate else None}
 
 
+def plan_search(inputs: Inputs, config: StageConfig, pool: str, **others: Any) -> Sequence[Any]:
+    """Cut the listings of a pool into ranges twice as long as `plan_rows`, since whole pools are searched faster."""
+    return ranges(count_listings(inputs[pool]), 2 * config[ComputeConfig].shard_rows)
+
+
 def prepare_search(inputs: Inputs, config: StageConfig, out: Path, branch: str, pool: str, embeddings: str) -> None:
     """Find the cells of a pool that is searched approximately, so that they are the same for all of its shards."""
     section, copies = config[registry.get(branch).Config], copy_of(load_catalog(inputs[pool]))
     searched = without_copies(load_embeddings(inputs[embeddings]), copies)
     if is_approximate(searched, section, config[ComputeConfig]):
-        Cells.of(searched, config[ComputeConfig].cpu_threads).save(out / "cells.safetensors")
+        Cells.of(searched, config[ComputeConfig].cpu_threads).save(out / CELLS)
 
 
 def open_searcher(
     inputs: Inputs, config: StageConfig, prepared: Path, branch: str, pool: str, embeddings: str
 ) -> Callable[[tuple[int, int], Path], object]:
     """Load what a search of a pool needs; return the function that finds the neighbors of a range of its listings."""
-    section, copies = config[registry.get(branch).Config], copy_of(load_catalog(inputs[pool]))
-    searched, cells = without_copies(load_embeddings(inputs[embeddings]), copies), prepared / "cells.safetensors"
-    searcher = searcher_of(searched, section, config[ComputeConfig], Cells.load(cells) if cells.exists() else None)
+    section, path = config[registry.get(branch).Config], prepared / CELLS
+    searched = without_copies(load_embeddings(inputs[embeddings]), copy_of(load_catalog(inputs[pool])))
+    searcher = searcher_of(searched, section, config[ComputeConfig], Cells.load(path) if path.exists() else None)
     return lambda rows, out: searcher.lists(np.arange(*rows)).save(out / "lists.parquet")
 
 
 def join_lists(
-    inputs: Inputs, config: StageConfig, out: Path, shards: Sequence[Path], branch: str, pool: str, embeddings: str
+    inputs: Inputs, config: StageConfig, out: Path, shards: Sequence[Path], prepared: Path, pool: str, **others: Any
 ) -> Mapping[str, Any]:
     """Unite the neighbors of all listings of a pool into pairs."""
-    lists = (NeighborLists.load(shard / "lists.parquet") for shard in shards)
-    candidates = candidates_of(lists, count_listings(inputs[pool]))
+    lists, n = (NeighborLists.load(shard / "lists.parquet") for shard in shards), count_listings(inputs[pool])
+    candidates = candidates_of(lists, n)
     candidates.save(out / "candidates.parquet")
-    section, searched = config[registry.get(branch).Config], load_embeddings(inputs[embeddings])
-    approximate = is_approximate(searched, section, config[ComputeConfig])
-    return {"pairs": len(candidates), "search": "approximate" if approximate else None}
+    return {"pairs": len(candidates), "search": "approximate" if (prepared / CELLS).exists() else None}
 
 
 def embed_catalog(
