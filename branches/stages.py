@@ -42,6 +42,8 @@ from shared.schema import Candidates, Catalog, Embeddings
 from shared.search.cells import Cells
 from shared.search.lists import NeighborLists, candidates_of
 
+CELLS = "cells.safetensors"  # of a pool that is searched approximately in shards
+APPROXIMATE = "approximate"  # file that says that a pool is searched approximately
 PRETRAINED_SAMPLE = 5000  # listings of a catalog without labels that its encoders are fitted to
 
 
@@ -338,12 +340,8 @@ def candidates_stage(branch: Branch, pool: Pool) -> Stage:
         reads=(pool.stage, embeddings_stage_name(branch.name, pool)),
         settings=(branch.Config,),
         step="candidates",
-        parameters={
-            "branch": branch.name,
-            "pool": pool.stage,
-            "embeddings": embeddings_stage_name(branch.name, pool),
-        },
-        shards=Shards(plan_rows, open_searcher, join_lists, prepare=prepare_search),
+        parameters={"branch": branch.name, "pool": pool.stage, "embeddings": embeddings_stage_name(branch.name, pool)},
+        shards=Shards(plan_search, open_searcher, join_lists, prepare=prepare_search),
     )
 
 
@@ -358,11 +356,18 @@ def propose_pairs(
     return {"pairs": len(candidates), "search": "approximate" if approximate else None}
 
 
+def plan_search(inputs: Inputs, config: StageConfig, pool: str, **others: Any) -> Sequence[Any]:
+    """Cut the listings of a pool into ranges twice as long as `plan_rows`, since whole pools are searched faster."""
+    return ranges(count_listings(inputs[pool]), 2 * config[ComputeConfig].shard_rows)
+
+
 def prepare_search(inputs: Inputs, config: StageConfig, out: Path, branch: str, pool: str, embeddings: str) -> None:
-    """Find the cells of a dense pool that is searched approximately, so that they are the same for all its shards."""
+    """Note whether a pool is searched approximately, with its cells if it is dense: the same for all its shards."""
     section, searched = config[registry.get(branch).Config], _searched(inputs, pool, embeddings)
-    if not issparse(searched.vectors) and is_approximate(searched, section, config[ComputeConfig]):
-        Cells.of(searched, config[ComputeConfig].cpu_threads).save(out / "cells.safetensors")
+    if is_approximate(searched, section, config[ComputeConfig]):
+        (out / APPROXIMATE).touch()
+        if not issparse(searched.vectors):
+            Cells.of(searched, config[ComputeConfig].cpu_threads).save(out / CELLS)
 
 
 def open_searcher(
@@ -370,21 +375,19 @@ def open_searcher(
 ) -> Callable[[tuple[int, int], Path], object]:
     """Load what a search of a pool needs; return the function that finds the neighbors of a range of its listings."""
     section, searched = config[registry.get(branch).Config], _searched(inputs, pool, embeddings)
-    cells = prepared / "cells.safetensors"
-    searcher = searcher_of(searched, section, config[ComputeConfig], Cells.load(cells) if cells.exists() else None)
+    path = prepared / CELLS
+    searcher = searcher_of(searched, section, config[ComputeConfig], Cells.load(path) if path.exists() else None)
     return lambda rows, out: searcher.lists(np.arange(*rows)).save(out / "lists.parquet")
 
 
 def join_lists(
-    inputs: Inputs, config: StageConfig, out: Path, shards: Sequence[Path], branch: str, pool: str, embeddings: str
+    inputs: Inputs, config: StageConfig, out: Path, shards: Sequence[Path], prepared: Path, pool: str, **others: Any
 ) -> Mapping[str, Any]:
     """Unite the neighbors of all listings of a pool into pairs."""
-    lists = (NeighborLists.load(shard / "lists.parquet") for shard in shards)
-    candidates = candidates_of(lists, count_listings(inputs[pool]))
+    lists, n = (NeighborLists.load(shard / "lists.parquet") for shard in shards), count_listings(inputs[pool])
+    candidates = candidates_of(lists, n)
     candidates.save(out / "candidates.parquet")
-    section, searched = config[registry.get(branch).Config], _searched(inputs, pool, embeddings)
-    approximate = is_approximate(searched, section, config[ComputeConfig])
-    return {"pairs": len(candidates), "search": "approximate" if approximate else None}
+    return {"pairs": len(candidates), "search": "approximate" if (prepared / APPROXIMATE).exists() else None}
 
 
 def _searched(inputs: Inputs, pool: str, embeddings: str) -> Embeddings:

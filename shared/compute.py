@@ -31,7 +31,8 @@ class ComputeConfig(ConfigSection):
     shard_rows: int = Field(
         50_000,
         ge=1,
-        description="listings of a pool in a shard, which one process embeds or searches. It changes no result",
+        description="listings of a pool that one process embeds as a shard, or twice as many that it searches. It "
+        "changes no result",
     )
     seed: int = Field(0, ge=0, description="seed of every random choice of a run")
 

@@ -65,6 +65,12 @@ class ShardTask:
         """Return the name of the stage."""
         return self.stage.name
 
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Return the parameters of the stage, and where the prepared files are, if there are any."""
+        prepares = self.stage.shards is not None and self.stage.shards.prepare is not None
+        return {**self.stage.parameters, **({"prepared": self.folder / str(PREPARED)} if prepares else {})}
+
     def __call__(self, number: int) -> None:
         """Write one shard, unless it is there; errors as of the stage."""
         if self.is_there(number):
@@ -105,8 +111,7 @@ class ShardTask:
             if self.key not in _opened:
                 _opened.clear()
                 inputs, config = Inputs(self.run, self.stage), StageConfig(self.settings, self.stage)
-                prepared = {} if shards.prepare is None else {"prepared": self.folder / str(PREPARED)}
-                _opened[self.key] = shards.open(inputs, config, **prepared, **self.stage.parameters)
+                _opened[self.key] = shards.open(inputs, config, **self.parameters)
             return _opened[self.key]
 
     def _take_place(self, partial: Path, number: int) -> None:
@@ -172,7 +177,7 @@ def join_shards(
     (folder / PLAN).unlink()  # from here on, no job looks for shards that are missing
     folders = [folder / str(number) for number in range(1, len(shards) + 1)]
     inputs, config = Inputs(run, stage), StageConfig(settings, stage)
-    metrics = stage.shards.join(inputs, config, work, folders, **stage.parameters)
+    metrics = stage.shards.join(inputs, config, work, folders, **task.parameters)
     shutil.rmtree(folder)
     return metrics
 

@@ -34,7 +34,7 @@ class Shards:
         join: `join(inputs, config, out, shards, **parameters) -> metrics` makes the outputs of the stage from the
             folders of all shards, in the order of the plan. The folders are removed afterwards.
         prepare: `prepare(inputs, config, out, **parameters)` writes what all shards need and is done once, before any
-            of them, into the folder `out`, which `open` then gets as `prepared`. None: there is nothing to prepare.
+            of them, into the folder `out`, which `open` and `join` then get as `prepared`. None: there is nothing.
 
     Examples:
         >>> def plan(inputs, config):

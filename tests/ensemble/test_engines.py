@@ -69,3 +69,16 @@ def test_embeddings_same_bytes(branch: str, run: Path, python: Callable[..., Any
     line = next(line for line in done.stdout.splitlines() if line.startswith(f"{branch}/embeddings/catalog "))
     assert " shards 3 " in line
     assert (run / branch / "embeddings" / "catalog" / "embeddings.safetensors").read_bytes() == before
+
+
+def test_approximate_search_same_bytes(run: Path, python: Callable[..., Any]) -> None:
+    folder, written = run / "distilbert" / "candidates", []
+    for options in ([], ["--compute.shard_rows=20", "--engine=processes", "--workers=2"]):
+        shutil.rmtree(folder)
+        done = python("ensemble.candidates", "--run", run, "--distilbert.search=approximate", *options)
+        assert (done.returncode, done.stderr) == (0, "")
+        line = next(line for line in done.stdout.splitlines() if line.startswith("distilbert/candidates/catalog "))
+        assert "search approximate" in line
+        assert (" shards 3 " in line) == bool(options)
+        written.append(files(folder))
+    assert written[0] == written[1]

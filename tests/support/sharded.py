@@ -56,7 +56,8 @@ def open_letters(inputs: Any, config: Any, prepared: Path, count: int, trouble: 
     return do
 
 
-def join(inputs: Any, config: Any, out: Path, shards: Sequence[Path], count: int, trouble: str) -> Mapping[str, Any]:
+def join(inputs: Any, config: Any, out: Path, shards: Sequence[Path], prepared: Path, **of: Any) -> Mapping[str, Any]:
+    assert (prepared / "prefix.txt").exists()
     (out / "letters.txt").write_text("".join((shard / "letter.txt").read_text() for shard in shards))
     return {"letters": len(shards)}
 

@@ -16,6 +16,7 @@ from typing import Any
 from shared.errors import MatcherError
 from shared.pipeline.executors import TRIES, Task
 
+_LOGGERS = ("distributed", "tornado", "asyncio")
 CONNECT_S = 20.0  # for one try to reach a scheduler
 
 
@@ -98,7 +99,7 @@ class Cluster:
         import dask
         from distributed import Client, LocalCluster
 
-        for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
+        for name in [name for name in logging.root.manager.loggerDict if name.split(".")[0] in _LOGGERS]:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what a user must know is said here
         dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1})
         if not self._address:

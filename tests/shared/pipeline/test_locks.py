@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from shared.errors import MatcherError
 from shared.pipeline.locks import HOLDER, LOCK, locked
@@ -117,3 +118,25 @@ def test_read_only_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "open", refuse)  # root may write to any folder, whatever its mode
     with pytest.raises(MatcherError, match=r"cannot write to .*: Read-only"), locked(tmp_path):
         pytest.fail("written nevertheless")
+
+
+@pytest.mark.fault(19)
+def test_share_without_locks_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    with locked(tmp_path):
+        message = rf"in use by process {os.getpid()} .*remove .*{LOCK}\.file"
+        with pytest.raises(MatcherError, match=message), locked(tmp_path):
+            pytest.fail("two in one folder")
+        with locked(tmp_path, ".lock.other"):
+            pass
+    with locked(tmp_path):
+        pass
+
+
+def test_folder_that_others_may_write_to_stays(tmp_path: Path) -> None:
+    with locked(tmp_path / "run", tidy=False):
+        pass
+    assert (tmp_path / "run").exists()
