@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from shared.schema import Candidates, Embeddings, Flags, Floats, Rows, pair_key
 from shared.search.sorting import best_first, distinct
 
+UNITED_AT_ONCE = 1 << 17  # listings whose pairs are united at a time
 DECIMALS = 6  # similarities that agree to this many decimals are tied
 
 Index = NDArray[np.int64]
@@ -149,16 +150,28 @@ def candidates_of(lists: Iterable[NeighborLists], n: int) -> Candidates:
         >>> candidates.left.tolist(), candidates.rank_left.tolist(), candidates.rank_right.tolist()
         ([0], [1], [1])
     """
-    whole = NeighborLists.joined(n, list(lists))
-    of_right = whole.listing > whole.neighbor
-    key = pair_key(np.minimum(whole.listing, whole.neighbor), np.maximum(whole.listing, whole.neighbor), n)
-    order = np.argsort(2 * key + of_right)
-    key, of_right = key[order], of_right[order]
+    parts = list(lists)
+    whole = parts[0] if len(parts) == 1 else NeighborLists.joined(n, parts)
+    left = np.minimum(whole.listing, whole.neighbor)
+    blocks = [
+        _pairs(whole, np.flatnonzero((left >= at) & (left < at + UNITED_AT_ONCE)), n)
+        for at in range(0, max(n, 1), UNITED_AT_ONCE)
+    ]
+    return Candidates(n, *map(np.concatenate, zip(*blocks, strict=True)))
+
+
+def _pairs(lists: NeighborLists, entries: Index, n: int) -> tuple[Rows, Rows, Floats, Rows, Rows]:
+    """Return the columns of the candidates that some entries of lists make."""
+    listing, neighbor = lists.listing[entries], lists.neighbor[entries]
+    of_right = listing > neighbor
+    key = 2 * pair_key(np.minimum(listing, neighbor), np.maximum(listing, neighbor), n) + of_right
+    order = np.argsort(key)
+    entries, key = entries[order], key[order] >> 1
     new = np.diff(key, prepend=-1) != 0
     ranks = np.zeros((2, int(new.sum())), dtype=np.int32)
-    ranks[of_right.astype(np.int8), np.cumsum(new) - 1] = whole.rank[order]
+    ranks[of_right[order].astype(np.int8), np.cumsum(new) - 1] = lists.rank[entries]
     left, right = np.divmod(key[new], max(n, 1))
-    return Candidates(n, left.astype(np.int32), right.astype(np.int32), whole.similarity[order][new], *ranks)
+    return left.astype(np.int32), right.astype(np.int32), lists.similarity[entries[new]], ranks[0], ranks[1]
 
 
 # --- exact similarities, ties and ranks ------------------------------------------------------------------------------

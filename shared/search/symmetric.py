@@ -22,7 +22,7 @@ from shared.search.hits import Gathered, Part
 from shared.search.lists import Index, Limits, NeighborLists, exact_lists
 from shared.search.threads import map_blocks
 
-FEWEST = 1 << 12  # listings from which on half of the products take less time than all of them, with all that is added
+FEWEST = 12_000  # listings from which on half of the products take less time than all of them, with all that is added
 AT_ONCE = 16  # blocks whose hits are gathered at a time
 PATIENCE = 4  # times the neighbors that a list may hold: hits of a listing that wait for a better bound
 MOST_HITS = 1 << 22  # that wait to be gathered, unless there are as many already

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.schema import Embeddings
+from shared.search import lists as lists_module
 from shared.search.exact import ProductSearcher, nearest
 from shared.search.lists import Limits, NeighborLists, candidates_of, exact_lists
 
@@ -39,6 +40,13 @@ def test_lists_of_any_shards_make_the_candidates_of_the_pool(n: int, seed: int, 
     ]
     expected = nearest(pool, 3, np, minimum=0.1)
     assert_equal(candidates_of(shards[::-1], n), expected, "left", "right", "similarity", "rank_left", "rank_right")
+
+
+def test_pairs_that_are_united_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = pool_of(100, 3)
+    expected = nearest(pool, 4, np)
+    monkeypatch.setattr(lists_module, "UNITED_AT_ONCE", 7)
+    assert_equal(nearest(pool, 4, np), expected, "left", "right", "similarity", "rank_left", "rank_right")
 
 
 def test_lists_are_sorted_by_listing_then_rank_then_row() -> None:
