@@ -16,6 +16,7 @@ from shared.search.exact import ProductSearcher
 from shared.search.hashes import HashSearcher
 from shared.search.lists import Limits, Searcher, candidates_of
 from shared.search.sparse import SparseSearcher
+from shared.search.symmetric import SymmetricSearcher
 
 
 def propose(
@@ -62,7 +63,9 @@ def searcher_of(
         return CellSearcher.of(embeddings, limits, cells, memory=compute.memory_bytes, threads=threads)
     if config.hashes and xp is np:
         return HashSearcher.of(embeddings, limits, threads=threads)
-    return ProductSearcher.of(embeddings, limits, xp)
+    if sparse.issparse(embeddings.vectors) or xp is not np:
+        return ProductSearcher.of(embeddings, limits, xp)
+    return SymmetricSearcher.of(embeddings, limits, threads=threads)
 
 
 def is_approximate(embeddings: Embeddings, config: BranchConfig, compute: ComputeConfig) -> bool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,13 +24,11 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 from scipy import sparse
 
-from shared.schema import Embeddings, Flags, Floats, Rows
+from shared.schema import Embeddings, Floats, Rows
 from shared.search.exact import CELLS, Search, hits_above, kth_bound
-from shared.search.lists import Hits, Index, Limits, NeighborLists, exact_lists, in_blocks
-from shared.search.sorting import best_first
+from shared.search.hits import Gathered, Part
+from shared.search.lists import Index, Limits, NeighborLists, exact_lists, in_blocks
 from shared.search.threads import map_blocks
-
-Part = tuple[Rows, Rows, Floats]  # hits: position of the listing among those searched, neighbor, product
 
 PROBES = 64  # cells that a listing is compared with
 CENTERS = 8  # times the root of the number of listings: then finding the cells costs as much as comparing
@@ -64,18 +62,21 @@ class Cells:
     nearest: Rows
 
     @classmethod
-    def of(cls, embeddings: Embeddings, threads: int = 1, *, centers: int | None = None) -> Self:
+    def of(
+        cls, embeddings: Embeddings, threads: int = 1, *, centers: int | None = None, probes: int | None = None
+    ) -> Self:
         """Return the cells of a pool, the same for any number of threads.
 
         Args:
             embeddings: Dense, of n listings.
             threads: At least 1.
             centers: How many; None: `CENTERS` times the root of the number of listings with evidence.
+            probes: Cells that a listing looks into; None: `PROBES`.
         """
         vectors: Any = embeddings.vectors
         pool = np.flatnonzero(embeddings.present)
         count = min(len(pool), centers or round(CENTERS * len(pool) ** 0.5))
-        nearest = np.full((len(embeddings), max(1, min(PROBES, count))), -1, dtype=np.int32)
+        nearest = np.full((len(embeddings), max(1, min(probes or PROBES, count))), -1, dtype=np.int32)
         sample = np.random.default_rng(SEED).permutation(pool)[: SAMPLE * count]
         means = vectors[sample[:count]]
         for _ in range(STEPS if count else 0):
@@ -177,7 +178,8 @@ class CellSearcher:
         return in_blocks(self._ranked, present, self.rows_at_once, len(self.embeddings))
 
     def _ranked(self, rows: Index) -> NeighborLists:
-        listing, neighbor = self._hits(rows)
+        hits = self.hits(rows)
+        listing, neighbor = rows[hits.position], hits.neighbor.astype(np.int64)
         borders = np.searchsorted(listing, rows[:: max(1, len(rows) // (8 * self.threads))])
         parts = [slice(start, end) for start, end in pairwise([*borders, len(listing)])]
         limits = self.search.limits
@@ -187,18 +189,18 @@ class CellSearcher:
 
         return NeighborLists.joined(len(self.embeddings), map_blocks(ranked, parts, self.threads))
 
-    def _hits(self, rows: Index) -> Hits:
-        """Return a superset of the neighbors of each listing, sorted by listing."""
-        found = _Found.none(len(rows), self.search)
+    def hits(self, rows: Index) -> Gathered:
+        """Return a superset of the neighbors of the listings at `rows`, which have evidence, among those compared."""
+        hits = Gathered.none(len(rows), self.search)
         for start, end in pairwise((0, *ROUNDS)):
             probes = self.cells.nearest[rows, start:end]
             if probes.shape[1] == 0:
                 break
             looking, borders = self._looking(probes)
-            work = partial(self._of_group, rows=rows, looking=looking, borders=borders, reach=found.reach)
+            work = partial(self._of_group, rows=rows, looking=looking, borders=borders, reach=hits.reach)
             groups = range(0, len(self.starts) - 1, GROUP)
-            found = found.joined([hits for part in map_blocks(work, groups, self.threads) for hits in part])
-        return rows[found.position], found.neighbor.astype(np.int64)
+            hits = hits.joined(list(chain(*map_blocks(work, groups, self.threads)))).thinned()
+        return hits
 
     def _looking(self, probes: Rows) -> tuple[Index, Index]:
         """Return the positions of who looks into each cell, by cell, and where those of each cell begin."""
@@ -230,56 +232,3 @@ class CellSearcher:
             line, column = np.divmod(positions, len(members))
             parts.append((some[line].astype(np.int32), members[column].astype(np.int32), similarity.ravel()[positions]))
         return parts
-
-
-@dataclass(frozen=True)
-class _Found:
-    """Hits of some listings so far.
-
-    Args:
-        position: Position of the listing among those that are searched, int32 [h], rising.
-        neighbor: Rows, int32 [h].
-        value: Their products, float32 [h], falling within a listing.
-        reach: The k-th largest value of each listing, float32 [r]; -1 where there are fewer.
-        search: What counts as a hit.
-    """
-
-    position: Rows
-    neighbor: Rows
-    value: Floats
-    reach: Floats
-    search: Search
-
-    @classmethod
-    def none(cls, r: int, search: Search) -> Self:
-        nobody = np.zeros(0, dtype=np.int32)
-        return cls(nobody, nobody, np.zeros(0, dtype=np.float32), np.full(r, -1, dtype=np.float32), search)
-
-    def joined(self, parts: list[Part]) -> Self:
-        """Return these hits and others without what cannot be among the k nearest any more."""
-        position, neighbor, value = map(
-            np.concatenate, zip((self.position, self.neighbor, self.value), *parts, strict=True)
-        )
-        order = best_first(position, value)
-        position, neighbor, value = position[order], neighbor[order], value[order]
-        k, slack, r = self.search.limits.k, self.search.slack, len(self.reach)
-        counts = np.bincount(position, minlength=r)
-        full = counts >= k
-        reach = self.reach.copy()
-        reach[full] = value[(np.cumsum(counts) - counts)[full] + k - 1]
-        mask = value >= np.maximum(reach - slack, self.search.least)[position]
-        position, neighbor, value = position[mask], neighbor[mask], value[mask]
-        mask = _without_crowds(position, neighbor, value <= (reach + slack)[position], self.search.limits.most)
-        return type(self)(position[mask], neighbor[mask], value[mask], reach, self.search)
-
-
-def _without_crowds(position: Rows, neighbor: Rows, close: Flags, most: int) -> Flags:
-    """Return which hits to keep, bool [h]: of those close to the k-th value of a listing `most` in the lowest rows."""
-    keep = np.ones(len(position), dtype=np.bool_)
-    counts = np.bincount(position) if len(position) else np.zeros(0, dtype=np.int64)
-    crowd = np.flatnonzero((counts > most)[position] & close)
-    crowd = crowd[np.lexsort((neighbor[crowd], position[crowd]))]
-    first = np.flatnonzero(np.diff(position[crowd], prepend=-1))
-    place = np.arange(len(crowd)) - np.repeat(first, np.diff(np.append(first, len(crowd))))
-    keep[crowd[place >= most]] = False
-    return keep

@@ -56,7 +56,8 @@ def _of_dense(vectors: Any, xp: ModuleType) -> Products:
     matrix = xp.asarray(vectors)
 
     def with_others(others: Index) -> Product:
-        transposed = matrix[xp.asarray(others)].T
+        all_rows = len(others) == len(matrix) and bool((others == np.arange(len(others))).all())
+        transposed = matrix.T if all_rows else matrix[xp.asarray(others)].T  # a copy, which a large pool can do without
         return lambda rows: matrix[xp.asarray(rows)] @ transposed
 
     return with_others

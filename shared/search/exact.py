@@ -32,6 +32,7 @@ from shared.search.lists import (
 )
 
 CELLS = 1 << 23  # similarities in memory at a time, unless `block` says otherwise: 32 MiB
+FEWEST_ROWS = 64  # listings at a time, however large the pool: all vectors are read for each block
 COLUMN_GROUPS = 16  # times k: column groups whose maxima bound the k-th best similarity of a row from below
 RANKED_AT_ONCE = 1 << 15  # listings whose lists are ranked at a time
 
@@ -53,7 +54,7 @@ def nearest(
         xp: numpy or cupy: where the matrix products run.
         minimum: Least similarity of a neighbor.
         max_ties: At most this many neighbors per listing, ties included.
-        block: Listings searched at a time; by default as many as make `CELLS` similarities.
+        block: Listings searched at a time; by default as many as make `CELLS` similarities, or `FEWEST_ROWS`.
 
     Returns:
         Each unordered pair once, with its similarity rounded to `DECIMALS`. Ranks are competition ranks: 1 + the number
@@ -164,7 +165,7 @@ class Search:
 
     def block_size(self, columns: int) -> int:
         """Return the number of listings that are searched among `columns` others at a time."""
-        return self.block or max(1, CELLS // max(1, columns))
+        return self.block or max(FEWEST_ROWS, CELLS // max(1, columns))
 
 
 def _slack(vectors: Vectors) -> float:

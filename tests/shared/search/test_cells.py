@@ -52,7 +52,7 @@ def test_with_all_cells_neighbors_are_exact(n: int, seed: int, k: int, minimum: 
 def test_crowds_of_equal_listings_are_thinned_as_by_an_exact_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells_module, "CELLS", 1 << 10)  # a few lines of a cell at a time
     vectors = np.eye(6, dtype=np.float32)[np.random.default_rng(0).integers(0, 3, 400)]
-    vectors[-2:] = clustered(2, 6, 0).vectors
+    vectors[-2:] = np.array([[0.6, 0.8, 0, 0, 0, 0]], np.float32)
     pool = Embeddings(vectors, np.ones(400, dtype=bool))
     assert_same(candidates_of([approximate(pool, Limits(4), Cells.of(pool, centers=10))], 400), nearest(pool, 4, np))
 
