@@ -18,6 +18,7 @@ from shared.compute import ComputeConfig
 from shared.schema import Catalog, Embeddings
 
 Vectors = sparse.csr_array
+BLOCK = 1 << 22  # numbers that are scaled at a time
 
 
 class TfidfEmbedder:
@@ -105,9 +106,9 @@ class Terms:
 
 
 def _counters(config: Config) -> list[CountVectorizer]:
-    words = CountVectorizer(token_pattern=r"\S+", ngram_range=(1, config.words), lowercase=False)
-    chars = CountVectorizer(analyzer="char_wb", ngram_range=(config.min_chars, config.max_chars), lowercase=False)
-    return [words, chars]
+    of_words = {"token_pattern": r"\S+", "ngram_range": (1, config.words)}
+    of_chars = {"analyzer": "char_wb", "ngram_range": (config.min_chars, config.max_chars)}
+    return [CountVectorizer(lowercase=False, dtype=np.float64, **options) for options in (of_words, of_chars)]
 
 
 def _fitted(titles: NDArray[Any], counter: CountVectorizer, config: Config) -> tuple[Terms, Vectors]:
@@ -119,7 +120,9 @@ def _fitted(titles: NDArray[Any], counter: CountVectorizer, config: Config) -> t
     holding = _holding(counts)
     common = np.flatnonzero(holding >= config.min_listings)
     terms = Terms(counter, common, holding, len(titles))
-    return terms, _weighted(counts[:, common], holding[common], len(titles), config)
+    if len(common) < len(holding):
+        counts = counts[:, common]
+    return terms, _weighted(counts, holding[common], len(titles), config)
 
 
 def _holding(counts: Vectors) -> NDArray[np.int64]:
@@ -128,13 +131,16 @@ def _holding(counts: Vectors) -> NDArray[np.int64]:
 
 
 def _weighted(counts: Vectors, holding: NDArray[np.int64], listings: int, config: Config) -> Vectors:
-    """Counts as TF-IDF, rows of unit norm; idf is 1 + ln((1 + listings) / (1 + listings that hold the term))."""
+    """Counts, changed in place, as TF-IDF, rows of unit norm.
+
+    idf is 1 + ln((1 + listings) / (1 + listings that hold the term)).
+    """
     if counts.nnz == 0:
         return counts
     counts.sort_indices()  # sums run in the order of the terms, whatever the order of the listings
     weights = TfidfTransformer(sublinear_tf=config.sublinear)
     weights.idf_ = 1 + np.log((1 + listings) / (1 + holding))
-    return sparse.csr_array(weights.transform(counts))
+    return sparse.csr_array(weights.transform(counts, copy=False))
 
 
 def _nothing(titles: int) -> Vectors:
@@ -145,18 +151,31 @@ def _joined(kinds: Sequence[tuple[Vectors, Vectors]], config: Config) -> Embeddi
     """Words and characters side by side, each as heavy as the settings say; terms that a pool has not are the last."""
     (words, other_words), (chars, other_chars) = kinds
     by_word, by_char = np.sqrt(config.word_weight), np.sqrt(1 - config.word_weight)
-    parts = [words * by_word, chars * by_char, other_words * by_word, other_chars * by_char]
-    return _unit_rows(sparse.csr_array(sparse.hstack(parts, format="csr")))
+    parts, factors = [words, chars, other_words, other_chars], [by_word, by_char, by_word, by_char]
+    joined = sparse.csr_array(sparse.hstack(parts, format="csr"))  # a copy: the parts are needed again
+    factor = np.repeat(factors, [part.shape[1] for part in parts])
+    _in_blocks(joined, lambda data, indices: data * factor[indices])
+    return _unit_rows(joined)
 
 
-def _unit_rows(vectors: sparse.csr_array) -> Embeddings:
-    """Scale the rows that are not zero to unit norm."""
+def _in_blocks(vectors: Vectors, change: Callable[[NDArray[np.float64], NDArray[Any]], NDArray[np.float64]]) -> None:
+    """Change the data of vectors in place, a block at a time; a million titles have 10^8 numbers."""
+    for start in range(0, vectors.nnz, BLOCK):
+        block = slice(start, start + BLOCK)
+        vectors.data[block] = change(vectors.data[block], vectors.indices[block])
+
+
+def _unit_rows(vectors: Vectors) -> Embeddings:
+    """Return float64 vectors, changed in place, as float32 ones; rows that are not zero are scaled to unit norm."""
     vectors.eliminate_zeros()
-    norms = np.sqrt(np.asarray((vectors * vectors).sum(axis=1), dtype=np.float64)).ravel()
+    squares = sparse.csr_array((vectors.data**2, vectors.indices, vectors.indptr), shape=vectors.shape)
+    norms = np.sqrt(np.asarray(squares.sum(axis=1), dtype=np.float64)).ravel()
+    del squares
     present = norms > 0
     scale = np.divide(1, norms, out=np.zeros_like(norms), where=present)
     vectors.data *= np.repeat(scale, np.diff(vectors.indptr))
-    return Embeddings(vectors.astype(np.float32), present)
+    vectors = sparse.csr_array((vectors.data.astype(np.float32), vectors.indices, vectors.indptr), shape=vectors.shape)
+    return Embeddings(vectors, present)
 
 
 if __name__ == "__main__":

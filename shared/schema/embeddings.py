@@ -14,7 +14,7 @@ from scipy import sparse
 
 from shared.schema.types import NORM_TOLERANCE, Flags, Floats, Rows, Vectors, require
 
-DENSE_BLOCK, SPARSE_BLOCK = 512, 8192  # pairs at a time; more dense ones would not stay in the caches
+DENSE_BLOCK, SPARSE_BLOCK = 512, 2048  # pairs at a time; more would not stay in the caches
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from branches.base import BranchConfig
 from branches.candidates import is_approximate, propose, searcher_of
@@ -12,8 +13,9 @@ from shared.compute import ComputeConfig
 from shared.schema import Embeddings
 from shared.search import cells as cells_module
 from shared.search.cells import Cells, CellSearcher
-from shared.search.exact import nearest
+from shared.search.exact import ProductSearcher, nearest
 from shared.search.hashes import HashSearcher
+from shared.search.sparse import SparseSearcher
 
 CPU = ComputeConfig(device="cpu", threads=1)
 COLUMNS = ("left", "right", "similarity", "rank_left", "rank_right")
@@ -36,6 +38,20 @@ def test_search_is_approximate_from_a_size_or_by_setting() -> None:
         assert is_approximate(pool, config, CPU) == expected
         assert isinstance(searcher_of(pool, config, CPU), CellSearcher) == expected
     assert isinstance(searcher_of(pool, HashConfig(), CPU), HashSearcher)
+
+
+def test_many_words_are_searched_in_an_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Embeddings(sparse.csr_array(np.eye(20, 5, dtype=np.float32)), np.arange(20) < 5)
+    for config, kind in (
+        (BranchConfig(approximate_from=5), SparseSearcher),
+        (BranchConfig(approximate_from=6), ProductSearcher),
+        (BranchConfig(search="approximate"), SparseSearcher),
+        (BranchConfig(approximate_from=5, search="exact"), ProductSearcher),
+    ):
+        assert isinstance(searcher_of(pool, config, CPU), kind)
+        assert is_approximate(pool, config, CPU) == (kind is SparseSearcher)
+    monkeypatch.setattr(ComputeConfig, "xp", lambda self: SimpleNamespace())
+    assert not is_approximate(pool, BranchConfig(search="approximate"), ComputeConfig())
 
 
 @pytest.mark.parametrize(("free", "expected"), [(20 * 64 * 4 * 2, True), (20 * 64 * 4 * 2 + 1, False)])

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from branches import registry
 from branches.candidates import propose
 from branches.stages import embed_catalog
+from branches.tfidf import embed as embed_module
 from branches.tfidf.config import Config
 from branches.tfidf.embed import fit
 from shared.compute import ComputeConfig
@@ -55,6 +57,24 @@ def test_cosine_is_weighted_mean_of_words_and_characters(config: Config) -> None
     by_kind = [(v @ v.T).toarray() for v in (words.fit_transform(lower), chars.fit_transform(lower))]
     expected = config.word_weight * by_kind[0] + (1 - config.word_weight) * by_kind[1]
     np.testing.assert_allclose(cosines(embedded(TITLES, config)), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("config", [Config(), Config(words=2, word_weight=1, sublinear=False, min_listings=2)])
+def test_vectors_are_to_the_last_digit_those_of_the_formula(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embed_module, "BLOCK", 7)
+    lower = [t.lower().replace("175 ml", "175ml").replace("64 gb", "64gb") for t in TITLES]
+    span, options = (
+        (config.min_chars, config.max_chars),
+        {"sublinear_tf": config.sublinear, "min_df": config.min_listings},
+    )
+    words = TfidfVectorizer(token_pattern=r"\S+", ngram_range=(1, config.words), **options)
+    chars = TfidfVectorizer(analyzer="char_wb", ngram_range=span, **options)
+    weights = np.sqrt(config.word_weight), np.sqrt(1 - config.word_weight)
+    parts = [v.fit_transform(lower).multiply(weight) for v, weight in zip((words, chars), weights, strict=True)]
+    joined = sparse.hstack(parts, format="csr").toarray()
+    norms = [sum(row**2, start=0.0) ** 0.5 for row in joined]  # in the order of the terms
+    expected = np.array([row * (1 / norm) if norm else row for row, norm in zip(joined, norms, strict=True)])
+    np.testing.assert_array_equal(embedded(TITLES, config).vectors.toarray(), expected.astype(np.float32))
 
 
 def test_vectors_are_sparse_float32_unit_rows() -> None:
