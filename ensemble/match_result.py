@@ -29,7 +29,7 @@ from shared.catalog.not_used import not_used
 from shared.catalog.placeholders import NOTHING, SetAside
 from shared.catalog.unusable_images import unusable_images, unusable_warning
 from shared.errors import ArtifactError
-from shared.schema import Catalog, Matches, ScoredPairs
+from shared.schema import Catalog, Matches, ScoredPairs, pair_key
 
 LISTINGS, FACTS = "listings.parquet", "matching.json"  # files beside the matches, from which the report is made
 NOT_USED = "not_used.csv"
@@ -370,8 +370,9 @@ class MatchResult:
         if pairs.copy_of is not None:
             copies = np.flatnonzero(pairs.copy_of != np.arange(pairs.n))
             ends = np.sort(np.stack([copies, pairs.copy_of[copies]]), axis=0)
-            left, right = np.append(left, ends[0]), np.append(right, ends[1])
-            score = np.append(score, np.ones(len(copies), dtype=np.float32))
-            order = np.lexsort((right, left))
-            left, right, score = left[order], right[order], score[order]
+            keys = pair_key(ends[0], ends[1], pairs.n)
+            order = np.argsort(keys)
+            places = np.searchsorted(pairs.key, keys[order])
+            left, right = np.insert(left, places, ends[0][order]), np.insert(right, places, ends[1][order])
+            score = np.insert(score, places, np.float32(1))
         return {"left": left, "right": right}, {"score": score}

@@ -6,13 +6,15 @@ from branches import registry
 from branches.memory import PER_LISTING, branch_need
 from ensemble.config import EnsembleConfig, ScorerConfig
 from ensemble.thinning import kinds_of
-from shared.memory import PLAIN, TORCH, Libraries, Need
+from shared.memory import GB, PLAIN, TORCH, Libraries, Need
 from shared.pipeline.settings import Settings
 
 # Measured on 27,400 titles of the competition and on the demo, with 112 features.
 PROPOSED = 1 / 3  # candidate pairs per neighbor that the branches propose: many propose the same, and most both ways
 IN_FOLDS, THINNED = 0.8, 0.28  # pairs of all fold pools per pair of the catalog; of a thinned pool per pair of its fold
-DESCRIBED, LEARNED = 1000, 1500  # bytes per candidate pair while it is scored, and while a scorer is trained on it
+LEARNED = 1500  # bytes per candidate pair while a scorer is trained on it
+MATCHED, DESCRIBED = 8000, 70  # bytes per listing and per candidate pair while a catalog is matched
+BLOCK = 0.5 * GB  # of pairs with their features
 
 
 def need_of(stage: str, listings: int, settings: Settings) -> Need | None:
@@ -45,7 +47,7 @@ def matching_need(listings: int, settings: Settings) -> Need:
         settings: With those of the branches that take part.
     """
     pairs = candidate_pairs(listings, settings)
-    memory = listings * PER_LISTING + pairs * DESCRIBED
+    memory = listings * MATCHED + pairs * DESCRIBED + BLOCK
     return Need(memory, "a lower `neighbors` of the branches", _libraries(settings))
 
 
