@@ -20,9 +20,12 @@ from multiprocessing.context import SpawnContext
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
+from tqdm import tqdm
+
 from shared.errors import MatcherError
 from shared.pipeline.executors import TRIES, Task
 
+END_S = 5.0  # for an idle worker to end by itself
 _SAID = 4000  # characters of what a worker printed that are told when it dies
 
 
@@ -94,6 +97,10 @@ class Processes:
     def close(self) -> None:
         """End all workers, whatever they are at."""
         for worker in self._workers:
+            if not worker.number:
+                worker.connection.close()  # which lets it end by itself
+        for worker in self._workers:
+            worker.process.join(0 if worker.number else END_S)
             worker.kill()
         self._workers = []
 
@@ -167,6 +174,7 @@ def _serve(connection: Connection, count: int, threads: int, log: str) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+    tqdm.set_lock(threading.RLock())  # not one of several processes, which a worker that is killed would leave behind
     os.environ |= {"LOCAL_WORLD_SIZE": str(count), "OMP_NUM_THREADS": str(threads)}
     while True:
         try:

@@ -201,7 +201,7 @@ def test_shard_whose_workers_all_die_is_named(
     if executor is by_processes:
         assert "killed by signal 9" in str(error.value)
         assert "it printed:\nabout to write b" in str(error.value)
-    assert begun(trouble).count("b") == 3
+        assert begun(trouble).count("b") == 3
     (trouble / "b").unlink()
     (trouble / "done").unlink()
     assert bring() == "abcde"
