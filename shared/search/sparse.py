@@ -37,9 +37,9 @@ from shared.search.lists import (
 from shared.search.sorting import best_first
 from shared.search.threads import map_blocks
 
-BUDGET = 30_000  # listings named in the index that are read per listing
-PICKED = 24  # times k: listings that are picked by what is read of them
-COMPARED = 16  # times k: those of them that are compared exactly at most
+BUDGET = 75  # times the root of the number of listings: listings named in the index that are read per listing
+PICKED = 36  # times k: listings that are picked by what is read of them
+COMPARED = 24  # times k: those of them that are compared exactly at most
 LEAST = 8  # k is taken to be at least this in the two numbers above
 PROSPECT = 0.3  # share of the bound of what is unread that comes true for titles, on average
 HOPE = 0.6  # and hardly ever more than this share
@@ -89,16 +89,18 @@ class SparseSearcher:
     slack: float
 
     @classmethod
-    def of(cls, embeddings: Embeddings, limits: Limits, *, budget: int = BUDGET, threads: int = 1) -> Self:
+    def of(cls, embeddings: Embeddings, limits: Limits, *, budget: int | None = None, threads: int = 1) -> Self:
         """Return a searcher of a pool; it makes the index.
 
         Args:
             embeddings: Of the pool, CSR.
             limits: Which listings are neighbors.
-            budget: Listings named in the index that are read per listing, at least 1.
+            budget: Listings named in the index that are read per listing, at least 1; None: `BUDGET` times the root of
+                the number of listings with evidence.
             threads: Of the products and comparisons.
         """
         vectors: Any = embeddings.vectors
+        budget = budget or round(BUDGET * np.count_nonzero(embeddings.present) ** 0.5)
         holding = np.bincount(vectors.indices, minlength=vectors.shape[1])
         rarity = np.empty(len(holding), dtype=np.int64)
         rarity[np.argsort(holding, kind="stable")] = np.arange(len(holding))
