@@ -11,14 +11,8 @@ import pyarrow.parquet as pq
 
 from branches import registry
 from branches.memory import branch_need
-from branches.stages import (
-    branch_stages,
-    embed_catalog,
-    encoder_stage_name,
-    extra_stages,
-    pretrained_stage,
-    unlabeled_stages,
-)
+from branches.stage_names import encoder_stage_name
+from branches.stages import branch_stages, embed_catalog, extra_stages, pretrained_stage, unlabeled_stages
 from shared import processes
 from shared.catalog.config import DataConfig
 from shared.catalog.reader import read_catalog

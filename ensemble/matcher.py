@@ -13,7 +13,8 @@ from threadpoolctl import threadpool_limits
 from branches import registry
 from branches.base import Embedder
 from branches.candidates import propose
-from branches.stages import embed_catalog, encoder_stage_name, new_catalog_encoders
+from branches.stage_names import encoder_stage_name, new_catalog_encoders
+from branches.stages import embed_catalog
 from ensemble.answers.answers import Answers
 from ensemble.answers.file import answers_of
 from ensemble.bundle.archive import Bundle

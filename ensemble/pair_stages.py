@@ -8,12 +8,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from branches.stages import (
-    candidates_stage_name,
-    embeddings_stage_name,
-    load_candidates,
-    load_embeddings,
-)
+from branches.pool_stages import load_candidates, load_embeddings
+from branches.stage_names import candidates_stage_name, embeddings_stage_name
 from ensemble.candidate_pairs import recall_by_branch, recall_by_rank, union
 from ensemble.config import EnsembleConfig
 from ensemble.features.assemble import Description

@@ -9,10 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from branches.stages import (
-    candidates_stage_name,
-    load_candidates,
-)
+from branches.pool_stages import load_candidates
+from branches.stage_names import candidates_stage_name
 from ensemble.answers.answers import Answers, summary
 from ensemble.answers.file import answers_digest, read_answers
 from ensemble.config import TuneConfig

@@ -9,10 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from branches import registry
-from branches.stages import (
-    branch_stages,
-    extra_stages,
-)
+from branches.stages import branch_stages, extra_stages
 from ensemble.answers.file import run_answers
 from ensemble.config import EnsembleConfig, ReviewConfig, StartConfig, TuneConfig
 from ensemble.pair_stages import candidates_stage, features_stage

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from branches import registry
-from branches.stages import embeddings_stage_name, load_embeddings
+from branches.pool_stages import load_embeddings
+from branches.stage_names import embeddings_stage_name
 from ensemble.config import EnsembleConfig
 from ensemble.thinning import described_pool, kinds_of, thin
 from shared.compute import ComputeConfig

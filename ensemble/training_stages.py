@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from branches.stages import (
-    new_catalog_encoders,
-)
+from branches.stage_names import new_catalog_encoders
 from ensemble.answers.training import answered_name, load_answered
 from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.decision.curves import ScoredPool

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from branches.stages import encoder_stage_name, pretrained_stage, unlabeled_stages
+from branches.stage_names import encoder_stage_name
+from branches.stages import pretrained_stage, unlabeled_stages
 from ensemble.answers.answers import Answers
 from ensemble.answers.file import answers_digest, read_answers, run_answers
 from ensemble.bundle.archive import Bundle

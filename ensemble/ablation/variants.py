@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from branches import registry
-from branches.stages import candidates_stage_name, load_candidates
+from branches.pool_stages import load_candidates
+from branches.stage_names import candidates_stage_name
 from ensemble.ablation.scoring import By, Material, judge
 from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.features.assemble import FAMILIES

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from branches import registry
-from branches.stages import encoder_stage_name
+from branches.stage_names import encoder_stage_name
 from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.decision.objective import Objective
 from ensemble.decision.siblings import describe_forbidden, describe_siblings

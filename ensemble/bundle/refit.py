@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from branches.stages import branch_stages, new_catalog_encoders
+from branches.stage_names import new_catalog_encoders
+from branches.stages import branch_stages
 from ensemble.answers.file import run_answers
 from ensemble.answers.training import answered_stage
 from ensemble.config import EnsembleConfig, ReviewConfig, ScorerConfig

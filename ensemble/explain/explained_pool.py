@@ -12,7 +12,8 @@ from rapidfuzz import process
 
 from branches import registry
 from branches.base import BranchConfig
-from branches.stages import candidates_stage_name, embeddings_stage_name, load_candidates, load_embeddings
+from branches.pool_stages import load_candidates, load_embeddings
+from branches.stage_names import candidates_stage_name, embeddings_stage_name
 from ensemble.answers.answers import Answers
 from ensemble.answers.file import read_answers, run_answers
 from ensemble.config import EnsembleConfig, ReviewConfig

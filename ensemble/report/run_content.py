@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from branches.stages import candidates_stage_name, load_candidates
+from branches.pool_stages import load_candidates
+from branches.stage_names import candidates_stage_name
 from ensemble.ablation.state import state_of_run
 from ensemble.config import EnsembleConfig
 from ensemble.decision.decision import Decision

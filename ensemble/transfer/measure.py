@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from branches import registry
-from branches.stages import embeddings_stage_name, load_embeddings
+from branches.pool_stages import load_embeddings
+from branches.stage_names import embeddings_stage_name
 from ensemble.config import EnsembleConfig, TuneConfig
 from ensemble.decision.bootstrap import interval, product_codes, resample
 from ensemble.decision.curves import RuleOnPools, ScoredPool, thresholds_to_try

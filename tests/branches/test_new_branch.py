@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from branches.stages import load_candidates, load_embeddings
+from branches.pool_stages import load_candidates, load_embeddings
 from ensemble.pair_stages import load_features
 from shared.pipeline.run import RunFolder, remembered
 from tests.support.paths import ROOT

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from branches import registry, stages
 from branches.cli import branch_graph, main_embed, main_train, sections
-from branches.stages import load_candidates, load_embeddings, new_catalog_encoders
+from branches.pool_stages import load_candidates, load_embeddings
+from branches.stage_names import new_catalog_encoders
 from shared.compute import ComputeConfig
 from shared.config import ConfigSection
 from shared.errors import ArtifactError
