@@ -20,6 +20,7 @@ def embeddings_stage_name(branch: str, pool: Pool) -> str:
     """Return the name of the stage that embeds a pool by a branch.
 
     Examples:
+        >>> from shared.pipeline.pools import holdout_pool
         >>> embeddings_stage_name("image", holdout_pool())
         'image/embeddings/holdout'
     """
@@ -30,6 +31,7 @@ def candidates_stage_name(branch: str, pool: Pool) -> str:
     """Return the name of the stage that proposes pairs of a pool by a branch.
 
     Examples:
+        >>> from shared.pipeline.pools import holdout_pool
         >>> candidates_stage_name("image", holdout_pool())
         'image/candidates/holdout'
     """

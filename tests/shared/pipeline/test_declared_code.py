@@ -39,8 +39,8 @@ LOADERS = {
     ("shared.pipeline.pools", "load_split"),
     ("shared.pipeline.pools", "save_catalog"),
     ("shared.pipeline.pools", "save_set_aside"),
-    ("branches.stages", "load_candidates"),
-    ("branches.stages", "load_embeddings"),
+    ("branches.pool_stages", "load_candidates"),
+    ("branches.pool_stages", "load_embeddings"),
     ("ensemble.training_stages", "load_decision"),
     ("ensemble.pair_stages", "load_features"),
     ("ensemble.training_stages", "labeled_pools"),
@@ -114,7 +114,7 @@ def test_stage_depends_on_no_command_and_no_text_for_people(stages: list[Stage])
         declared = closure(stage.code)
         forbidden = {name for name in declared if name.startswith("shared.demo") and stage.name != "demo"}
         forbidden |= declared & {"shared.pipeline.cli", "branches.cli", "ensemble.cli", "ensemble.evaluation.summary"}
-        forbidden |= declared & {"shared.pipeline.engine", "branches.stages", "ensemble.tune"}
+        forbidden |= declared & {"shared.pipeline.engine", "branches.stages", "branches.pool_stages", "ensemble.tune"}
         forbidden |= {name for name in declared if name.startswith("ensemble.") and name.endswith("stages")}
         forbidden |= {name for name in declared if name.endswith("__main__")}
         assert forbidden == set(), stage.name

@@ -287,7 +287,7 @@ def test_cache_key_of_a_step() -> None:
     assert (
         keys["train"] < keys["embed"] < keys["candidates"] == set(config.cache_key()) == set(type(config).model_fields)
     )
-    assert keys["candidates"] - keys["embed"] == {"neighbors"}
+    assert keys["candidates"] - keys["embed"] == {"neighbors", "search", "approximate_from"}
     assert "epochs" in keys["train"]
 
 
