@@ -50,17 +50,25 @@ class Cluster:
         """Do a task for some numbers; yield each once it is done.
 
         Raises:
-            MatcherError: One is refused, its worker died `TRIES` times, or the scheduler is gone and stays away.
+            MatcherError: One is refused, its worker died `TRIES` times, or the scheduler is gone and stays away, or
+                is lost `TRIES` times in a row without a shard that is done.
         """
-        missing = dict.fromkeys(numbers)
+        missing, lost = dict.fromkeys(numbers), 0
         while missing:
             self._connect()
             try:
                 for number in self._completed(task, list(missing)):
                     del missing[number]
+                    lost = 0
                     yield number
-            except _SchedulerLostError:
+            except _SchedulerLostError as error:
                 self._forget()
+                lost += 1
+                if lost == TRIES:
+                    raise MatcherError(
+                        f"{task.name}: the Dask scheduler was lost {TRIES} times and no shard was done meanwhile; its "
+                        "log may say why, such as a shard that needs more memory than there is; the same command goes on"
+                    ) from error
         if self._client is not None:
             with suppress(OSError, TimeoutError):
                 self._client.run(task.release, on_error="ignore")
