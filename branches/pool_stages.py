@@ -123,7 +123,8 @@ def propose_pairs(
     inputs: Inputs, config: StageConfig, out: Path, branch: str, pool: str, embeddings: str
 ) -> Mapping[str, Any]:
     """Propose the pairs of a pool by a branch; of listings with equal content, one is searched."""
-    section, searched = config[registry.get(branch).Config], _searched(inputs, pool, embeddings)
+    section, copies = config[registry.get(branch).Config], copy_of(load_catalog(inputs[pool]))
+    searched = without_copies(load_embeddings(inputs[embeddings]), copies)
     candidates = propose(searched, section, config[ComputeConfig])
     candidates.save(out / "candidates.parquet")
     approximate = is_approximate(searched, section, config[ComputeConfig])
@@ -137,7 +138,8 @@ def plan_search(inputs: Inputs, config: StageConfig, pool: str, **others: Any) -
 
 def prepare_search(inputs: Inputs, config: StageConfig, out: Path, branch: str, pool: str, embeddings: str) -> None:
     """Note whether a pool is searched approximately, with its cells if it is dense: the same for all its shards."""
-    section, searched = config[registry.get(branch).Config], _searched(inputs, pool, embeddings)
+    section, copies = config[registry.get(branch).Config], copy_of(load_catalog(inputs[pool]))
+    searched = without_copies(load_embeddings(inputs[embeddings]), copies)
     if is_approximate(searched, section, config[ComputeConfig]):
         (out / APPROXIMATE).touch()
         if not issparse(searched.vectors):
@@ -148,7 +150,8 @@ def open_searcher(
     inputs: Inputs, config: StageConfig, prepared: Path, branch: str, pool: str, embeddings: str
 ) -> Callable[[tuple[int, int], Path], object]:
     """Load what a search of a pool needs; return the function that finds the neighbors of a range of its listings."""
-    section, searched = config[registry.get(branch).Config], _searched(inputs, pool, embeddings)
+    section, copies = config[registry.get(branch).Config], copy_of(load_catalog(inputs[pool]))
+    searched = without_copies(load_embeddings(inputs[embeddings]), copies)
     path = prepared / CELLS
     searcher = searcher_of(searched, section, config[ComputeConfig], Cells.load(path) if path.exists() else None)
     return lambda rows, out: searcher.lists(np.arange(*rows)).save(out / "lists.parquet")
@@ -162,8 +165,3 @@ def join_lists(
     candidates = candidates_of(lists, n)
     candidates.save(out / "candidates.parquet")
     return {"pairs": len(candidates), "search": "approximate" if (prepared / APPROXIMATE).exists() else None}
-
-
-def _searched(inputs: Inputs, pool: str, embeddings: str) -> Embeddings:
-    """Return the embeddings of a pool in which, of listings with equal content, one alone has evidence."""
-    return without_copies(load_embeddings(inputs[embeddings]), copy_of(load_catalog(inputs[pool])))

@@ -67,7 +67,8 @@ class Cluster:
                 if lost == TRIES:
                     raise MatcherError(
                         f"{task.name}: the Dask scheduler was lost {TRIES} times and no shard was done meanwhile; its "
-                        "log may say why, such as a shard that needs more memory than there is; the same command goes on"
+                        "log may say why, such as a shard that needs more memory than there is; the same command goes "
+                        "on"
                     ) from error
         if self._client is not None:
             with suppress(OSError, TimeoutError):

@@ -13,10 +13,11 @@ from ensemble.ablation.scoring import any_thresholds, best_scaled
 from ensemble.ablation.variants import FULL, systems
 from ensemble.config import EnsembleConfig, Family, Rule, TuneConfig
 from ensemble.features.assemble import feature_names
+from ensemble.pair_stages import load_features
 from ensemble.sections import sections
 from shared.metrics.matching import row_f1
 from shared.pipeline.settings import Settings
-from shared.schema import CandidatePairs, Matches, PairFeatures
+from shared.schema import CandidatePairs, Matches
 
 USED = EnsembleConfig().features
 Study = Any  # of conftest.py
@@ -76,7 +77,7 @@ def test_variant_without_a_branch(finished: Study, left_out: str) -> None:
             pairs = CandidatePairs.load(system / f"ensemble/candidates/{pool}/pairs.parquet")
             own = pd.read_parquet(base / f"{stays}/candidates/{pool}/candidates.parquet")
             assert (pairs.left.tolist(), pairs.right.tolist()) == (own.left.tolist(), own.right.tolist())
-            described = PairFeatures.load(system / f"ensemble/features/{pool}/pairs.parquet").features
+            described = load_features(system / f"ensemble/features/{pool}").features
             same = described.all_cosine == described[f"{stays}_cosine"].clip(-1, 1)
             assert (same | described.all_cosine.isna()).all()  # the mean is taken again, without it
 

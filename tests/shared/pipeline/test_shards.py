@@ -15,7 +15,7 @@ import pytest
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError, MatcherError
 from shared.pipeline.engine import bring_stage_up_to_date, stage_key
-from shared.pipeline.executors import Executor
+from shared.pipeline.executors import Executor, cluster
 from shared.pipeline.executors.cluster import Cluster
 from shared.pipeline.executors.processes import Processes
 from shared.pipeline.executors.serial import Serial
@@ -224,6 +224,19 @@ def test_dask_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MatcherError, match=r"needs Dask: pip install '\.\[cluster\]'"):
         Cluster("", 1, 1, 1)
+
+
+def test_dask_scheduler_that_is_lost_again_and_again(monkeypatch: pytest.MonkeyPatch, bring: Any) -> None:
+    pytest.importorskip("distributed")
+
+    def lost(*args: Any) -> Iterator[int]:
+        raise cluster._SchedulerLostError
+        yield 1
+
+    for name, stub in (("_connect", lambda self: None), ("_forget", lambda self: None), ("_completed", lost)):
+        monkeypatch.setattr(Cluster, name, stub)
+    with pytest.raises(MatcherError, match=r"letters: the Dask scheduler was lost 3 times"):
+        bring(Cluster("tcp://nobody:1", 1, 1, 1))
 
 
 def test_dask_is_not_imported_unless_asked_for() -> None:
