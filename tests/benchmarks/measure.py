@@ -61,7 +61,7 @@ def measure(
     settings_of(order.settings)  # wrong ones are refused before hours of work
     cache = Path(order.cache)
     _say("the system that matches")
-    make_system(cache, *([] if system_listings is None else [system_listings]))
+    make_system(cache, order.settings, *([] if system_listings is None else [system_listings]))
     failed = 0
     for listings in sizes:
         _say(f"{listings:,} listings")

@@ -32,7 +32,6 @@ from shared.schema import Catalog, Embeddings
 from tests.benchmarks.catalogs import CLOUDS, TABLE, make_catalog
 
 LISTINGS, ROUNDS = 2000, 200  # of each of the two pools; trees at most
-FOLDER = "system"
 COLUMNS = ["posting_id", "title", "image_phash"]  # what the matcher reads; labels only judge
 
 
@@ -57,9 +56,14 @@ def settings_of(given: dict[str, dict[str, Any]], threads: int = 0) -> Settings:
     return Settings(given | {"compute": compute}, sections())
 
 
+def system_folder(cache: Path, settings: Settings) -> Path:
+    """Return where a cache has the system of the branches that the settings name."""
+    return cache / f"system {','.join(settings[EnsembleConfig].branches)}"
+
+
 def open_matcher(cache: Path, settings: Settings) -> Matcher:
     """Return the matcher whose parts `make_system` wrote into a cache."""
-    return Matcher(Parts(cache / FOLDER), settings)  # type: ignore[arg-type] # it opens stages and no more
+    return Matcher(Parts(system_folder(cache, settings)), settings)  # type: ignore[arg-type] # it opens stages and no more
 
 
 def read_frame(folder: Path) -> pd.DataFrame:
@@ -83,19 +87,21 @@ def embed(matcher: Matcher, catalog: Catalog, folder: Path) -> dict[str, Embeddi
     return {name: every[name] for name in matcher.branches}
 
 
-def make_system(cache: Path, listings: int = LISTINGS) -> None:
+def make_system(cache: Path, given: dict[str, dict[str, Any]], listings: int = LISTINGS) -> None:
     """Train the scorer, tune the decision and write both into a cache; do nothing where they are.
 
-        make_system(Path("cache"))
+        make_system(Path("cache"), {"ensemble": {"branches": ["distilbert", "tfidf", "phash"]}})
 
     Args:
-        cache: Gets the folder `system`, and the catalogs of the two pools.
+        cache: Gets the folder of the system, and the catalogs of the two pools.
+        given: Settings, of which the branches count: section → key → value.
         listings: Of each pool.
     """
-    if (cache / FOLDER).exists():
+    settings = settings_of({"ensemble": {"branches": settings_of(given)[EnsembleConfig].branches}})
+    folder = system_folder(cache, settings)
+    if folder.exists():
         return
-    settings = settings_of({})
-    with atomic_folder(cache / FOLDER) as partial:
+    with atomic_folder(folder) as partial:
         for stage in (SCORER, DECISION):
             (partial / stage).mkdir(parents=True)
         pools = [_labeled_pool(cache / f"training{seed}", listings, seed, settings, seed - 1) for seed in (1, 2)]
@@ -117,5 +123,6 @@ def _labeled_pool(folder: Path, listings: int, seed: int, settings: Settings, fo
     ensemble, compute = settings[EnsembleConfig], settings[ComputeConfig]
     configs = {name: settings[registry.get(name).Config] for name in ensemble.branches}
     catalog = frame_catalog(read_frame(folder), None, settings[DataConfig], compute)
-    pairs = described_pool(catalog, given_embeddings(folder), configs, ensemble.features, compute)
+    embeddings = {name: given for name, given in given_embeddings(folder).items() if name in configs}
+    pairs = described_pool(catalog, embeddings, configs, ensemble.features, compute)
     return LabeledPool(pairs, labels_of(folder), fold, copies=copy_of(catalog))

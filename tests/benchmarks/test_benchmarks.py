@@ -24,7 +24,7 @@ from tests.benchmarks.draw import BEGIN, END, growth, into, section
 from tests.benchmarks.measure import KEY, measure
 from tests.benchmarks.results import Results, machine_facts
 from tests.benchmarks.sampling import OWN, Sampler
-from tests.benchmarks.system import make_system, settings_of
+from tests.benchmarks.system import make_system, settings_of, system_folder
 from tests.benchmarks.works import STAGES, WORKS, Order, do
 
 
@@ -86,7 +86,7 @@ def test_hashes_of_a_product_are_often_near(catalog: Path) -> None:
 @pytest.fixture(scope="module")
 def cache(catalog: Path) -> Path:
     """A cache with a system that is trained on next to nothing, and a catalog of 300 listings."""
-    make_system(catalog.parent, 150)
+    make_system(catalog.parent, {}, 150)
     return catalog.parent
 
 
@@ -137,7 +137,7 @@ def test_unknown_stages_and_settings_are_refused(tmp_path: Path, capsys: pytest.
 def test_failed_work_is_told_and_leaves_no_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "cache" / "system").mkdir(parents=True)
+    system_folder(tmp_path / "cache", settings_of({})).mkdir(parents=True)
     killed = SimpleNamespace(returncode=-9)
     monkeypatch.setattr("tests.benchmarks.measure.subprocess.run", lambda *given, **options: killed)
     results = Results.open(tmp_path / "results.json")
