@@ -221,7 +221,8 @@ class CellSearcher:
         block = max(1, CELLS // max(1, len(members)))
         for start in range(0, len(looking) if len(members) else 0, block):
             some = looking[start : start + block]
-            similarity = vectors[rows[some]] @ others
+            with np.errstate(invalid="ignore"):  # BLAS may compute with what lies beside a small matrix, and drop it
+                similarity = vectors[rows[some]] @ others
             place = np.minimum(np.searchsorted(members, rows[some]), len(members) - 1)
             itself = np.flatnonzero(members[place] == rows[some])
             similarity[itself, place[itself]] = -1
