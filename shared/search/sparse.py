@@ -23,7 +23,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sparse_dot_topn import sp_matmul_topn
 
 from shared.schema import Embeddings, Flags, Floats
 from shared.search.lists import (
@@ -196,6 +195,8 @@ class SparseSearcher:
 
     def _picks(self, query: _Query) -> _Picks:
         """Return the listings with the largest products with what is read, those with the best prospects first."""
+        from sparse_dot_topn import sp_matmul_topn  # takes 0.2 s to import
+
         most = PICKED * max(self.limits.k, LEAST)
         products = sp_matmul_topn(query.terms, self.index, most, n_threads=self.threads)
         sizes, rows = np.diff(products.indptr), len(query.rows)
