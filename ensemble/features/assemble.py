@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -14,14 +13,14 @@ from ensemble.features.branches import of_branches
 from ensemble.features.images import of_images
 from ensemble.features.pools import of_pool
 from ensemble.features.titles import of_titles
-from ensemble.pool_views import BranchView, Describe, PoolViews
+from ensemble.pool_views import BranchView, Chosen, Describe, PoolViews
 from shared.errors import MatcherError
 from shared.schema import CATALOG_SCHEMA, CandidatePairs, Catalog, Embeddings, PairFeatures
 from shared.search.exact import nearest
 from shared.search.threads import map_blocks
 
 BLOCK = 1 << 17  # pairs that are described at a time
-PART = 1 << 14  # of them, in a thread at a time
+PART = 1 << 13  # of them, in a thread at a time
 FAMILIES: dict[Family, Callable[[PoolViews, CandidatePairs], Describe]] = {
     "branches": of_branches,
     "titles": of_titles,
@@ -48,28 +47,33 @@ class Description:
 
     def __init__(self, pool: PoolViews, pairs: CandidatePairs, families: Iterable[Family] = tuple(FAMILIES)) -> None:
         self.pairs, self._threads = pairs, pool.threads
-        self._describe = [FAMILIES[family](pool, pairs) for family in families]
-        self._names = list(self._columns(slice(0, 0)))
+        self._describe = {family: FAMILIES[family](pool, pairs) for family in families}
 
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def block(self, rows: slice) -> PairFeatures:
-        """Return a range of the pairs with their features, float32 columns by name; NaN means unknown."""
-        start, stop, _ = rows.indices(len(self))
-        values = np.empty((len(self._names), max(stop - start, 0)), dtype=np.float32)
+    def block(self, rows: Chosen, without: Collection[Family] = ()) -> PairFeatures:
+        """Return some of the pairs with their features, float32 columns by name; NaN means unknown.
 
-        def fill(first: int) -> None:
-            last = min(first + PART, stop)
-            for row, column in zip(values, self._columns(slice(first, last)).values(), strict=True):
-                row[first - start : last - start] = column
+        Args:
+            rows: Which pairs.
+            without: Families of features to leave out.
+        """
+        describes = [describe for family, describe in self._describe.items() if family not in without]
+        names = [name for describe in describes for name in describe(slice(0, 0))]
+        chosen = range(len(self))[rows] if isinstance(rows, slice) else rows
+        values = np.empty((len(names), len(chosen)), dtype=np.float32)
 
-        map_blocks(fill, range(start, stop, PART), self._threads)
-        features = pd.DataFrame(values.T, columns=self._names, copy=False)
+        def fill(start: int) -> None:
+            part = chosen[start : start + PART]
+            some = slice(part.start, part.stop) if isinstance(part, range) else part
+            columns = (column for describe in describes for column in describe(some).values())
+            for row, column in zip(values, columns, strict=True):
+                row[start : start + PART] = column
+
+        map_blocks(fill, range(0, len(chosen), PART), self._threads)
+        features = pd.DataFrame(values.T, columns=names, copy=False)
         return PairFeatures(self.pairs.n, self.pairs.left[rows], self.pairs.right[rows], features)
-
-    def _columns(self, rows: slice) -> dict[str, Any]:
-        return {name: column for describe in self._describe for name, column in describe(rows).items()}
 
     def blocks(self, start: int = 0, stop: int | None = None, size: int = BLOCK) -> Iterator[PairFeatures]:
         """Yield a range of the pairs with their features, block by block; one block where there are none.

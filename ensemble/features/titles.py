@@ -13,7 +13,7 @@ from rapidfuzz.distance import JaroWinkler
 from scipy import sparse
 
 from ensemble.features.incidence import word_incidence
-from ensemble.pool_views import Describe, PoolViews, idf_of
+from ensemble.pool_views import Chosen, Describe, PoolViews, idf_of
 from shared.arrays import object_array
 from shared.schema import CandidatePairs, Floats, Rows
 
@@ -45,7 +45,7 @@ def of_titles(pool: PoolViews, pairs: CandidatePairs) -> Describe:
     has, weighted = _weighted_words(pool)
     total = np.asarray(weighted.sum(axis=1)).ravel()
 
-    def describe(rows: slice) -> dict[str, Floats]:
+    def describe(rows: Chosen) -> dict[str, Floats]:
         left, right = pairs.left[rows], pairs.right[rows]
         both = has_title[left] & has_title[right]
         features = _fuzzy(titles, place, left, right)
