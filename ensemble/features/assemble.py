@@ -52,6 +52,11 @@ class Description:
     def __len__(self) -> int:
         return len(self.pairs)
 
+    @property
+    def families(self) -> set[Family]:
+        """Return the families of features."""
+        return set(self._describe)
+
     def block(self, rows: Chosen, without: Collection[Family] = ()) -> PairFeatures:
         """Return some of the pairs with their features, float32 columns by name; NaN means unknown.
 
