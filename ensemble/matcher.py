@@ -24,9 +24,10 @@ from ensemble.decision.pins import Pins
 from ensemble.features.assemble import Description
 from ensemble.match_result import MatchResult
 from ensemble.pool_views import BranchView, PoolViews, Surroundings
-from ensemble.scorer.blocks import score_blocks
+from ensemble.scorer.blocks import FirstScores, rescore
 from ensemble.scorer.experience import FILE as EXPERIENCE
-from ensemble.scorer.experience import Experience
+from ensemble.scorer.experience import Experience, Unlikeness
+from ensemble.scorer.gate import first_scores
 from ensemble.scorer.model import StackedScorer
 from ensemble.sections import sections
 from ensemble.training_stages import DECISION, SCORER, load_decision
@@ -41,7 +42,7 @@ from shared.pipeline.catalog_stages import require_labeled_run
 from shared.pipeline.pools import ALL
 from shared.pipeline.run import ArtifactStore, RunFolder, remembered
 from shared.pipeline.settings import Settings, merge, portable
-from shared.schema import CandidatePairs, Candidates, Catalog, Embeddings, PairFeatures, Rows
+from shared.schema import CandidatePairs, Candidates, Catalog, Embeddings, PairFeatures, Rows, ScoredPairs
 
 READ = {SCORER: ("first.txt", "second.txt", EXPERIENCE), DECISION: ("decision.json",)}  # stage → files; of others: all
 
@@ -230,8 +231,7 @@ class Matcher:
 
     def match_pool(self, pool: PoolViews, duplicates: Duplicates = "unknown", pins: Pins | None = None) -> MatchResult:
         """Return the matches of listings with every branch's embeddings and candidates; see `match_embedded`."""
-        blocks = self.description(pool, self.proposed(pool)).blocks()
-        scored, unlikeness = score_blocks(blocks, self.scorer, self.experience, pool.xp, pool.threads)
+        scored, unlikeness = self.score(pool, self.first_scores(pool, self.proposed(pool)))
         return MatchResult.from_scores(
             self.decision, pool.catalog, scored, duplicates=duplicates, unlikeness=unlikeness, pins=pins
         )
@@ -239,6 +239,14 @@ class Matcher:
     def proposed(self, pool: PoolViews) -> CandidatePairs:
         """Return the pairs that the branches propose."""
         return union((view.candidates for view in pool.branches.values()), len(pool))
+
+    def first_scores(self, pool: PoolViews, pairs: CandidatePairs) -> FirstScores:
+        """Return the first scores of pairs of a pool; of very many, those that a gate drops score 0."""
+        return first_scores(self.description(pool, pairs), self.scorer, self._compute.seed, pool.threads)
+
+    def score(self, pool: PoolViews, first: FirstScores) -> tuple[ScoredPairs, Unlikeness]:
+        """Return all pairs of a pool with their final scores, and how far the pool is from the training."""
+        return rescore(first, self.scorer, self.experience, pool.xp, pool.threads)
 
     def description(self, pool: PoolViews, pairs: CandidatePairs) -> Description:
         """Return what describes pairs of a pool by their features, a range of pairs at a time."""

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from shared.schema import CandidatePairs, Candidates, Catalog, Embeddings, Floats
 
-Describe = Callable[[slice], dict[str, Any]]  # rows of the pairs of a pool → their features by name, float32
+Chosen = slice | NDArray[np.int64]  # a range of the pairs of a pool, or the rising positions of some of them
+Describe = Callable[[Chosen], dict[str, Any]]  # some of the pairs of a pool → their features by name, float32
 
 
 @dataclass(frozen=True)

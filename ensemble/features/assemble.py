@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -13,12 +13,14 @@ from ensemble.features.branches import of_branches
 from ensemble.features.images import of_images
 from ensemble.features.pools import of_pool
 from ensemble.features.titles import of_titles
-from ensemble.pool_views import BranchView, Describe, PoolViews
+from ensemble.pool_views import BranchView, Chosen, Describe, PoolViews
 from shared.errors import MatcherError
 from shared.schema import CATALOG_SCHEMA, CandidatePairs, Catalog, Embeddings, PairFeatures
 from shared.search.exact import nearest
+from shared.search.threads import map_blocks
 
 BLOCK = 1 << 17  # pairs that are described at a time
+PART = 1 << 13  # of them, in a thread at a time
 FAMILIES: dict[Family, Callable[[PoolViews, CandidatePairs], Describe]] = {
     "branches": of_branches,
     "titles": of_titles,
@@ -32,7 +34,7 @@ class Description:
     """The features of a pool's pairs, of a range of pairs at a time.
 
     What depends on the whole pool (neighborhoods, ranks, how rare words are, what titles state) is worked out once. The
-    features of a pair do not depend on the range in which it is described.
+    features of a pair do not depend on the range in which it is described, nor on the number of threads.
 
         for block in Description(pool, pairs).blocks():
             scorer.first.score(block)
@@ -44,20 +46,39 @@ class Description:
     """
 
     def __init__(self, pool: PoolViews, pairs: CandidatePairs, families: Iterable[Family] = tuple(FAMILIES)) -> None:
-        self.pairs = pairs
-        self._describe = [FAMILIES[family](pool, pairs) for family in families]
+        self.pairs, self._threads = pairs, pool.threads
+        self._describe = {family: FAMILIES[family](pool, pairs) for family in families}
 
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def block(self, rows: slice) -> PairFeatures:
-        """Return a range of the pairs with their features, float32 columns by name; NaN means unknown."""
-        left, right = self.pairs.left[rows], self.pairs.right[rows]
-        columns = {name: column for describe in self._describe for name, column in describe(rows).items()}
-        values = np.empty((len(columns), len(left)), dtype=np.float32)
-        for row, column in zip(values, columns.values(), strict=True):
-            row[:] = column
-        return PairFeatures(self.pairs.n, left, right, pd.DataFrame(values.T, columns=list(columns), copy=False))
+    @property
+    def families(self) -> set[Family]:
+        """Return the families of features."""
+        return set(self._describe)
+
+    def block(self, rows: Chosen, without: Collection[Family] = ()) -> PairFeatures:
+        """Return some of the pairs with their features, float32 columns by name; NaN means unknown.
+
+        Args:
+            rows: Which pairs.
+            without: Families of features to leave out.
+        """
+        describes = [describe for family, describe in self._describe.items() if family not in without]
+        names = [name for describe in describes for name in describe(slice(0, 0))]
+        chosen = range(len(self))[rows] if isinstance(rows, slice) else rows
+        values = np.empty((len(names), len(chosen)), dtype=np.float32)
+
+        def fill(start: int) -> None:
+            part = chosen[start : start + PART]
+            some = slice(part.start, part.stop) if isinstance(part, range) else part
+            columns = (column for describe in describes for column in describe(some).values())
+            for row, column in zip(values, columns, strict=True):
+                row[start : start + PART] = column
+
+        map_blocks(fill, range(0, len(chosen), PART), self._threads)
+        features = pd.DataFrame(values.T, columns=names, copy=False)
+        return PairFeatures(self.pairs.n, self.pairs.left[rows], self.pairs.right[rows], features)
 
     def blocks(self, start: int = 0, stop: int | None = None, size: int = BLOCK) -> Iterator[PairFeatures]:
         """Yield a range of the pairs with their features, block by block; one block where there are none.
@@ -65,7 +86,7 @@ class Description:
         Args:
             start: Row of the first pair.
             stop: Row behind the last pair; None: that of all pairs.
-            size: Pairs in a block; the memory that is needed grows with it, by about 2 KB per pair.
+            size: Pairs in a block; the memory that is needed grows with it, by half a KB per pair.
         """
         stop = len(self) if stop is None else min(stop, len(self))
         for first in range(start, max(stop, start + 1), size):

@@ -13,7 +13,7 @@ import numpy as np
 from ensemble.features.conflicts import QUANTITY_CONFLICT
 from ensemble.features.incidence import incidence, shared_weight
 from ensemble.features.quantities import Values, quantities, read_quantities
-from ensemble.pool_views import Describe, PoolViews
+from ensemble.pool_views import Chosen, Describe, PoolViews
 from shared.schema import CandidatePairs, Floats
 from shared.units import BASES
 
@@ -146,7 +146,7 @@ def attribute_features(pool: PoolViews, pairs: CandidatePairs) -> Describe:
     stated = {kind: incidence(of_kind) for kind, of_kind in statements.items()}
     counts = {kind: np.asarray(has.sum(axis=1)).ravel() for kind, has in stated.items()}
 
-    def describe(rows: slice) -> dict[str, Floats]:
+    def describe(rows: Chosen) -> dict[str, Floats]:
         block = CandidatePairs(pairs.n, pairs.left[rows], pairs.right[rows])
         features: dict[str, Floats] = {}
         for kind, has in stated.items():
@@ -196,7 +196,7 @@ def _conflict(quantities_of: Sequence[Values], pairs: CandidatePairs) -> Describ
     ]
     states = [np.asarray(has.sum(axis=1)).ravel() > 0 for has in of_dimension]
 
-    def describe(rows: slice) -> dict[str, Floats]:
+    def describe(rows: Chosen) -> dict[str, Floats]:
         left, right = pairs.left[rows], pairs.right[rows]
         comparable, conflict = np.zeros(len(left), dtype=bool), np.zeros(len(left), dtype=bool)
         for has, of_listing in zip(of_dimension, states, strict=True):

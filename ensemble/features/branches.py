@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from ensemble.features.edge_graph import Densities, EdgeGraph, to_host
-from ensemble.pool_views import Describe, PoolViews
-from shared.schema import CandidatePairs, Candidates, Floats, locate, pair_key
+from ensemble.pool_views import Chosen, Describe, PoolViews
+from shared.schema import CandidatePairs, Candidates, Embeddings, Floats, locate, pair_key
+from shared.search.threads import map_blocks
 
-SIZE = 1 << 18  # pairs whose mean cosine is taken at a time
+SIZE = 1 << 18  # pairs whose cosines are taken at a time
 
 
 def of_branches(pool: PoolViews, pairs: CandidatePairs) -> Describe:
@@ -24,15 +25,13 @@ def of_branches(pool: PoolViews, pairs: CandidatePairs) -> Describe:
     The features are named `<branch>_<feature>` and `all_<feature>`, float32; NaN where a branch has none.
     """
     xp, views = pool.xp, pool.branches
-    cosines = {name: view.embeddings.similarity(pairs.left, pairs.right) for name, view in views.items()}
+    cosines = {name: _cosines(view.embeddings, pairs, pool.threads) for name, view in views.items()}
     mean = _mean_cosine(list(cosines.values()), len(pairs), xp)
-    graphs = {}
-    for name, view in views.items():
-        links = view.candidates
-        graphs[name] = EdgeGraph(pairs.n, links.left, links.right, links.similarity, xp).listings
+    of_views = map_blocks(lambda view: _densities(view.candidates, xp), list(views.values()), pool.threads)
+    graphs = dict(zip(views, of_views, strict=True))
     united, ranks = _united(pool, pairs, mean)
 
-    def describe(rows: slice) -> dict[str, Any]:
+    def describe(rows: Chosen) -> dict[str, Any]:
         block = CandidatePairs(pairs.n, pairs.left[rows], pairs.right[rows])
         features: dict[str, Any] = {}
         for name, view in views.items():
@@ -43,6 +42,23 @@ def of_branches(pool: PoolViews, pairs: CandidatePairs) -> Describe:
         return features | {"all_cosine": mean[rows]} | _prefixed("all", of_all)
 
     return describe
+
+
+def _cosines(embeddings: Embeddings, pairs: CandidatePairs, threads: int) -> Floats:
+    """Return the cosine of each pair by a branch, float32 [p]; NaN where it is unknown."""
+    cosine = np.empty(len(pairs), dtype=np.float32)
+
+    def fill(start: int) -> None:
+        rows = slice(start, start + SIZE)
+        cosine[rows] = embeddings.similarity(pairs.left[rows], pairs.right[rows])
+
+    map_blocks(fill, range(0, len(pairs), SIZE), threads)
+    return cosine
+
+
+def _densities(links: Candidates, xp: ModuleType) -> Densities:
+    """Return how near the best links of each listing are among those that a branch proposes."""
+    return EdgeGraph(links.n, links.left, links.right, links.similarity, xp).listings
 
 
 def _mean_cosine(cosines: list[Floats], count: int, xp: ModuleType) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ensemble.pool_views import Describe, PoolViews
+from ensemble.pool_views import Chosen, Describe, PoolViews
 from shared.schema import CandidatePairs, Floats
 
 
@@ -32,7 +32,7 @@ def of_images(pool: PoolViews, pairs: CandidatePairs) -> Describe:
         "bytes_per_pixel": size - width - height,
     }
 
-    def describe(rows: slice) -> dict[str, Floats]:
+    def describe(rows: Chosen) -> dict[str, Floats]:
         left, right = pairs.left[rows], pairs.right[rows]
         both = has_image[left] & has_image[right]
         features: dict[str, np.ndarray] = {"equal": contents[left] == contents[right]}

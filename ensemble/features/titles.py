@@ -13,7 +13,7 @@ from rapidfuzz.distance import JaroWinkler
 from scipy import sparse
 
 from ensemble.features.incidence import word_incidence
-from ensemble.pool_views import Describe, PoolViews, idf_of
+from ensemble.pool_views import Chosen, Describe, PoolViews, idf_of
 from shared.arrays import object_array
 from shared.schema import CandidatePairs, Floats, Rows
 
@@ -45,10 +45,10 @@ def of_titles(pool: PoolViews, pairs: CandidatePairs) -> Describe:
     has, weighted = _weighted_words(pool)
     total = np.asarray(weighted.sum(axis=1)).ravel()
 
-    def describe(rows: slice) -> dict[str, Floats]:
+    def describe(rows: Chosen) -> dict[str, Floats]:
         left, right = pairs.left[rows], pairs.right[rows]
         both = has_title[left] & has_title[right]
-        features = _fuzzy(titles, place, left, right, pool.threads)
+        features = _fuzzy(titles, place, left, right)
         for name, of_listing in (("chars", chars), ("words", words)):
             a, b = of_listing[left], of_listing[right]
             features |= {f"title_{name}_low": np.minimum(a, b), f"title_{name}_high": np.maximum(a, b)}
@@ -65,13 +65,12 @@ def _places(titles: NDArray[Any]) -> Rows:
     return places
 
 
-def _fuzzy(titles: NDArray[Any], place: Rows, left: Rows, right: Rows, threads: int) -> dict[str, Any]:
+def _fuzzy(titles: NDArray[Any], place: Rows, left: Rows, right: Rows) -> dict[str, Any]:
     """Return the scores of rapidfuzz; titles are given in alphabetical order, since some scorers depend on it."""
     swap = place[left] > place[right]
     low, high = titles[np.where(swap, right, left)], titles[np.where(swap, left, right)]
     return {
-        f"title_{name}": process.cpdist(low, high, scorer=scorer, dtype=np.float32, workers=threads)
-        for name, scorer in SCORERS.items()
+        f"title_{name}": process.cpdist(low, high, scorer=scorer, dtype=np.float32) for name, scorer in SCORERS.items()
     }
 
 

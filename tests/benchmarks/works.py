@@ -24,7 +24,6 @@ from threadpoolctl import threadpool_limits
 from ensemble.candidate_pairs import recall
 from ensemble.match_result import MatchResult
 from ensemble.pool_views import BranchView, PoolViews
-from ensemble.scorer.blocks import score_blocks
 from shared.artifacts import write_json
 from shared.catalog.copies import copy_of
 from shared.catalog.placeholders import set_aside
@@ -32,7 +31,7 @@ from shared.compute import ComputeConfig
 from shared.exits import ended
 from shared.metrics.matching import measure as measure_matches
 from shared.pipeline.profiling import measured
-from shared.schema import CandidatePairs, Candidates, Catalog, Embeddings, PairFeatures, ScoredPairs
+from shared.schema import CandidatePairs, Candidates, Catalog, Embeddings, ScoredPairs
 from tests.benchmarks.catalogs import CLOUDS
 from tests.benchmarks.sampling import Sampler
 from tests.benchmarks.system import embed, labels_of, open_matcher, read_frame, settings_of
@@ -182,21 +181,12 @@ def unite(desk: Desk) -> None:
 
 
 def describe_and_score(desk: Desk) -> None:
-    """Describe the pairs and score them, a block at a time; what is described is never kept."""
+    """Describe the pairs and give them their first scores, block by block, then score them by each other's."""
     pool, pairs = desk.pool(), CandidatePairs.load(desk.order.file("pairs.parquet"))
-    matcher = desk.matcher
-
-    def described() -> Iterator[PairFeatures]:
-        with desk.timed("describe"):
-            blocks = matcher.description(pool, pairs).blocks()
-            block: PairFeatures | None = next(blocks)
-        while block is not None:
-            yield block
-            with desk.timed("describe"):
-                block = next(blocks, None)
-
+    with desk.timed("describe"):
+        first = desk.matcher.first_scores(pool, pairs)
     with desk.timed("score"):
-        scored, _ = score_blocks(described(), matcher.scorer, matcher.experience, pool.xp, pool.threads)
+        scored, _ = desk.matcher.score(pool, first)
     scored.save(desk.order.new_file("scores.parquet"))
 
 

@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 from ensemble.config import Family
+from ensemble.features import assemble, branches
 from ensemble.features.assemble import BLOCK, FAMILIES, Description, joined, pair_features
 from ensemble.features.edge_graph import EdgeGraph, links_by_listing
 from ensemble.features.files import PAIRS_PER_FILE, file_name, read_blocks, read_pairs, write_blocks
@@ -108,6 +110,30 @@ def test_word_incidence_equals_that_of_the_sets_of_words(titles: list[str]) -> N
     has, names = word_incidence(titles)
     assert np.array_equal(has.toarray(), incidence(words).toarray())
     assert names == (sorted(set().union(*words)) or [""])
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_threads_describe_the_same_bytes(
+    make_pool: Make, make_random_catalog: Make, proposed: Make, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    pool = make_pool(make_random_catalog(40, 3))
+    expected = columns_of(Description(pool, proposed(pool)).whole())
+    monkeypatch.setattr(assemble, "PART", 7)
+    monkeypatch.setattr(branches, "SIZE", 11)
+    assert columns_of(Description(replace(pool, threads=threads), proposed(pool)).whole()) == expected
+
+
+def test_some_pairs_and_families_hold_the_same_bytes(
+    make_pool: Make, make_random_catalog: Make, proposed: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assemble, "PART", 7)
+    pool = make_pool(make_random_catalog(40, 3))
+    description = Description(pool, proposed(pool))
+    rows = np.arange(1, len(description), 3)
+    some = description.block(rows, without=["titles"])
+    expected = columns_of(description.whole().only(np.isin(np.arange(len(description)), rows)))
+    assert columns_of(some) == {name: column for name, column in expected.items() if not name.startswith("title_")}
+    assert len(some) == len(rows)
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
