@@ -94,7 +94,7 @@ def wheels_in(folder: Path) -> list[Wheel]:
         [('torch', '2.6.0')]
     """
     paths = sorted(folder.glob("*.whl"), key=lambda path: path.name.lower())
-    return [Wheel(*path.name.split("-")[:2], path.stat().st_size) for path in paths]
+    return [Wheel(name, version, path.stat().st_size) for path in paths for name, version, *_ in [path.name.split("-")]]
 
 
 def write_empty_wheel(folder: Path, name: str, version: str) -> None:
@@ -171,11 +171,13 @@ def _pip(*arguments: str, alone: bool = False) -> None:
         raise MatcherError(f"{sys.executable} has no pip; python -m ensurepip installs it")
     environment = {key: value for key, value in os.environ.items() if not (alone and key.startswith("PIP_"))}
     environment |= {"PIP_CONFIG_FILE": os.devnull} if alone else {}
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", arguments[0], "--quiet", *arguments[1:]]
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
+        conflict = done.stdout.partition("The conflict is caused by:")[2].partition("To fix this")[0].splitlines()
         said = [line for line in done.stderr.splitlines() if line.startswith(("ERROR", "error"))]
-        raise MatcherError(f"pip {arguments[0]} failed: " + "\n  ".join(said[:10] or [done.stderr.strip()[-2000:]]))
+        lines = [line.strip() for line in (*said, *conflict) if line.strip()] or [done.stderr.strip()[-2000:]]
+        raise MatcherError(f"pip {arguments[0]} failed:\n  " + "\n  ".join(lines[:20]))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
