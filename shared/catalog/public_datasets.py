@@ -1,7 +1,9 @@
 """Labeled data as others publish it: two image data sets in their own layouts, and tables of title pairs.
 
-- Stanford Online Products (Song et al., CVPR 2016): `Ebay_train.txt`, `Ebay_test.txt`, `Ebay_info.txt`.
-- DeepFashion In-shop Clothes Retrieval (Liu et al., CVPR 2016): `list_eval_partition.txt`.
+- Stanford Online Products (Song et al., CVPR 2016): `Ebay_train.txt`, `Ebay_test.txt`, `Ebay_info.txt`; images in
+  `bicycle_final/` and eleven other folders beside them.
+- DeepFashion In-shop Clothes Retrieval (Liu et al., CVPR 2016): `Eval/list_eval_partition.txt`; images of 256 pixels in
+  `Img/img/`, larger ones in `Img/img_highres/`.
 - Title pairs: a table with the columns `title_1`, `title_2` and `label` (1: the same product, 0: not).
 
 All parts that are there are taken, those published for testing too.
@@ -9,7 +11,7 @@ All parts that are there are taken, those published for testing too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +33,7 @@ SOP_HEADER = ("image_id", "class_id", "super_class_id", "path")
 IN_SHOP_FILES = tuple(f"{folder}list_eval_partition.txt" for folder in ("Eval/", "Anno/", ""))
 IN_SHOP_HEADER = ("image_name", "item_id", "evaluation_status")
 IN_SHOP_PARTS = ("train", "query", "gallery")
+IN_SHOP_IMAGES = ("img/", "img_highres/")  # the list names the first; the second holds the same names
 PAIR_COLUMNS = ("title_1", "title_2", "label")
 
 
@@ -65,11 +68,13 @@ def read_sop(folder: Path) -> LabeledTable:
     for file in files_in(folder, SOP_FILES):
         for place, (_, product, _, image) in _rows(file, _lines(file), SOP_HEADER, faults):
             _assign(products, image, product, place, faults)
-    return _image_listings(folder, products, faults, [folder])
+    return _image_listings(folder, products, faults, [(folder, {})])
 
 
 def read_in_shop(folder: Path) -> LabeledTable:
     """Return In-shop Clothes Retrieval: one listing per image, `item_id` is its product.
+
+    The images are those of `img/`; where these are not there, those of `img_highres/`.
 
     Raises:
         MatcherError: Lists every fault with its file and row; or none of the images is there.
@@ -85,7 +90,10 @@ def read_in_shop(folder: Path) -> LabeledTable:
         if part not in IN_SHOP_PARTS:
             faults.append(f"{place}: evaluation_status {printable(part)!r} is none of {', '.join(IN_SHOP_PARTS)}")
         _assign(products, image, product, place, faults)
-    return _image_listings(folder, products, faults, [folder, folder / "Img"])
+    listed, large = IN_SHOP_IMAGES
+    larger = {name: large + name.removeprefix(listed) for name in products if name.startswith(listed)}
+    places = [(place, files) for files in ({}, larger) for place in (folder, folder / "Img")]
+    return _image_listings(folder, products, faults, places)
 
 
 def _lines(file: Path) -> list[list[str]]:
@@ -120,19 +128,30 @@ def _assign(products: dict[str, str], image: str, product: str, place: str, faul
         )
 
 
-def _image_listings(folder: Path, products: dict[str, str], faults: list[str], places: list[Path]) -> LabeledTable:
-    """Return one listing per image, in the first place that holds one of them."""
+def _image_listings(
+    folder: Path, products: dict[str, str], faults: list[str], places: Sequence[tuple[Path, Mapping[str, str]]]
+) -> LabeledTable:
+    """Return one listing per image, in the first place that holds one of them.
+
+    Args:
+        folder: The data set.
+        products: Name of each image as listed, and its product.
+        faults: What is wrong with the lists; any is an error.
+        places: Folders with images, and how files in them are named that are not named as listed.
+    """
     if not products and not faults:
         faults = ["no rows"]
     raise_faults(f"{folder} (row 1 is the first below the header)", faults)
-    images = next((place for place in places if any(_is_there(place, name) for name in products)), None)
-    if images is None:
-        raise MatcherError(
-            f"{folder}: names {len(products)} images ({printable(next(iter(products)))}, …), none of them is in "
-            f"{' or '.join(map(str, places))}; unpack the images there"
-        )
-    names = list(products)
-    return LabeledTable(Table({"posting_id": names, "image": names, "label_group": list(products.values())}), images)
+    for place, renamed in places:
+        images = [renamed.get(name, name) for name in products]
+        if any(_is_there(place, image) for image in images):
+            columns = {"posting_id": list(products), "image": images, "label_group": list(products.values())}
+            return LabeledTable(Table(columns), place)
+    tried = " or ".join(dict.fromkeys(str(place) for place, _ in places))
+    raise MatcherError(
+        f"{folder}: names {len(products)} images ({printable(next(iter(products)))}, …), none of them is in {tried}; "
+        "unpack the images there"
+    )
 
 
 def _is_there(folder: Path, name: str) -> bool:

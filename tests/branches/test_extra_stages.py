@@ -29,7 +29,12 @@ ENCODERS = [f"image/encoder/{name}" for name in ("fold0", "fold1", ALL)]
 
 def products(folder: Path) -> Path:
     """Four images of two products in the layout of Stanford Online Products."""
-    names = ["mug_final/1_0.JPG", "mug_final/1_1.JPG", "fan_final/2_0.JPG", "fan_final/2_1.JPG"]
+    names = [
+        "mug_final/111085122871_0.JPG",
+        "mug_final/111085122871_1.JPG",
+        "fan_final/281465231240_0.JPG",
+        "fan_final/281465231240_1.JPG",
+    ]
     for seed, name in enumerate(names):
         write_image(folder / name, seed)
     rows = [f"{row + 1} {1 + row // 2} 1 {name}" for row, name in enumerate(names)]
@@ -159,7 +164,7 @@ def test_images_of_extras_reach_the_training(
     folder = products(tmp_path / "products")
     go(run, settings_of(demo_folder, image=[folder]))
     paths = recorder.trained[ALL][0].image_paths()
-    assert {folder / "mug_final/1_0.JPG", folder / "fan_final/2_1.JPG"} <= set(paths)
+    assert {folder / "mug_final/111085122871_0.JPG", folder / "fan_final/281465231240_1.JPG"} <= set(paths)
     assert all(path is None or path.is_file() for path in paths)
     assert any(path and path.is_relative_to(demo_folder) for path in paths)
 
@@ -183,7 +188,7 @@ def test_changed_extra_trains_again(run: RunFolder, demo_folder: Path, recorder:
     settings = settings_of(demo_folder, image=[folder, titles])
     assert go(run, settings) == ([Extra(folder).stage, Extra(titles).stage], ENCODERS)
     assert go(run, settings) == ([], [])
-    write_image(folder / "mug_final/1_0.JPG", 99)
+    write_image(folder / "mug_final/111085122871_0.JPG", 99)
     assert go(run, settings) == ([Extra(folder).stage], ENCODERS)
     with (folder / "Ebay_train.txt").open("a") as file:
         file.write("5 2 1 mug_final/none.JPG\n")

@@ -30,21 +30,29 @@ def table(path: Path, header: str, *rows: str) -> Path:
 
 
 def sop(folder: Path) -> Path:
-    """Four pictures of two products, of two classes; one product in the part for training, one in that for testing."""
-    table(folder / "Ebay_train.txt", SOP_HEADER, "1 1 1 mug_final/1_0.JPG", "2 1 1 mug_final/1_1.JPG")
-    table(folder / "Ebay_test.txt", SOP_HEADER, "3 2 2 fan_final/2_0.JPG", "4 2 2 fan_final/2_1.JPG")
-    for seed, name in enumerate(("mug_final/1_0", "mug_final/1_1", "fan_final/2_0", "fan_final/2_1")):
-        write_image(folder / f"{name}.JPG", seed)
+    """Four images of two products, of two classes, as the archive unpacks: one product to train on, one to test on."""
+    mugs = [f"mug_final/111085122871_{view}.JPG" for view in (0, 1)]
+    fans = [f"fan_final/281465231240_{view}.JPG" for view in (0, 1)]
+    trained = [f"{row} 1 1 {name}" for row, name in enumerate(mugs, start=1)]
+    tested = [f"{row} 11319 5 {name}" for row, name in enumerate(fans, start=3)]
+    table(folder / "Ebay_train.txt", SOP_HEADER, *trained)
+    table(folder / "Ebay_test.txt", SOP_HEADER, *tested)
+    for seed, name in enumerate((*mugs, *fans)):
+        write_image(folder / name, seed)
+    for other in ("Ebay_final.txt", "mug_final.txt", "fan_final.txt", "README"):  # lie there and are not read
+        (folder / other).write_text("other\n", encoding="utf-8")
     return folder
 
 
-def in_shop(folder: Path, place: str = "Eval/", images: str = "") -> Path:
-    names = [f"img/WOMEN/Tees/id_0000000{item}/0{view}.jpg" for item in (1, 2) for view in (1, 2)]
-    parts = ("train", "train", "query", "gallery")
-    rows = [f"{name}   id_0000000{1 + at // 2}      {parts[at]}" for at, name in enumerate(names)]
-    table(folder / f"{place}list_eval_partition.txt", "4", "  ".join(IN_SHOP_HEADER.split()), *rows)
-    for seed, name in enumerate(names):
-        write_image(folder / images / name, 10 + seed)
+def in_shop(folder: Path, place: str = "Eval/", images: str = "Img", large: bool = False) -> Path:
+    """Four images of two products as the archives unpack: the list's columns have fixed widths, its header has not."""
+    women = [f"img/WOMEN/Dresses/id_00000002/02_{view}.jpg" for view in ("1_front", "2_side")]
+    men = [f"img/MEN/Denim/id_00000080/01_{view}.jpg" for view in ("1_front", "7_additional")]
+    parts = zip((*women, *men), ("train", "train", "query", "gallery"), strict=True)
+    rows = [f"{name:<71}{name.split('/')[3]} {part:<11}" for name, part in parts]
+    table(folder / f"{place}list_eval_partition.txt", "4", IN_SHOP_HEADER, *rows)
+    for seed, name in enumerate((*women, *men)):
+        write_image(folder / images / (name.replace("img/", "img_highres/", 1) if large else name), 10 + seed)
     return folder
 
 
@@ -72,8 +80,8 @@ def groups(catalog: Catalog, column: str) -> set[frozenset[str]]:
 
 def test_sop_all_parts(tmp_path: Path) -> None:
     made = read(sop(tmp_path / "sop"))
-    mugs = frozenset({"mug_final/1_0.JPG", "mug_final/1_1.JPG"})
-    fans = frozenset({"fan_final/2_0.JPG", "fan_final/2_1.JPG"})
+    mugs = frozenset({"mug_final/111085122871_0.JPG", "mug_final/111085122871_1.JPG"})
+    fans = frozenset({"fan_final/281465231240_0.JPG", "fan_final/281465231240_1.JPG"})
     assert groups(made, "image") == {mugs, fans}
     assert made.has_image.all()
     assert made.has_phash.all()
@@ -97,17 +105,30 @@ def test_sop_list_of_all_parts_adds_no_image_twice(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["Eval/", "Anno/", ""])
 @pytest.mark.parametrize("images", ["", "Img"])
-def test_in_shop_places_of_list_and_images(place: str, images: str, tmp_path: Path) -> None:
-    made = read(in_shop(tmp_path / "shop", place, images))
+@pytest.mark.parametrize("large", [False, True])
+def test_in_shop_places_of_list_and_images(place: str, images: str, large: bool, tmp_path: Path) -> None:
+    made = read(in_shop(tmp_path / "shop", place, images, large))
     assert sorted(map(len, groups(made, "image"))) == [2, 2]
+    assert {label.rpartition(":")[2] for label in made.labels} == {"id_00000002", "id_00000080"}
     assert made.has_image.all()
     assert made.image_folder == tmp_path / "shop" / images
 
 
+def test_in_shop_prefers_the_images_that_the_list_names(tmp_path: Path) -> None:
+    folder = in_shop(in_shop(tmp_path / "shop", large=True))
+    assert {path.parts[-5] for path in read(folder).image_paths()} == {"img"}
+
+
+def test_in_shop_larger_image_missing_keeps_its_row(tmp_path: Path) -> None:
+    folder = in_shop(tmp_path / "shop", large=True)
+    (folder / "Img/img_highres/MEN/Denim/id_00000080/01_1_front.jpg").unlink()
+    assert read(folder).column("image_fault").tolist() == [None, None, "no such file", None]
+
+
 def test_sop_missing_or_broken_image_keeps_its_row(tmp_path: Path) -> None:
     folder = sop(tmp_path / "sop")
-    (folder / "mug_final/1_0.JPG").unlink()
-    (folder / "fan_final/2_0.JPG").write_bytes(b"<html>")
+    (folder / "mug_final/111085122871_0.JPG").unlink()
+    (folder / "fan_final/281465231240_0.JPG").write_bytes(b"<html>")
     made = read(folder)
     assert made.column("image_fault").tolist() == ["no such file", None, "not an image but an HTML page", None]
 
@@ -165,7 +186,7 @@ def test_an_unknown_path_names_the_known_layouts(make: Callable[[Path], Any], tm
 
 def test_sop_faults(tmp_path: Path) -> None:
     folder = sop(tmp_path / "sop")
-    table(folder / "Ebay_train.txt", SOP_HEADER, "1 1 1 a b.JPG", "2 1 mug.JPG", "3 9 1 fan_final/2_0.JPG")
+    table(folder / "Ebay_train.txt", SOP_HEADER, "1 1 1 a b.JPG", "2 1 mug.JPG", "3 9 1 fan_final/281465231240_0.JPG")
     table(folder / "Ebay_info.txt", "id path", "1 1 1 x.JPG")
     with pytest.raises(MatcherError) as caught:
         read_sop(folder)
@@ -173,7 +194,7 @@ def test_sop_faults(tmp_path: Path) -> None:
     assert faults[0].endswith("4 faults")
     assert "Ebay_train.txt row 1: 5 fields where the header has 4" in faults[1]
     assert "Ebay_train.txt row 2: 3 fields where the header has 4" in faults[2]
-    assert "Ebay_test.txt row 1: 'fan_final/2_0.JPG' is of '2' here, of '9' before" in faults[3]
+    assert "Ebay_test.txt row 1: 'fan_final/281465231240_0.JPG' is of '11319' here, of '9' before" in faults[3]
     assert "Ebay_info.txt: the header is 'id path', not" in faults[4]
 
 
@@ -243,7 +264,12 @@ def test_extra_without_a_pair(tmp_path: Path) -> None:
         sop(tmp_path / "sop"),
     ]
     (tmp_path / "sop" / "Ebay_test.txt").unlink()
-    table(tmp_path / "sop" / "Ebay_train.txt", SOP_HEADER, "1 1 1 mug_final/1_0.JPG", "2 2 1 mug_final/1_1.JPG")
+    table(
+        tmp_path / "sop" / "Ebay_train.txt",
+        SOP_HEADER,
+        "1 1 1 mug_final/111085122871_0.JPG",
+        "2 2 1 mug_final/111085122871_1.JPG",
+    )
     for path in alone:
         with pytest.raises(MatcherError, match="no two of its 2 listings are of one product"):
             read(path)
@@ -352,10 +378,10 @@ def test_read_extra_ids_and_groups_begin_with_its_name(tmp_path: Path) -> None:
 def test_reading_of_depends_on_content_alone(tmp_path: Path) -> None:
     folder, titles = sop(tmp_path / "sop"), pairs(tmp_path / "pairs.csv", ("a", "b", 1))
     before = [reading_of(path, ONE).sources for path in (folder, titles)]
-    for path in (folder / "Ebay_test.txt", folder / "mug_final/1_0.JPG", titles):
+    for path in (folder / "Ebay_test.txt", folder / "mug_final/111085122871_0.JPG", titles):
         os.utime(path, (1, 1))
     assert [reading_of(path, ONE).sources for path in (folder, titles)] == before
-    write_image(folder / "mug_final/1_0.JPG", 99)
+    write_image(folder / "mug_final/111085122871_0.JPG", 99)
     pairs(titles, ("a", "b", 1), ("a", "c", 0))
     after = [reading_of(path, ONE).sources for path in (folder, titles)]
     assert all(one != other for one, other in zip(before, after, strict=True))
