@@ -32,7 +32,7 @@ from shared.schema import Flags, Floats, PairFeatures, ScoredPairs
 if TYPE_CHECKING:  # a second to import, which a run with nothing to do can save
     import lightgbm as lgb
 
-MOST = 2_000_000  # pairs that are all described in full
+MOST = 3_000_000  # pairs that are all described in full
 SAMPLE = 300_000  # pairs that teach the gate and set its threshold
 EXPENSIVE: tuple[Family, ...] = ("titles",)  # families of features that the gate does without
 CERTAIN = 0.2  # first score of a pair that is never dropped, as far as the sample tells
