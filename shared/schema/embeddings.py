@@ -94,12 +94,13 @@ class Embeddings:
 
 def _sparse_products(vectors: sparse.csr_array, left: Rows, right: Rows) -> NDArray[np.float64]:
     """Dot products of pairs of rows, each summed in the order of the columns, float64 [p]; fast where left repeats."""
-    others, row = vectors[right].astype(np.float64), np.zeros(vectors.shape[1])
+    others, row = vectors[right], np.zeros(vectors.shape[1])
+    terms = np.empty(len(others.data))
     borders = np.append(np.flatnonzero(np.diff(left, prepend=-1)), len(left))
     for own, (start, end) in zip(left[borders[:-1]], pairwise(others.indptr[borders].tolist()), strict=True):
         columns = slice(*vectors.indptr[own : own + 2])
         row[vectors.indices[columns]] = vectors.data[columns]
-        others.data[start:end] *= row[others.indices[start:end]]
+        np.multiply(others.data[start:end], row[others.indices[start:end]], out=terms[start:end])
         row[vectors.indices[columns]] = 0
-    products: NDArray[np.float64] = others @ np.ones(len(row))
-    return products
+    sums = sparse.csr_array((terms, np.zeros(len(terms), dtype=np.int32), others.indptr), shape=(len(right), 1))
+    return np.asarray(sums @ np.ones(1), dtype=np.float64)  # adds one after the other

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from branches import registry
-from branches.candidates import propose
+from branches.candidates import propose, searcher_of
 from branches.phash.config import Config as HashConfig
 from branches.tfidf.embed import fit
 from shared.compute import ComputeConfig
@@ -40,12 +40,18 @@ class Task:
         titles: Normalized titles, str [n].
         settings: Of our branches.
         k: Neighbors per listing.
+        sample: Rows of those whose neighbors are searched, rising, where the vectors are sparse; None: all.
     """
 
     vectors: Any
     titles: NDArray[Any]
     settings: Settings
     k: int
+    sample: Index | None = None
+
+    @property
+    def rows(self) -> Index:
+        return np.arange(self.vectors.shape[0]) if self.sample is None else self.sample
 
     @property
     def compute(self) -> ComputeConfig:
@@ -87,6 +93,13 @@ def ours(branch: str) -> Callable[[Task], Lists]:
         return lists_of(propose(_embeddings(task.vectors), config, task.compute))
 
     return search
+
+
+def our_sparse(task: Task) -> Lists:
+    """Search by the TF-IDF branch, for a sample of the listings or all."""
+    config = task.settings[registry.get("tfidf").Config]
+    lists = searcher_of(_embeddings(task.vectors), config, task.compute).lists(task.rows.astype(np.int64))
+    return lists.listing, lists.neighbor
 
 
 def our_titles(task: Task) -> Lists:
@@ -156,15 +169,17 @@ def _searched(index: Any, task: Task) -> Lists:
     return without_itself(neighbors)
 
 
-def without_itself(neighbors: Index) -> Lists:
-    """Return lists from the neighbors of every listing, int [n, k + 1], itself among them or not; -1 is none.
+def without_itself(neighbors: Index, rows: Index | None = None) -> Lists:
+    """Return lists from the neighbors of listings, int [n, k + 1], themselves among them or not; -1 is none.
+
+    `rows` says whose they are, int [n]; None: those of every listing.
 
     Examples:
         >>> listing, neighbor = without_itself(np.array([[0, 1], [1, -1]]))
         >>> listing.tolist(), neighbor.tolist()
         ([0], [1])
     """
-    listing = np.repeat(np.arange(len(neighbors)), neighbors.shape[1])
+    listing = np.repeat(np.arange(len(neighbors)) if rows is None else rows, neighbors.shape[1])
     neighbor = neighbors.ravel()
     kept = (neighbor != listing) & (neighbor >= 0)
     return listing[kept], neighbor[kept]
@@ -184,7 +199,8 @@ def sklearn_neighbors(task: Task) -> Lists:
     from sklearn.neighbors import NearestNeighbors
 
     search = NearestNeighbors(n_neighbors=min(task.k + 1, task.vectors.shape[0]), metric="cosine", algorithm="brute")
-    return without_itself(search.fit(task.vectors).kneighbors(task.vectors, return_distance=False))
+    asked = task.vectors if task.sample is None else task.vectors[task.sample]
+    return without_itself(search.fit(task.vectors).kneighbors(asked, return_distance=False), task.rows)
 
 
 def notebook_product(task: Task) -> Lists:
@@ -205,8 +221,10 @@ def sparse_dot_topn(task: Task) -> Lists:
     from sparse_dot_topn import sp_matmul_topn
 
     vectors = sparse.csr_matrix(task.vectors)
-    best = sp_matmul_topn(vectors, vectors.T.tocsr(), top_n=task.k + 1, sort=True, n_threads=task.threads)
-    listing, neighbor = best.nonzero()
+    asked = vectors if task.sample is None else vectors[task.sample]
+    best = sp_matmul_topn(asked, vectors.T.tocsr(), top_n=task.k + 1, sort=True, n_threads=task.threads)
+    row, neighbor = best.nonzero()
+    listing = task.rows[row]
     kept = listing != neighbor
     return listing[kept], neighbor[kept]
 
@@ -216,10 +234,10 @@ def sparse_product(task: Task) -> Lists:
     vectors, turned = task.vectors, sparse.csr_array(task.vectors.T)
     n, best = vectors.shape[0], []
     step, k = max(1, BLOCK // n), min(task.k + 1, n)
-    for start in range(0, n, step):
-        similarity = (vectors[start : start + step] @ turned).toarray()
+    for start in range(0, len(task.rows), step):
+        similarity = (vectors[task.rows[start : start + step]] @ turned).toarray()
         best.append(np.argpartition(similarity, n - k, axis=1)[:, n - k :])
-    return without_itself(np.concatenate(best))
+    return without_itself(np.concatenate(best), task.rows)
 
 
 # --- hashes -----------------------------------------------------------------------------------------------------------
@@ -320,7 +338,7 @@ ALTERNATIVES = {
         Alternative("product in blocks, torch", ("torch",), notebook_product),
     ],
     "sparse": [
-        Alternative("ours", (), ours("tfidf")),
+        Alternative("ours", (), our_sparse),
         Alternative("sparse-dot-topn", ("sparse_dot_topn",), sparse_dot_topn),
         Alternative("scikit-learn, brute force", ("sklearn",), sklearn_neighbors),
         Alternative("product in blocks, scipy", ("scipy",), sparse_product),

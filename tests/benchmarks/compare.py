@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks compare --listings 35000,250000 --out results.json
     python -m tests.benchmarks compare --kinds hashes,titles --listings 35000 --repeats 5 --out results.json
+    python -m tests.benchmarks compare --kinds sparse --listings 250000 --rows 2000 --out results.json
 
 Ways take turns, and the fastest of their rounds counts. A way that is ten times slower than ours is not repeated. What
 is not installed is left out with a word; `pip install '.[benchmark]'` installs all. Titles are compared by ways that
@@ -9,7 +10,8 @@ grow with the square of the number of listings, so at most `TITLES` of them are.
 
 Recall: of dense, sparse vectors and hashes, the share of the k nearest neighbors (within the radius, for hashes) of a
 sample of listings, computed in float64; a neighbor that is tied with the k-th counts as one. Of titles, the share of
-the true pairs among the pairs.
+the true pairs among the pairs. With `--rows`, which is for sparse vectors alone, only so many listings of the pool are
+searched, whole products drawn at random, and recall is the share of their true pairs.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from tests.benchmarks.results import Results
 from tests.benchmarks.system import labels_of, read_frame, settings_of
 from tests.benchmarks.works import Order
 
-KEY = ("kind", "method", "listings", "threads", "settings")
+KEY = ("kind", "method", "listings", "rows", "threads", "settings")
 BRANCH = {"dense": "distilbert", "sparse": "tfidf", "hashes": "phash", "titles": "tfidf"}
 TITLES = 5000  # listings
 SAMPLE, TIE = 500, 1e-6  # listings whose recall is looked at; similarities that differ by less are tied
@@ -50,7 +52,14 @@ Judge = Callable[[Lists], float]
 
 
 def compare(
-    results: Results, sizes: Sequence[int], kinds: Sequence[str], repeats: int, order: Order, *, again: bool = False
+    results: Results,
+    sizes: Sequence[int],
+    kinds: Sequence[str],
+    repeats: int,
+    order: Order,
+    *,
+    rows: int = 0,
+    again: bool = False,
 ) -> int:
     """Compare searches of some kinds at several sizes, and add the rows to the results; return 0.
 
@@ -60,10 +69,13 @@ def compare(
         kinds: Keys of `ALTERNATIVES`.
         repeats: Rounds.
         order: Cache, settings and threads.
+        rows: Listings that are searched, of sparse vectors; 0: all.
         again: Whether to compare although there are rows.
     """
     if unknown := sorted(set(kinds) - ALTERNATIVES.keys()):
         raise MatcherError(f"there is no kind {unknown[0]!r}; there are: {', '.join(ALTERNATIVES)}")
+    if rows and set(kinds) != {"sparse"}:
+        raise MatcherError("--rows is for --kinds sparse alone; leave it out, or name this kind alone")
     settings = settings_of(order.settings, order.threads)
     threads = settings[ComputeConfig].cpu_threads
     for listings in sizes:
@@ -71,37 +83,64 @@ def compare(
         make_catalog(folder, listings)
         for kind in kinds:
             facts = {"kind": kind, "listings": min(listings, TITLES) if kind == "titles" else listings}
-            facts |= {"threads": threads, "settings": order.settings}
+            facts |= {"rows": rows, "threads": threads, "settings": order.settings}
             if again or not results.holds("alternatives", facts):
                 print(f"{kind}, {facts['listings']:,} listings, {threads} threads", flush=True)
-                task, judge = _task(kind, folder, settings)
-                rows = _rounds(ALTERNATIVES[kind], task, judge, repeats)
-                results.add("alternatives", [facts | row for row in rows], KEY)
+                task, judge = _task(kind, folder, settings, rows)
+                measurements = _rounds(ALTERNATIVES[kind], task, judge, repeats)
+                results.add("alternatives", [facts | row for row in measurements], KEY)
     return 0
 
 
-def _task(kind: str, folder: Path, settings: Settings) -> tuple[Task, Judge]:
-    """Return what is searched, and what judges lists."""
+def _task(kind: str, folder: Path, settings: Settings, sample: int = 0) -> tuple[Task, Judge]:
+    """Return what is searched, for a sample of so many listings or all, and what judges lists."""
     catalog = frame_catalog(read_frame(folder), None, settings[DataConfig], settings[ComputeConfig])
     codes, config = labels_of(folder), settings[registry.get(BRANCH[kind]).Config]
     if kind == "titles":
         rows = np.flatnonzero(catalog.normalized_titles != "")[:TITLES]
         task = Task(None, catalog.normalized_titles[rows], settings, config.neighbors)
         return task, lambda lists: _true_pairs(lists, codes[rows])
-    vectors = _vectors(kind, catalog, folder, settings)
+    embeddings = _embeddings(kind, catalog, folder, settings)
+    present = np.flatnonzero(embeddings.present)
+    vectors = embeddings.vectors[present]
+    if sample:
+        drawn = whole_products(codes[present], sample)
+        task = Task(vectors, np.zeros(0, dtype=object), settings, config.neighbors, drawn)
+        return task, lambda lists: sampled_recall(lists, codes[present], drawn)
     task = Task(vectors, np.zeros(0, dtype=object), settings, config.neighbors)
     return task, lambda lists: neighbor_recall(lists, vectors, config.neighbors, config.minimum)
 
 
-def _vectors(kind: str, catalog: Catalog, folder: Path, settings: Settings) -> Any:
-    """Return the vectors of the listings that have evidence."""
+def _embeddings(kind: str, catalog: Catalog, folder: Path, settings: Settings) -> Embeddings:
     if kind == "dense":
-        embeddings = Embeddings.load(folder / f"{BRANCH[kind]}.safetensors")
-    else:
-        branch = registry.get(BRANCH[kind])
-        embedder = branch.fit(catalog, None, settings[branch.Config], settings[ComputeConfig])
-        embeddings = embedder.transform(catalog)
-    return embeddings.vectors[np.flatnonzero(embeddings.present)]
+        return Embeddings.load(folder / f"{BRANCH[kind]}.safetensors")
+    branch = registry.get(BRANCH[kind])
+    return branch.fit(catalog, None, settings[branch.Config], settings[ComputeConfig]).transform(catalog)
+
+
+def whole_products(codes: NDArray[np.integer], size: int) -> Index:
+    """Return the rows of products drawn at random, of at least so many listings, rising.
+
+    Examples:
+        >>> whole_products(np.array([0, 1, 0, 1]), 2).tolist() in ([0, 2], [1, 3])
+        True
+    """
+    drawn = np.random.default_rng(0).permutation(codes.max() + 1)
+    enough = np.searchsorted(np.cumsum(np.bincount(codes)[drawn]), size) + 1
+    return np.flatnonzero(np.isin(codes, drawn[:enough]))
+
+
+def sampled_recall(lists: Lists, codes: NDArray[np.integer], rows: Index) -> float:
+    """Return the share of the true pairs of whole products, the listings at `rows`, that are in lists of theirs.
+
+    Examples:
+        >>> sampled_recall((np.array([0]), np.array([1])), np.array([0, 0, 0]), np.arange(3))
+        0.3333333333333333
+    """
+    place = np.full(len(codes), -1)
+    place[rows] = np.arange(len(rows))
+    inside = place[lists[1]] >= 0
+    return _true_pairs((place[lists[0][inside]], place[lists[1][inside]]), codes[rows])
 
 
 def _true_pairs(lists: Lists, codes: NDArray[np.integer]) -> float:

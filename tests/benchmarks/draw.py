@@ -225,12 +225,14 @@ def _alternatives(rows: Sequence[Row]) -> list[str]:
 def _head(row: Row, several: bool) -> str:
     """Return the head of a column of a table of alternatives."""
     parts = [f"{row['listings']:,} listings", *([_threads([row])] if several else [])]
-    return ", ".join([*parts, *([_given(row)] if row["settings"] else [])])
+    return ", ".join([*parts, *([_given(row)] if _given(row) else [])])
 
 
 def _given(row: Row) -> str:
-    """Return the settings of a row that are not the default, in Markdown."""
-    return " ".join(f"`{name}.{key}={value}`" for name, keys in row["settings"].items() for key, value in keys.items())
+    """Return what of a row is not the default, its settings and how many listings were searched, in Markdown."""
+    given = [f"`{name}.{key}={value}`" for name, keys in row["settings"].items() for key, value in keys.items()]
+    sample = [f"{row['rows']:,} of them searched, recall of true pairs"] if row.get("rows") else []
+    return " ".join(given + sample)
 
 
 def _ratio(row: Row | None) -> str:

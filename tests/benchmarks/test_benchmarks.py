@@ -19,7 +19,7 @@ from tests.benchmarks.__main__ import main
 from tests.benchmarks.alternatives import ALTERNATIVES, Alternative, Task, without_itself
 from tests.benchmarks.catalogs import CLOUDS, TABLE, make_catalog
 from tests.benchmarks.chart import chart
-from tests.benchmarks.compare import _rounds, neighbor_recall
+from tests.benchmarks.compare import _rounds, compare, neighbor_recall, sampled_recall, whole_products
 from tests.benchmarks.draw import BEGIN, END, growth, into, section
 from tests.benchmarks.measure import KEY, measure
 from tests.benchmarks.results import Results, machine_facts
@@ -215,6 +215,27 @@ def test_exact_alternatives_find_all_neighbors(kind: str, way: Alternative, unit
     lists = way.search(Task(vectors, np.zeros(0, dtype=object), settings, 10))
     assert neighbor_recall(lists, vectors, 10, minimum) == 1
     assert (lists[0] != lists[1]).all()
+    if kind == "sparse":
+        sample = np.array([3, 50, 199])
+        some = way.search(Task(vectors, np.zeros(0, dtype=object), settings, 10, sample))
+        of_sample = np.isin(lists[0], sample)
+        expected = set(zip(lists[0][of_sample].tolist(), lists[1][of_sample].tolist(), strict=True))
+        assert set(zip(some[0].tolist(), some[1].tolist(), strict=True)) == expected
+
+
+def test_recall_of_a_sample_counts_the_pairs_of_its_products() -> None:
+    codes = np.array([0, 1, 0, 2, 1, 0])
+    rows = whole_products(codes, 3)
+    assert set(codes[rows]).isdisjoint(codes[np.setdiff1d(np.arange(6), rows)])
+    assert len(rows) >= 3
+    lists = np.array([0, 2, 0, 3]), np.array([2, 5, 1, 4])
+    assert sampled_recall(lists, codes, np.array([0, 2, 5])) == pytest.approx(2 / 3)
+
+
+def test_a_sample_is_refused_for_other_kinds(tmp_path: Path) -> None:
+    order = Order("", 0, str(tmp_path))
+    with pytest.raises(MatcherError, match="--rows is for --kinds sparse alone"):
+        compare(Results.open(tmp_path / "r.json", to_add=True), [35000], ["dense", "sparse"], 1, order, rows=5)
 
 
 def rounds_of(*ways: Alternative) -> dict[str, Any]:
@@ -253,7 +274,8 @@ def results(tmp_path: Path) -> Results:
     way = {"kind": "dense", "listings": 35_000, "threads": 1, "settings": {}, "recall": 1.0, "repeats": 3}
     ours = way | {"method": "ours", "ratio": 1.0, "seconds": 8.0}
     exact = ours | {"settings": {"distilbert": {"search": "exact"}}}
-    results.add("alternatives", [ours, way | {"method": "faiss, flat", "ratio": 2.5}, exact], ["method", "settings"])
+    rows = [ours, way | {"method": "faiss, flat", "ratio": 2.5}, exact, ours | {"rows": 2000, "recall": 0.9}]
+    results.add("alternatives", rows, ["method", "settings", "rows"])
     results.add("profiles", [stage_row("whole", 5000, 10.0, shares={"numpy": 0.75, OWN: 0.25})], KEY)
     results.add("device", [{"what": "a network", "device": "a GPU", "value": 1234.5, "unit": "images/s"}], ["what"])
     return results
@@ -264,8 +286,10 @@ def test_section_has_all_tables(results: Results) -> None:
     assert "| **whole, table to matches** | 10 s · 0.1 GB | 70 s · 0.1 GB | 140 s · 0.1 GB | 2.00 |" in text
     assert "| search, image vectors | 2.5 s · 0.1 GB | 122 s · 0.1 GB | 8.2 min · 0.1 GB | 4.00 |" in text
     assert "| 70,000 | `image.neighbors=60` | 16.3 min · 0.1 GB | 0.50 | 0.9877 |" in text
-    assert "| way | 35,000 listings | 35,000 listings, `distilbert.search=exact` |" in text
-    assert "| faiss, flat | 2.50 · 1.000 |  |" in text
+    sampled = "35,000 listings, 2,000 of them searched, recall of true pairs"
+    assert f"| way | 35,000 listings | {sampled} | 35,000 listings, `distilbert.search=exact` |" in text
+    assert "| ours | 1.00 (8.0 s) · 1.000 | 1.00 (8.0 s) · 0.900 | 1.00 (8.0 s) · 1.000 |" in text
+    assert "| faiss, flat | 2.50 · 1.000 |  |  |" in text
     assert "| whole, table to matches | 10 s | 75% | 25% |" in text
     assert "| a network | a GPU | 1,234 images/s |" in text
 
