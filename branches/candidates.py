@@ -14,7 +14,8 @@ from shared.schema import Candidates, Embeddings, Rows
 from shared.search.cells import Cells, CellSearcher
 from shared.search.exact import ProductSearcher
 from shared.search.hashes import HashSearcher
-from shared.search.lists import Limits, Searcher, candidates_of
+from shared.search.lists import Limits, NeighborLists, Searcher, candidates_of
+from shared.search.refinement import refined
 from shared.search.sparse import SparseSearcher
 from shared.search.symmetric import SymmetricSearcher
 
@@ -33,8 +34,31 @@ def propose(
     """
     if copies is not None:
         embeddings = without_copies(embeddings, copies)
-    n = len(embeddings)
-    return candidates_of([searcher_of(embeddings, config, compute).lists(np.arange(n))], n)
+    lists = searcher_of(embeddings, config, compute).lists(np.arange(len(embeddings)))
+    return candidates_of([finished(lists, embeddings, config, compute)], len(embeddings))
+
+
+def finished(
+    lists: NeighborLists, embeddings: Embeddings, config: BranchConfig, compute: ComputeConfig
+) -> NeighborLists:
+    """Return the lists of a whole pool as pairs are made of them: those of vectors found approximately are refined.
+
+    Args:
+        lists: Of all listings of the pool, as the search that `searcher_of` returns finds them.
+        embeddings: Of the pool, those that another one stands for without evidence.
+        config: As for the search.
+        compute: Where the work runs.
+
+    Examples:
+        >>> embeddings = Embeddings(np.ones((3, 1), np.float32), np.ones(3, dtype=bool))
+        >>> config, compute = BranchConfig(neighbors=1), ComputeConfig(device="cpu")
+        >>> lists = searcher_of(embeddings, config, compute).lists(np.arange(3))
+        >>> finished(lists, embeddings, config, compute) is lists
+        True
+    """
+    if sparse.issparse(embeddings.vectors) or not is_approximate(embeddings, config, compute):
+        return lists
+    return refined(embeddings, lists, Limits(config.neighbors, config.minimum), compute.cpu_threads)
 
 
 def searcher_of(

@@ -11,7 +11,7 @@ from scipy.sparse import issparse
 
 from branches import registry
 from branches.base import Branch
-from branches.candidates import is_approximate, propose, searcher_of, without_copies
+from branches.candidates import finished, is_approximate, propose, searcher_of, without_copies
 from branches.reuse import embed_reusing
 from branches.stage_names import candidates_stage_name, embeddings_stage_name, encoder_stage_name
 from shared.catalog.copies import copy_of
@@ -158,10 +158,21 @@ def open_searcher(
 
 
 def join_lists(
-    inputs: Inputs, config: StageConfig, out: Path, shards: Sequence[Path], prepared: Path, pool: str, **others: Any
+    inputs: Inputs,
+    config: StageConfig,
+    out: Path,
+    shards: Sequence[Path],
+    prepared: Path,
+    branch: str,
+    pool: str,
+    embeddings: str,
 ) -> Mapping[str, Any]:
     """Unite the neighbors of all listings of a pool into pairs."""
-    lists, n = (NeighborLists.load(shard / "lists.parquet") for shard in shards), count_listings(inputs[pool])
+    lists, n = [NeighborLists.load(shard / "lists.parquet") for shard in shards], count_listings(inputs[pool])
+    if (prepared / CELLS).exists():
+        searched = without_copies(load_embeddings(inputs[embeddings]), copy_of(load_catalog(inputs[pool])))
+        whole = NeighborLists.joined(n, lists)
+        lists = [finished(whole, searched, config[registry.get(branch).Config], config[ComputeConfig])]
     candidates = candidates_of(lists, n)
     candidates.save(out / "candidates.parquet")
     return {"pairs": len(candidates), "search": "approximate" if (prepared / APPROXIMATE).exists() else None}

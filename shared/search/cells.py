@@ -9,7 +9,7 @@ What is found is approximate, since a neighbor in a cell further away is missed.
 that were compared, the neighbors, their similarities and ranks are those of `lists.py`. The centers are the means of
 Lloyd's algorithm on the sphere (Dhillon & Modha, "Concept decompositions", Machine Learning 2001, section 3) over a
 random sample. They and the cells that each listing looks into can be saved, so that other processes find
-the same.
+the same. `refinement.py` then finds most of what was missed by the lists of a whole pool.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from shared.search.hits import Gathered, Part
 from shared.search.lists import Index, Limits, NeighborLists, exact_lists, in_blocks
 from shared.search.threads import map_blocks
 
-PROBES = 128  # cells that a listing is compared with
+PROBES = 32  # cells that a listing is compared with
 CENTERS = 8  # times the root of the number of listings: then finding the cells costs as much as comparing
 SAMPLE = 16  # listings per center that the centers are learned from
 SEED = 0  # draws the sample

@@ -1,25 +1,28 @@
 """Exact nearest neighbors of hashes: vectors whose every number is positive or negative and of one size.
 
 Their cosine is 1 − 2·(differing bits)/d, so bits are compared instead of vectors: those of each distinct hash with
-those of all others, by faiss. Of a hash that many listings share, no more listings are looked at than a list may hold.
+those of all others, or in a large pool of those that come close to it in some part (`hash_parts.py`); the result is the
+same. Of a hash that many listings share, no more listings are looked at than a list may hold, and of many hashes that
+are near the same one no more than that.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.schema import Embeddings
+from shared.search.hash_parts import Bits, HashParts, Near, whole_ranges, within
 from shared.search.lists import DECIMALS, Index, Limits, NeighborLists, in_blocks, near_enough, ranked
 from shared.search.threads import map_blocks
 
 BLOCK = 2048  # hashes that are compared with all others at a time
 RANKED_AT_ONCE = 1 << 16  # listings whose lists are ranked at a time
-
-Bits = NDArray[np.uint8]
+FEWEST = 30_000  # distinct hashes from which on looking at parts of them takes less time
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class HashSearcher:
         starts: Where the listings of each distinct hash begin, int64 [h + 1].
         bits: The distinct hashes, uint8 [h, d / 8].
         similarity: The similarity of two hashes by the number of bits in which they differ, float32 [d + 1].
+        radius: The largest number of bits in which neighbors differ; -1 where none can be neighbors.
+        parts: Of the hashes; None where each is compared with all others.
         limits: Which listings are neighbors.
         threads: At least 1.
 
@@ -50,6 +55,8 @@ class HashSearcher:
     starts: Index
     bits: Bits
     similarity: NDArray[np.float32]
+    radius: int
+    parts: HashParts | None
     limits: Limits
     threads: int
 
@@ -70,7 +77,9 @@ class HashSearcher:
         starts = np.append(0, np.cumsum(np.bincount(code[pool], minlength=len(bits))))
         similarity = (1 - 2 * np.arange(d + 1) / d).astype(np.float32).round(DECIMALS)
         members = pool[np.argsort(code[pool], kind="stable")]
-        return cls(embeddings.present, code, members, starts, bits, similarity, limits, threads)
+        radius = int(np.count_nonzero(near_enough(similarity, limits.minimum))) - 1
+        parts = HashParts.worthwhile(bits, radius) if len(bits) >= FEWEST else None
+        return cls(embeddings.present, code, members, starts, bits, similarity, radius, parts, limits, threads)
 
     def lists(self, rows: Index) -> NeighborLists:
         """Return the lists of the listings at `rows`, rising, int64 [r]; who has no evidence has no neighbors."""
@@ -78,50 +87,69 @@ class HashSearcher:
 
     def _ranked(self, rows: Index) -> NeighborLists:
         codes, own = np.unique(self.code[rows], return_inverse=True)
-        blocks = [codes[start : start + BLOCK] for start in range(0, len(codes), BLOCK)]
-        near = map_blocks(self._near, blocks, self.threads)
+        starts = range(0, len(codes), BLOCK)
+        if self.parts is None:
+            compared = partial(within, others=self.bits, radius=self.radius)
+            blocks = [self.bits[codes[start : start + BLOCK]] for start in starts]
+            near = map_blocks(lambda block: self._listings(compared(block), len(block)), blocks, self.threads)
+        else:
+            found = self.parts.near(codes, self._thinned, self.threads)
+            pieces = [self._piece(found, start, min(start + BLOCK, len(codes))) for start in starts]
+            near = map_blocks(lambda piece: self._listings(*piece), pieces, self.threads)
         counts = np.concatenate([np.zeros(0, dtype=np.int64), *(count for count, _, _ in near)])
         neighbors = np.concatenate([np.zeros(0, dtype=np.int64), *(neighbor for _, neighbor, _ in near)])
         distances = np.concatenate([np.zeros(0, dtype=np.int64), *(distance for _, _, distance in near)])
         first = np.cumsum(counts) - counts
-        position = _ranges(first[own], counts[own])
+        position = whole_ranges(first[own], counts[own])
         listing, neighbor = np.repeat(rows, counts[own]), neighbors[position]
         others = listing != neighbor
         similarity = self.similarity[distances[position[others]]]
         left, right = listing[others].astype(np.int32), neighbor[others].astype(np.int32)
         return ranked(len(self.present), left, right, similarity, self.limits)
 
-    def _near(self, codes: Index) -> tuple[Index, Index, Index]:
+    def _piece(self, near: Near, start: int, end: int) -> tuple[Near, int]:
+        """Return what is near the hashes at the positions from `start` to `end`, counted from there, and their number.
+
+        Positions rise, as `_thinned` leaves them.
+        """
+        position, other, distance = near
+        piece = slice(*np.searchsorted(position, [start, end]))
+        return (position[piece] - start, other[piece], distance[piece]), end - start
+
+    def _thinned(self, near: Near) -> Near:
+        """Return the hashes near each one, its nearest first, and no more than hold the listings that are looked at.
+
+        Of equally near ones those stay whose first listings stand in the lowest rows.
+        """
+        position, other, distance = near
+        order = np.lexsort((self.members[self.starts[other]], distance, position))
+        position, other, distance = position[order], other[order], distance[order]
+        keep = _places(position) <= self.limits.most
+        return position[keep], other[keep], distance[keep]
+
+    def _listings(self, near: Near, count: int) -> tuple[Index, Index, Index]:
         """Return how many listings may be neighbors of those of each hash; all these, and in how many bits they differ.
 
         They stand by hash, then by differing bits, then by row, and are one more than a list holds, since a listing is
         not in its own.
+
+        Args:
+            near: Hashes near each of some.
+            count: The number of these.
         """
-        hash_, other, distance = self._within(codes)
+        hash_, other, distance = self._thinned(near)
         counts = np.minimum(self.starts[other + 1] - self.starts[other], self.limits.most + 1)
-        listing = self.members[_ranges(self.starts[other], counts)]
-        order = np.lexsort((listing, np.repeat(distance, counts), np.repeat(hash_, counts)))
-        hash_, distance = np.repeat(hash_, counts)[order], np.repeat(distance, counts)[order]
-        each = np.bincount(hash_, minlength=len(codes))
-        first = np.cumsum(each) - each
-        keep = np.arange(len(order)) - first[hash_] <= self.limits.most
-        return np.bincount(hash_[keep], minlength=len(codes)), listing[order][keep], distance[keep]
-
-    def _within(self, codes: Index) -> tuple[Index, Index, Index]:
-        """Return the hashes that are near enough to each of some, as position of that one, hash and differing bits."""
-        from faiss import IndexBinaryFlat  # takes 0.2 s to import
-
-        radius = np.count_nonzero(near_enough(self.similarity, self.limits.minimum))
-        index = IndexBinaryFlat(8 * self.bits.shape[1])
-        index.add(self.bits)
-        borders, distance, other = index.range_search(self.bits[codes], int(radius))
-        borders = np.asarray(borders, dtype=np.int64)
-        counts = borders[1:] - borders[:-1]
-        return np.repeat(np.arange(len(codes)), counts), other, distance.astype(np.int64)
+        listing = self.members[whole_ranges(self.starts[other], counts)]
+        hash_, distance = np.repeat(hash_, counts), np.repeat(distance, counts)
+        order = np.lexsort((listing, distance, hash_))
+        hash_, listing, distance = hash_[order], listing[order], distance[order]
+        keep = _places(hash_) <= self.limits.most
+        return np.bincount(hash_[keep], minlength=count), listing[keep], distance[keep]
 
 
-def _ranges(starts: Index, counts: Index) -> Index:
-    """Return the whole numbers of ranges, one range after the other, int64 [sum of counts]."""
-    ends = np.cumsum(counts)
-    numbers: Index = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + counts, counts)
-    return numbers
+def _places(numbers: Index) -> Index:
+    """Return the place of each entry among those of its number, from 0; numbers rise."""
+    new = np.diff(numbers, prepend=-1) != 0
+    positions = np.arange(len(numbers))
+    places: Index = positions - np.maximum.accumulate(np.where(new, positions, 0))
+    return places

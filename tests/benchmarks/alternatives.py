@@ -1,7 +1,8 @@
 """What a user would take in place of the project's searches, each as a function of the same data.
 
 Every function returns the neighbors that it finds as two arrays, (listing, neighbor), without a listing itself. `k` is
-the number of neighbors per listing. Building an index is part of the work, as it is of ours.
+the number of neighbors per listing. Building an index is part of the work, as it is of ours. Ways that grow with the
+square of the number of listings search a sample of the listings of a large pool among all of them (`Task.rows`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,7 @@ class Task:
         titles: Normalized titles, str [n].
         settings: Of our branches.
         k: Neighbors per listing.
-        sample: Rows of those whose neighbors are searched, rising, where the vectors are sparse; None: all.
+        sample: Listings that are asked, rising, int64 [q]; None: all.
     """
 
     vectors: Any
@@ -51,6 +52,7 @@ class Task:
 
     @property
     def rows(self) -> Index:
+        """The listings that a sampled way searches the neighbors of."""
         return np.arange(self.vectors.shape[0]) if self.sample is None else self.sample
 
     @property
@@ -70,11 +72,14 @@ class Alternative:
         name: As the table has it.
         packages: What it imports.
         search: Does it.
+        grows: "square" where it grows with the square of the number of listings and searches `Task.rows` alone,
+            "whole" where it grows so and cannot, so that it is left out of large pools; "" elsewhere.
     """
 
     name: str
     packages: tuple[str, ...]
     search: Callable[[Task], Lists]
+    grows: Literal["", "square", "whole"] = ""
 
     @property
     def lacking(self) -> str | None:
@@ -165,14 +170,16 @@ def faiss_hnsw(task: Task) -> Lists:
 
 def _searched(index: Any, task: Task) -> Lists:
     index.add(task.vectors)
-    _, neighbors = index.search(task.vectors, min(task.k + 1, len(task.vectors)))
-    return without_itself(neighbors)
+    _, neighbors = index.search(task.vectors[task.rows], min(task.k + 1, len(task.vectors)))
+    return without_itself(neighbors, task.rows)
 
 
 def without_itself(neighbors: Index, rows: Index | None = None) -> Lists:
-    """Return lists from the neighbors of listings, int [n, k + 1], themselves among them or not; -1 is none.
+    """Return lists from the neighbors of listings, int [r, k + 1], itself among them or not; -1 is none.
 
-    `rows` says whose they are, int [n]; None: those of every listing.
+    Args:
+        neighbors: Of each listing at `rows`.
+        rows: int [r]; None: all listings.
 
     Examples:
         >>> listing, neighbor = without_itself(np.array([[0, 1], [1, -1]]))
@@ -199,8 +206,8 @@ def sklearn_neighbors(task: Task) -> Lists:
     from sklearn.neighbors import NearestNeighbors
 
     search = NearestNeighbors(n_neighbors=min(task.k + 1, task.vectors.shape[0]), metric="cosine", algorithm="brute")
-    asked = task.vectors if task.sample is None else task.vectors[task.sample]
-    return without_itself(search.fit(task.vectors).kneighbors(asked, return_distance=False), task.rows)
+    neighbors = search.fit(task.vectors).kneighbors(task.vectors[task.rows], return_distance=False)
+    return without_itself(neighbors, task.rows)
 
 
 def notebook_product(task: Task) -> Lists:
@@ -209,9 +216,10 @@ def notebook_product(task: Task) -> Lists:
 
     vectors = torch.from_numpy(task.vectors)
     step, best = max(1, BLOCK // len(vectors)), []
-    for start in range(0, len(vectors), step):
-        best.append(torch.topk(vectors[start : start + step] @ vectors.T, min(task.k + 1, len(vectors)), dim=1).indices)
-    return without_itself(torch.cat(best).numpy())
+    for start in range(0, len(task.rows), step):
+        block = vectors[task.rows[start : start + step]]
+        best.append(torch.topk(block @ vectors.T, min(task.k + 1, len(vectors)), dim=1).indices)
+    return without_itself(torch.cat(best).numpy(), task.rows)
 
 
 # --- sparse vectors ---------------------------------------------------------------------------------------------------
@@ -249,8 +257,8 @@ def faiss_range(task: Task) -> Lists:
     bits, radius = _bits(task), task.settings[HashConfig].radius
     index = faiss.IndexBinaryFlat(64)
     index.add(bits)
-    ends, _, neighbor = index.range_search(bits, radius + 1)
-    listing = np.repeat(np.arange(len(bits)), np.diff(ends.astype(np.int64)))
+    ends, _, neighbor = index.range_search(bits[task.rows], radius + 1)
+    listing = np.repeat(task.rows, np.diff(ends.astype(np.int64)))
     kept = listing != neighbor
     return listing[kept], neighbor[kept]
 
@@ -329,24 +337,24 @@ def splink_pairs(task: Task) -> Lists:
 ALTERNATIVES = {
     "dense": [
         Alternative("ours", (), ours("distilbert")),
-        Alternative("faiss, flat", ("faiss",), faiss_flat),
+        Alternative("faiss, flat", ("faiss",), faiss_flat, "square"),
         Alternative("faiss, IVF, 16 probes", ("faiss",), faiss_ivf(16)),
         Alternative("faiss, IVF, 64 probes", ("faiss",), faiss_ivf(64)),
         Alternative("faiss, HNSW", ("faiss",), faiss_hnsw),
-        Alternative("sentence-transformers, paraphrase mining", ("sentence_transformers",), mined_paraphrases),
-        Alternative("scikit-learn, brute force", ("sklearn",), sklearn_neighbors),
-        Alternative("product in blocks, torch", ("torch",), notebook_product),
+        Alternative("sentence-transformers, paraphrase mining", ("sentence_transformers",), mined_paraphrases, "whole"),
+        Alternative("scikit-learn, brute force", ("sklearn",), sklearn_neighbors, "square"),
+        Alternative("product in blocks, torch", ("torch",), notebook_product, "square"),
     ],
     "sparse": [
         Alternative("ours", (), our_sparse),
         Alternative("sparse-dot-topn", ("sparse_dot_topn",), sparse_dot_topn),
-        Alternative("scikit-learn, brute force", ("sklearn",), sklearn_neighbors),
+        Alternative("scikit-learn, brute force", ("sklearn",), sklearn_neighbors, "square"),
         Alternative("product in blocks, scipy", ("scipy",), sparse_product),
     ],
     "hashes": [
         Alternative("ours", (), ours("phash")),
-        Alternative("faiss, range search", ("faiss",), faiss_range),
-        Alternative("imagededup, brute force", ("imagededup", "brute_force_cython_ext"), imagededup_search),
+        Alternative("faiss, range search", ("faiss",), faiss_range, "square"),
+        Alternative("imagededup, brute force", ("imagededup", "brute_force_cython_ext"), imagededup_search, "whole"),
     ],
     "titles": [
         Alternative("ours: TF-IDF, vectors and search", (), our_titles),

@@ -15,6 +15,7 @@ from scipy import sparse
 from shared.errors import MatcherError
 from shared.pipeline.settings import Settings
 from shared.schema import Embeddings
+from tests.benchmarks import compare as compare_module
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.alternatives import ALTERNATIVES, Alternative, Task, without_itself
 from tests.benchmarks.catalogs import CLOUDS, TABLE, make_catalog
@@ -259,6 +260,30 @@ def test_ways_that_lack_a_package_or_fail_are_left_out(capsys: pytest.CaptureFix
     assert "other: left out, ValueError: moved" in output
     with pytest.raises(ValueError, match="moved"):
         rounds_of(Alternative("ours", (), fail))
+
+
+def test_ways_that_grow_with_the_square_search_a_sample_of_a_large_pool(
+    unit_vectors: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compare_module, "WHOLE", 199)
+    monkeypatch.setattr(compare_module, "SAMPLED", 50)
+    monkeypatch.setattr(compare_module, "SAMPLE", 50)
+    searched: list[int] = []
+
+    def search(task: Task) -> Any:
+        searched.append(len(task.rows))
+        return without_itself(np.argsort(-(unit_vectors[task.rows] @ unit_vectors.T), axis=1)[:, :11], task.rows)
+
+    ways = (
+        Alternative("ours", (), search),
+        Alternative("flat", (), search, "square"),
+        Alternative("x", (), search, "whole"),
+    )
+    task = Task(unit_vectors, np.zeros(0, dtype=object), settings_of({}, 1), 10)
+    rows = _rounds(ways, task, lambda lists: neighbor_recall(lists, unit_vectors, 10, 0.0), repeats=1)
+    assert searched == [200, 50]
+    assert [(row["method"], row["recall"]) for row in rows] == [("ours", 1), ("flat (of 50 listings)", 1)]
+    assert "x: left out, it grows with the square of 200 listings" in capsys.readouterr().out
 
 
 # --- draw -------------------------------------------------------------------------------------------------------------

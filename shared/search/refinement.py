@@ -1,0 +1,107 @@
+"""Lists of neighbors made better by the neighbors of neighbors, who are likely to be neighbors, too.
+
+This is a step of NN-descent (Dong, Charikar & Li, "Efficient k-nearest neighbor graph construction for generic
+similarity measures", WWW 2011, section 2.3), taken once, for lists of a whole pool that an approximate search found. It
+takes a few dozen products per listing, however large the pool is, and no listing leaves a list but for a nearer one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from shared.schema import Embeddings, Floats, Rows, pair_key
+from shared.search.exact import Search
+from shared.search.lists import Index, Limits, NeighborLists, exact_similarity, rank_and_place, ranked
+from shared.search.sorting import distinct
+from shared.search.threads import map_blocks
+
+NEAREST = 12  # neighbors of a listing, and of each of these, that are looked at
+BLOCK = 1024  # listings at a time
+PAIRS = 1 << 11  # pairs whose vectors are multiplied at a time: 6 MB of them
+
+
+def refined(embeddings: Embeddings, lists: NeighborLists, limits: Limits, threads: int = 1) -> NeighborLists:
+    """Return the lists of a pool with the neighbors of neighbors that belong into them, for any number of threads.
+
+    Args:
+        embeddings: Dense, of n listings.
+        lists: Of all listings that have evidence, as the exact step of a search leaves them.
+        limits: Which listings are neighbors.
+        threads: At least 1.
+
+    Examples:
+        >>> vectors = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8]], np.float32)
+        >>> pool = Embeddings(vectors, np.ones(3, dtype=bool))
+        >>> listing, neighbor, one = np.arange(3, dtype=np.int32), np.array([1, 2, 0], np.int32), np.ones(3, np.int32)
+        >>> lists = NeighborLists(3, listing, neighbor, np.array([0.8, 0.96, 0.6], np.float32), one)
+        >>> refined(pool, lists, Limits(1)).neighbor.tolist()
+        [1, 2, 1]
+    """
+    n = len(embeddings)
+    near = _nearest(lists)
+    search = Search.of(embeddings.vectors, limits, np)
+    borders = np.searchsorted(lists.listing, np.arange(n + 1))
+
+    def of_block(start: int) -> NeighborLists:
+        end = min(start + BLOCK, n)
+        part = slice(borders[start], borders[end])
+        listing, neighbor, similarity = lists.listing[part], lists.neighbor[part], lists.similarity[part]
+        known = pair_key(listing, neighbor, n)
+        left, right = _others(near, start, end, known)
+        kth = _kth(listing - start, similarity, end - start, limits.k)
+        close = _products(embeddings.vectors, left, right) >= np.maximum(kth - search.slack, search.least)[left - start]
+        left, right = left[close].astype(np.int32), right[close].astype(np.int32)
+        values = np.concatenate([similarity, exact_similarity(embeddings, left, right)])
+        order = np.argsort(np.concatenate([known, pair_key(left, right, n)]))
+        listing, neighbor = np.concatenate([listing, left])[order], np.concatenate([neighbor, right])[order]
+        return ranked(n, listing, neighbor, values[order], limits)
+
+    return NeighborLists.joined(n, map_blocks(of_block, range(0, n, BLOCK), threads))
+
+
+def _nearest(lists: NeighborLists) -> Rows:
+    """Return the first neighbors of each listing, int32 [n, NEAREST]; itself where there are fewer."""
+    near = np.repeat(np.arange(lists.n, dtype=np.int32)[:, None], NEAREST, axis=1)
+    _, place = rank_and_place(lists.listing, lists.similarity)
+    first = place < NEAREST
+    near[lists.listing[first], place[first]] = lists.neighbor[first]
+    return near
+
+
+def _others(near: Rows, start: int, end: int, known: Index) -> tuple[Index, Index]:
+    """Return who is near those near to each listing from `start` to `end`, without itself and its list.
+
+    Args:
+        near: As of `_nearest`.
+        start: First listing.
+        end: Behind the last listing.
+        known: Pair keys of the lists of these listings.
+    """
+    n = len(near)
+    own = np.arange(start, end)
+    further = near[near[start:end]].reshape(end - start, -1)
+    keys = distinct(pair_key(np.repeat(own, further.shape[1]), further.ravel(), n))
+    known = np.sort(np.concatenate([known, pair_key(own, own, n)]))
+    new = keys[known[np.minimum(np.searchsorted(known, keys), len(known) - 1)] != keys]
+    left, right = np.divmod(new, n)
+    return left, right
+
+
+def _kth(listing: Rows, similarity: Floats, count: int, k: int) -> Floats:
+    """Return the k-th largest similarity of each of some listings, float32 [count]; -1 where there are fewer."""
+    kth = np.full(count, -1, dtype=np.float32)
+    _, place = rank_and_place(listing, similarity)
+    last = place == k - 1
+    kth[listing[last]] = similarity[last]
+    return kth
+
+
+def _products(vectors: Any, left: Index, right: Index) -> Floats:
+    """Return the products of pairs of vectors, float32 [p]."""
+    parts = [
+        np.einsum("pd,pd->p", vectors[left[at : at + PAIRS]], vectors[right[at : at + PAIRS]])
+        for at in range(0, len(left), PAIRS)
+    ]
+    return np.concatenate([np.zeros(0, dtype=np.float32), *parts])
