@@ -99,7 +99,7 @@ class HashParts:
         Args:
             bits: uint8 [h, d / 8].
             radius: At least 0.
-            width: Bits of a part, more or less; None: as many as make buckets of about 2^`BUCKET` hashes, or `NARROWEST`.
+            width: Bits of a part, about; None: as many as make buckets of some 2^`BUCKET` hashes, at least `NARROWEST`.
         """
         shapes = _shapes(bits, radius, width)
         first = np.cumsum([0, *(bits_of_part for bits_of_part, _ in shapes)])
