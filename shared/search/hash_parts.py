@@ -26,7 +26,8 @@ Bits = NDArray[np.uint8]
 Near = tuple[Index, Index, Index]  # position of a hash among those that are searched, another hash, differing bits
 Thinned = Callable[[Near], Near]
 
-BUCKET = 7  # binary logarithm of the hashes that are equal in a part, on average
+BUCKET = 9  # binary logarithm of the hashes that are equal in a part, on average
+NARROWEST = 9  # bits of a part
 LARGEST_SHARE = 0.25  # of all pairs of hashes that may be compared; beyond, comparing all of them is as fast
 GROUP = 64  # buckets that a thread takes at a time
 PAIRS = 1 << 22  # of hashes that are compared at a time
@@ -98,7 +99,7 @@ class HashParts:
         Args:
             bits: uint8 [h, d / 8].
             radius: At least 0.
-            width: Bits of a part, more or less; None: as many as make buckets of about 2^`BUCKET` hashes.
+            width: Bits of a part, about; None: as many as make buckets of some 2^`BUCKET` hashes, at least `NARROWEST`.
         """
         shapes = _shapes(bits, radius, width)
         first = np.cumsum([0, *(bits_of_part for bits_of_part, _ in shapes)])
@@ -159,7 +160,7 @@ class HashParts:
 def _shapes(bits: Bits, radius: int, width: int | None = None) -> list[tuple[int, int]]:
     """Return the width and the limit of each part; one with the limit -1 is not looked at."""
     d = 8 * bits.shape[1]
-    m = max(1, min(d, round(d / max(1, width or np.log2(max(2, len(bits))) - BUCKET))))
+    m = max(1, min(d, round(d / max(1, width or max(NARROWEST, np.log2(max(1, len(bits))) - BUCKET)))))
     return [(d // m + (number < d % m), (radius + 1) // m + (number < (radius + 1) % m) - 1) for number in range(m)]
 
 
