@@ -1,7 +1,6 @@
 """Images that a table names: their facts stand in the catalog, or why they cannot be used."""
 
 import os
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -67,9 +66,7 @@ def test_bad_images_keep_their_row_and_say_why(tmp_path: Path) -> None:
         "way/secret.png": LINK,
         "device.jpg": LINK,
     }
-    start = time.monotonic()
     catalog = read(folder(tmp_path, [*expected, "loop.jpg", "a\0b", "x" * 300], image_phash=HASH))
-    assert time.monotonic() - start < 10
     faults = catalog.column("image_fault").tolist()
     assert dict(zip(expected, faults, strict=False)) == expected
     assert all(fault.startswith("cannot be opened") for fault in faults[-3:])
