@@ -17,6 +17,11 @@ from shared.errors import MatcherError
 from shared.pipeline.executors import TRIES, Task
 
 _LOGGERS = ("distributed", "tornado", "asyncio")
+_QUIET = {  # what a scheduler and workers measure of themselves costs a twentieth of a core all the time
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "5s",
+}
 CONNECT_S = 20.0  # for one try to reach a scheduler
 FIRST_S = 60.0  # for a scheduler that never answered: its address may be wrong
 
@@ -112,7 +117,7 @@ class Cluster:
 
         for name in [name for name in logging.root.manager.loggerDict if name.split(".")[0] in _LOGGERS]:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what a user must know is said here
-        dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1})
+        dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1, **_QUIET})
         if not self._address:
             environment = {"LOCAL_WORLD_SIZE": str(self._count), "OMP_NUM_THREADS": str(self._threads)}
             self._cluster = self._cluster or LocalCluster(  # type: ignore[no-untyped-call]
