@@ -7,11 +7,8 @@ made of all that it declares (`stage.py`); while the key and the files are uncha
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +22,10 @@ from shared.pipeline.run import MANIFEST, OLD, WORK, RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.shards import SHARDS, join_shards, plan_of, refusing
 from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
+from shared.pipeline.versions import library_versions
 
 CHECKPOINT, LOG = "checkpoint", "log"  # folders of a killed stage that its next run finds; the second is no output
 KEPT = (CHECKPOINT, SHARDS)  # what a stage that is refused goes on from later
-LIBRARIES = ("numpy", "torch", "timm", "transformers", "pytorch-metric-learning", "scikit-learn", "lightgbm")
 
 
 def bring_up_to_date(
@@ -138,12 +135,7 @@ def _manifest(folder: Path, key: Mapping[str, Any], metrics: Mapping[str, Any], 
     files = sorted(path for path in folder.rglob("*") if path.is_file() and folder / LOG not in path.parents)
     outputs = {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
     about = {"stage": key["stage"], "outputs": outputs, "metrics": metrics, **cost}
-    return about | {"key": key, "versions": _versions()}
-
-
-@cache
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()}
+    return about | {"key": key, "versions": library_versions()}
 
 
 # --- folders of a stage ----------------------------------------------------------------------------------------------

@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
+from shared.exits import end_of
 from shared.pipeline.executors import Executor
 from shared.pipeline.executors.processes import Processes
 from shared.pipeline.executors.serial import Serial
@@ -89,9 +90,17 @@ def _as_job(run: RunFolder, job: int, jobs: int, inner: Executor, patience_s: fl
         yield
     except JobDoneError:
         executor.end()
-    except MatcherError as error:
-        executor.fail(error)
+    except Exception as error:  # the others would wait for this job; one that is interrupted may be started again
+        with suppress(OSError):
+            executor.fail(error if isinstance(error, MatcherError) else _as_told(error, job))
         raise
+
+
+def _as_told(error: Exception, job: int) -> MatcherError:
+    """Return the error that ends the other jobs where this one ends with another kind of error."""
+    end = end_of(error)
+    said = f"an error in this program ({error!r})" if end is None else end.message.removeprefix("error: ")
+    return MatcherError(f"job {job} ended: {said}")
 
 
 def _shard(arguments: argparse.Namespace) -> tuple[int, int]:

@@ -120,6 +120,7 @@ class Follower:
         self._run, self._job, self._jobs, self._inner, self._patience_s = run, job, jobs, inner, patience_s
         self._sign, self._leader = Sign(sign_path(run.folder, job)), Watch(sign_path(run.folder, 1))
         self._session, self._doubt_since = "", 0.0
+        self._shared: ShardTask | None = None  # the last task, whose inputs are not checked again
 
     def follow(self, settings: Settings, graph: Graph, targets: Iterable[str]) -> None:
         """Do the shards of this job until job 1 has brought all stages up to date.
@@ -156,8 +157,13 @@ class Follower:
         if task is None or not missing or not (task.folder / PLAN).exists():  # no plan: all are there and being joined
             return False
         began, stage = time.monotonic(), task.name
-        for _ in self._inner.execute(task, missing):
-            pass
+        try:
+            for _ in self._inner.execute(task, missing):
+                pass
+        except (OSError, MatcherError):
+            if (task.folder / PLAN).exists():
+                raise
+            return False  # a command without --shard has done and joined them meanwhile
         numbers = f"{', '.join(map(str, missing[:9]))}{' …' if len(missing) > 9 else ''} of {len(task.shards)}"
         self._run.line(stage, f"shards {numbers}", time.monotonic() - began)
         return True
@@ -177,13 +183,17 @@ class Follower:
         folder = (self._run.folder / f"{stage.name}{WORK}" / SHARDS).absolute()
         try:
             plan = read_json(folder / PLAN)
+            last = self._shared
+            if last and plan["key"] == key and (last.folder, last.key, last.shards) == (folder, key, plan["shards"]):
+                return last
             run = RunFolder(self._run.folder)
             own = digest(stage_key(run, settings, stage)) if plan["key"] == key else None
         except (ArtifactError, KeyError):  # of another moment, as a network share may show it
             return None
         if own == key:
             self._doubt_since = 0.0
-            return ShardTask(run, settings, stage, key, folder, plan["shards"])
+            self._shared = ShardTask(run, settings, stage, key, folder, plan["shards"], plan["versions"])
+            return self._shared
         self._doubt_since = self._doubt_since or time.monotonic()
         if own is not None and time.monotonic() - self._doubt_since > PATIENT_S:
             raise MatcherError(

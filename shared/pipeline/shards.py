@@ -10,6 +10,7 @@ repeats the others only. When all are there, the stage joins them, and they are 
 
 from __future__ import annotations
 
+import platform
 import shutil
 import threading
 import time
@@ -29,9 +30,11 @@ from shared.exits import is_out_of_memory, out_of_memory
 from shared.pipeline.run import MANIFEST, WORK, RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Inputs, Stage, StageConfig
+from shared.pipeline.versions import require_same, worker_versions
 
 SHARDS, PLAN = "shards", "plan.json"  # folder in the work folder of a stage, and the list of its shards in it
 PREPARED = 0  # number of what all shards need, which is written as they are
+REMOVALS = 3  # tries to remove the shards that are joined
 VISIBLE_S = 30.0  # until then, a shard that another machine has written must be seen here
 _opened: dict[str, Callable[[Any, Path], object]] = {}  # key of the last task that this process did → its function
 _opening = threading.Lock()
@@ -51,6 +54,7 @@ class ShardTask:
         key: Digest of the stage's key.
         folder: Where the shards are written.
         shards: The shards, JSON-able.
+        versions: Of the process that leads, which a worker must have as well; see `worker_versions`.
     """
 
     run: RunFolder
@@ -59,6 +63,7 @@ class ShardTask:
     key: str
     folder: Path
     shards: Sequence[Any]
+    versions: Mapping[str, str]
 
     @property
     def name(self) -> str:
@@ -72,9 +77,19 @@ class ShardTask:
         return {**self.stage.parameters, **({"prepared": self.folder / str(PREPARED)} if prepares else {})}
 
     def __call__(self, number: int) -> None:
-        """Write one shard, unless it is there; errors as of the stage."""
+        """Write one shard, unless it is there; errors as of the stage.
+
+        Raises:
+            MatcherError: This process is a worker that has other versions, or does not see the run folder.
+        """
+        require_same(self.versions, self.name)
         if self.is_there(number):
             return
+        if not self.folder.is_dir():
+            raise MatcherError(
+                f"{self.name}: {platform.node()} has no folder {self.folder}; the run folder must be the same folder "
+                "for all workers, by the same path"
+            )
         partial = self.folder / f"{number}.{uuid.uuid4().hex[:8]}{PARTIAL}"
         threads = self.settings[ComputeConfig].cpu_threads if ComputeConfig in self.settings.sections.values() else None
         try:
@@ -166,20 +181,32 @@ def join_shards(
     """
     assert stage.shards is not None
     folder = work / SHARDS
-    task = ShardTask(run, settings, replace(stage, sources=dict), key, folder.absolute(), shards)
+    sent, versions = replace(stage, sources=dict), worker_versions()
+    task = ShardTask(run, settings, sent, key, folder.absolute(), shards, versions)
     folder.mkdir(exist_ok=True)
     if stage.shards.prepare is not None and not task.is_sound(PREPARED):
         task(PREPARED)
     missing = [number for number in range(1, len(shards) + 1) if not task.is_sound(number)]
-    write_json(folder / PLAN, {"stage": stage.name, "key": key, "shards": list(shards)})
+    plan = {"stage": stage.name, "key": key, "shards": list(shards), "versions": versions}
+    write_json(folder / PLAN, plan)
     for number in run.executor.execute(task, missing):
         _require_visible(task, number)
     (folder / PLAN).unlink()  # from here on, no job looks for shards that are missing
     folders = [folder / str(number) for number in range(1, len(shards) + 1)]
     inputs, config = Inputs(run, stage), StageConfig(settings, stage)
     metrics = stage.shards.join(inputs, config, work, folders, **task.parameters)
-    shutil.rmtree(folder)
+    _remove(folder)
     return metrics
+
+
+def _remove(folder: Path) -> None:
+    """Remove the folder of the shards, into which a worker that was given up may still write."""
+    joined = folder.with_name(f"{SHARDS}.joined")
+    folder.rename(joined)  # from here on, such a worker finds no folder
+    for _ in range(REMOVALS - 1):
+        shutil.rmtree(joined, ignore_errors=True)
+    if joined.exists():
+        shutil.rmtree(joined)
 
 
 def _require_visible(task: ShardTask, number: int) -> None:

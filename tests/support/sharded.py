@@ -1,5 +1,6 @@
 """A stage that is cut into shards, and does in them what the files in a folder say."""
 
+import errno
 import os
 import signal
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from shared.artifacts import write_json
 from shared.errors import ArtifactError, MatcherError
 from shared.pipeline.stage import Shards, Stage
 
@@ -45,10 +47,12 @@ def open_letters(inputs: Any, config: Any, prepared: Path, count: int, trouble: 
             raise MatcherError(f"no {letter}")
         if what == "damaged":
             raise ArtifactError(f"{letter} is damaged")
+        if what == "full":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(out))
         if what == "bug":
             raise KeyError(letter)
         if what == "slow":
-            file.with_name(f"{letter} began").touch()
+            write_json(file.with_name(f"{letter} began"), {"process": os.getpid()})
             time.sleep(60)
         (out / "half.txt").unlink()
         (out / "letter.txt").write_text(prefix + letter)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,13 @@ from shared.errors import MatcherError
 from shared.pipeline.executors import TRIES, Task
 
 _LOGGERS = ("distributed", "tornado", "asyncio")
+_QUIET = {  # what a scheduler and workers measure of themselves costs a twentieth of a core all the time
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "5s",
+}
 CONNECT_S = 20.0  # for one try to reach a scheduler
+FIRST_S = 60.0  # for a scheduler that never answered: its address may be wrong
 
 
 class Cluster:
@@ -45,6 +51,7 @@ class Cluster:
         self._address, self._count, self._threads, self._patience_s = address, workers, threads, patience_s
         self._client: Any = None
         self._cluster: Any = None
+        self._has_answered = False
 
     def execute(self, task: Task, numbers: Sequence[int]) -> Iterator[int]:
         """Do a task for some numbers; yield each once it is done.
@@ -110,24 +117,29 @@ class Cluster:
 
         for name in [name for name in logging.root.manager.loggerDict if name.split(".")[0] in _LOGGERS]:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what a user must know is said here
-        dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1})
+        dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1, **_QUIET})
         if not self._address:
             environment = {"LOCAL_WORLD_SIZE": str(self._count), "OMP_NUM_THREADS": str(self._threads)}
             self._cluster = self._cluster or LocalCluster(  # type: ignore[no-untyped-call]
                 n_workers=self._count,
                 threads_per_worker=1,
                 memory_limit=0,
-                dashboard_address=None,
+                scheduler_kwargs={
+                    "dashboard": False,
+                    "dashboard_address": "127.0.0.1:0",
+                },  # a free port, of this machine
                 silence_logs=logging.CRITICAL,
                 env=environment,
             )
-        at: dict[str, Any] = {"address": self._cluster or self._address}
-        if self._address and Path(self._address).suffix == ".json":
-            at = {"scheduler_file": self._address}
-        until = time.monotonic() + self._patience_s
+        at = self._where()
+        patience_s = self._patience_s if self._has_answered else min(FIRST_S, self._patience_s)
+        until = time.monotonic() + patience_s
         while True:
             try:
-                self._client = Client(**at, timeout=min(CONNECT_S, self._patience_s), set_as_default=False)  # type: ignore[no-untyped-call]
+                if "scheduler_file" in at and not Path(self._address).exists():
+                    raise FileNotFoundError("there is no such file")
+                self._client = Client(**at, timeout=min(CONNECT_S, patience_s), set_as_default=False)  # type: ignore[no-untyped-call]
+                self._has_answered = True
                 return
             except (OSError, ValueError, TimeoutError) as error:
                 if time.monotonic() > until:
@@ -136,6 +148,27 @@ class Cluster:
                         "again: it does what is missing"
                     ) from error
                 time.sleep(1)
+
+    def _where(self) -> Mapping[str, Any]:
+        """Return where the scheduler is, as the client is told.
+
+        Raises:
+            MatcherError: What was given is no address.
+        """
+        from distributed.comm.addressing import parse_address
+        from distributed.comm.registry import get_backend
+
+        if not self._address:
+            return {"address": self._cluster}
+        if Path(self._address).suffix == ".json":
+            return {"scheduler_file": self._address}
+        try:
+            get_backend(parse_address(self._address)[0])
+        except (ImportError, ValueError) as error:
+            raise MatcherError(
+                f"--cluster {self._address} is no address of a Dask scheduler ({error}), such as tcp://10.0.0.1:8786"
+            ) from error
+        return {"address": self._address}
 
     def _forget(self) -> None:
         """Drop the connection to a scheduler that is gone."""

@@ -15,6 +15,8 @@ import threading
 import traceback
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext
 from multiprocessing.reduction import ForkingPickler
@@ -115,7 +117,8 @@ class _Worker:
         os.close(descriptor)
         self.number, self._log, self._read = 0, Path(name), 0
         self.process = context.Process(target=_serve, args=(theirs, count, threads, name), daemon=True)
-        self.process.start()
+        with _interrupts_held_back():
+            self.process.start()
         theirs.close()
 
     def start(self, task: Task, number: int) -> None:
@@ -161,6 +164,20 @@ def _died(task: Task, number: int, worker: _Worker) -> str:
         f"shard {number} of {task.name}: its worker {how}, {TRIES} times; the system may be short of memory, then "
         f"fewer --workers help; shards that are done are kept{said}"
     )
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let processes that start meanwhile never see Ctrl-C, and this one see it afterwards."""
+    if os.name == "nt":
+        yield
+        return
+    resource_tracker.ensure_running()  # which lets interrupts pass again when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # --- in the process of a worker --------------------------------------------------------------------------------------

@@ -1,16 +1,19 @@
 """Jobs that share a run: `--shard i/n`."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shared.artifacts import read_json
 from shared.pipeline import jobs
 from shared.pipeline.jobs import shares
 from shared.pipeline.run import RunFolder
@@ -45,8 +48,10 @@ def start(run: RunFolder, trouble: Path) -> Any:
 
 
 def spawn(line: list[str]) -> subprocess.Popen[str]:
+    """A process that begins a group of its own, as a command does that is typed in a terminal."""
     environment, out = {**os.environ, "PYTHONPATH": str(ROOT)}, subprocess.PIPE
-    return subprocess.Popen(line, cwd=ROOT, env=environment, text=True, stdout=out, stderr=subprocess.STDOUT)
+    options: dict[str, Any] = {"cwd": ROOT, "env": environment, "text": True, "process_group": 0}
+    return subprocess.Popen(line, stdout=out, stderr=subprocess.STDOUT, **options)
 
 
 def said(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -125,6 +130,58 @@ def test_refusal_of_one_job_ends_all_with_its_words(run: RunFolder, start: Any, 
 
 
 @pytest.mark.slow
+@pytest.mark.fault(17, 20)
+def test_full_disk_of_one_job_ends_all(run: RunFolder, start: Any, trouble: Path) -> None:
+    (trouble / "b").write_text("full")
+    first, second = start("--shard", "1/2"), start("--shard", "2/2", "--engine=processes", "--workers=1")
+    for process, words in ((second, "error: "), (first, "error: job 2 ended: ")):
+        code, output = said(process)
+        assert (code, words in output, "No space left on device" in output) == (2, True, True), output
+        assert "Traceback" not in output
+
+
+@pytest.mark.slow
+@pytest.mark.fault(18)
+@pytest.mark.parametrize("engine", ["processes", "dask"])
+@pytest.mark.parametrize("moment", ["workers start", "workers work"])
+def test_interrupted_command_leaves_no_process_and_goes_on(
+    run: RunFolder, start: Any, trouble: Path, engine: str, moment: str
+) -> None:
+    if engine == "dask":
+        pytest.importorskip("distributed")
+    for letter in "bcde":
+        (trouble / letter).write_text("slow")
+    command = start(f"--engine={engine}", "--workers=2")
+    shards = run.folder / f"{NAME}.work" / "shards"
+    wait_for(shards / "plan.json" if moment == "workers start" else trouble / "c began")
+    if moment == "workers work":
+        wait_for(shards / "1")
+    os.killpg(command.pid, signal.SIGINT)  # as Ctrl-C does
+    code, output = said(command)
+    assert code == 130, output
+    assert output.endswith("\ninterrupted; run the same command again to continue\n")
+    assert "Traceback" not in output
+    assert "KeyboardInterrupt" not in output
+    wait_until_gone(command.pid)
+    for letter in "bcde":
+        (trouble / letter).unlink()
+    (trouble / "done").unlink(missing_ok=True)
+    code, output = said(start())
+    assert (code, content(run)) == (0, "abcde"), output
+    assert sorted((trouble / "done").read_text()) == [*"abcde"][moment == "workers work" :]
+
+
+def wait_until_gone(group: int) -> None:
+    """Wait until no process of a group is left."""
+    until = time.monotonic() + WAIT_S
+    with suppress(ProcessLookupError):
+        while time.monotonic() < until:
+            os.killpg(group, 0)
+            time.sleep(0.05)
+        pytest.fail("processes are left")
+
+
+@pytest.mark.slow
 @pytest.mark.fault(19)
 def test_job_that_is_started_twice_is_refused(run: RunFolder, start: Any, trouble: Path) -> None:
     for job, letter in ((1, "a"), (2, "b")):
@@ -162,7 +219,7 @@ def test_job_with_other_settings_is_refused(
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Callable[[], list[subprocess.Popen[str]]]]:
-    """Starts a Dask scheduler, at the same address each time, and two workers; returns their processes."""
+    """Starts a Dask scheduler, at the same address each time, and three workers; returns their processes."""
     pytest.importorskip("distributed")
     started: list[subprocess.Popen[str]] = []
     with socket.socket() as free:
@@ -180,7 +237,7 @@ def cluster(tmp_path: Path) -> Iterator[Callable[[], list[subprocess.Popen[str]]
             "--nthreads=1",
             "--no-dashboard",
         ]
-        workers = [spawn([*line, "--no-nanny", "--local-directory", str(tmp_path)]) for _ in range(2)]
+        workers = [spawn([*line, "--no-nanny", "--local-directory", str(tmp_path)]) for _ in range(3)]
         started.extend([scheduler, *workers])
         return [scheduler, *workers]
 
@@ -192,7 +249,7 @@ def cluster(tmp_path: Path) -> Iterator[Callable[[], list[subprocess.Popen[str]]
 
 @pytest.mark.slow
 @pytest.mark.fault(17)
-def test_scheduler_that_was_killed_is_waited_for(
+def test_only_missing_shards_are_repeated_after_a_worker_and_then_a_scheduler_was_killed(
     run: RunFolder, start: Any, trouble: Path, tmp_path: Path, cluster: Any
 ) -> None:
     for letter in "de":
@@ -202,10 +259,20 @@ def test_scheduler_that_was_killed_is_waited_for(
     command = start("--engine=dask", f"--cluster={tmp_path / 'scheduler.json'}", "--patience=1")
     for letter in "de":
         wait_for(trouble / f"{letter} began")
-        (trouble / letter).unlink()
+    for number in "123":
+        wait_for(run.folder / f"{NAME}.work" / "shards" / number)
+    worker = read_json(trouble / "e began")["process"]
+    (trouble / "e began").unlink()
+    os.kill(worker, signal.SIGKILL)
+    wait_for(trouble / "e began")
+    assert read_json(trouble / "e began")["process"] != worker
+    assert sorted((trouble / "done").read_text()) == [*"abcdee"]
+
     for process in began:
         process.kill()
         process.wait()
+    for letter in "de":
+        (trouble / letter).unlink()
     (trouble / "done").unlink()
     (tmp_path / "scheduler.json").unlink()
     cluster()
@@ -216,10 +283,21 @@ def test_scheduler_that_was_killed_is_waited_for(
     assert sorted((trouble / "done").read_text()) == ["d", "e"]
 
 
-def test_scheduler_that_does_not_answer_is_told(start: Any) -> None:
-    code, output = said(start("--engine=dask", "--cluster=tcp://127.0.0.1:9", "--patience=0.01"))
-    assert code == 2
-    assert "error: no Dask scheduler answers at tcp://127.0.0.1:9" in output
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("address", "patience", "words"),
+    [
+        ("tcp://127.0.0.1:9", "0.01", "no Dask scheduler answers at tcp://127.0.0.1:9 "),
+        ("none.json", "0.01", "no Dask scheduler answers at none.json (there is no such file); start it"),
+        ("nonsense://127.0.0.1:9", "60", "--cluster nonsense://127.0.0.1:9 is no address of a Dask scheduler"),
+    ],
+)
+def test_scheduler_that_does_not_answer_is_told(start: Any, address: str, patience: str, words: str) -> None:
+    pytest.importorskip("distributed")
+    code, output = said(start("--engine=dask", f"--cluster={address}", f"--patience={patience}"))
+    assert code == 2, output
+    assert f"error: {words}" in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize(

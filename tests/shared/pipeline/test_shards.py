@@ -5,8 +5,11 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError, MatcherError
+from shared.pipeline import shards
 from shared.pipeline.engine import bring_stage_up_to_date, stage_key
 from shared.pipeline.executors import Executor, cluster
 from shared.pipeline.executors.cluster import Cluster
@@ -23,6 +27,7 @@ from shared.pipeline.progress import progress_of
 from shared.pipeline.run import OverlayRun, RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.shards import SHARDS, shards_done
+from shared.pipeline.versions import worker_versions
 from tests.support.sharded import NAME, letters
 
 SETTINGS = Settings({}, {"compute": ComputeConfig})
@@ -156,6 +161,41 @@ def test_run_that_is_sent_prints_nothing_and_has_absolute_paths(tmp_path: Path, 
     overlay.base.line("a", "not to be seen")
 
 
+class Late(Serial):
+    """An executor that keeps the task, and one of whose workers writes on until it finds no folder."""
+
+    def execute(self, task: Any, numbers: Any) -> Iterator[int]:
+        self.task = task
+        self.writes = threading.Thread(target=self._write)
+        self.writes.start()
+        yield from super().execute(task, numbers)
+
+    def _write(self) -> None:
+        with suppress(OSError):
+            for number in count():
+                (self.task.folder / f"{number}").with_suffix(".partial").mkdir()
+
+
+@pytest.mark.fault(17)
+def test_late_worker_neither_stops_the_join_nor_leaves_files(run: RunFolder, bring: Any) -> None:
+    late = Late()
+    assert bring(late) == "abcde"
+    late.writes.join()
+    with pytest.raises(MatcherError, match=r"has no folder .*/shards; the run folder must be the same folder for all"):
+        late.task(2)
+    assert files(run.folder) == [f"{NAME}/letters.txt", f"{NAME}/manifest.json"]
+    assert [path.name for path in run.folder.iterdir() if path.is_dir()] == [NAME]
+
+
+@pytest.mark.fault(22)
+@pytest.mark.parametrize("name", ["the project", "numpy", "processor"])
+def test_worker_with_another_version_is_refused(bring: Any, trouble: Path, monkeypatch: Any, name: str) -> None:
+    monkeypatch.setattr(shards, "worker_versions", lambda: {**worker_versions(), name: "another"})
+    with pytest.raises(MatcherError, match=rf"letters: a worker on .* has another version of {name} \(.*\(another\)"):
+        bring()
+    assert begun(trouble) == ""
+
+
 # --- in several ------------------------------------------------------------------------------------------------------
 
 
@@ -201,7 +241,8 @@ def test_shard_whose_workers_all_die_is_named(
     if executor is by_processes:
         assert "killed by signal 9" in str(error.value)
         assert "it printed:\nabout to write b" in str(error.value)
-        assert begun(trouble).count("b") == 3
+    # a scheduler counts the deaths anew once a client has lost it, which it may on a busy machine
+    assert begun(trouble).count("b") in ((3,) if executor is by_processes else (3, 6, 9))
     (trouble / "b").unlink()
     (trouble / "done").unlink()
     assert bring() == "abcde"
