@@ -41,7 +41,7 @@ class BranchConfig(ConfigSection):
         "exactly. By hashes it is always exact, and by words on a GPU",
     )
     approximate_from: Annotated[int, AffectsFrom("candidates")] = Field(
-        100_000, ge=0, description="listings from which on search=auto is approximate"
+        50_000, ge=0, description="listings from which on search=auto is approximate"
     )
 
     @property
