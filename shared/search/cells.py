@@ -30,7 +30,7 @@ from shared.search.hits import Gathered, Part
 from shared.search.lists import Index, Limits, NeighborLists, exact_lists, in_blocks
 from shared.search.threads import map_blocks
 
-PROBES = 32  # cells that a listing is compared with
+PROBES = 64  # cells that a listing is compared with
 CENTERS = 8  # times the root of the number of listings: then finding the cells costs as much as comparing
 SAMPLE = 16  # listings per center that the centers are learned from
 SEED = 0  # draws the sample

@@ -17,7 +17,7 @@ from shared.search.lists import Index, Limits, NeighborLists, exact_similarity, 
 from shared.search.sorting import distinct
 from shared.search.threads import map_blocks
 
-NEAREST = 12  # neighbors of a listing, and of each of these, that are looked at
+NEAREST = 20  # neighbors of a listing, and of each of these, that are looked at
 BLOCK = 1024  # listings at a time
 PAIRS = 1 << 11  # pairs whose vectors are multiplied at a time: 6 MB of them
 
