@@ -64,7 +64,7 @@ def draw(results: Sequence[Results], document: Path | None, svg: Path | None) ->
 
 def save_chart(results: Sequence[Results], path: Path) -> bool:
     """Write the chart; return whether there was anything to draw."""
-    rows = [row for each in results for row in each.rows["stages"] if not row["settings"]]
+    rows = _usual([row for each in results for row in each.rows["stages"]])
     order = [stage for stage in ("whole", *STAGES[:-1]) if stage not in NOT_DRAWN]
     lines = {NAMES.get(stage, stage): _points(rows, stage) for stage in order}
     if all(len(points) < 2 for points in lines.values()):
@@ -111,8 +111,8 @@ _FACTS = ("processor", "cores", "memory_gb", "system", "python")
 
 
 def _stages(rows: Sequence[Row], svg: str | None) -> list[str]:
-    """Return the table of the stages at every size, with the settings by default."""
-    rows = sorted((row for row in rows if not row["settings"]), key=lambda row: row["listings"])
+    """Return the table of the stages at every size, with the usual settings."""
+    rows = sorted(_usual(rows), key=lambda row: row["listings"])
     sizes = sorted({row["listings"] for row in rows})
     if not sizes:
         return []
@@ -127,7 +127,7 @@ def _stages(rows: Sequence[Row], svg: str | None) -> list[str]:
     f1 = [f"{row['row_f1']:.3f} ({row['listings']:,})" for row in rows if "row_f1" in row]
     recall = [f"{row['recall']:.4f} ({row['listings']:,})" for row in rows if row["stage"] == "union"]
     words = (
-        f"Seconds and peak memory (GB) of each stage after encoding, {_threads(rows)}, "
+        f"Seconds and peak memory (GB) of each stage after encoding, {_threads(rows)}{_with(rows[0])}, "
         f"{days[0] if len(days) == 1 else f'{days[0]} to {days[-1]}'}. The last column is the growth per doubling from "
         f"{FROM:,} listings, or the smallest size, to the largest."
     )
@@ -138,6 +138,18 @@ def _stages(rows: Sequence[Row], svg: str | None) -> list[str]:
     image = [f"![Seconds of each stage against the number of listings]({svg})"] if svg else []
     table = _table(["stage", *(f"{size:,}" for size in sizes), "× per doubling"], body)
     return [words, *image, table, *([" ".join(facts)] if facts else [])]
+
+
+def _usual(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with the settings by default; where there are none, those with the settings of the first row."""
+    settings = {} if any(not row["settings"] for row in rows) else rows[0]["settings"] if rows else {}
+    return [row for row in rows if row["settings"] == settings]
+
+
+def _with(row: Row) -> str:
+    """Return the settings of a row as a part of a sentence."""
+    given = _given({**row, "rows": None})
+    return f", with {given}" if given else ""
 
 
 def _cost(row: Row | None) -> str:
@@ -185,11 +197,12 @@ def _growth_text(points: Sequence[tuple[int, float]]) -> str:
 
 
 def _settings(rows: Sequence[Row]) -> list[str]:
-    """Return the table of rows with other settings beside those with the settings by default."""
-    usual = {(row["stage"], row["listings"]): row for row in rows if not row["settings"]}
+    """Return the table of rows with other settings beside those with the usual ones."""
+    usual = {(row["stage"], row["listings"]): row for row in _usual(rows)}
     body = []
     for row in rows:
-        if row["settings"] and (default := usual.get((row["stage"], row["listings"]))):
+        default = usual.get((row["stage"], row["listings"]))
+        if default and row["settings"] != default["settings"]:
             shares = [f"{default['seconds'] / max(row['seconds'], 1e-3):.2f}"]
             shares.append(f"{default['recall'] / row['recall']:.4f}" if row.get("recall") else "")
             body.append(
@@ -197,8 +210,8 @@ def _settings(rows: Sequence[Row]) -> list[str]:
             )
     if not body:
         return []
-    header = ["stage", "listings", "with", "cost", "default: × its seconds", "default: recall of its true pairs"]
-    return ["Other settings beside the default ones:", _table(header, body)]
+    header = ["stage", "listings", "with", "cost", "usual: × its seconds", "usual: recall of its true pairs"]
+    return ["Other settings beside the usual ones:", _table(header, body)]
 
 
 # --- alternatives, profile, device ------------------------------------------------------------------------------------
@@ -230,7 +243,11 @@ def _head(row: Row, several: bool) -> str:
 
 def _given(row: Row) -> str:
     """Return what of a row is not the default, its settings and how many listings were searched, in Markdown."""
-    given = [f"`{name}.{key}={value}`" for name, keys in row["settings"].items() for key, value in keys.items()]
+    given = [
+        f"`{name}.{key}={','.join(value) if isinstance(value, list) else value}`"
+        for name, keys in row["settings"].items()
+        for key, value in keys.items()
+    ]
     sample = [f"{row['rows']:,} of them searched, recall of true pairs"] if row.get("rows") else []
     return " ".join(given + sample)
 
