@@ -124,7 +124,7 @@ def first_scores(description: Description, scorer: StackedScorer, seed: int, thr
     is_gated = len(description) > MOST and description.families >= set(EXPENSIVE)
     gate = _learned(description, scorer, seed, threads) if is_gated else None
     if gate is None:
-        return FirstScores.concat([FirstScores.of(block, scorer, threads) for block in description.blocks()])
+        return FirstScores.of_blocks(description.blocks(), scorer, threads)
     parts = []
     for start in range(0, len(description), BLOCK):
         cheap = description.block(slice(start, start + BLOCK), without=EXPENSIVE)
