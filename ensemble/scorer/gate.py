@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # a second to import, which a run with nothing to do can save
 MOST = 3_000_000  # pairs that are all described in full
 SAMPLE = 300_000  # pairs that teach the gate and set its threshold
 EXPENSIVE: tuple[Family, ...] = ("titles",)  # families of features that the gate does without
+NEEDED = {"branches", *EXPENSIVE}  # families without which it saves nothing: where no pair has a rank, all pass
 CERTAIN = 0.2  # a pair with a larger first score is never dropped, as far as the sample tells
 ALMOST = 1e-3  # share of the sampled pairs that the second model would see and that may be dropped
 MARGIN = 1.0  # that the threshold is set lower than the sample asks for, in logits
@@ -121,7 +122,7 @@ def first_scores(description: Description, scorer: StackedScorer, seed: int, thr
     Raises:
         ArtifactError: A feature that the first model was trained on is missing.
     """
-    is_gated = len(description) > MOST and description.families >= set(EXPENSIVE)
+    is_gated = len(description) > MOST and description.families >= NEEDED
     gate = _learned(description, scorer, seed, threads) if is_gated else None
     if gate is None:
         return FirstScores.of_blocks(description.blocks(), scorer, threads)
