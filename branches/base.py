@@ -37,8 +37,8 @@ class BranchConfig(ConfigSection):
     )
     search: Annotated[Literal["auto", "exact", "approximate"], AffectsFrom("candidates")] = Field(
         "auto",
-        description="how neighbors are searched; auto: approximately on a CPU from approximate_from listings on, else "
-        "exactly. By hashes it is always exact, and by words on a GPU",
+        description="how neighbors are searched; auto: approximately from approximate_from listings on, but on a GPU "
+        "exactly what fits into it. By hashes it is always exact, and by words on a GPU",
     )
     approximate_from: Annotated[int, AffectsFrom("candidates")] = Field(
         50_000, ge=0, description="listings from which on search=auto is approximate"

@@ -34,6 +34,7 @@ def propose(
     """
     if copies is not None:
         embeddings = without_copies(embeddings, copies)
+    config = settled(config, approximate=is_approximate(embeddings, config, compute))
     lists = searcher_of(embeddings, config, compute).lists(np.arange(len(embeddings)))
     return candidates_of([finished(lists, embeddings, config, compute)], len(embeddings))
 
@@ -41,7 +42,7 @@ def propose(
 def finished(
     lists: NeighborLists, embeddings: Embeddings, config: BranchConfig, compute: ComputeConfig
 ) -> NeighborLists:
-    """Return the lists of a whole pool as pairs are made of them: those of vectors found approximately are refined.
+    """Return the lists of a whole pool as pairs are made of them: refined, where vectors were searched approximately.
 
     Args:
         lists: Of all listings of the pool, as the search that `searcher_of` returns finds them.
@@ -93,7 +94,9 @@ def searcher_of(
 
 
 def is_approximate(embeddings: Embeddings, config: BranchConfig, compute: ComputeConfig) -> bool:
-    """Return whether the neighbors of a pool are searched approximately: so are those of many vectors on a CPU.
+    """Return whether the neighbors of a pool are searched approximately.
+
+    So are many vectors on a CPU, and dense ones on a GPU that they do not fit into.
 
     Examples:
         >>> embeddings = Embeddings(np.ones((3, 1), np.float32), np.ones(3, dtype=bool))
@@ -107,6 +110,18 @@ def is_approximate(embeddings: Embeddings, config: BranchConfig, compute: Comput
     if sparse.issparse(embeddings.vectors):
         return compute.xp() is np and (config.search == "approximate" or not few)
     return config.search == "approximate" or not (few or _fits(embeddings.vectors, compute.xp()))
+
+
+def settled(config: BranchConfig, *, approximate: bool) -> BranchConfig:
+    """Return the settings of a branch with `search` as it was decided for a pool.
+
+    So a search stays as it began, though a GPU has less free memory once it holds the vectors.
+
+    Examples:
+        >>> settled(BranchConfig(), approximate=True).search
+        'approximate'
+    """
+    return config.model_copy(update={"search": "approximate" if approximate else "exact"})
 
 
 def _fits(vectors: Any, xp: ModuleType) -> bool:

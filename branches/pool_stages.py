@@ -11,7 +11,7 @@ from scipy.sparse import issparse
 
 from branches import registry
 from branches.base import Branch
-from branches.candidates import finished, is_approximate, propose, searcher_of, without_copies
+from branches.candidates import finished, is_approximate, propose, searcher_of, settled, without_copies
 from branches.reuse import embed_reusing
 from branches.stage_names import candidates_stage_name, embeddings_stage_name, encoder_stage_name
 from shared.catalog.copies import copy_of
@@ -125,9 +125,9 @@ def propose_pairs(
     """Propose the pairs of a pool by a branch; of listings with equal content, one is searched."""
     section, copies = config[registry.get(branch).Config], copy_of(load_catalog(inputs[pool]))
     searched = without_copies(load_embeddings(inputs[embeddings]), copies)
-    candidates = propose(searched, section, config[ComputeConfig])
-    candidates.save(out / "candidates.parquet")
     approximate = is_approximate(searched, section, config[ComputeConfig])
+    candidates = propose(searched, settled(section, approximate=approximate), config[ComputeConfig])
+    candidates.save(out / "candidates.parquet")
     return {"pairs": len(candidates), "search": "approximate" if approximate else None}
 
 
@@ -152,7 +152,7 @@ def open_searcher(
     """Load what a search of a pool needs; return the function that finds the neighbors of a range of its listings."""
     section, copies = config[registry.get(branch).Config], copy_of(load_catalog(inputs[pool]))
     searched = without_copies(load_embeddings(inputs[embeddings]), copies)
-    path = prepared / CELLS
+    section, path = settled(section, approximate=(prepared / APPROXIMATE).exists()), prepared / CELLS
     searcher = searcher_of(searched, section, config[ComputeConfig], Cells.load(path) if path.exists() else None)
     return lambda rows, out: searcher.lists(np.arange(*rows)).save(out / "lists.parquet")
 
@@ -171,8 +171,8 @@ def join_lists(
     lists, n = [NeighborLists.load(shard / "lists.parquet") for shard in shards], count_listings(inputs[pool])
     if (prepared / CELLS).exists():
         searched = without_copies(load_embeddings(inputs[embeddings]), copy_of(load_catalog(inputs[pool])))
-        whole = NeighborLists.joined(n, lists)
-        lists = [finished(whole, searched, config[registry.get(branch).Config], config[ComputeConfig])]
+        section = settled(config[registry.get(branch).Config], approximate=True)
+        lists = [finished(NeighborLists.joined(n, lists), searched, section, config[ComputeConfig])]
     candidates = candidates_of(lists, n)
     candidates.save(out / "candidates.parquet")
     return {"pairs": len(candidates), "search": "approximate" if (prepared / APPROXIMATE).exists() else None}

@@ -83,8 +83,7 @@ def open_scorer(inputs: Inputs, config: StageConfig, features: str) -> Callable[
     scorer, folder, threads = StackedScorer.load(inputs["ensemble/scorer"]), inputs[features], config[ComputeConfig]
 
     def score(name: str, out: Path) -> None:
-        blocks = read_blocks(folder, name)
-        FirstScores.concat([FirstScores.of(block, scorer, threads.cpu_threads) for block in blocks]).save(out)
+        FirstScores.of_blocks(read_blocks(folder, name), scorer, threads.cpu_threads).save(out)
 
     return score
 

@@ -187,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Build this project's wheel and download those of all that it needs, for a Linux machine without "
         "internet, such as an offline notebook.",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for the wheels; those of earlier are replaced")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the wheels; earlier ones are replaced")
     parser.add_argument("--python", required=True, metavar="X.Y", help="version of Python on that machine (python -V)")
     parser.add_argument("--leave-out", default=",".join(LEFT_OUT), metavar="NAMES",
                         help="packages that the machine has in a version that fits (default: %(default)s)")  # fmt: skip
@@ -199,10 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         left_out = [name.strip() for name in options.leave_out.split(",") if name.strip()]
         wheels = collect(Path(os.path.expanduser(options.out)), options.python, left_out)
         print(table(wheels))
-        total = sum(wheel.size for wheel in wheels)
-        print(
-            f"\n{len(wheels)} wheels ({total / 1e6:,.0f} MB) in {options.out}, complete but for {', '.join(left_out)}"
-        )
+        total, lacking = sum(wheel.size for wheel in wheels), f" but for {', '.join(left_out)}" if left_out else ""
+        print(f"\n{len(wheels)} wheels ({total / 1e6:,.0f} MB) in {options.out}, complete{lacking}")
 
     return ended(work, interrupted="interrupted; nothing was written")
 

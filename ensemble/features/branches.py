@@ -144,7 +144,7 @@ def graph_features(graph: Densities, pairs: CandidatePairs, score: Floats, ranks
     for name, of_listing in graph.densities().items():
         a, b = of_listing[left], of_listing[right]
         features |= {f"{name}_low": xp.fmin(a, b), f"{name}_high": xp.fmax(a, b)}
-    for name, center, spread in graph.standards():
+    for name, center, spread in graph.standards:
         z = [(value - center[end]) / spread[end] for end in (left, right)]
         features |= {f"{name}_low": xp.minimum(*z), f"{name}_high": xp.maximum(*z)}
     return {name: to_host(column).astype(np.float32) for name, column in features.items()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import ModuleType
 from typing import Any
 
@@ -120,8 +121,12 @@ class Densities:
         """Return of each listing its best similarity and means of its best few, float64 [n]; NaN without a neighbor."""
         return {f"top{depth}": self.means[depth, 1] for depth in (1, *DEPTHS)}
 
+    @cached_property
     def standards(self) -> list[tuple[str, Any, Any]]:
-        """Return by name the center and spread, [n], of the gap to the best link and of the z-score in the best few."""
+        """Return by name the center and spread, [n], of the gap to the best link and of the z-score in the best few.
+
+        They are worked out once, since a few pairs are described at a time, many times over.
+        """
         xp, deep = self.xp, DEPTHS[-1]
         center, squares = self.means[deep, 1], self.means[deep, 2]
         spread = xp.sqrt(xp.maximum(squares - center**2, 0)) + FEW

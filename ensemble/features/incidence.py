@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import sparse
 
-from shared.schema import CandidatePairs, Floats
+from shared.schema import CandidatePairs, Flags, Floats, Rows
 from shared.search.sorting import distinct
 
 
@@ -85,10 +85,15 @@ def shared_weight(left: Any, right: Any, pairs: CandidatePairs, block_size: int 
         [1.0, 2.0]
     """
     weight = np.zeros(len(pairs), dtype=np.float32)
-    has_items = [np.diff(matrix.indptr) > 0 for matrix in (left, right)]
-    filled = np.flatnonzero(has_items[0][pairs.left] & has_items[1][pairs.right])
+    filled = np.flatnonzero(_has_items(left, pairs.left) & _has_items(right, pairs.right))
     for start in range(0, len(filled), block_size):
         positions = filled[start : start + block_size]
         product = left[pairs.left[positions]].multiply(right[pairs.right[positions]])
         weight[positions] = np.asarray(product.sum(axis=1), dtype=np.float32).ravel()
     return weight
+
+
+def _has_items(matrix: Any, rows: Rows) -> Flags:
+    """Return which of some rows hold anything, bool [r]."""
+    mask: Flags = matrix.indptr[rows] < matrix.indptr[rows + 1]
+    return mask

@@ -41,6 +41,11 @@ class FirstScores:
         """Return the first scores of a block of described pairs; errors as for `Scorer.score`."""
         return cls(scorer.first.score(block, threads), compared_pairs(block, scorer.first.importance()))
 
+    @classmethod
+    def of_blocks(cls, blocks: Iterable[PairFeatures], scorer: StackedScorer, threads: int = 0) -> Self:
+        """Return the first scores of described pairs, one or more blocks one after the other; errors as for `of`."""
+        return cls.concat([cls.of(block, scorer, threads) for block in blocks])
+
     def save(self, folder: Path) -> None:
         """Write two Parquet files."""
         self.scored.save(folder / SCORED)
@@ -79,8 +84,7 @@ def score_blocks(
     Raises:
         ArtifactError: A feature that the first model was trained on is missing.
     """
-    first = FirstScores.concat([FirstScores.of(block, scorer, threads) for block in blocks])
-    return rescore(first, scorer, experience, xp, threads)
+    return rescore(FirstScores.of_blocks(blocks, scorer, threads), scorer, experience, xp, threads)
 
 
 def rescore(

@@ -35,7 +35,8 @@ if TYPE_CHECKING:  # a second to import, which a run with nothing to do can save
 MOST = 3_000_000  # pairs that are all described in full
 SAMPLE = 300_000  # pairs that teach the gate and set its threshold
 EXPENSIVE: tuple[Family, ...] = ("titles",)  # families of features that the gate does without
-CERTAIN = 0.2  # first score of a pair that is never dropped, as far as the sample tells
+NEEDED = {"branches", *EXPENSIVE}  # families without which it saves nothing: where no pair has a rank, all pass
+CERTAIN = 0.2  # a pair with a larger first score is never dropped, as far as the sample tells
 ALMOST = 1e-3  # share of the sampled pairs that the second model would see and that may be dropped
 MARGIN = 1.0  # that the threshold is set lower than the sample asks for, in logits
 ROUNDS = 40
@@ -85,7 +86,7 @@ class Gate:
         return cls(booster, lowest_passing(raw, score[~teaches]) - MARGIN)
 
     def passes(self, pairs: PairFeatures, threads: int) -> Flags:
-        """Return which pairs go on, bool [p]: those above the threshold, and the nearest ones of their listings."""
+        """Return which pairs go on, bool [p]: those from the threshold on, and the nearest ones of their listings."""
         table = pairs.features[self.booster.feature_name()]
         raw: NDArray[Any] = np.asarray(self.booster.predict(table, raw_score=True, num_threads=threads))
         passes: Flags = (raw >= self.threshold) | nearest_pairs(pairs)
@@ -121,10 +122,10 @@ def first_scores(description: Description, scorer: StackedScorer, seed: int, thr
     Raises:
         ArtifactError: A feature that the first model was trained on is missing.
     """
-    is_gated = len(description) > MOST and description.families >= set(EXPENSIVE)
+    is_gated = len(description) > MOST and description.families >= NEEDED
     gate = _learned(description, scorer, seed, threads) if is_gated else None
     if gate is None:
-        return FirstScores.concat([FirstScores.of(block, scorer, threads) for block in description.blocks()])
+        return FirstScores.of_blocks(description.blocks(), scorer, threads)
     parts = []
     for start in range(0, len(description), BLOCK):
         cheap = description.block(slice(start, start + BLOCK), without=EXPENSIVE)

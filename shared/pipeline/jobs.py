@@ -183,8 +183,8 @@ class Follower:
         folder = (self._run.folder / f"{stage.name}{WORK}" / SHARDS).absolute()
         try:
             plan = read_json(folder / PLAN)
-            last = self._shared
-            if last and plan["key"] == key and (last.folder, last.key, last.shards) == (folder, key, plan["shards"]):
+            last, told = self._shared, (folder, plan["key"], plan["shards"], plan["versions"])
+            if last and plan["key"] == key and (last.folder, last.key, last.shards, last.versions) == told:
                 return last
             run = RunFolder(self._run.folder)
             own = digest(stage_key(run, settings, stage)) if plan["key"] == key else None

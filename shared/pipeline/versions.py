@@ -13,7 +13,8 @@ from shared.errors import MatcherError
 from shared.pipeline.code_digest import PROJECT
 
 LIBRARIES = ("numpy", "torch", "timm", "transformers", "pytorch-metric-learning", "scikit-learn", "lightgbm")
-OF_SHARDS = ("scipy", "rapidfuzz", "faiss-cpu", "pyarrow")  # whose versions may change what a shard holds, too
+# Libraries whose versions may change what a shard holds, too.
+OF_SHARDS = ("faiss-cpu", "pillow", "pyarrow", "rapidfuzz", "scipy", "sparse-dot-topn", "tokenizers")
 _ROOT = Path(__file__).parents[2]
 
 
@@ -32,7 +33,7 @@ def library_versions() -> Mapping[str, str]:
 def worker_versions() -> Mapping[str, str]:
     """Return what must be alike in all processes that work on a run, as it was when this process first asked.
 
-    That is the code of the project to the byte, the versions of libraries, and the kind of processor.
+    That is the code of the project to the byte, the versions of libraries, and the architecture of the processor.
 
     Examples:
         >>> len(worker_versions()["the project"])
@@ -44,13 +45,13 @@ def worker_versions() -> Mapping[str, str]:
 
 
 def _of_shards() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in OF_SHARDS:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "none"
-    return found
+            versions[name] = "none"
+    return versions
 
 
 def require_same(versions: Mapping[str, str], what: str) -> None:
@@ -67,7 +68,7 @@ def require_same(versions: Mapping[str, str], what: str) -> None:
         >>> require_same(worker_versions(), "split")
     """
     own = worker_versions()
-    for name in versions.keys() | own.keys():
+    for name in {**own, **versions}:  # the project first
         if versions.get(name) != own.get(name):
             raise MatcherError(
                 f"{what}: a worker on {platform.node()} has another version of {name} ({own.get(name)}) than the "

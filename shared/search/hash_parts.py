@@ -79,7 +79,7 @@ class HashParts:
     Args:
         bits: The hashes, uint8 [h, d / 8].
         radius: The largest number of differing bits.
-        parts: As many as needed.
+        parts: Those that are looked at, one after the other.
 
     Examples:
         >>> bits = np.array([[0, 0], [0, 1], [255, 255]], np.uint8)
@@ -142,7 +142,7 @@ class HashParts:
         self, group: range, *, codes: Index, order: Index, keys: Index, borders: Index, number: int, thinned: Thinned
     ) -> Near:
         """Return what is found by one part near the hashes that have some of its keys, and by no part before it."""
-        found = []
+        pieces = []
         for place in group:
             others = self.parts[number].close(int(keys[place]))
             step = max(1, PAIRS // max(1, len(others)))
@@ -153,8 +153,8 @@ class HashParts:
                 new = np.ones(len(line), dtype=np.bool_)
                 for part in self.parts[:number]:
                     new &= np.bitwise_count(part.key[own] ^ part.key[other]) > part.limit
-                found.append(thinned((positions[line[new]], other[new], distance[new])))
-        return _joined(found)
+                pieces.append(thinned((positions[line[new]], other[new], distance[new])))
+        return _joined(pieces)
 
 
 def _shapes(bits: Bits, radius: int, width: int | None = None) -> list[tuple[int, int]]:
@@ -165,6 +165,7 @@ def _shapes(bits: Bits, radius: int, width: int | None = None) -> list[tuple[int
 
 
 def _joined(parts: list[Near]) -> Near:
+    """Return what is near hashes, from several parts, as one."""
     position, other, distance = zip(*parts, strict=True) if parts else ([], [], [])
     none = np.zeros(0, dtype=np.int64)
     return np.concatenate([none, *position]), np.concatenate([none, *other]), np.concatenate([none, *distance])

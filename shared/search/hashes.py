@@ -93,8 +93,8 @@ class HashSearcher:
             blocks = [self.bits[codes[start : start + BLOCK]] for start in starts]
             near = map_blocks(lambda block: self._listings(compared(block), len(block)), blocks, self.threads)
         else:
-            found = self.parts.near(codes, self._thinned, self.threads)
-            pieces = [self._piece(found, start, min(start + BLOCK, len(codes))) for start in starts]
+            all_near = self.parts.near(codes, self._thinned, self.threads)
+            pieces = [self._piece(all_near, start, min(start + BLOCK, len(codes))) for start in starts]
             near = map_blocks(lambda piece: self._listings(*piece), pieces, self.threads)
         counts = np.concatenate([np.zeros(0, dtype=np.int64), *(count for count, _, _ in near)])
         neighbors = np.concatenate([np.zeros(0, dtype=np.int64), *(neighbor for _, neighbor, _ in near)])

@@ -2,7 +2,8 @@
 
 This is a step of NN-descent (Dong, Charikar & Li, "Efficient k-nearest neighbor graph construction for generic
 similarity measures", WWW 2011, section 2.3), taken once, for lists of a whole pool that an approximate search found. It
-takes a few dozen products per listing, however large the pool is, and no listing leaves a list but for a nearer one.
+takes at most `NEAREST`² products per listing, however large the pool is. No listing leaves a list but for a nearer one,
+or for one as near in a lower row where ties fill the list.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ def refined(embeddings: Embeddings, lists: NeighborLists, limits: Limits, thread
         [1, 2, 1]
     """
     n = len(embeddings)
-    near = _nearest(lists)
     search = Search.of(embeddings.vectors, limits, np)
     borders = np.searchsorted(lists.listing, np.arange(n + 1))
+    near = _nearest(lists, borders)
 
     def of_block(start: int) -> NeighborLists:
         end = min(start + BLOCK, n)
@@ -61,12 +62,18 @@ def refined(embeddings: Embeddings, lists: NeighborLists, limits: Limits, thread
     return NeighborLists.joined(n, map_blocks(of_block, range(0, n, BLOCK), threads))
 
 
-def _nearest(lists: NeighborLists) -> Rows:
-    """Return the first neighbors of each listing, int32 [n, NEAREST]; itself where there are fewer."""
+def _nearest(lists: NeighborLists, borders: Index) -> Rows:
+    """Return the first neighbors of each listing, int32 [n, NEAREST]; itself where there are fewer.
+
+    Args:
+        lists: Of n listings.
+        borders: Where the list of each listing begins, and the last one ends, int64 [n + 1].
+    """
     near = np.repeat(np.arange(lists.n, dtype=np.int32)[:, None], NEAREST, axis=1)
-    _, place = rank_and_place(lists.listing, lists.similarity)
-    first = place < NEAREST
-    near[lists.listing[first], place[first]] = lists.neighbor[first]
+    sizes = np.diff(borders)
+    for place in range(NEAREST):
+        rows = np.flatnonzero(sizes > place)
+        near[rows, place] = lists.neighbor[borders[rows] + place]
     return near
 
 

@@ -41,7 +41,7 @@ class Task:
         titles: Normalized titles, str [n].
         settings: Of our branches.
         k: Neighbors per listing.
-        sample: Listings that are asked, rising, int64 [q]; None: all.
+        sample: Listings whose neighbors are searched, rising, int64 [q]; None: all.
     """
 
     vectors: Any
@@ -52,7 +52,7 @@ class Task:
 
     @property
     def rows(self) -> Index:
-        """The listings that a sampled way searches the neighbors of."""
+        """The listings whose neighbors are searched."""
         return np.arange(self.vectors.shape[0]) if self.sample is None else self.sample
 
     @property
@@ -347,9 +347,9 @@ ALTERNATIVES = {
     ],
     "sparse": [
         Alternative("ours", (), our_sparse),
-        Alternative("sparse-dot-topn", ("sparse_dot_topn",), sparse_dot_topn),
+        Alternative("sparse-dot-topn", ("sparse_dot_topn",), sparse_dot_topn, "square"),
         Alternative("scikit-learn, brute force", ("sklearn",), sklearn_neighbors, "square"),
-        Alternative("product in blocks, scipy", ("scipy",), sparse_product),
+        Alternative("product in blocks, scipy", ("scipy",), sparse_product, "square"),
     ],
     "hashes": [
         Alternative("ours", (), ours("phash")),

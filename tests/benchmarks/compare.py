@@ -7,7 +7,8 @@
 Ways take turns, and the fastest of their rounds counts. A way that is ten times slower than ours is not repeated. What
 is not installed is left out with a word; `pip install '.[benchmark]'` installs all. Titles are compared by ways that
 grow with the square of the number of listings, so at most `TITLES` of them are. Beyond `WHOLE` listings, ways that grow
-so search the neighbors of a sample of the listings, and their seconds are multiplied up to all; the method says so.
+so search the neighbors of a sample of the listings, and their seconds, those of what they prepare among them, are
+multiplied up to all; the method says so.
 
 Recall: of dense, sparse vectors and hashes, the share of the k nearest neighbors (within the radius, for hashes) of a
 sample of listings, computed in float64; a neighbor that is tied with the k-th counts as one. Of titles, the share of

@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from branches.base import BranchConfig
-from branches.candidates import is_approximate, propose, searcher_of
+from branches.candidates import is_approximate, propose, searcher_of, settled
 from branches.phash.config import Config as HashConfig
 from shared.compute import ComputeConfig
 from shared.schema import Embeddings
@@ -59,6 +59,15 @@ def test_a_gpu_searches_exactly_what_fits_into_it(free: int, expected: bool, mon
     gpu = SimpleNamespace(cuda=SimpleNamespace(runtime=SimpleNamespace(memGetInfo=lambda: (free, 0))))
     monkeypatch.setattr(ComputeConfig, "xp", lambda self: gpu)
     assert is_approximate(bits(20), BranchConfig(approximate_from=1), ComputeConfig()) == expected
+
+
+@pytest.mark.parametrize("approximate", [True, False])
+def test_a_search_stays_as_it_was_decided(approximate: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for free in (0, 10**9):
+        gpu = SimpleNamespace(cuda=SimpleNamespace(runtime=SimpleNamespace(memGetInfo=lambda free=free: (free, 0))))
+        monkeypatch.setattr(ComputeConfig, "xp", lambda self, gpu=gpu: gpu)
+        config = settled(BranchConfig(approximate_from=1), approximate=approximate)
+        assert is_approximate(bits(20), config, ComputeConfig()) == approximate
 
 
 @pytest.mark.parametrize("config", [BranchConfig(neighbors=3), BranchConfig(neighbors=3, search="approximate")])

@@ -124,10 +124,8 @@ class Cluster:
                 n_workers=self._count,
                 threads_per_worker=1,
                 memory_limit=0,
-                scheduler_kwargs={
-                    "dashboard": False,
-                    "dashboard_address": "127.0.0.1:0",
-                },  # a free port, of this machine
+                # Its page is off; what remains of it gets a free port of this machine.
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                 silence_logs=logging.CRITICAL,
                 env=environment,
             )
