@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 from pytorch_metric_learning.distances import CosineSimilarity
-from pytorch_metric_learning.losses import ArcFaceLoss, ContrastiveLoss, MultiSimilarityLoss
+from pytorch_metric_learning.losses import ArcFaceLoss, ContrastiveLoss, MultiSimilarityLoss, SupConLoss
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -102,12 +102,18 @@ def margin_progress(step: int, steps: int, ramp: float) -> float:
 
 
 class CrossBatchLoss(nn.Module):
-    """A pair loss within the batch, plus the same loss between batch and memory (arXiv 1912.06798, section 3).
+    """A loss over pairs within the batch and between batch and memory (arXiv 1912.06798, section 3).
+
+    With `contrastive` a positive pair costs `positive_margin - cosine` and a negative pair `cosine - negative_margin`,
+    where that is above zero. It and `multi_similarity` are computed within the batch and between batch and memory, and
+    added. With `softmax` each anchor picks its positives out of all its pairs in batch and memory: the cost of a
+    positive is the negative logarithm of its softmax probability, averaged over the positives of an anchor and then
+    over anchors (arXiv 2004.11362, equation 2; with one positive NT-Xent, arXiv 2002.05709). Since the softmax itself
+    gives hard pairs more weight, it has no mining.
 
     Args:
         memory: Past embeddings; None: compare within the batch only.
-        config: Settings. With `contrastive` a positive pair costs `positive_margin - cosine` and a negative pair
-            `cosine - negative_margin`, where that is above zero.
+        config: Settings.
 
     Examples:
         >>> loss = CrossBatchLoss(CrossBatchMemory(8, 2), TrainingConfig(miner_epsilon=None, negative_margin=0.0))
@@ -128,6 +134,8 @@ class CrossBatchLoss(nn.Module):
         if config.loss == "contrastive":
             margins = config.positive_margin, config.negative_margin
             self.pair_loss = ContrastiveLoss(*margins, distance=CosineSimilarity())
+        elif config.loss == "softmax":
+            self.pair_loss = SupConLoss(config.temperature)
         else:
             self.pair_loss = MultiSimilarityLoss(distance=CosineSimilarity())
 
@@ -145,11 +153,13 @@ class CrossBatchLoss(nn.Module):
         if isinstance(self.pair_loss, ContrastiveLoss):
             self.pair_loss.neg_margin = 1 - progress * (1 - self.config.negative_margin)
         references = [batch, *self._past(batch, use_memory)]
-        masks = [pair_masks(batch, reference) for reference in references]
-        positive, negative = (torch.cat(parts, dim=1) for parts in zip(*masks, strict=True))  # [b, b + m] each
-        if self.config.miner_epsilon is not None:
+        everything = LabeledEmbeddings(*(torch.cat(parts) for parts in zip(*references, strict=True)))
+        positive, negative = pair_masks(batch, everything)  # [b, b + m] each
+        if isinstance(self.pair_loss, SupConLoss):
+            references = [everything]
+        elif self.config.miner_epsilon is not None:
             with torch.no_grad():
-                similarity = batch.embeddings @ torch.cat([r.embeddings for r in references]).T  # [b, b + m]
+                similarity = batch.embeddings @ everything.embeddings.T  # [b, b + m]
                 positive, negative = mine_pairs(similarity, positive, negative, self.config.miner_epsilon)
         value, start = batch.embeddings.sum() * 0, 0
         for reference in references:

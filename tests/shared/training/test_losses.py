@@ -3,7 +3,7 @@
 import pytest
 import torch
 from pytorch_metric_learning.distances import CosineSimilarity
-from pytorch_metric_learning.losses import ContrastiveLoss, MultiSimilarityLoss
+from pytorch_metric_learning.losses import ContrastiveLoss, MultiSimilarityLoss, SupConLoss
 from pytorch_metric_learning.miners import MultiSimilarityMiner
 from torch.nn import functional
 
@@ -168,6 +168,68 @@ def test_multi_similarity_equals_library(seed):
     expected += library(batch.embeddings, batch.labels, ref_emb=past.embeddings, ref_labels=past.labels)
     found = memory_loss(memory, None, loss="multi_similarity")(batch).value
     assert found.item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def softmax_by_loops(batch: LabeledEmbeddings, past: LabeledEmbeddings, temperature: float) -> float:
+    """Mean over anchors of the mean over their positives of -log softmax, among the pairs that are not left out."""
+    entries = list(zip(*(torch.cat(parts) for parts in zip(batch, past, strict=True)), strict=True))
+    seen, costs = set(batch.rows.tolist()), []
+    for anchor, label, component, row in zip(*batch, strict=True):
+        logits, positive = [], []
+        for place, (embedding, other_label, other_component, other_row) in enumerate(entries):
+            own = int(other_row) == int(row) or (place >= len(batch.rows) and int(other_row) in seen)
+            if not own and (other_label == label or other_component != component):
+                logits.append(float(anchor @ embedding) / temperature)
+                positive.append(bool(other_label == label))
+        total = torch.tensor(logits).logsumexp(dim=0)
+        chosen = [float(total) - logit for logit, hit in zip(logits, positive, strict=True) if hit]
+        if chosen:
+            costs.append(sum(chosen) / len(chosen))
+    return sum(costs) / len(costs)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_softmax_equals_loops(seed):
+    batch, past = batch_of(seed, 8), batch_of(seed + 100, 12, first_row=4)  # rows 4 to 7 are in both
+    memory = CrossBatchMemory(20, 6)
+    memory.add(past)
+    loss = memory_loss(memory, 0.1, loss="softmax", temperature=0.2)(batch)
+    assert loss.value.item() == pytest.approx(softmax_by_loops(batch, past, 0.2), abs=1e-5)
+    assert loss[1:] == memory_loss(memory, None)(batch)[1:]  # every pair counts, whatever the mining
+    assert len(memory) == 20
+
+
+def test_softmax_without_memory_equals_library():
+    batch = batch_of(0, 10)
+    batch = batch._replace(components=batch.labels)
+    bare = SupConLoss(0.05)(batch.embeddings, batch.labels)
+    assert memory_loss(None, 0.1, loss="softmax")(batch).value.item() == pytest.approx(bare.item())
+
+
+def test_softmax_gradient_equals_slope():
+    batch, past = batch_of(5, 6), batch_of(6, 12, first_row=50)
+
+    def value(embeddings):
+        memory = CrossBatchMemory(20, 6)
+        memory.add(past)
+        loss = memory_loss(memory, None, loss="softmax", temperature=0.2)
+        return loss(batch._replace(embeddings=embeddings)).value
+
+    value(batch.embeddings.requires_grad_()).backward()
+    step = torch.zeros(6, 6)
+    step[2, 1] = 1e-2
+    slope = (value(batch.embeddings + step) - value(batch.embeddings - step)).item() / 2e-2
+    assert batch.embeddings.grad[2, 1].item() == pytest.approx(slope, rel=1e-2)
+
+
+@pytest.mark.parametrize("labels", [[0, 0], [0, 1]])
+def test_softmax_without_positive_or_negative_pair_is_zero_with_gradient(labels):
+    embeddings = torch.eye(2).requires_grad_()
+    batch = LabeledEmbeddings(embeddings, torch.tensor(labels), torch.tensor(labels), torch.arange(2))
+    loss = memory_loss(None, 0.1, loss="softmax")(batch)
+    loss.value.backward()
+    assert loss.value.item() == 0
+    assert not embeddings.grad.any()
 
 
 def test_arcface_learns_directions():
