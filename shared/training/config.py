@@ -38,8 +38,13 @@ class TrainingConfig(ConfigSection):
     margin_ramp: float = Field(
         0.0, ge=0, le=1, description="share of the steps in which the negative margin falls to its value from 1"
     )
-    memory_size: int = Field(1024, ge=0, description="past embeddings compared with each batch; 0: the batch alone")
-    memory_warmup_steps: int = Field(10, ge=0, description="steps before the memory is used")
+    memory_size: float = Field(
+        0.75,
+        ge=0,
+        description="past embeddings compared with each batch: up to 1 a share of the listings of an epoch, above 1 a "
+        "number; 0: the batch alone",
+    )
+    memory_warmup: float = Field(0.1, ge=0, le=1, description="share of the steps before the memory is used")
     xbn: bool = Field(
         False, description="match the memory's mean and standard deviation to the batch's (XBN, arXiv 2303.17127)"
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from pytorch_metric_learning.distances import CosineSimilarity
+from pytorch_metric_learning.distances import DotProductSimilarity
 from pytorch_metric_learning.losses import ArcFaceLoss, ContrastiveLoss, MultiSimilarityLoss, SupConLoss
 from torch import Tensor, nn
 from torch.nn import functional
@@ -131,13 +131,16 @@ class CrossBatchLoss(nn.Module):
         self.memory = memory
         self.config = config
         self.pair_loss: nn.Module
+        cosine = DotProductSimilarity(
+            normalize_embeddings=False
+        )  # embeddings are unit rows: the memory need not be again
         if config.loss == "contrastive":
             margins = config.positive_margin, config.negative_margin
-            self.pair_loss = ContrastiveLoss(*margins, distance=CosineSimilarity())
+            self.pair_loss = ContrastiveLoss(*margins, distance=cosine)
         elif config.loss == "softmax":
-            self.pair_loss = SupConLoss(config.temperature)
+            self.pair_loss = SupConLoss(config.temperature, distance=cosine)
         else:
-            self.pair_loss = MultiSimilarityLoss(distance=CosineSimilarity())
+            self.pair_loss = MultiSimilarityLoss(distance=cosine)
 
     def forward(self, batch: LabeledEmbeddings, use_memory: bool = True, progress: float = 1.0) -> Loss:
         """Return the loss of a batch, and store the batch in the memory.
@@ -207,14 +210,33 @@ class ArcFace(nn.Module):
         return Loss(self.arcface(batch.embeddings, batch.labels), count, count * (groups - 1))
 
 
-def make_loss(config: TrainingConfig, dim: int, groups: int) -> CrossBatchLoss | ArcFace:
+def make_loss(config: TrainingConfig, dim: int, groups: int, epoch: int) -> CrossBatchLoss | ArcFace:
     """Return the loss that the settings ask for.
 
     Args:
         config: Settings.
         dim: Length of an embedding.
         groups: Number of label groups; labels are 0 to `groups` - 1.
+        epoch: Number of listings drawn per epoch.
     """
     if config.loss == "arcface":
         return ArcFace(dim, groups)
-    return CrossBatchLoss(CrossBatchMemory(config.memory_size, dim) if config.memory_size else None, config)
+    size = memory_entries(config, epoch)
+    return CrossBatchLoss(CrossBatchMemory(size, dim) if size else None, config)
+
+
+def memory_entries(config: TrainingConfig, epoch: int) -> int:
+    """Return the largest number of embeddings in the memory: at least a batch, unless there is none.
+
+    Args:
+        config: Settings.
+        epoch: Number of listings drawn per epoch.
+
+    Examples:
+        >>> [memory_entries(TrainingConfig(memory_size=size), epoch=2000) for size in (0, 0.01, 0.25, 1, 4096)]
+        [0, 64, 500, 2000, 4096]
+    """
+    if not config.memory_size:
+        return 0
+    size = config.memory_size * epoch if config.memory_size <= 1 else config.memory_size
+    return max(round(size), config.batch_size, config.listings_per_group)

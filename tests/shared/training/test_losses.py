@@ -9,7 +9,15 @@ from torch.nn import functional
 
 from shared.training.config import TrainingConfig
 from shared.training.cross_batch_memory import CrossBatchMemory, LabeledEmbeddings, cross_batch_normalize
-from shared.training.losses import ArcFace, CrossBatchLoss, make_loss, margin_progress, mine_pairs, pair_masks
+from shared.training.losses import (
+    ArcFace,
+    CrossBatchLoss,
+    make_loss,
+    margin_progress,
+    memory_entries,
+    mine_pairs,
+    pair_masks,
+)
 
 MARGINS = (1.0, 0.3)
 
@@ -233,7 +241,7 @@ def test_softmax_without_positive_or_negative_pair_is_zero_with_gradient(labels)
 
 
 def test_arcface_learns_directions():
-    loss = make_loss(TrainingConfig(loss="arcface"), dim=6, groups=4)
+    loss = make_loss(TrainingConfig(loss="arcface"), dim=6, groups=4, epoch=8)
     assert isinstance(loss, ArcFace)
     assert loss.memory is None
     assert torch.allclose(loss.arcface.W.norm(dim=0), torch.ones(4))
@@ -245,9 +253,21 @@ def test_arcface_learns_directions():
     assert batch.embeddings.grad.abs().sum() > 0
 
 
-def test_make_loss_memory_size():
-    assert len(make_loss(TrainingConfig(memory_size=32), 6, 4).memory.labels) == 32
-    assert make_loss(TrainingConfig(memory_size=0), 6, 4).memory is None
+@pytest.mark.parametrize(
+    ("size", "entries"), [(0, 0), (0.001, 64), (0.25, 250), (1, 1000), (65, 65), (2, 64), (4096, 4096)]
+)
+def test_memory_size_is_share_or_number(size, entries):
+    config = TrainingConfig(memory_size=size, batch_size=64)
+    assert memory_entries(config, epoch=1000) == entries
+    memory = make_loss(config, 6, 4, epoch=1000).memory
+    assert (0 if memory is None else len(memory.labels)) == entries
+
+
+def test_memory_holds_a_batch_larger_than_batch_size():
+    config = TrainingConfig(memory_size=0.01, batch_size=4, listings_per_group=6)
+    loss, batch = make_loss(config, 6, 4, epoch=12), batch_of(1, 6)
+    assert loss(batch).value.isfinite()
+    assert len(loss.memory) == 6
 
 
 def test_cross_batch_normalize_matches_moments(monkeypatch):
