@@ -22,7 +22,7 @@ from branches.cli import branch_graph, sections
 from branches.stages import embed_catalog, extra_stages
 from shared.artifacts import digest, read_json, write_json
 from shared.catalog.extra_data import extras_of, join
-from shared.catalog.split import UNLABELED, components, parts
+from shared.catalog.split import UNLABELED, components, parts, some_products
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.metrics.retrieval import NEIGHBORS, retrieval_of, row_f1_at
@@ -37,6 +37,7 @@ from shared.search.exact import nearest
 from shared.training.trainer import label_numbers
 
 METRICS = {"recall_at_1": "Recall@1", "map_at_20": "mAP@20", "row_f1": "row F1"}
+COSTS = {"pool_size": "pool", "listings_per_s": "listings/s", "seconds": "seconds"}
 
 # What every trained branch can be compared with; a branch adds its own (`BranchConfig.variants`).
 COMMON: Variants = {
@@ -44,14 +45,21 @@ COMMON: Variants = {
     "the catalog's own labels alone": {"extra": []},
     "embeddings not whitened": {"whitening": False},
     "no memory": {"memory_size": 0},
-    "memory of 256": {"memory_size": 256},
+    "memory of 1,024": {"memory_size": 1024},
     "memory of 4,096": {"memory_size": 4096},
+    "memory of 16,384": {"memory_size": 16384},
+    "memory of an epoch": {"memory_size": 1.0},
     "memory matched to the batch (XBN)": {"xbn": True},
     "no mining": {"miner_epsilon": None},
     "negative margin 0": {"negative_margin": 0.0},
     "margin ramp": {"margin_ramp": 0.5},
+    "batches of 128": {"batch_size": 128},
+    "4 listings per group": {"listings_per_group": 4},
     "multi-similarity loss": {"loss": "multi_similarity"},
+    "softmax": {"loss": "softmax"},
+    "softmax, no memory": {"loss": "softmax", "memory_size": 0},
     "ArcFace": {"loss": "arcface"},
+    "ArcFace, 12 epochs": {"loss": "arcface", "epochs": 12},
     "2 epochs": {"epochs": 2},
     "a tenth for validation": {"validation": 0.1},
 }
@@ -68,11 +76,14 @@ class Ablation:
         run: The run; every training and every measurement is a stage of it, below `<branch>/ablation`.
         settings: Settings of the run; every variant starts from them, and their seed is the first of the seeds.
         branch: The branch.
+        listings: Number of listings of a half that an encoder is trained on, in whole products; None: all.
         redo: Whether to run finished stages again.
     """
 
-    def __init__(self, run: RunFolder, settings: Settings, branch: Branch, *, redo: bool = False) -> None:
-        self.run, self.settings, self.branch, self.redo = run, settings, branch, redo
+    def __init__(
+        self, run: RunFolder, settings: Settings, branch: Branch, listings: int | None = None, *, redo: bool = False
+    ) -> None:
+        self.run, self.settings, self.branch, self.listings, self.redo = run, settings, branch, listings, redo
         self._redone: set[str] = set()
         self.extras = tuple(stage.name for stage in extra_stages([branch.name], settings))
 
@@ -84,7 +95,8 @@ class Ablation:
             seed: Of the split and of the training.
 
         Returns:
-            Two dictionaries with the keys of `METRICS` and `pool_size`.
+            Two dictionaries with the keys of `METRICS` and `COSTS`: `seconds` of the training of an encoder and the
+            `listings_per_s` of its steps (0 without any) stand beside the metrics of the half that it embedded.
         """
         settings = self.settings.changed({self.branch.name: dict(changes), "compute": {"seed": seed}})
         extras = tuple(extra.stage for extra in extras_of(settings[self.branch.Config]))
@@ -100,7 +112,13 @@ class Ablation:
         )
         folder = bring_stage_up_to_date(self.run, settings, stage, redo=self.redo)
         halves: list[dict[str, float]] = read_json(folder / "metrics.json")["halves"]
-        return halves
+        return [half | self._cost(encoder) for half, encoder in zip(halves, encoders, strict=True)]
+
+    def _cost(self, encoder: str) -> dict[str, float]:
+        """Return what the training of an encoder took."""
+        manifest = self.run.manifest(encoder)
+        assert manifest is not None
+        return {"seconds": manifest["seconds"], "listings_per_s": manifest["metrics"].get("listings_per_s", 0)}
 
     def _encoder(self, settings: Settings, extras: Sequence[str], half: int) -> str:
         """Return the name of the stage with the encoder trained on one half, after bringing it up to date."""
@@ -113,7 +131,12 @@ class Ablation:
             reads=(TRAIN, *extras),
             settings=(self.branch.Config, ComputeConfig),
             step="train",
-            parameters={"branch": self.branch.name, "half": half, "extras": list(extras)},
+            parameters={
+                "branch": self.branch.name,
+                "half": half,
+                "extras": list(extras),
+                "listings": self.listings,
+            },
         )
         bring_stage_up_to_date(self.run, settings, stage, redo=self.redo and stage.name not in self._redone)
         self._redone.add(stage.name)  # several variants may share an encoder
@@ -121,18 +144,28 @@ class Ablation:
 
     def _short(self, settings: Settings, step: Any) -> str:
         """Return a short digest of the settings that a step and the steps before it read."""
-        return digest([settings[self.branch.Config].cache_key(step), settings[ComputeConfig].seed])[:12]
+        config, seed = settings[self.branch.Config], settings[ComputeConfig].seed
+        return digest([config.cache_key(step), seed, self.listings])[:12]
 
 
 def train_on_half(
-    inputs: Inputs, config: StageConfig, out: Path, branch: str, half: int, extras: Sequence[str]
+    inputs: Inputs,
+    config: StageConfig,
+    out: Path,
+    branch: str,
+    half: int,
+    extras: Sequence[str],
+    listings: int | None,
 ) -> Mapping[str, Any]:
-    """Train an encoder on one half of the labeled listings."""
+    """Train an encoder on one half of the labeled listings, or on some products of it."""
     member, compute = registry.get(branch), config[ComputeConfig]
     catalog = load_catalog(inputs["catalog/train"])
     half_of = parts(catalog, compute.seed)
     rows, others = np.flatnonzero(half_of == half), np.flatnonzero(half_of != half)
-    training, component = catalog.take(rows), components(catalog)[rows]
+    component = components(catalog)
+    if listings is not None:
+        rows = rows[some_products(component[rows], listings, compute.seed)]
+    training, component = catalog.take(rows), component[rows]
     join_metrics: Mapping[str, Any] = {}
     if extras:
         further = [load_catalog(inputs[name]) for name in extras]
@@ -168,31 +201,30 @@ def judge_halves(
 
 
 def table(measured: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """Return the metrics as a Markdown table.
+    """Return metrics and costs as a Markdown table.
 
     Args:
-        measured: Of every variant, the metrics of each half of each split in the same order. The first variant is the
-            one that the others are compared with.
+        measured: Of every variant, what `Ablation.metrics` returned for each split, in the same order. The first
+            variant is the one that the others are compared with.
 
     Returns:
         A line per variant: means over halves and splits, and the mean difference from the first variant with the
         standard deviation of the differences, half by half.
 
     Examples:
-        >>> half = {"recall_at_1": 0.5, "map_at_20": 0.5, "row_f1": 0.5}
+        >>> half = dict.fromkeys(METRICS, 0.5) | {"pool_size": 1500, "listings_per_s": 51.2, "seconds": 90}
         >>> print(table({"as set": [half, half]}).splitlines()[2])
-        | as set | 0.500 | 0.500 | 0.500 |  |
+        | as set | 0.500 | 0.500 | 0.500 |  | 1,500 | 51 | 90 |
     """
     first = next(iter(measured.values()))
-    lines = [
-        "| | " + " | ".join(METRICS.values()) + " | difference in row F1 |",
-        "|---|" + "---|" * (len(METRICS) + 1),
-    ]
+    columns = ["", *METRICS.values(), "difference in row F1", *COSTS.values()]
+    lines = [f"| {' | '.join(columns)} |".replace("|  |", "| |", 1), "|" + "---|" * len(columns)]
     for name, metrics in measured.items():
-        means = [f"{np.mean([f[key] for f in metrics]):.3f}" for key in METRICS]
-        gains = [f["row_f1"] - of["row_f1"] for f, of in zip(metrics, first, strict=True)]
+        means = [f"{np.mean([half[key] for half in metrics]):.3f}" for key in METRICS]
+        costs = [f"{np.mean([half[key] for half in metrics]):,.0f}" for key in COSTS]
+        gains = [half["row_f1"] - of["row_f1"] for half, of in zip(metrics, first, strict=True)]
         difference = "" if metrics is first else f"{np.mean(gains):+.3f} ± {np.std(gains, ddof=1):.3f}"
-        lines.append(f"| {name} | {' | '.join(means)} | {difference} |")
+        lines.append(f"| {' | '.join([name, *means, difference, *costs])} |")
     return "\n".join(lines)
 
 
@@ -206,6 +238,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def options(parser: Parser) -> None:
         parser.add_argument("--splits", type=int, default=1, metavar="N", help="random splits into halves (default: 1)")
+        parser.add_argument(
+            "--listings",
+            type=int,
+            metavar="N",
+            help="train on N listings of each half, in whole products (default: all)",
+        )
         parser.add_argument(
             "--only", action="append", metavar="VARIANT", help="variant to train (default: all); may be repeated"
         )
@@ -226,16 +264,19 @@ def ablate(run: RunFolder, settings: Settings, branch: Branch, arguments: Argume
     """Measure the variants of a branch that the arguments name, and print a table of them.
 
     Examples:
-        ablate(run, settings, registry.get("image"), Arguments(only=["no memory"], splits=1, force=False))
+        arguments = Arguments(only=["no memory"], splits=1, listings=None, force=False)
+        ablate(run, settings, registry.get("image"), arguments)
     """
     config, seed = settings[branch.Config], settings[ComputeConfig].seed
     variants = _chosen({**COMMON, **branch.Config.variants}, arguments.only, config)
     if arguments.splits < 1:
         raise MatcherError(f"--splits {arguments.splits}: at least one split is needed")
+    if arguments.listings is not None and arguments.listings < 4:
+        raise MatcherError(f"--listings {arguments.listings}: at least 4 are needed to learn from")
     graph = branch_graph(run, settings, [branch.name])
     require_labels(run, graph)
     update_stages(run, settings, graph, [SPLIT])
-    ablation = Ablation(run, settings, branch, redo=arguments.force)
+    ablation = Ablation(run, settings, branch, arguments.listings, redo=arguments.force)
     seeds = [seed + number for number in range(arguments.splits)]
     measured: dict[str, list[dict[str, float]]] = {}
     for variant, changes in {AS_SET: {}, **variants}.items():
@@ -243,7 +284,8 @@ def ablate(run: RunFolder, settings: Settings, branch: Branch, arguments: Argume
         measured[variant] = [metrics for seed in seeds for metrics in ablation.metrics(changes, seed)]
     sizes = sorted({int(metrics["pool_size"]) for metrics in measured[AS_SET]})
     pools, splits = " and ".join(f"{size:,}" for size in sizes), f"{len(seeds)} split{'s' * (len(seeds) > 1)}"
-    run.say(f"\n{table(measured)}\n\nIn pools of {pools} listings, {splits} into two halves.")
+    learned = "the other half" if arguments.listings is None else f"{arguments.listings:,} listings of the other half"
+    run.say(f"\n{table(measured)}\n\nTrained on {learned}, in pools of {pools} listings, {splits} into two halves.")
     write_json(run.folder / branch.name / "ablation" / "metrics.json", measured)
 
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from branches import registry
 from branches.base import Branch
 from branches.cli import branch_graph, sections
-from shared.catalog.split import UNLABELED
+from shared.catalog.split import UNLABELED, some_products
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.pipeline.catalog_stages import SPLIT, TRAIN, require_labels, update_stages
@@ -35,7 +35,10 @@ from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.schema import Catalog
 from shared.training.config import TrainingConfig
+from shared.training.cross_batch_memory import LabeledEmbeddings
 from shared.training.encoder import Encoder
+from shared.training.losses import make_loss
+from shared.training.optimizer import make_optimizer, set_learning_rates
 from shared.training.runtime import autocast
 from shared.training.trainer import Training
 
@@ -83,17 +86,6 @@ def fastest_s(works: Mapping[str, Callable[[], object]], repeats: int) -> dict[s
     return {name: min(seconds) for name, seconds in seconds_of.items()}
 
 
-def some_products(components: NDArray[np.int32], listings: int, seed: int) -> NDArray[np.int64]:
-    """Return the rows of about so many listings in rising order: whole components, drawn at random, the last cut.
-
-    Examples:
-        >>> len(some_products(np.array([0, 0, 1, 2], np.int32), listings=3, seed=0))
-        3
-    """
-    order = np.random.default_rng(seed).permutation(int(components.max(initial=0)) + 1)
-    return np.sort(np.argsort(order[components], kind="stable")[:listings])
-
-
 def measure(
     catalog: Catalog,
     components: NDArray[np.int32],
@@ -115,7 +107,8 @@ def measure(
         repeats: Number of rounds; the fastest counts.
 
     Returns:
-        `embed` (reading, preparing, forward pass, results), `forward` (the same batches, ready), `train` and `step`.
+        `embed` (reading, preparing, forward pass, results), `forward` (the same batches, ready), `train`, and `step`
+        (see `bare_steps`).
 
     Raises:
         MatcherError: The listings give nothing to embed, or no pair to learn from.
@@ -134,11 +127,45 @@ def measure(
             training.step = 0
             rates.append(training.run()["listings_per_s"])  # of its steps: what comes after them is left out
 
-        loops = {**embedding, "train": train_again, "step": lambda: [call() for call in steps]}
+        loops = {**embedding, "train": train_again, "step": bare_steps(training, steps)}
         seconds = fastest_s(loops, repeats)
     trained = sum(len(call.args[1]) for call in steps)
     bare = {"embed": count / seconds["embed"], "forward": count / seconds["forward"], "step": trained / seconds["step"]}
     return bare | {"train": max(rates)}
+
+
+def bare_steps(training: Training, calls: Calls) -> Callable[[], None]:
+    """Return what repeats the steps of a training with nothing around the network.
+
+        fastest_s({"step": bare_steps(training, calls)}, repeats=3)["step"]
+
+    A step is the forward pass of inputs that are ready on the device, the loss of the batch alone, without memory and
+    mining, the backward pass and AdamW; the learning rate is 0, so that no weight changes.
+
+    Args:
+        training: The training.
+        calls: Its calls of `_train_step`, as recorded.
+    """
+    config = training.config.model_copy(update={"memory_size": 0, "miner_epsilon": None})
+    loss = make_loss(config, training.encoder.dim, int(training.labels.max()) + 1, epoch=0).to(training.device)
+    optimizer = make_optimizer(training.encoder, loss, config)
+    set_learning_rates(optimizer, config, scale=0.0)
+    batches = []
+    for positions, inputs in (call.args[1:] for call in calls):
+        rows = torch.from_numpy(positions).to(training.device)
+        batches.append((rows, {name: tensor.to(training.device) for name, tensor in inputs.items()}))
+
+    def steps() -> None:
+        training.encoder.train()
+        for rows, inputs in batches:
+            with autocast(training.device, config.precision):
+                embeddings = training.encoder(**inputs).float()
+            batch = LabeledEmbeddings(embeddings, training.labels[rows], training.components[rows], rows)
+            optimizer.zero_grad()
+            loss(batch).value.backward()
+            optimizer.step()
+
+    return steps
 
 
 def embedding_loops(

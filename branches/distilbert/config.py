@@ -29,6 +29,12 @@ class Config(TrainingConfig, BranchConfig):
     epochs: int = Field(3, ge=0, description="passes over the training listings; 0 keeps the pretrained weights")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of the units left out in training")
     learning_rate: float = Field(1e-4, ge=0, description="peak learning rate of the pretrained part")
+    memory_size: float = Field(
+        0.25,
+        ge=0,
+        description="past embeddings compared with each batch: up to 1 a share of the listings of an epoch, above 1 a "
+        "number; 0: the batch alone",
+    )
     negative_margin: float = Field(0.5, ge=-1, le=1, description="a non-match with a cosine below this costs nothing")
 
     @property

@@ -325,6 +325,17 @@ def part_split(catalog: Catalog, seed: int, part: int, count: int = 2) -> Split:
     return _whole_split(catalog, rows, components(catalog.take(rows)), fold[rows])
 
 
+def some_products(components: NDArray[np.int32], listings: int, seed: int) -> NDArray[np.int64]:
+    """Return the rows of about so many listings in rising order: whole components, drawn at random, the last cut.
+
+    Examples:
+        >>> len(some_products(np.array([0, 0, 1, 2], np.int32), listings=3, seed=0))
+        3
+    """
+    order = np.random.default_rng(seed).permutation(int(components.max(initial=0)) + 1)
+    return np.sort(np.argsort(order[components], kind="stable")[:listings])
+
+
 def _check_labels(catalog: Catalog, source: str) -> None:
     labels, of_catalog = catalog.labels, _of_catalog(source)
     if not len(labels):

@@ -25,18 +25,26 @@ class TrainingConfig(ConfigSection):
     weight_decay: float = Field(1e-2, ge=0, description="AdamW's weight decay")
     warmup: float = Field(0.1, ge=0, le=1, description="share of the steps in which the learning rate rises")
     clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
-    loss: Literal["contrastive", "multi_similarity", "arcface"] = Field(
+    loss: Literal["contrastive", "multi_similarity", "softmax", "arcface"] = Field(
         "contrastive",
-        description="contrastive and multi_similarity compare pairs within the batch and with the memory; arcface "
-        "classifies label groups and uses neither memory nor mining nor margins",
+        description="the first three compare pairs within the batch and with the memory, softmax without mining or "
+        "margins; arcface classifies label groups and uses no memory, either",
+    )
+    temperature: float = Field(
+        0.05, gt=0, description="of loss=softmax: cosines are divided by it; a lower one stresses the hardest pairs"
     )
     positive_margin: float = Field(1.0, ge=-1, le=1, description="a match with a cosine above this costs nothing")
     negative_margin: float = Field(0.3, ge=-1, le=1, description="a non-match with a cosine below this costs nothing")
     margin_ramp: float = Field(
         0.0, ge=0, le=1, description="share of the steps in which the negative margin falls to its value from 1"
     )
-    memory_size: int = Field(1024, ge=0, description="past embeddings compared with each batch; 0: the batch alone")
-    memory_warmup_steps: int = Field(10, ge=0, description="steps before the memory is used")
+    memory_size: float = Field(
+        0.75,
+        ge=0,
+        description="past embeddings compared with each batch: up to 1 a share of the listings of an epoch, above 1 a "
+        "number; 0: the batch alone",
+    )
+    memory_warmup: float = Field(0.1, ge=0, le=1, description="share of the steps before the memory is used")
     xbn: bool = Field(
         False, description="match the memory's mean and standard deviation to the batch's (XBN, arXiv 2303.17127)"
     )

@@ -70,10 +70,7 @@ class CrossBatchMemory(nn.Module):
         """
         size, count = len(self.labels), len(batch.labels)
         if count > size:
-            raise ValueError(
-                f"a batch of {count} listings does not fit into a memory of {size}; raise memory_size or lower "
-                "batch_size"
-            )
+            raise ValueError(f"a batch of {count} listings does not fit into a memory of {size}")
         slots = (self.pointer + torch.arange(count, device=self.labels.device)) % size
         for name, values in batch._asdict().items():
             getattr(self, name)[slots] = values.detach().to(getattr(self, name).dtype)

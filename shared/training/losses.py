@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from pytorch_metric_learning.distances import CosineSimilarity
-from pytorch_metric_learning.losses import ArcFaceLoss, ContrastiveLoss, MultiSimilarityLoss
+from pytorch_metric_learning.distances import DotProductSimilarity
+from pytorch_metric_learning.losses import ArcFaceLoss, ContrastiveLoss, MultiSimilarityLoss, SupConLoss
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -102,12 +102,18 @@ def margin_progress(step: int, steps: int, ramp: float) -> float:
 
 
 class CrossBatchLoss(nn.Module):
-    """A pair loss within the batch, plus the same loss between batch and memory (arXiv 1912.06798, section 3).
+    """A loss over pairs within the batch and between batch and memory (arXiv 1912.06798, section 3).
+
+    With `contrastive` a positive pair costs `positive_margin - cosine` and a negative pair `cosine - negative_margin`,
+    where that is above zero. It and `multi_similarity` are computed within the batch and between batch and memory, and
+    added. With `softmax` each anchor picks its positives out of all its pairs in batch and memory: the cost of a
+    positive is the negative logarithm of its softmax probability, averaged over the positives of an anchor and then
+    over anchors (arXiv 2004.11362, equation 2; with one positive NT-Xent, arXiv 2002.05709). Since the softmax itself
+    gives hard pairs more weight, it has no mining.
 
     Args:
         memory: Past embeddings; None: compare within the batch only.
-        config: Settings. With `contrastive` a positive pair costs `positive_margin - cosine` and a negative pair
-            `cosine - negative_margin`, where that is above zero.
+        config: Settings.
 
     Examples:
         >>> loss = CrossBatchLoss(CrossBatchMemory(8, 2), TrainingConfig(miner_epsilon=None, negative_margin=0.0))
@@ -125,11 +131,16 @@ class CrossBatchLoss(nn.Module):
         self.memory = memory
         self.config = config
         self.pair_loss: nn.Module
+        cosine = DotProductSimilarity(
+            normalize_embeddings=False
+        )  # embeddings are unit rows: the memory need not be again
         if config.loss == "contrastive":
             margins = config.positive_margin, config.negative_margin
-            self.pair_loss = ContrastiveLoss(*margins, distance=CosineSimilarity())
+            self.pair_loss = ContrastiveLoss(*margins, distance=cosine)
+        elif config.loss == "softmax":
+            self.pair_loss = SupConLoss(config.temperature, distance=cosine)
         else:
-            self.pair_loss = MultiSimilarityLoss(distance=CosineSimilarity())
+            self.pair_loss = MultiSimilarityLoss(distance=cosine)
 
     def forward(self, batch: LabeledEmbeddings, use_memory: bool = True, progress: float = 1.0) -> Loss:
         """Return the loss of a batch, and store the batch in the memory.
@@ -145,11 +156,13 @@ class CrossBatchLoss(nn.Module):
         if isinstance(self.pair_loss, ContrastiveLoss):
             self.pair_loss.neg_margin = 1 - progress * (1 - self.config.negative_margin)
         references = [batch, *self._past(batch, use_memory)]
-        masks = [pair_masks(batch, reference) for reference in references]
-        positive, negative = (torch.cat(parts, dim=1) for parts in zip(*masks, strict=True))  # [b, b + m] each
-        if self.config.miner_epsilon is not None:
+        everything = LabeledEmbeddings(*(torch.cat(parts) for parts in zip(*references, strict=True)))
+        positive, negative = pair_masks(batch, everything)  # [b, b + m] each
+        if isinstance(self.pair_loss, SupConLoss):
+            references = [everything]
+        elif self.config.miner_epsilon is not None:
             with torch.no_grad():
-                similarity = batch.embeddings @ torch.cat([r.embeddings for r in references]).T  # [b, b + m]
+                similarity = batch.embeddings @ everything.embeddings.T  # [b, b + m]
                 positive, negative = mine_pairs(similarity, positive, negative, self.config.miner_epsilon)
         value, start = batch.embeddings.sum() * 0, 0
         for reference in references:
@@ -197,14 +210,33 @@ class ArcFace(nn.Module):
         return Loss(self.arcface(batch.embeddings, batch.labels), count, count * (groups - 1))
 
 
-def make_loss(config: TrainingConfig, dim: int, groups: int) -> CrossBatchLoss | ArcFace:
+def make_loss(config: TrainingConfig, dim: int, groups: int, epoch: int) -> CrossBatchLoss | ArcFace:
     """Return the loss that the settings ask for.
 
     Args:
         config: Settings.
         dim: Length of an embedding.
         groups: Number of label groups; labels are 0 to `groups` - 1.
+        epoch: Number of listings drawn per epoch.
     """
     if config.loss == "arcface":
         return ArcFace(dim, groups)
-    return CrossBatchLoss(CrossBatchMemory(config.memory_size, dim) if config.memory_size else None, config)
+    size = memory_entries(config, epoch)
+    return CrossBatchLoss(CrossBatchMemory(size, dim) if size else None, config)
+
+
+def memory_entries(config: TrainingConfig, epoch: int) -> int:
+    """Return the largest number of embeddings in the memory: at least a batch, unless there is none.
+
+    Args:
+        config: Settings.
+        epoch: Number of listings drawn per epoch.
+
+    Examples:
+        >>> [memory_entries(TrainingConfig(memory_size=size), epoch=2000) for size in (0, 0.01, 0.25, 1, 4096)]
+        [0, 64, 500, 2000, 4096]
+    """
+    if not config.memory_size:
+        return 0
+    size = config.memory_size * epoch if config.memory_size <= 1 else config.memory_size
+    return max(round(size), config.batch_size, config.listings_per_group)

@@ -155,12 +155,13 @@ class Training:
         # Positions of the listings that evaluate each epoch, and of those that are learned from.
         self.validation = validation_listings(data.labels, data.components, config.validation, compute.seed)
         self.training = np.delete(np.arange(len(data.labels)), self.validation)
+        first = self._epoch(0)
         torch.manual_seed(compute.seed)  # where the loss has weights, they start at random
-        self.loss = make_loss(config, encoder.dim, int(data.labels.max(initial=-1)) + 1).to(self.device)
+        groups, listings = int(data.labels.max(initial=-1)) + 1, sum(len(batch) for batch in first)
+        self.loss = make_loss(config, encoder.dim, groups, listings).to(self.device)
         self.optimizer = make_optimizer(encoder, self.loss, config)
         self.labels, self.components = (torch.from_numpy(v).to(self.device) for v in (data.labels, data.components))
-        self.steps_per_epoch = len(self._epoch(0))
-        self.steps = self.steps_per_epoch * config.epochs
+        self.steps_per_epoch, self.steps = len(first), len(first) * config.epochs
         self.step = 0
         self.sums = _EpochSums()
         self.best: dict[str, Any] = {}  # the best epoch so far and its validation metrics
@@ -229,7 +230,7 @@ class Training:
         embeddings = distributed.gather(embeddings.float(), len(rows))
         batch = LabeledEmbeddings(embeddings, self.labels[rows], self.components[rows], rows)
         progress = margin_progress(self.step, self.steps, self.config.margin_ramp)
-        loss: Loss = self.loss(batch, self.step >= self.config.memory_warmup_steps, progress)
+        loss: Loss = self.loss(batch, self.step >= self.config.memory_warmup * self.steps, progress)
         if not torch.isfinite(loss.value):
             raise MatcherError(f"{self.name}: the loss is {loss.value.item()} at step {self.step}; lower learning_rate")
         self.optimizer.zero_grad()

@@ -21,19 +21,20 @@ VARIANTS = {
 
 
 def metrics(**values):
-    return {"recall_at_1": 0.5, "map_at_20": 0.5, "row_f1": 0.5, "pool_size": 20} | values
+    costs = {"pool_size": 20, "listings_per_s": 1234.5, "seconds": 7.6}
+    return {"recall_at_1": 0.5, "map_at_20": 0.5, "row_f1": 0.5} | costs | values
 
 
 def test_table_of_means_and_paired_differences():
     measured = {
-        AS_SET: [metrics(row_f1=0.5), metrics(row_f1=0.7)],
+        AS_SET: [metrics(row_f1=0.5), metrics(row_f1=0.7, pool_size=22, listings_per_s=1000)],
         "more dropout": [metrics(row_f1=0.4, recall_at_1=0.4), metrics(row_f1=0.64)],
     }
     assert table(measured).splitlines() == [
-        "| | Recall@1 | mAP@20 | row F1 | difference in row F1 |",
-        "|---|---|---|---|---|",
-        "| the settings as they are | 0.500 | 0.500 | 0.600 |  |",
-        "| more dropout | 0.450 | 0.500 | 0.520 | -0.080 ± 0.028 |",
+        "| | Recall@1 | mAP@20 | row F1 | difference in row F1 | pool | listings/s | seconds |",
+        "|---|---|---|---|---|---|---|---|",
+        "| the settings as they are | 0.500 | 0.500 | 0.600 |  | 21 | 1,117 | 8 |",
+        "| more dropout | 0.450 | 0.500 | 0.520 | -0.080 ± 0.028 | 20 | 1,234 | 8 |",
     ]
 
 
@@ -59,7 +60,7 @@ def command(demo_folder, tmp_path, monkeypatch, capsys):
         trainings.append((set(catalog.ids), config.dropout, compute.seed))
         save_file({"settings": np.array([compute.seed, config.dropout])}, out / "encoder.safetensors")
         (out / "ids.json").write_text(json.dumps(sorted(catalog.ids)))
-        return {}
+        return {"listings_per_s": 100 + config.dropout}
 
     monkeypatch.setattr(FolderBranch, "train", train)
     monkeypatch.setattr(FolderBranch, "fit", lambda branch, pool, encoder, config, compute: Embedder(encoder))
@@ -90,8 +91,20 @@ def test_each_half_is_judged_by_the_encoder_of_the_other(command):
     )
     assert measured["more dropout"] != measured[AS_SET]
     assert measured["embedded more at a time"] == measured[AS_SET]  # the same encoders, embedded again
+    assert [half["listings_per_s"] for half in measured["more dropout"]] == [100.5] * 4
+    assert all(half["seconds"] > 0 for half in measured[AS_SET])
     assert table(measured) in output.out
-    assert "2 splits" in output.out
+    assert "Trained on the other half, in pools of 19 and 21 listings, 2 splits into two halves." in output.out
+
+
+def test_some_products_of_a_half_are_learned_from(command, demo_catalog):
+    whole, some = (command("--only", "more dropout", *more) for more in ((), ("--listings", "16")))
+    assert [len(trained) for trained, _, _ in some[1]] == [16] * 4
+    for (ids, dropout, _), (all_ids, all_dropout, _) in zip(some[1], whole[1], strict=True):
+        assert ids < all_ids
+        assert dropout == all_dropout
+    assert "Trained on 16 listings of the other half" in some[2].out
+    assert command("--only", "more dropout")[1] == []  # both are kept
 
 
 def test_second_call_trains_and_measures_what_is_new(command):
@@ -164,7 +177,8 @@ def test_help_of_a_branch(capsys):
     assert "--image.epochs=" in text
 
 
-def test_no_split_is_refused(command):
-    code, trainings, output = command("--splits", "0")
+@pytest.mark.parametrize(("option", "need"), [("--splits", "one split is"), ("--listings", "4 are")])
+def test_too_small_number_is_refused(command, option, need):
+    code, trainings, output = command(option, "0")
     assert (code, trainings) == (2, [])
-    assert "--splits 0: at least one split is needed" in output.err
+    assert f"{option} 0: at least {need} needed" in output.err

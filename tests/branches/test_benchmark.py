@@ -5,11 +5,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from branches import registry
-from branches.benchmark import fastest_s, main, measure, recorded, some_products
+from branches.benchmark import bare_steps, fastest_s, main, measure, recorded
 from branches.image.config import Config
 from shared.errors import MatcherError
+from shared.training.trainer import Training
+from tests.shared.training.test_trainer import COMPUTE, config_with, new_toy, toy_data
 
 TINY = {
     "image": ["--image.size=32", "--image.embed_size=32", "--image.batch_size=8", "--image.embed_batch=8"],
@@ -43,6 +46,20 @@ def test_listings_without_evidence_are_refused(catalog_of, one_thread):
         measure(listings, components, registry.get("image"), Config(), one_thread, 1)
 
 
+def test_bare_steps_repeat_the_batches_and_change_no_weight(tmp_path):
+    training = Training("toy", new_toy(), toy_data(), config_with(epochs=1), COMPUTE, tmp_path)
+    with recorded(Training, "_train_step") as calls:
+        training.run()
+    passes, before = [], {name: value.clone() for name, value in training.encoder.named_parameters()}
+    training.encoder.register_forward_hook(lambda module, given, embeddings: passes.append(len(embeddings)))
+    steps = bare_steps(training, calls)
+    steps()
+    assert passes == [len(call.args[1]) for call in calls]
+    assert all(torch.equal(value, before[name]) for name, value in training.encoder.named_parameters())
+    assert all(value.grad is not None for value in training.encoder.head.parameters())
+    assert len(training.loss.memory) == 16  # as the training left it
+
+
 def test_recorded_call_is_repeatable():
     seen = []
     owner = SimpleNamespace(add=lambda a, *, b: seen.append(a + b))
@@ -65,15 +82,6 @@ def test_fastest_round_counts(monkeypatch):
     a, b = [3.0, 1.0, 2.0], [5.0, 6.0, 4.0]
     assert fastest_s({"a": lambda: work("a", a), "b": lambda: work("b", b)}, 3) == {"a": 1.0, "b": 4.0}
     assert order == ["a", "b"] * 3
-
-
-def test_sample_keeps_components_whole_but_for_the_last():
-    components = np.repeat(np.arange(10, dtype=np.int32), 3)
-    rows = some_products(components, 8, seed=1)
-    assert sorted(np.bincount(components[rows]).tolist(), reverse=True)[:3] == [3, 3, 2]
-    assert (np.diff(rows) > 0).all()
-    assert some_products(components, 8, seed=2).tolist() != rows.tolist()
-    assert len(some_products(components, 99, seed=0)) == 30
 
 
 @pytest.mark.parametrize(("arguments", "code"), [([], 2), (["tfidf"], 2), (["imgae"], 2), (["--help"], 0)])

@@ -34,7 +34,7 @@ CONFIG = TrainingConfig(
     epochs=3,
     batch_size=10,
     memory_size=30,
-    memory_warmup_steps=2,
+    memory_warmup=0.1,
     learning_rate=1e-3,
     head_learning_rate=1e-3,
     miner_epsilon=None,
@@ -101,6 +101,10 @@ def with_validation(folder: Path) -> Results:
 
 def with_arcface(folder: Path) -> Results:
     return training(folder, config=CONFIG.model_copy(update={"loss": "arcface"}))
+
+
+def with_softmax(folder: Path) -> Results:
+    return training(folder, config=CONFIG.model_copy(update={"loss": "softmax", "memory_size": 1.0}))
 
 
 def fewer_listings_than_processes(folder: Path) -> Results:
@@ -224,6 +228,7 @@ SCENARIOS: dict[str, Callable[[Path], Results]] = {
         with_dropout,
         with_validation,
         with_arcface,
+        with_softmax,
         fewer_listings_than_processes,
         killed_and_run_again,
         gradients,

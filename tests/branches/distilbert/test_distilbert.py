@@ -18,7 +18,7 @@ from tests.support.catalogs import label_codes
 
 embed = partial(embed_catalog, registry.get("distilbert"))
 
-SMALL = Config(epochs=1, batch_size=16, memory_size=32, max_tokens=16, precision="float32", memory_warmup_steps=1)
+SMALL = Config(epochs=1, batch_size=16, memory_size=32, max_tokens=16, precision="float32", memory_warmup=0.1)
 
 PRODUCTS = ["sambal bawang", "baju tidur wanita", "kabel data usb", "masker kain", "tas ransel", "lampu led"]
 WORDS = ["murah", "promo", "original", "grosir"]

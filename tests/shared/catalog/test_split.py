@@ -18,6 +18,7 @@ from shared.catalog.split import (
     make_split,
     part_split,
     parts,
+    some_products,
 )
 from shared.errors import MatcherError
 from shared.schema import Catalog
@@ -317,3 +318,12 @@ def test_label_group_of_improbable_size_is_told() -> None:
     assert told.startswith("'unknown' has 40 of 200 labeled listings: is it one product?")
     assert large_label_groups(labeled_catalog(labels[30:])) is None
     assert large_label_groups(labeled_catalog([None])) is None
+
+
+def test_sample_keeps_components_whole_but_for_the_last():
+    components = np.repeat(np.arange(10, dtype=np.int32), 3)
+    rows = some_products(components, 8, seed=1)
+    assert sorted(np.bincount(components[rows]).tolist(), reverse=True)[:3] == [3, 3, 2]
+    assert (np.diff(rows) > 0).all()
+    assert some_products(components, 8, seed=2).tolist() != rows.tolist()
+    assert len(some_products(components, 99, seed=0)) == 30

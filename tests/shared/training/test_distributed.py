@@ -69,7 +69,7 @@ def started(size: int, folder: Path, *scenarios: str) -> Ended:
     return Ended([process.returncode for process in processes], out, errors, folder)
 
 
-SAME = ("same_as_one", "with_validation", "with_arcface")
+SAME = ("same_as_one", "with_validation", "with_arcface", "with_softmax")
 SOUND = (*SAME, "with_dropout", "fewer_listings_than_processes", "gradients", "norm_against_torch", "messages")
 
 

@@ -3,13 +3,21 @@
 import pytest
 import torch
 from pytorch_metric_learning.distances import CosineSimilarity
-from pytorch_metric_learning.losses import ContrastiveLoss, MultiSimilarityLoss
+from pytorch_metric_learning.losses import ContrastiveLoss, MultiSimilarityLoss, SupConLoss
 from pytorch_metric_learning.miners import MultiSimilarityMiner
 from torch.nn import functional
 
 from shared.training.config import TrainingConfig
 from shared.training.cross_batch_memory import CrossBatchMemory, LabeledEmbeddings, cross_batch_normalize
-from shared.training.losses import ArcFace, CrossBatchLoss, make_loss, margin_progress, mine_pairs, pair_masks
+from shared.training.losses import (
+    ArcFace,
+    CrossBatchLoss,
+    make_loss,
+    margin_progress,
+    memory_entries,
+    mine_pairs,
+    pair_masks,
+)
 
 MARGINS = (1.0, 0.3)
 
@@ -170,8 +178,70 @@ def test_multi_similarity_equals_library(seed):
     assert found.item() == pytest.approx(expected.item(), abs=1e-5)
 
 
+def softmax_by_loops(batch: LabeledEmbeddings, past: LabeledEmbeddings, temperature: float) -> float:
+    """Mean over anchors of the mean over their positives of -log softmax, among the pairs that are not left out."""
+    entries = list(zip(*(torch.cat(parts) for parts in zip(batch, past, strict=True)), strict=True))
+    seen, costs = set(batch.rows.tolist()), []
+    for anchor, label, component, row in zip(*batch, strict=True):
+        logits, positive = [], []
+        for place, (embedding, other_label, other_component, other_row) in enumerate(entries):
+            own = int(other_row) == int(row) or (place >= len(batch.rows) and int(other_row) in seen)
+            if not own and (other_label == label or other_component != component):
+                logits.append(float(anchor @ embedding) / temperature)
+                positive.append(bool(other_label == label))
+        total = torch.tensor(logits).logsumexp(dim=0)
+        chosen = [float(total) - logit for logit, hit in zip(logits, positive, strict=True) if hit]
+        if chosen:
+            costs.append(sum(chosen) / len(chosen))
+    return sum(costs) / len(costs)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_softmax_equals_loops(seed):
+    batch, past = batch_of(seed, 8), batch_of(seed + 100, 12, first_row=4)  # rows 4 to 7 are in both
+    memory = CrossBatchMemory(20, 6)
+    memory.add(past)
+    loss = memory_loss(memory, 0.1, loss="softmax", temperature=0.2)(batch)
+    assert loss.value.item() == pytest.approx(softmax_by_loops(batch, past, 0.2), abs=1e-5)
+    assert loss[1:] == memory_loss(memory, None)(batch)[1:]  # every pair counts, whatever the mining
+    assert len(memory) == 20
+
+
+def test_softmax_without_memory_equals_library():
+    batch = batch_of(0, 10)
+    batch = batch._replace(components=batch.labels)
+    bare = SupConLoss(0.05)(batch.embeddings, batch.labels)
+    assert memory_loss(None, 0.1, loss="softmax")(batch).value.item() == pytest.approx(bare.item())
+
+
+def test_softmax_gradient_equals_slope():
+    batch, past = batch_of(5, 6), batch_of(6, 12, first_row=50)
+
+    def value(embeddings):
+        memory = CrossBatchMemory(20, 6)
+        memory.add(past)
+        loss = memory_loss(memory, None, loss="softmax", temperature=0.2)
+        return loss(batch._replace(embeddings=embeddings)).value
+
+    value(batch.embeddings.requires_grad_()).backward()
+    step = torch.zeros(6, 6)
+    step[2, 1] = 1e-2
+    slope = (value(batch.embeddings + step) - value(batch.embeddings - step)).item() / 2e-2
+    assert batch.embeddings.grad[2, 1].item() == pytest.approx(slope, rel=1e-2)
+
+
+@pytest.mark.parametrize("labels", [[0, 0], [0, 1]])
+def test_softmax_without_positive_or_negative_pair_is_zero_with_gradient(labels):
+    embeddings = torch.eye(2).requires_grad_()
+    batch = LabeledEmbeddings(embeddings, torch.tensor(labels), torch.tensor(labels), torch.arange(2))
+    loss = memory_loss(None, 0.1, loss="softmax")(batch)
+    loss.value.backward()
+    assert loss.value.item() == 0
+    assert not embeddings.grad.any()
+
+
 def test_arcface_learns_directions():
-    loss = make_loss(TrainingConfig(loss="arcface"), dim=6, groups=4)
+    loss = make_loss(TrainingConfig(loss="arcface"), dim=6, groups=4, epoch=8)
     assert isinstance(loss, ArcFace)
     assert loss.memory is None
     assert torch.allclose(loss.arcface.W.norm(dim=0), torch.ones(4))
@@ -183,9 +253,21 @@ def test_arcface_learns_directions():
     assert batch.embeddings.grad.abs().sum() > 0
 
 
-def test_make_loss_memory_size():
-    assert len(make_loss(TrainingConfig(memory_size=32), 6, 4).memory.labels) == 32
-    assert make_loss(TrainingConfig(memory_size=0), 6, 4).memory is None
+@pytest.mark.parametrize(
+    ("size", "entries"), [(0, 0), (0.001, 64), (0.25, 250), (1, 1000), (65, 65), (2, 64), (4096, 4096)]
+)
+def test_memory_size_is_share_or_number(size, entries):
+    config = TrainingConfig(memory_size=size, batch_size=64)
+    assert memory_entries(config, epoch=1000) == entries
+    memory = make_loss(config, 6, 4, epoch=1000).memory
+    assert (0 if memory is None else len(memory.labels)) == entries
+
+
+def test_memory_holds_a_batch_larger_than_batch_size():
+    config = TrainingConfig(memory_size=0.01, batch_size=4, listings_per_group=6)
+    loss, batch = make_loss(config, 6, 4, epoch=12), batch_of(1, 6)
+    assert loss(batch).value.isfinite()
+    assert len(loss.memory) == 6
 
 
 def test_cross_batch_normalize_matches_moments(monkeypatch):

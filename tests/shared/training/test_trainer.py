@@ -21,7 +21,7 @@ CONFIG = TrainingConfig(
     epochs=3,
     batch_size=8,
     memory_size=16,
-    memory_warmup_steps=2,
+    memory_warmup=0.2,
     learning_rate=1e-2,
     head_learning_rate=1e-2,
     precision="float32",
@@ -209,6 +209,27 @@ def test_memory_size_0(tmp_path):
     assert metrics["memory_entries"] == 0
 
 
+@pytest.mark.parametrize("validation", [0, 0.3])
+def test_memory_of_an_epoch(tmp_path, validation):
+    config = CONFIG.model_copy(update={"memory_size": 1.0, "validation": validation})
+    data = toy_data(groups=20)
+    training = Training("toy", new_toy(), data, config, COMPUTE, tmp_path)
+    drawn = []
+    training.data = replace(data, load=lambda at, epoch: drawn.extend(at) or data.load(at, epoch))
+    assert training.run()["memory_entries"] == len(training.training) == len(drawn) // 3
+    assert sorted(training.loss.memory.rows.tolist()) == sorted(drawn[-len(training.training) :])
+
+
+def test_memory_is_used_after_a_share_of_the_steps(tmp_path, monkeypatch):
+    training = Training("toy", new_toy(), toy_data(), config_with(memory_warmup=0.5), COMPUTE, tmp_path)
+    used, forward = [], training.loss.forward
+    monkeypatch.setattr(
+        training.loss, "forward", lambda b, use, progress: used.append(use) or forward(b, use, progress)
+    )
+    training.run()
+    assert used == [False] * 5 + [True] * 4
+
+
 def test_label_numbers():
     assert label_numbers(np.array(["b", "a", "b", "10"], dtype=object)).tolist() == [2, 1, 2, 0]
 
@@ -266,7 +287,9 @@ def test_resume_with_validation_is_exact(tmp_path, step):
 
 
 @pytest.mark.fault(24)
-@pytest.mark.parametrize("settings", [{"loss": "arcface"}, {"loss": "multi_similarity"}, {"xbn": True}])
+@pytest.mark.parametrize(
+    "settings", [{"loss": "arcface"}, {"loss": "multi_similarity"}, {"loss": "softmax"}, {"xbn": True}]
+)
 def test_resume_with_other_losses_is_exact(tmp_path, settings):
     for name in "ab":
         (tmp_path / name).mkdir()
