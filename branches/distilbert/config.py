@@ -35,6 +35,7 @@ class Config(TrainingConfig, BranchConfig):
         description="past embeddings compared with each batch: up to 1 a share of the listings of an epoch, above 1 a "
         "number; 0: the batch alone",
     )
+    pretrained_share: float = Field(0.4, ge=0, le=1, description="share of the pretrained weights in the final ones")
     negative_margin: float = Field(0.5, ge=-1, le=1, description="a non-match with a cosine below this costs nothing")
 
     @property
