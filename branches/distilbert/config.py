@@ -1,10 +1,11 @@
 """Settings of the DistilBERT branch."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from branches.base import BranchConfig, Variants
+from shared.config import AffectsFrom
 from shared.training.config import TrainingConfig
 
 # Bytes per token of a batch, measured with the default encoder and titles of `max_tokens`.
@@ -20,6 +21,8 @@ class Config(TrainingConfig, BranchConfig):
         "half the learning rate": {"learning_rate": 5e-5},
         "twice the learning rate": {"learning_rate": 2e-4},
         "6 epochs": {"epochs": 6},
+        "the trained weights alone": {"pretrained_share": 0.0},
+        "no n-grams": {"ngrams": 0.0},
     }
 
     model: str = Field(
@@ -36,6 +39,9 @@ class Config(TrainingConfig, BranchConfig):
         "number; 0: the batch alone",
     )
     pretrained_share: float = Field(0.4, ge=0, le=1, description="share of the pretrained weights in the final ones")
+    ngrams: Annotated[float, AffectsFrom("embed")] = Field(
+        0.4, ge=0, le=1, description="share of words and character n-grams in the similarity of two titles; 0: none"
+    )
     negative_margin: float = Field(0.5, ge=-1, le=1, description="a non-match with a cosine below this costs nothing")
 
     @property

@@ -39,17 +39,18 @@ class Titles:
 
     Attributes:
         rows: Listings that have a title, int64 [m].
-        title: Index of each of their titles in `tokens`, int64 [m].
+        texts: The distinct titles.
+        title: Index of each listing's title in `texts`, int64 [m].
         tokens: Token ids of each distinct title.
     """
 
     def __init__(self, titles: NDArray[Any], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
         self.rows = np.flatnonzero(titles != "")
         texts, title = np.unique(titles[self.rows].astype(str), return_inverse=True)
-        self.title = title.astype(np.int64)
+        self.texts, self.title = texts.tolist(), title.astype(np.int64)
         self.tokens: list[list[int]] = []
-        if len(texts):
-            self.tokens = tokenizer(texts.tolist(), truncation=True, max_length=max_tokens)["input_ids"]
+        if self.texts:
+            self.tokens = tokenizer(self.texts, truncation=True, max_length=max_tokens)["input_ids"]
         self._padding = int(tokenizer.pad_token_id or 0)
 
     def __len__(self) -> int:

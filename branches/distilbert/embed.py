@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from branches.distilbert.config import Config
 from branches.distilbert.data import Titles
 from branches.distilbert.model import restore
+from branches.distilbert.ngrams import Ngrams
 from shared.compute import ComputeConfig
 from shared.schema import Catalog, Embeddings, Flags
 from shared.training.encoder import Inputs, encode, read_facts, spread
@@ -31,10 +32,14 @@ class TitleEmbedder:
         self._facts = read_facts(encoder, "distilbert")
         assert encoder is not None
         self._model, self._tokenizer = restore(self._facts, encoder)
+        self._ngrams = Ngrams.load(encoder) if config.ngrams else None
         self._config, self._compute = config, compute
 
     def transform(self, listings: Catalog) -> Embeddings:
-        """Return float32 [n, dim]; a listing with no title, or with a title of punctuation alone, has no evidence."""
+        """Return unit rows, float32 [n, dim + `ngrams.DIM`]: the transformer's output beside n-grams.
+
+        A listing with no title, or with a title of punctuation alone, has no evidence.
+        """
         titles = Titles(listings.normalized_titles, self._tokenizer, self._facts["max_tokens"])
 
         def load(positions: NDArray[np.int64]) -> tuple[Inputs, Flags]:
@@ -42,6 +47,9 @@ class TitleEmbedder:
 
         batches = titles.batches(self._config.embed_batch)
         vectors = encode(self._model, load, batches, len(titles), self._config, self._compute, "distilbert")
+        if self._ngrams is not None and len(titles):
+            share = self._config.ngrams
+            vectors = np.hstack([vectors * (1 - share) ** 0.5, self._ngrams.vectors(titles.texts) * share**0.5])
         return spread(vectors, titles.rows, titles.title, len(listings))
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from branches.distilbert.config import Config
 from branches.distilbert.data import Titles
 from branches.distilbert.model import create_model, describe
+from branches.distilbert.ngrams import Ngrams
 from shared.compute import ComputeConfig
 from shared.schema import Catalog
 from shared.training.trainer import Training, TrainingSet, label_numbers
@@ -29,8 +30,8 @@ def train(
         components: Connected component of each, int32 [n].
         config: The branch's settings.
         compute: Device, threads, seed.
-        out: Folder for `encoder.json`, `encoder.safetensors` and the tokenizer; what a killed training left in it is
-            taken up.
+        out: Folder for `encoder.json`, `encoder.safetensors`, the tokenizer and the weights of n-grams; what a killed
+            training left in it is taken up.
 
     Returns:
         Metrics of the training, JSON-able.
@@ -51,6 +52,7 @@ def train(
     )
     metrics = Training("distilbert", encoder, data, config, compute, out).run()
     tokenizer.save_pretrained(out / "tokenizer")
+    Ngrams.of(titles.texts).save(out)
     encoder.save(out, describe(encoder, config))
     return {"listings": len(rows), "titles": len(titles), **metrics}
 

@@ -1,3 +1,4 @@
+import shutil
 from functools import partial
 
 import numpy as np
@@ -11,6 +12,7 @@ from branches.candidates import propose
 from branches.distilbert.config import Config
 from branches.distilbert.data import Titles, padded_length
 from branches.distilbert.model import create_model, describe, packaged_distilbert, restore
+from branches.distilbert.ngrams import DIM
 from branches.distilbert.train import train
 from branches.stages import embed_catalog
 from shared.errors import ArtifactError, MatcherError
@@ -63,9 +65,26 @@ def test_train_same_seed_same_bytes(trained, shop, one_thread, tmp_path):
 
 def test_embed_and_candidates_find_products(trained, shop, one_thread):
     embeddings = embed(shop, trained[0], SMALL, one_thread)
-    assert embeddings.vectors.shape == (24, 384)
+    assert embeddings.vectors.shape == (24, 384 + DIM)
+    assert np.linalg.norm(embeddings.vectors, axis=1) == pytest.approx(1, abs=1e-5)
     found = propose(embeddings, SMALL.model_copy(update={"neighbors": 3}), one_thread)
     assert (shop.labels[found.left] == shop.labels[found.right]).mean() > 0.8
+
+
+def test_embed_ngrams_by_their_share(trained, shop, one_thread):
+    def cosines(share):
+        vectors = embed(shop, trained[0], SMALL.model_copy(update={"ngrams": share}), one_thread).vectors
+        return vectors @ vectors.T
+
+    assert cosines(0.25) == pytest.approx(0.75 * cosines(0.0) + 0.25 * cosines(1.0), abs=1e-5)
+    assert np.abs(cosines(0.0) - cosines(1.0)).max() > 0.1
+
+
+def test_embed_without_weights_of_ngrams(trained, shop, one_thread, tmp_path):
+    shutil.copytree(trained[0], tmp_path / "encoder")
+    (tmp_path / "encoder" / "ngrams.safetensors").unlink()
+    with pytest.raises(ArtifactError, match=r"ngrams\.safetensors (.*); train the branch again"):
+        embed(shop, tmp_path / "encoder", SMALL, one_thread)
 
 
 def test_embed_equal_normalized_titles(trained, shop, one_thread):
@@ -99,7 +118,8 @@ def test_train_without_positive_pairs_keeps_pretrained(titles, shop, one_thread,
     titles = Titles(shop.normalized_titles, tokenizer, 16)
     with torch.inference_mode():
         expected = encoder.eval()(**titles.inputs(titles.title))
-    assert embed(shop, tmp_path, SMALL, one_thread).vectors == pytest.approx(expected.numpy(), abs=1e-5)
+    alone = SMALL.model_copy(update={"ngrams": 0.0})
+    assert embed(shop, tmp_path, alone, one_thread).vectors == pytest.approx(expected.numpy(), abs=1e-5)
 
 
 # --- the model --------------------------------------------------------------------------------------------------------
