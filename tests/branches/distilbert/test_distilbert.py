@@ -9,7 +9,7 @@ from transformers import AutoModel, BertModel, DistilBertModel
 from branches import registry
 from branches.candidates import propose
 from branches.distilbert.config import Config
-from branches.distilbert.data import Titles
+from branches.distilbert.data import Titles, padded_length
 from branches.distilbert.model import create_model, describe, packaged_distilbert, restore
 from branches.distilbert.train import train
 from branches.stages import embed_catalog
@@ -135,6 +135,28 @@ def test_encoder_ignores_padding():
         padded = encoder(torch.nn.functional.pad(ids, (0, 5)), torch.nn.functional.pad(mask, (0, 5)))
     assert torch.linalg.norm(short).item() == pytest.approx(1, abs=1e-5)
     assert padded.numpy() == pytest.approx(short.numpy(), abs=1e-5)
+
+
+def test_encoder_of_mixed_lengths_equals_each_alone(tokenizer):
+    encoder = create_model(SMALL)[0].eval()
+    titles = Titles(np.array([f"{'tas ransel ' * n}{n}" for n in (9, 1, 14, 2, 9, 4)], dtype=object), tokenizer, 32)
+    assert len({padded_length(len(tokens)) for tokens in titles.tokens}) > 2
+    with torch.inference_mode():
+        together = encoder(**titles.inputs(titles.title))
+        alone = torch.cat([encoder(**titles.inputs(titles.title[[at]])) for at in range(6)])
+    assert together.numpy() == pytest.approx(alone.numpy(), abs=1e-5)
+
+
+def test_encoder_computes_little_padding(tokenizer, monkeypatch):
+    encoder = create_model(SMALL)[0].eval()
+    seen = []
+    forward = encoder.backbone.forward
+    monkeypatch.setattr(
+        encoder.backbone, "forward", lambda **given: seen.append(given["inputs_embeds"].shape[:2]) or forward(**given)
+    )
+    titles = Titles(np.array(["tas", "tas ransel", "tas ransel " * 12], dtype=object), tokenizer, 32)
+    encoder(**titles.inputs(np.array([2, 0, 1])))
+    assert seen == [(2, 8), (1, 32)]
 
 
 def test_dropout_follows_settings(tokenizer):
