@@ -134,8 +134,8 @@ class Training:
         >>> with TemporaryDirectory() as folder:
         ...     training = Training("example", Linear(), data, config, ComputeConfig(device="cpu"), Path(folder))
         ...     metrics = training.run()
-        >>> metrics["steps"], metrics["memory_entries"]  # two batches per epoch
-        (6, 24)
+        >>> metrics["steps"], metrics["memory_entries"]  # two batches per epoch, of whose 8 listings 6 are remembered
+        (6, 6)
     """
 
     def __init__(
