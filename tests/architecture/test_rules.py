@@ -15,7 +15,7 @@ SHORTEST_TWIN = 4  # lines; shorter functions may be alike by chance
 STRING_IMPORTS = {"branches/registry.py": "module_of(", "shared/search/dot_products.py": "cupyx."}
 LOADERS = ("import_module", "__import__", "spec_from_file_location", "run_module", "run_path")
 CONTRACT = {"__init__", "config", "embed"}
-BRANCH_FILES = CONTRACT | {"data", "model", "train"}
+BRANCH_FILES = CONTRACT | {"data", "model", "ngrams", "train"}
 SOURCES = sorted(
     path.relative_to(ROOT) for room in ("shared", "branches", "ensemble") for path in ROOT.glob(f"{room}/**/*.py")
 )
