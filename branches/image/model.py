@@ -84,7 +84,7 @@ class ImageEncoder(Encoder):
         dim: Length of an embedding.
 
     Attributes:
-        mirror: Whether an embedding is the mean of that of the image and that of its mirror image.
+        mirror: Whether an embedding is the mean of that of the image and its mirror image; in training it never is.
     """
 
     def __init__(self, backbone: nn.Module, pooling: str, dim: int) -> None:
@@ -106,7 +106,7 @@ class ImageEncoder(Encoder):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return unit embeddings: float [b, 3, s, s] → float32 [b, dim]."""
-        if self.mirror:
+        if self.mirror and not self.training:
             return functional.normalize(self._embed(images) + self._embed(images.flip(3)))
         return self._embed(images)
 

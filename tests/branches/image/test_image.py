@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import timm
 from PIL import Image
+from safetensors.numpy import load_file
 
 from branches import registry
 from branches.candidates import propose
@@ -118,12 +119,21 @@ def test_embed_with_mirror_is_mirror_invariant(trained, shop, one_thread, tmp_pa
         assert (np.abs(np.subtract(*pairs)).max() < 1e-4) == mirror
 
 
-def test_embed_size_is_no_training_setting(trained, shop, one_thread):
+def test_embed_at_another_size_gives_similar_vectors(trained, shop, one_thread):
     sizes = (SMALL.model_copy(update={"embed_size": size, "whitening": False}) for size in (64, 96))
     small, large = (embed(shop, trained[0], config, one_thread) for config in sizes)
     assert not np.allclose(small.vectors, large.vectors, atol=1e-3)
     assert (small.vectors * large.vectors).sum(axis=1).mean() > 0.5
-    assert SMALL.cache_key("train") == SMALL.model_copy(update={"embed_size": 96, "mirror": False}).cache_key("train")
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_whitening_is_fitted_to_images_as_they_are_embedded(mirror, shop, one_thread, tmp_path):
+    config = SMALL.model_copy(update={"embed_size": 96, "mirror": mirror, "whitening": False})
+    train(shop, label_codes(shop), config, one_thread, tmp_path)
+    plain = embed(shop.take(np.arange(23)), tmp_path, config, one_thread).vectors
+    center = load_file(tmp_path / "encoder.safetensors")["center"]
+    listings = np.append(plain, plain[-1:], axis=0)  # the last two share an image
+    assert np.allclose(center, listings.mean(axis=0), atol=1e-3)
 
 
 def test_check_size_of_network_with_fixed_size():
