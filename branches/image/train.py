@@ -43,7 +43,7 @@ def train(
     device = prepare(compute)
     torch.manual_seed(compute.seed)
     encoder, preprocessing = create_model(config)
-    encoder.mirror = config.mirror  # where it is evaluated and whitened
+    encoder.mirror = config.mirror  # as it is whitened and will embed
     rows = np.flatnonzero(catalog.has_image & (catalog.labels != None))  # noqa: E711 - elementwise
     stored, image = distinct_images(catalog, rows)
     side = max(round(config.size * MARGIN), config.embed_size)
