@@ -1,11 +1,10 @@
 """Settings of the image branch."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from branches.base import BranchConfig, Variants
-from shared.config import AffectsFrom
 from shared.training.config import TrainingConfig
 
 # Bytes per pixel of a batch, measured with the default network.
@@ -24,6 +23,7 @@ class Config(TrainingConfig, BranchConfig):
         "twice the learning rates": {"learning_rate": 6e-4, "head_learning_rate": 2e-3},
         "8 epochs": {"epochs": 8},
         "embedded without its mirror image": {"mirror": False},
+        "the mirror image shows all": {"mirror_part": 1.0},
         "embedded at 128 px": {"embed_size": 128},
         "embedded at 224 px": {"embed_size": 224},
     }
@@ -36,11 +36,10 @@ class Config(TrainingConfig, BranchConfig):
     )
     dim: int = Field(256, ge=2, description="length of an embedding")
     size: int = Field(160, ge=32, description="width and height of an image in training, in pixels")
-    embed_size: Annotated[int, AffectsFrom("embed")] = Field(
-        192, ge=32, description="width and height of an image when embedding, in pixels"
-    )
-    mirror: Annotated[bool, AffectsFrom("embed")] = Field(
-        True, description="embed each image and its mirror image and take the mean, in twice the time"
+    embed_size: int = Field(192, ge=32, description="width and height of an image when embedding, in pixels")
+    mirror: bool = Field(True, description="embed each image and its mirror image and take the mean, in twice the time")
+    mirror_part: float = Field(
+        0.8, ge=0.1, le=1, description="share of width and height that the mirror image shows, enlarged from the middle"
     )
     augmentation: float = Field(
         1.0, ge=0, le=1, description="factor of the probability of each augmentation of a training image; 0: none"

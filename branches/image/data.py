@@ -155,7 +155,7 @@ def read_all(
 
 
 def resize(pixels: Pixels, size: int) -> Pixels:
-    """Return a training image without augmentation: uint8 [s, s, 3] → uint8 [size, size, 3]."""
+    """Return a stored image without augmentation: uint8 [s, s, 3] → uint8 [size, size, 3]."""
     return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
 
 

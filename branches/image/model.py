@@ -82,14 +82,15 @@ class ImageEncoder(Encoder):
         backbone: Network that returns a feature map, or pooled features where `pooling` is "avg".
         pooling: "gem" or "avg" (the backbone's own).
         dim: Length of an embedding.
+        mirror_part: Share of the width and height that a mirror image shows, enlarged from the middle; 1 shows all.
 
     Attributes:
-        mirror: Whether an embedding is the mean of that of the image and that of its mirror image.
+        mirror: Whether an embedding is the mean of that of the image and its mirror image; in training it never is.
     """
 
-    def __init__(self, backbone: nn.Module, pooling: str, dim: int) -> None:
+    def __init__(self, backbone: nn.Module, pooling: str, dim: int, mirror_part: float = 1.0) -> None:
         super().__init__(dim)
-        self.mirror = False
+        self.mirror, self.mirror_part = False, mirror_part
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.pool: nn.Module = GeM() if pooling == "gem" else nn.Identity()
         self.project = nn.Linear(int(backbone.num_features), dim)  # type: ignore[arg-type]
@@ -106,9 +107,19 @@ class ImageEncoder(Encoder):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return unit embeddings: float [b, 3, s, s] → float32 [b, dim]."""
-        if self.mirror:
-            return functional.normalize(self._embed(images) + self._embed(images.flip(3)))
+        if self.mirror and not self.training:
+            return functional.normalize(self._embed(images) + self._embed(self._turned(images)))
         return self._embed(images)
+
+    def _turned(self, images: Tensor) -> Tensor:
+        """Return the mirror images, of which the middle is cut out and enlarged: float [b, 3, s, s] → the same."""
+        side = images.shape[3]
+        edge = round(side * (1 - self.mirror_part) / 2)
+        turned = images.flip(3)
+        if not edge:
+            return turned
+        middle = turned[:, :, edge : side - edge, edge : side - edge]
+        return functional.interpolate(middle, (side, side), mode="bilinear")
 
     def _embed(self, images: Tensor) -> Tensor:
         features = self.features(images)
@@ -178,7 +189,7 @@ def create_model(config: Config) -> tuple[ImageEncoder, Preprocessing]:
         network = _pretrained(source, config.backbone, options)
         preprocessing = _preprocessing(network.pretrained_cfg)
     _check(network, config)
-    encoder = ImageEncoder(network, config.pooling, config.dim)
+    encoder = ImageEncoder(network, config.pooling, config.dim, config.mirror_part)
     encoder.freeze(config.frozen_stages)
     return encoder, preprocessing
 
@@ -190,6 +201,7 @@ def describe(encoder: ImageEncoder, preprocessing: Preprocessing, config: Config
         "architecture": encoder.backbone.pretrained_cfg["architecture"],  # type: ignore[index]
         "pooling": config.pooling,
         "dim": encoder.dim,
+        "mirror_part": encoder.mirror_part,
         "size": config.size,
         "mean": preprocessing.mean,
         "std": preprocessing.std,
@@ -204,7 +216,10 @@ def restore(facts: dict[str, Any], folder: Path) -> tuple[ImageEncoder, Preproce
         options = _options(described.architecture, described.pooling, described.size)
         encoder = built(
             lambda: ImageEncoder(
-                timm.create_model(described.architecture, pretrained=False, **options), described.pooling, described.dim
+                timm.create_model(described.architecture, pretrained=False, **options),
+                described.pooling,
+                described.dim,
+                described.mirror_part,
             ),
             folder,
         )
@@ -225,6 +240,7 @@ class _Facts:
     mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat]
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
     interpolation: Literal["nearest", "bilinear", "bicubic", "area"]
+    mirror_part: Annotated[float, Field(ge=0.1, le=1)] = 1.0  # encoders of earlier versions show all
 
 
 def check_size(encoder: ImageEncoder, facts: dict[str, Any], size: int) -> None:

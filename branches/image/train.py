@@ -43,9 +43,11 @@ def train(
     device = prepare(compute)
     torch.manual_seed(compute.seed)
     encoder, preprocessing = create_model(config)
+    encoder.mirror = config.mirror  # as it is whitened and will embed
     rows = np.flatnonzero(catalog.has_image & (catalog.labels != None))  # noqa: E711 - elementwise
     stored, image = distinct_images(catalog, rows)
-    side, overflow = round(config.size * MARGIN), out / "checkpoint" / "images"
+    side = max(round(config.size * MARGIN), config.embed_size)
+    overflow = out / "checkpoint" / "images"
     images, usable = read_all(stored, side, preprocessing.interpolation, compute.cpu_threads, overflow)
     lost = lost_images(stored, usable)
     rows, image = rows[usable[image]], image[usable[image]]
@@ -55,7 +57,7 @@ def train(
         components[rows].astype(np.int64),
         lambda positions, epoch: _inputs(images, image, positions, epoch, preprocessing, config, compute.seed),
         lambda positions: {
-            "images": preprocessing(np.stack([resize(images[i], config.size) for i in image[positions]]))
+            "images": preprocessing(np.stack([resize(images[i], config.embed_size) for i in image[positions]]))
         },
         sources=catalog.source_numbers()[rows] if catalog.sources else None,
     )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import timm
 from PIL import Image
+from safetensors.numpy import load_file
 
 from branches import registry
 from branches.candidates import propose
@@ -105,7 +106,9 @@ def test_embed_independent_of_order_and_duplicates(trained, shop, one_thread):
     assert (embed(shop.take(order), trained[0], SMALL, one_thread).vectors == embeddings.vectors[order]).all()
 
 
-def test_embed_with_mirror_is_mirror_invariant(trained, shop, one_thread, tmp_path):
+def test_embed_with_whole_mirror_is_mirror_invariant(shop, one_thread, tmp_path):
+    whole = SMALL.model_copy(update={"epochs": 0, "mirror_part": 1.0})
+    train(shop, label_codes(shop), whole, one_thread, tmp_path)
     for at in range(23):
         with Image.open(shop.image_folder / f"{at}.png") as image:
             image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / f"{at}.png")
@@ -113,17 +116,26 @@ def test_embed_with_mirror_is_mirror_invariant(trained, shop, one_thread, tmp_pa
     digests = [hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in shop.column("image")]
     turned = Catalog(shop.with_columns({"image_sha": digests}).table, tmp_path)
     for mirror in (True, False):
-        config = SMALL.model_copy(update={"mirror": mirror})
-        pairs = (embed(of, trained[0], config, one_thread).vectors for of in (shop, turned))
+        config = whole.model_copy(update={"mirror": mirror})
+        pairs = (embed(of, tmp_path, config, one_thread).vectors for of in (shop, turned))
         assert (np.abs(np.subtract(*pairs)).max() < 1e-4) == mirror
 
 
-def test_embed_size_is_no_training_setting(trained, shop, one_thread):
+def test_embed_at_another_size_gives_similar_vectors(trained, shop, one_thread):
     sizes = (SMALL.model_copy(update={"embed_size": size, "whitening": False}) for size in (64, 96))
     small, large = (embed(shop, trained[0], config, one_thread) for config in sizes)
     assert not np.allclose(small.vectors, large.vectors, atol=1e-3)
     assert (small.vectors * large.vectors).sum(axis=1).mean() > 0.5
-    assert SMALL.cache_key("train") == SMALL.model_copy(update={"embed_size": 96, "mirror": False}).cache_key("train")
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_whitening_is_fitted_to_images_as_they_are_embedded(mirror, shop, one_thread, tmp_path):
+    config = SMALL.model_copy(update={"embed_size": 96, "mirror": mirror, "whitening": False})
+    train(shop, label_codes(shop), config, one_thread, tmp_path)
+    plain = np.asarray(embed(shop.take(np.arange(23)), tmp_path, config, one_thread).vectors)
+    center = load_file(tmp_path / "encoder.safetensors")["center"]
+    listings = np.append(plain, plain[-1:], axis=0)  # the last two share an image
+    assert np.allclose(center, listings.mean(axis=0), atol=1e-3)
 
 
 def test_check_size_of_network_with_fixed_size():

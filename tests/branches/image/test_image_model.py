@@ -12,7 +12,7 @@ from branches import registry
 from branches.image.config import Config
 from branches.image.model import GeM, ImageEncoder, Preprocessing, create_model, describe, restore
 from branches.stages import embed_catalog
-from shared.errors import MatcherError
+from shared.errors import ArtifactError, MatcherError
 
 embed = partial(embed_catalog, registry.get("image"))
 
@@ -59,6 +59,44 @@ def test_restore_gives_same_embeddings(tmp_path):
     with torch.inference_mode():
         assert torch.equal(encoder.eval()(images), again.eval()(images))
     assert preprocessing_again == preprocessing
+    assert again.mirror_part == SMALL.mirror_part == 0.8
+
+
+def test_restore_an_encoder_of_an_earlier_version(tmp_path):
+    encoder, preprocessing = create_model(SMALL)
+    encoder.save(tmp_path, {})
+    facts = describe(encoder, preprocessing, SMALL)
+    del facts["mirror_part"]
+    assert restore(facts, tmp_path)[0].mirror_part == 1  # embeds as it did
+    with pytest.raises(ArtifactError, match="mirror_part"):
+        restore({**facts, "mirror_part": 0}, tmp_path)
+
+
+@pytest.mark.parametrize("part", [1.0, 0.5])
+def test_mirror_image_shows_the_middle_enlarged(part):
+    class Seen(torch.nn.Module):
+        num_features = 3
+
+        def forward(self, images):
+            seen.append(images)
+            return images.mean(dim=(2, 3))
+
+    seen: list[torch.Tensor] = []
+    encoder = ImageEncoder(Seen(), "avg", 2, part)
+    encoder.mirror = True
+    images = torch.zeros(1, 3, 8, 8)
+    images[:, :, 2:6, 2:4], images[:, :, 2:6, 4:6] = 1, 2  # the middle: ones, then twos
+    encoder.eval()(images)
+    assert torch.equal(seen[0], images)
+    assert seen[1].shape == images.shape
+    if part == 1:
+        assert torch.equal(seen[1], images.flip(3))
+    else:
+        assert torch.equal(seen[1][0, 0, :, 0], torch.full((8,), 2.0))
+        assert torch.equal(seen[1][0, 0, :, 7], torch.ones(8))
+    seen.clear()
+    encoder.train()(images.expand(2, -1, -1, -1))
+    assert len(seen) == 1  # a training image is seen once
 
 
 @pytest.mark.parametrize("count", [200, 12, 1, 0])
@@ -112,7 +150,7 @@ def test_frozen_stages():
 
 def test_depthwise_convolutions_train_in_float32():
     encoder = create_model(SMALL)[0]
-    seen = []
+    seen: list[torch.Tensor] = []
     encoder.backbone.blocks[3][0].conv_dw.register_forward_hook(lambda module, given, out: seen.append(out.dtype))
     images = torch.randn(2, 3, 64, 64)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -124,7 +162,7 @@ def test_depthwise_convolutions_train_in_float32():
 
 def test_frozen_depthwise_convolutions_stay_in_bfloat16():
     encoder = create_model(SMALL.model_copy(update={"frozen_stages": 2}))[0]
-    seen = []
+    seen: list[torch.Tensor] = []
     encoder.backbone.blocks[1][0].conv_dw.register_forward_hook(lambda module, given, out: seen.append(out.dtype))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         encoder.train()(torch.randn(2, 3, 64, 64))
