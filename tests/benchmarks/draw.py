@@ -63,8 +63,9 @@ def draw(results: Sequence[Results], document: Path | None, svg: Path | None) ->
 
 
 def save_chart(results: Sequence[Results], path: Path) -> bool:
-    """Write the chart; return whether there was anything to draw."""
+    """Write the chart, of the rows with as many threads as the first; return whether there was anything to draw."""
     rows = _usual([row for each in results for row in each.rows["stages"]])
+    rows = [row for row in rows if row["threads"] == rows[0]["threads"]]  # other seconds do not compare
     order = [stage for stage in ("whole", *STAGES[:-1]) if stage not in NOT_DRAWN]
     lines = {NAMES.get(stage, stage): _points(rows, stage) for stage in order}
     if all(len(points) < 2 for points in lines.values()):

@@ -22,7 +22,7 @@ from tests.benchmarks.alternatives import ALTERNATIVES, Alternative, Task, witho
 from tests.benchmarks.catalogs import CLOUDS, TABLE, make_catalog
 from tests.benchmarks.chart import chart
 from tests.benchmarks.compare import _rounds, neighbor_recall, true_pairs, whole_products
-from tests.benchmarks.draw import BEGIN, END, growth, into, section
+from tests.benchmarks.draw import BEGIN, END, growth, into, save_chart, section
 from tests.benchmarks.measure import KEY, measure
 from tests.benchmarks.results import Results, machine_facts
 from tests.benchmarks.sampling import OWN, Sampler
@@ -342,6 +342,15 @@ def test_document_keeps_what_stands_around_the_section(results: Results, tmp_pat
     document.write_text(first.replace(BEGIN, f"Before.\n\n{BEGIN}").replace(END, f"{END}\n\nAfter."), encoding="utf-8")
     into(document, "new")
     assert f"Before.\n\n{BEGIN}\n\nnew\n{END}\n\nAfter.\n" in document.read_text(encoding="utf-8")
+
+
+def test_chart_draws_rows_of_equally_many_threads(results: Results, tmp_path: Path) -> None:
+    other = Results.open(tmp_path / "other.json")
+    other.add("stages", [stage_row("union", size, 1.0, threads=2) for size in (5000, 35_000)], KEY)
+    assert save_chart([results, other], tmp_path / "speed.svg")
+    text = (tmp_path / "speed.svg").read_text(encoding="utf-8")
+    assert "whole, table to matches" in text
+    assert ">union<" not in text
 
 
 def test_files_without_a_measurement_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
