@@ -46,8 +46,7 @@ def compare_command(options: argparse.Namespace, settings: list[str]) -> int:
     results = Results.open(options.out, to_add=True)
     kinds = tuple(ALTERNATIVES) if options.kinds == "all" else tuple(options.kinds.split(","))
     order = _order(options, settings)
-    sizes, again = _numbers(options.listings), options.again
-    return compare(results, sizes, kinds, options.repeats, order, rows=options.rows, again=again)
+    return compare(results, _numbers(options.listings), kinds, options.repeats, order, again=options.again)
 
 
 def gpu_command(options: argparse.Namespace, settings: list[str]) -> int:
@@ -108,7 +107,6 @@ def _parser() -> argparse.ArgumentParser:
     comparing = _measuring(commands, "compare", compare_command, "our searches beside others, as ratios", "35000")
     comparing.add_argument("--kinds", default="all", metavar="NAMES", help="of: dense,sparse,hashes,titles")
     comparing.add_argument("--repeats", type=int, default=3, metavar="R", help="rounds (default: %(default)s)")
-    comparing.add_argument("--rows", type=int, default=0, metavar="N", help="listings that are searched (default: all)")
     device = commands.add_parser("gpu", help="tests and speed on an NVIDIA GPU", allow_abbrev=False)
     _add_options(device)
     device.add_argument("--only", metavar="STEPS", help="some of: tests,images,match (default: all)")

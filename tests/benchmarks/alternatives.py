@@ -1,16 +1,18 @@
 """What a user would take in place of the project's searches, each as a function of the same data.
 
 Every function returns the neighbors that it finds as two arrays, (listing, neighbor), without a listing itself. `k` is
-the number of neighbors per listing. Building an index is part of the work, as it is of ours. Ways that grow with the
-square of the number of listings search a sample of the listings of a large pool among all of them (`Task.rows`).
+the number of neighbors per listing. Building an index is part of the work, as it is of ours. Ways that search each
+listing by itself are given a sample of the listings of a large pool to search among all of them (`Task.rows`), and say
+when they do that and nothing else (`Task.searching`).
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from branches import registry
-from branches.candidates import propose, searcher_of
+from branches.candidates import propose
 from branches.phash.config import Config as HashConfig
 from branches.tfidf.embed import fit
 from shared.compute import ComputeConfig
@@ -30,6 +32,27 @@ from shared.schema import Candidates, Catalog, Embeddings
 Index = NDArray[np.integer]
 Lists = tuple[Index, Index]
 BLOCK = 1 << 24  # similarities in memory at a time, where a block is the caller's to choose
+
+
+@dataclass
+class Clock:
+    """Adds up the processor seconds of the blocks that it is the context of.
+
+    Examples:
+        >>> clock = Clock()
+        >>> with clock:
+        ...     total = sum(range(100_000))
+        >>> clock.seconds > 0
+        True
+    """
+
+    seconds: float = 0.0
+
+    def __enter__(self) -> None:
+        self.seconds -= time.process_time()
+
+    def __exit__(self, *error: object) -> None:
+        self.seconds += time.process_time()
 
 
 @dataclass(frozen=True)
@@ -42,6 +65,7 @@ class Task:
         settings: Of our branches.
         k: Neighbors per listing.
         sample: Listings whose neighbors are searched, rising, int64 [q]; None: all.
+        searching: Runs while listings are searched, and not while an index is built.
     """
 
     vectors: Any
@@ -49,6 +73,7 @@ class Task:
     settings: Settings
     k: int
     sample: Index | None = None
+    searching: Clock = field(default_factory=Clock)
 
     @property
     def rows(self) -> Index:
@@ -72,14 +97,14 @@ class Alternative:
         name: As the table has it.
         packages: What it imports.
         search: Does it.
-        grows: "square" where it grows with the square of the number of listings and searches `Task.rows` alone,
-            "whole" where it grows so and cannot, so that it is left out of large pools; "" elsewhere.
+        large: Of a large pool, whether it searches "all" listings, a "sample", or is left out ("none") since its work
+            grows with the square of the listings and cannot be done for some of them.
     """
 
     name: str
     packages: tuple[str, ...]
     search: Callable[[Task], Lists]
-    grows: Literal["", "square", "whole"] = ""
+    large: Literal["all", "sample", "none"] = "sample"
 
     @property
     def lacking(self) -> str | None:
@@ -98,13 +123,6 @@ def ours(branch: str) -> Callable[[Task], Lists]:
         return lists_of(propose(_embeddings(task.vectors), config, task.compute))
 
     return search
-
-
-def our_sparse(task: Task) -> Lists:
-    """Search by the TF-IDF branch, for a sample of the listings or all."""
-    config = task.settings[registry.get("tfidf").Config]
-    lists = searcher_of(_embeddings(task.vectors), config, task.compute).lists(task.rows.astype(np.int64))
-    return lists.listing, lists.neighbor
 
 
 def our_titles(task: Task) -> Lists:
@@ -160,17 +178,23 @@ def faiss_ivf(probes: int) -> Callable[[Task], Lists]:
     return search
 
 
-def faiss_hnsw(task: Task) -> Lists:
-    import faiss
+def faiss_hnsw(breadth: int) -> Callable[[Task], Lists]:
+    """Return a search by a graph of which so many listings are looked at per listing, at least."""
 
-    index = faiss.IndexHNSWFlat(task.vectors.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction, index.hnsw.efSearch = 100, 128
-    return _searched(index, task)
+    def search(task: Task) -> Lists:
+        import faiss
+
+        index = faiss.IndexHNSWFlat(task.vectors.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction, index.hnsw.efSearch = 100, breadth
+        return _searched(index, task)
+
+    return search
 
 
 def _searched(index: Any, task: Task) -> Lists:
     index.add(task.vectors)
-    _, neighbors = index.search(task.vectors[task.rows], min(task.k + 1, len(task.vectors)))
+    with task.searching:
+        _, neighbors = index.search(task.vectors[task.rows], min(task.k + 1, len(task.vectors)))
     return without_itself(neighbors, task.rows)
 
 
@@ -206,7 +230,9 @@ def sklearn_neighbors(task: Task) -> Lists:
     from sklearn.neighbors import NearestNeighbors
 
     search = NearestNeighbors(n_neighbors=min(task.k + 1, task.vectors.shape[0]), metric="cosine", algorithm="brute")
-    neighbors = search.fit(task.vectors).kneighbors(task.vectors[task.rows], return_distance=False)
+    search.fit(task.vectors)
+    with task.searching:
+        neighbors = search.kneighbors(task.vectors[task.rows], return_distance=False)
     return without_itself(neighbors, task.rows)
 
 
@@ -216,9 +242,10 @@ def notebook_product(task: Task) -> Lists:
 
     vectors = torch.from_numpy(task.vectors)
     step, best = max(1, BLOCK // len(vectors)), []
-    for start in range(0, len(task.rows), step):
-        block = vectors[task.rows[start : start + step]]
-        best.append(torch.topk(block @ vectors.T, min(task.k + 1, len(vectors)), dim=1).indices)
+    with task.searching:
+        for start in range(0, len(task.rows), step):
+            block = vectors[task.rows[start : start + step]]
+            best.append(torch.topk(block @ vectors.T, min(task.k + 1, len(vectors)), dim=1).indices)
     return without_itself(torch.cat(best).numpy(), task.rows)
 
 
@@ -229,8 +256,9 @@ def sparse_dot_topn(task: Task) -> Lists:
     from sparse_dot_topn import sp_matmul_topn
 
     vectors = sparse.csr_matrix(task.vectors)
-    asked = vectors if task.sample is None else vectors[task.sample]
-    best = sp_matmul_topn(asked, vectors.T.tocsr(), top_n=task.k + 1, sort=True, n_threads=task.threads)
+    asked, turned = vectors[task.rows], vectors.T.tocsr()
+    with task.searching:
+        best = sp_matmul_topn(asked, turned, top_n=task.k + 1, sort=True, n_threads=task.threads)
     row, neighbor = best.nonzero()
     listing = task.rows[row]
     kept = listing != neighbor
@@ -242,9 +270,10 @@ def sparse_product(task: Task) -> Lists:
     vectors, turned = task.vectors, sparse.csr_array(task.vectors.T)
     n, best = vectors.shape[0], []
     step, k = max(1, BLOCK // n), min(task.k + 1, n)
-    for start in range(0, len(task.rows), step):
-        similarity = (vectors[task.rows[start : start + step]] @ turned).toarray()
-        best.append(np.argpartition(similarity, n - k, axis=1)[:, n - k :])
+    with task.searching:
+        for start in range(0, len(task.rows), step):
+            similarity = (vectors[task.rows[start : start + step]] @ turned).toarray()
+            best.append(np.argpartition(similarity, n - k, axis=1)[:, n - k :])
     return without_itself(np.concatenate(best), task.rows)
 
 
@@ -257,7 +286,8 @@ def faiss_range(task: Task) -> Lists:
     bits, radius = _bits(task), task.settings[HashConfig].radius
     index = faiss.IndexBinaryFlat(64)
     index.add(bits)
-    ends, _, neighbor = index.range_search(bits[task.rows], radius + 1)
+    with task.searching:
+        ends, _, neighbor = index.range_search(bits[task.rows], radius + 1)
     listing = np.repeat(task.rows, np.diff(ends.astype(np.int64)))
     kept = listing != neighbor
     return listing[kept], neighbor[kept]
@@ -336,30 +366,30 @@ def splink_pairs(task: Task) -> Lists:
 
 ALTERNATIVES = {
     "dense": [
-        Alternative("ours", (), ours("distilbert")),
-        Alternative("faiss, flat", ("faiss",), faiss_flat, "square"),
+        Alternative("ours", (), ours("distilbert"), "all"),
+        Alternative("faiss, flat", ("faiss",), faiss_flat),
         Alternative("faiss, IVF, 16 probes", ("faiss",), faiss_ivf(16)),
         Alternative("faiss, IVF, 64 probes", ("faiss",), faiss_ivf(64)),
-        Alternative("faiss, HNSW", ("faiss",), faiss_hnsw),
-        Alternative("sentence-transformers, paraphrase mining", ("sentence_transformers",), mined_paraphrases, "whole"),
-        Alternative("scikit-learn, brute force", ("sklearn",), sklearn_neighbors, "square"),
-        Alternative("product in blocks, torch", ("torch",), notebook_product, "square"),
+        Alternative("faiss, HNSW", ("faiss",), faiss_hnsw(128)),
+        Alternative("sentence-transformers, paraphrase mining", ("sentence_transformers",), mined_paraphrases, "none"),
+        Alternative("scikit-learn, brute force", ("sklearn",), sklearn_neighbors),
+        Alternative("product in blocks, torch", ("torch",), notebook_product),
     ],
     "sparse": [
-        Alternative("ours", (), our_sparse),
-        Alternative("sparse-dot-topn", ("sparse_dot_topn",), sparse_dot_topn, "square"),
-        Alternative("scikit-learn, brute force", ("sklearn",), sklearn_neighbors, "square"),
-        Alternative("product in blocks, scipy", ("scipy",), sparse_product, "square"),
+        Alternative("ours", (), ours("tfidf"), "all"),
+        Alternative("sparse-dot-topn", ("sparse_dot_topn",), sparse_dot_topn),
+        Alternative("scikit-learn, brute force", ("sklearn",), sklearn_neighbors),
+        Alternative("product in blocks, scipy", ("scipy",), sparse_product),
     ],
     "hashes": [
-        Alternative("ours", (), ours("phash")),
-        Alternative("faiss, range search", ("faiss",), faiss_range, "square"),
-        Alternative("imagededup, brute force", ("imagededup", "brute_force_cython_ext"), imagededup_search, "whole"),
+        Alternative("ours", (), ours("phash"), "all"),
+        Alternative("faiss, range search", ("faiss",), faiss_range),
+        Alternative("imagededup, brute force", ("imagededup", "brute_force_cython_ext"), imagededup_search, "none"),
     ],
     "titles": [
-        Alternative("ours: TF-IDF, vectors and search", (), our_titles),
-        Alternative("rapidfuzz, matrix", ("rapidfuzz",), rapidfuzz_matrix),
-        Alternative("rapidfuzz, loop", ("rapidfuzz",), rapidfuzz_loop),
-        Alternative("splink on DuckDB", ("splink", "duckdb"), splink_pairs),
+        Alternative("ours: TF-IDF, vectors and search", (), our_titles, "all"),
+        Alternative("rapidfuzz, matrix", ("rapidfuzz",), rapidfuzz_matrix, "all"),
+        Alternative("rapidfuzz, loop", ("rapidfuzz",), rapidfuzz_loop, "all"),
+        Alternative("splink on DuckDB", ("splink", "duckdb"), splink_pairs, "all"),
     ],
 }

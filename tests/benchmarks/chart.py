@@ -16,7 +16,7 @@ COLORS = (
 )  # fmt: skip
 STYLE = (
     "text{font:11px system-ui,sans-serif;fill:#374151}.grid{stroke:#e5e7eb}.line{fill:none;stroke-width:1.8}"
-    ".guide{stroke:#9ca3af;stroke-dasharray:4 4}.name{font-weight:600}"
+    ".guide{stroke:#9ca3af;stroke-dasharray:4 4}.lead{stroke-width:.6;stroke-dasharray:1 3}.name{font-weight:600}"
 )
 Points = Sequence[tuple[int, float]]
 
@@ -39,7 +39,7 @@ def chart(lines: Mapping[str, Points]) -> str:
         parts.append(tag("polyline", points=path, class_="line", stroke=color, stroke_width=width))
         parts += [tag("circle", cx=scale.x(x), cy=scale.y(y), r=2.5, fill=color) for x, y in points]
         end = scale.x(points[-1][0]), scale.y(points[-1][1])
-        parts.append(tag("line", x1=end[0] + 4, y1=end[1], x2=RIGHT + 10, y2=places[name], stroke=color))
+        parts.append(tag("line", x1=end[0] + 4, y1=end[1], x2=RIGHT + 10, y2=places[name], class_="lead", stroke=color))
         parts.append(tag("text", name, x=RIGHT + 14, y=places[name] + 4, style=f"fill:{color}"))
     label = "Seconds of each stage against the number of listings, on logarithmic scales"
     box = f"0 0 {WIDTH} {HEIGHT}"

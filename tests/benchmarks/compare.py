@@ -2,24 +2,22 @@
 
     python -m tests.benchmarks compare --listings 35000,250000 --out results.json
     python -m tests.benchmarks compare --kinds hashes,titles --listings 35000 --repeats 5 --out results.json
-    python -m tests.benchmarks compare --kinds sparse --listings 250000 --rows 2000 --out results.json
 
-Ways take turns, and the fastest of their rounds counts. A way that is ten times slower than ours is not repeated. What
-is not installed is left out with a word; `pip install '.[benchmark]'` installs all. Titles are compared by ways that
-grow with the square of the number of listings, so at most `TITLES` of them are. Beyond `WHOLE` listings, ways that grow
-so search the neighbors of a sample of the listings, and their seconds, those of what they prepare among them, are
-multiplied up to all; the method says so.
+Ways take turns, and the round with the fewest processor seconds counts; so other work on the machine does no harm. A
+way that is ten times slower than ours is not repeated. What is not installed is left out with a word;
+`pip install '.[benchmark]'` installs all. Titles are compared by ways that grow with the square of the number of
+listings, so at most `TITLES` of them are. Beyond `WHOLE` listings, other ways than ours build their index of all
+listings and search a sample of them; the seconds of the search are multiplied up to all, and the method says so.
 
-Recall: of dense, sparse vectors and hashes, the share of the k nearest neighbors (within the radius, for hashes) of a
-sample of listings, computed in float64; a neighbor that is tied with the k-th counts as one. Of titles, the share of
-the true pairs among the pairs. With `--rows`, which is for sparse vectors alone, only so many listings of the pool are
-searched, whole products drawn at random, and recall is the share of their true pairs.
+Two recalls are told, both of a sample of whole products. `true_pairs` is the share of their true pairs that are found.
+`recall`, of all but titles, is the share of the k nearest neighbors (within the radius, for hashes), computed in
+float64; a neighbor that is tied with the k-th counts as one.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,20 +37,20 @@ from shared.errors import MatcherError
 from shared.pipeline.profiling import measured
 from shared.pipeline.settings import Settings
 from shared.schema import Catalog, Embeddings
-from tests.benchmarks.alternatives import ALTERNATIVES, Alternative, Index, Lists, Task
+from tests.benchmarks.alternatives import ALTERNATIVES, Alternative, Clock, Index, Lists, Task
 from tests.benchmarks.catalogs import make_catalog
 from tests.benchmarks.results import Results
 from tests.benchmarks.system import labels_of, read_frame, settings_of
 from tests.benchmarks.works import Order
 
-KEY = ("kind", "method", "listings", "rows", "threads", "settings")
+KEY = ("kind", "method", "listings", "threads", "settings")
 BRANCH = {"dense": "distilbert", "sparse": "tfidf", "hashes": "phash", "titles": "tfidf"}
 TITLES = 5000  # listings
-SAMPLE, TIE = 500, 1e-6  # listings whose recall is looked at; similarities that differ by less are tied
-WHOLE, SAMPLED = 100_000, 4096  # listings up to which all are searched by every way; beyond, of a sampled way
+SAMPLE, TIE = 500, 1e-6  # listings whose neighbors are looked at; similarities that differ by less are tied
+WHOLE, SAMPLED = 100_000, 4096  # listings up to which all are searched by every way; listings of a sample
 SLOW = 10  # times as long as ours: not repeated
 
-Judge = Callable[[Lists], float]
+Judge = Callable[[Lists], dict[str, float]]
 
 
 def compare(
@@ -62,7 +60,6 @@ def compare(
     repeats: int,
     order: Order,
     *,
-    rows: int = 0,
     again: bool = False,
 ) -> int:
     """Compare searches of some kinds at several sizes, and add the rows to the results; return 0.
@@ -73,13 +70,10 @@ def compare(
         kinds: Keys of `ALTERNATIVES`.
         repeats: Rounds.
         order: Cache, settings and threads.
-        rows: Listings that are searched, of sparse vectors; 0: all.
         again: Whether to compare although there are rows.
     """
     if unknown := sorted(set(kinds) - ALTERNATIVES.keys()):
         raise MatcherError(f"there is no kind {unknown[0]!r}; there are: {', '.join(ALTERNATIVES)}")
-    if rows and set(kinds) != {"sparse"}:
-        raise MatcherError("--rows is for --kinds sparse alone; leave it out, or name this kind alone")
     settings = settings_of(order.settings, order.threads)
     threads = settings[ComputeConfig].cpu_threads
     for listings in sizes:
@@ -87,32 +81,33 @@ def compare(
         make_catalog(folder, listings)
         for kind in kinds:
             facts = {"kind": kind, "listings": min(listings, TITLES) if kind == "titles" else listings}
-            facts |= {"rows": rows, "threads": threads, "settings": order.settings}
+            facts |= {"threads": threads, "settings": order.settings}
             if again or not results.holds("alternatives", facts):
                 print(f"{kind}, {facts['listings']:,} listings, {threads} threads", flush=True)
-                task, judge = _task(kind, folder, settings, rows)
-                measurements = _rounds(ALTERNATIVES[kind], task, judge, repeats)
+                measurements = _rounds(ALTERNATIVES[kind], *_task(kind, folder, settings), repeats)
                 results.add("alternatives", [facts | row for row in measurements], KEY)
     return 0
 
 
-def _task(kind: str, folder: Path, settings: Settings, sample: int = 0) -> tuple[Task, Judge]:
-    """Return what is searched, for a sample of so many listings or all, and what judges lists."""
+def _task(kind: str, folder: Path, settings: Settings) -> tuple[Task, Index, Judge]:
+    """Return what is searched, the listings of a sample, and what judges lists."""
     catalog = frame_catalog(read_frame(folder), None, settings[DataConfig], settings[ComputeConfig])
     codes, config = labels_of(folder), settings[registry.get(BRANCH[kind]).Config]
     if kind == "titles":
         rows = np.flatnonzero(catalog.normalized_titles != "")[:TITLES]
         task = Task(None, catalog.normalized_titles[rows], settings, config.neighbors)
-        return task, lambda lists: _true_pairs(lists, codes[rows])
+        every = np.arange(len(rows))
+        return task, every, lambda lists: {"true_pairs": true_pairs(lists, codes[rows], every)}
     embeddings = _embeddings(kind, catalog, folder, settings)
     present = np.flatnonzero(embeddings.present)
-    vectors = embeddings.vectors[present]
-    if sample:
-        drawn = whole_products(codes[present], sample)
-        task = Task(vectors, np.zeros(0, dtype=object), settings, config.neighbors, drawn)
-        return task, lambda lists: sampled_recall(lists, codes[present], drawn)
-    task = Task(vectors, np.zeros(0, dtype=object), settings, config.neighbors)
-    return task, lambda lists: neighbor_recall(lists, vectors, config.neighbors, config.minimum)
+    vectors, codes = embeddings.vectors[present], codes[present]
+    sample = whole_products(codes, SAMPLED)
+
+    def judge(lists: Lists) -> dict[str, float]:
+        neighbors = neighbor_recall(lists, vectors, config.neighbors, config.minimum, sample)
+        return {"recall": neighbors, "true_pairs": true_pairs(lists, codes, sample)}
+
+    return Task(vectors, np.zeros(0, dtype=object), settings, config.neighbors), sample, judge
 
 
 def _embeddings(kind: str, catalog: Catalog, folder: Path, settings: Settings) -> Embeddings:
@@ -123,51 +118,48 @@ def _embeddings(kind: str, catalog: Catalog, folder: Path, settings: Settings) -
 
 
 def whole_products(codes: NDArray[np.integer], size: int) -> Index:
-    """Return the rows of products drawn at random, of at least so many listings, rising.
+    """Return the rows of products drawn at random, of at least so many listings or all, rising.
 
     Examples:
         >>> whole_products(np.array([0, 1, 0, 1]), 2).tolist() in ([0, 2], [1, 3])
         True
     """
     drawn = np.random.default_rng(0).permutation(codes.max() + 1)
-    enough = np.searchsorted(np.cumsum(np.bincount(codes)[drawn]), size) + 1
+    enough = np.searchsorted(np.cumsum(np.bincount(codes, minlength=len(drawn))[drawn]), size) + 1
     return np.flatnonzero(np.isin(codes, drawn[:enough]))
 
 
-def sampled_recall(lists: Lists, codes: NDArray[np.integer], rows: Index) -> float:
+def true_pairs(lists: Lists, codes: NDArray[np.integer], rows: Index) -> float:
     """Return the share of the true pairs of whole products, the listings at `rows`, that are in lists of theirs.
 
     Examples:
-        >>> sampled_recall((np.array([0]), np.array([1])), np.array([0, 0, 0]), np.arange(3))
+        >>> true_pairs((np.array([0]), np.array([1])), np.array([0, 0, 0]), np.arange(3))
         0.3333333333333333
     """
     place = np.full(len(codes), -1)
     place[rows] = np.arange(len(rows))
-    inside = place[lists[1]] >= 0
-    return _true_pairs((place[lists[0][inside]], place[lists[1][inside]]), codes[rows])
+    ends = np.sort(place[np.stack(lists, axis=1)], axis=1)
+    ends = np.unique(ends[ends[:, 0] >= 0], axis=0).astype(np.int32)
+    return recall(ends[:, 0], ends[:, 1], codes[rows])
 
 
-def _true_pairs(lists: Lists, codes: NDArray[np.integer]) -> float:
-    ends = np.unique(np.sort(np.stack(lists, axis=1), axis=1), axis=0).astype(np.int32)
-    return recall(ends[:, 0], ends[:, 1], codes)
-
-
-def neighbor_recall(lists: Lists, vectors: Any, k: int, minimum: float) -> float:
+def neighbor_recall(lists: Lists, vectors: Any, k: int, minimum: float, sample: Index) -> float:
     """Return the share of the k nearest neighbors of some listings that are among lists.
 
     Args:
-        lists: Neighbors of every listing.
+        lists: Neighbors of the listings of a sample, at least.
         vectors: Unit rows, [n, d], dense or CSR.
         k: Neighbors per listing.
         minimum: Least similarity of a neighbor; only one above zero counts.
+        sample: Listings, at most `SAMPLE` of which are looked at.
 
     Examples:
         >>> vectors = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8]], np.float32)
-        >>> neighbor_recall((np.array([0, 1, 2]), np.array([1, 2, 0])), vectors, 1, 0.0)
+        >>> neighbor_recall((np.array([0, 1, 2]), np.array([1, 2, 0])), vectors, 1, 0.0, np.arange(3))
         0.6666666666666666
     """
     n = vectors.shape[0]
-    rows = np.sort(np.random.default_rng(0).permutation(n)[:SAMPLE])
+    rows = np.sort(np.random.default_rng(0).permutation(sample)[:SAMPLE])
     place = np.full(n, -1)
     place[rows] = np.arange(len(rows))
     chosen = np.flatnonzero(place[lists[0]] >= 0)
@@ -192,7 +184,7 @@ def _exact(vectors: Any, rows: Index) -> NDArray[np.float64]:
     return np.concatenate(blocks, axis=1)
 
 
-def _rounds(ways: Sequence[Alternative], task: Task, judge: Judge, repeats: int) -> list[dict[str, Any]]:
+def _rounds(ways: Sequence[Alternative], task: Task, sample: Index, judge: Judge, repeats: int) -> list[dict[str, Any]]:
     """Return a row per way that is installed; the first is ours."""
     rows: dict[str, dict[str, Any]] = {}
     failed: set[str] = set()
@@ -200,56 +192,55 @@ def _rounds(ways: Sequence[Alternative], task: Task, judge: Judge, repeats: int)
         for way in ways:
             if number == 0 and way.lacking:
                 print(f"  {way.name}: left out, {way.lacking} is not installed", flush=True)
-            ours = rows.get(ways[0].name, {"seconds": float("inf")})
+            ours = rows.get(ways[0].name, {"cpu_seconds": float("inf")})
             if number == 0 and _left_out(way, task):
                 print(f"  {way.name}: left out, it grows with the square of {len(task.rows):,} listings", flush=True)
-            slow = way.name in rows and rows[way.name]["seconds"] > SLOW * ours["seconds"]
+            slow = way.name in rows and rows[way.name]["cpu_seconds"] > SLOW * ours["cpu_seconds"]
             if way.lacking is None and not slow and way.name not in failed and not _left_out(way, task):
                 try:
-                    _round(way, task, judge, rows)
+                    _round(way, task, sample, judge, rows)
                 except Exception as error:  # of a package of another version, which is not ours to judge
                     if way is ways[0]:
                         raise
                     failed.add(way.name)
                     print(f"  {way.name}: left out, {type(error).__name__}: {str(error)[:200]}", flush=True)
-    seconds, cpu_seconds = rows[ways[0].name]["seconds"], rows[ways[0].name]["cpu_seconds"]
+    least = max(rows[ways[0].name]["cpu_seconds"], 1e-6)  # a microsecond is the finest that the clocks tell
     for row in rows.values():
-        row["ratio"] = _ratio(row["seconds"], seconds)
-        row["cpu_ratio"] = _ratio(row["cpu_seconds"], cpu_seconds)
-        row |= {"seconds": round(row["seconds"], 3), "cpu_seconds": round(row["cpu_seconds"], 3)}
-        print(f"  {row['method']:<42} {row['ratio']:8.2f} × ours · recall {row['recall']:.4f}", flush=True)
+        row |= {"ratio": round(row["cpu_seconds"] / least, 3), "cpu_seconds": round(row["cpu_seconds"], 3)}
+        print(f"  {row['method']:<42} {row['ratio']:8.2f} × ours · {in_words(row)}", flush=True)
     return list(rows.values())
 
 
-def _ratio(value: float, of: float) -> float:
-    return round(value / max(of, 1e-6), 3)  # a microsecond is the finest that the clocks tell
+def in_words(row: Mapping[str, Any]) -> str:
+    """Return the recalls of a row.
+
+    Examples:
+        >>> in_words({"recall": 0.98765, "true_pairs": 0.5}), in_words({"true_pairs": 0.5})
+        ('neighbors .988, true pairs .500', 'true pairs .500')
+    """
+    names = {"recall": "neighbors", "true_pairs": "true pairs"}
+    return ", ".join(f"{name} {row[key]:.3f}".replace(" 0.", " .") for key, name in names.items() if key in row)
 
 
 def _left_out(way: Alternative, task: Task) -> bool:
-    return way.grows == "whole" and task.vectors.shape[0] > WHOLE
+    return way.large == "none" and task.vectors.shape[0] > WHOLE
 
 
-def _sampled(way: Alternative, task: Task) -> tuple[Task, float]:
-    """Return what a way is given to search, and the share of the listings that it is; a sample holds those judged."""
-    if way.grows != "square" or task.sample is not None or task.vectors.shape[0] <= WHOLE:
-        return task, 1.0
-    sample = np.sort(np.random.default_rng(0).permutation(task.vectors.shape[0])[:SAMPLED])
-    return replace(task, sample=sample), len(sample) / task.vectors.shape[0]
-
-
-def _round(way: Alternative, task: Task, judge: Judge, rows: dict[str, dict[str, Any]]) -> None:
-    """Search once by a way; keep the least seconds."""
+def _round(way: Alternative, task: Task, sample: Index, judge: Judge, rows: dict[str, dict[str, Any]]) -> None:
+    """Search once by a way, all listings or those of a sample; keep the least seconds."""
     torch.set_num_threads(task.threads)
-    task, share = _sampled(way, task)
+    sampled = way.large == "sample" and task.vectors.shape[0] > WHOLE
+    task = replace(task, sample=sample if sampled else None, searching=Clock())
     with threadpool_limits(task.threads), measured() as cost:
-        start, cpu = time.perf_counter(), time.process_time()
+        cpu = time.process_time()
         lists = way.search(task)
-        seconds, cpu_seconds = (time.perf_counter() - start) / share, (time.process_time() - cpu) / share
-    method = way.name if share == 1 else f"{way.name} (of {SAMPLED:,} listings)"
+        cpu_seconds = time.process_time() - cpu
+    if sampled:
+        cpu_seconds += task.searching.seconds * (task.vectors.shape[0] / len(sample) - 1)
+    method = f"{way.name} (a sample)" if sampled else way.name
     row = rows.setdefault(way.name, {"method": method, "repeats": 0, "peak_memory_mb": cost["peak_memory_mb"]})
     if row["repeats"] == 0:
-        row |= {"recall": round(judge(lists), 5), "found": len(lists[0])}
+        row |= {name: round(value, 5) for name, value in judge(lists).items()}
     row["repeats"] += 1
-    row["seconds"] = min(row.get("seconds", float("inf")), seconds)
     row["cpu_seconds"] = min(row.get("cpu_seconds", float("inf")), cpu_seconds)
-    print(f"  {method:<42} {seconds:8.2f} s, {cpu_seconds:8.2f} CPU s", flush=True)
+    print(f"  {method:<42} {cpu_seconds:8.2f} CPU s", flush=True)

@@ -63,8 +63,9 @@ def draw(results: Sequence[Results], document: Path | None, svg: Path | None) ->
 
 
 def save_chart(results: Sequence[Results], path: Path) -> bool:
-    """Write the chart; return whether there was anything to draw."""
+    """Write the chart, of the rows with as many threads as the first; return whether there was anything to draw."""
     rows = _usual([row for each in results for row in each.rows["stages"]])
+    rows = [row for row in rows if row["threads"] == rows[0]["threads"]]  # other seconds do not compare
     order = [stage for stage in ("whole", *STAGES[:-1]) if stage not in NOT_DRAWN]
     lines = {NAMES.get(stage, stage): _points(rows, stage) for stage in order}
     if all(len(points) < 2 for points in lines.values()):
@@ -87,9 +88,11 @@ def into(document: Path, text: str) -> None:
 
 def section(results: Sequence[Results], svg: str | None) -> str:
     """Return the tables of some results in Markdown."""
-    parts = []
+    parts: list[str] = []
     for each in results:
-        parts += [_machine(each.machine), *_stages(each.rows["stages"], svg), *_settings(each.rows["stages"])]
+        machine = _machine(each.machine)
+        parts += [*([] if machine in parts else [machine])]
+        parts += [*_stages(each.rows["stages"], svg), *_settings(each.rows["stages"])]
         parts += _alternatives(each.rows["alternatives"])
         parts += _profiles(each.rows["profiles"]) + _device(each.rows["device"])
         svg = None  # of all, so once
@@ -127,7 +130,7 @@ def _stages(rows: Sequence[Row], svg: str | None) -> list[str]:
     f1 = [f"{row['row_f1']:.3f} ({row['listings']:,})" for row in rows if "row_f1" in row]
     recall = [f"{row['recall']:.4f} ({row['listings']:,})" for row in rows if row["stage"] == "union"]
     words = (
-        f"Seconds and peak memory (GB) of each stage after encoding, {_threads(rows)}{_with(rows[0])}, "
+        f"{_unit(rows)} and peak memory (GB) of each stage after encoding, {_threads(rows)}{_with(rows[0])}, "
         f"{days[0] if len(days) == 1 else f'{days[0]} to {days[-1]}'}. The last column is the growth per doubling from "
         f"{FROM:,} listings, or the smallest size, to the largest."
     )
@@ -148,12 +151,21 @@ def _usual(rows: Sequence[Row]) -> list[Row]:
 
 def _with(row: Row) -> str:
     """Return the settings of a row as a part of a sentence."""
-    given = _given({**row, "rows": None})
+    given = _given(row)
     return f", with {given}" if given else ""
 
 
 def _cost(row: Row | None) -> str:
-    return "" if row is None else f"{_seconds(row['seconds'])} · {row['peak_memory_mb'] / 1024:.1f} GB"
+    return "" if row is None else f"{_seconds(_time(row))} · {row['peak_memory_mb'] / 1024:.1f} GB"
+
+
+def _time(row: Row) -> float:
+    """Return the seconds of a row; with one thread those of the processor, which others on the machine leave alone."""
+    return float(row["cpu_seconds" if row["threads"] == 1 else "seconds"])
+
+
+def _unit(rows: Sequence[Row]) -> str:
+    return "Processor seconds" if all(row["threads"] == 1 for row in rows) else "Seconds"
 
 
 def _seconds(seconds: float) -> str:
@@ -169,7 +181,7 @@ def _seconds(seconds: float) -> str:
 
 
 def _points(rows: Iterable[Row], stage: str) -> list[tuple[int, float]]:
-    return sorted((row["listings"], row["seconds"]) for row in rows if row["stage"] == stage)
+    return sorted((row["listings"], _time(row)) for row in rows if row["stage"] == stage)
 
 
 def growth(points: Sequence[tuple[int, float]]) -> float | None:
@@ -203,7 +215,7 @@ def _settings(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         default = usual.get((row["stage"], row["listings"]))
         if default and row["settings"] != default["settings"]:
-            shares = [f"{default['seconds'] / max(row['seconds'], 1e-3):.2f}"]
+            shares = [f"{_time(default) / max(_time(row), 1e-3):.2f}"]
             shares.append(f"{default['recall'] / row['recall']:.4f}" if row.get("recall") else "")
             body.append(
                 [NAMES.get(row["stage"], row["stage"]), f"{row['listings']:,}", _given(row), _cost(row), *shares]
@@ -229,8 +241,8 @@ def _alternatives(rows: Sequence[Row]) -> list[str]:
         cells = {(row["method"], row["listings"], row["threads"], _given(row)): row for row in of_kind}
         methods = list(dict.fromkeys(row["method"] for row in of_kind))
         body = [[way, *(_ratio(cells.get((way, *column))) for column in sorted(heads))] for way in methods]
-        found = "true pairs" if kind == "titles" else "neighbors"
-        told = f"{name}: seconds as a multiple of ours, and recall of {found}; {_threads(of_kind)}."
+        found = "of true pairs" if kind == "titles" else "of neighbors and of true pairs"
+        told = f"{name}: processor seconds as a multiple of ours, and recall {found}; {_threads(of_kind)}."
         parts += [told, _table(["way", *(heads[column] for column in sorted(heads))], body)]
     return parts
 
@@ -242,21 +254,20 @@ def _head(row: Row, several: bool) -> str:
 
 
 def _given(row: Row) -> str:
-    """Return what of a row is not the default, its settings and how many listings were searched, in Markdown."""
-    given = [
+    """Return the settings of a row that are not the default, in Markdown."""
+    return " ".join(
         f"`{name}.{key}={','.join(value) if isinstance(value, list) else value}`"
         for name, keys in row["settings"].items()
         for key, value in keys.items()
-    ]
-    sample = [f"{row['rows']:,} of them searched, recall of true pairs"] if row.get("rows") else []
-    return " ".join(given + sample)
+    )
 
 
 def _ratio(row: Row | None) -> str:
     if row is None:
         return ""
-    ours = f" ({_seconds(row['seconds'])})" if row["ratio"] == 1 else ""
-    return f"{row['ratio']:.2f}{ours} · {row['recall']:.3f}"
+    ours = f" ({_seconds(row['cpu_seconds'])})" if row["ratio"] == 1 else ""
+    recalls = [f"{row[name]:.3f}" for name in ("recall", "true_pairs") if name in row]
+    return " · ".join([f"{row['ratio']:.2f}{ours}", *recalls])
 
 
 def _profiles(rows: Sequence[Row]) -> list[str]:
@@ -267,7 +278,7 @@ def _profiles(rows: Sequence[Row]) -> list[str]:
         total = {name: sum(row["shares"].get(name, 0) for row in of_size) for row in of_size for name in row["shares"]}
         names = sorted(total, key=lambda name: (name == "own Python", -total[name]))
         body = [
-            [NAMES.get(row["stage"], row["stage"]), _seconds(row["seconds"])]
+            [NAMES.get(row["stage"], row["stage"]), _seconds(_time(row))]
             + [f"{row['shares'].get(name, 0):.0%}" if row["shares"].get(name, 0) >= 0.005 else "" for name in names]
             for row in of_size
         ]

@@ -22,13 +22,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ensemble.config import EnsembleConfig
 from shared.artifacts import read_json
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from tests.benchmarks.catalogs import make_catalog
 from tests.benchmarks.results import Results
 from tests.benchmarks.system import make_system, settings_of
-from tests.benchmarks.works import STAGES, WORKS, Order, order_text
+from tests.benchmarks.works import BRANCHES, STAGES, WORKS, Order, order_text
 from tests.support.paths import ROOT
 
 KEY = ("stage", "listings", "settings", "threads")
@@ -81,11 +82,18 @@ def _needed(results: Results, order: Order, stages: Sequence[str], again: bool) 
 
     needed = {name for name, work in WORKS.items() if any(map(is_missing, work.stages))}
     while True:
-        read = {file for name in needed for file in WORKS[name].reads if not order.file(file).exists()}
+        read = {file for name in needed for file in _read(order, name) if not order.file(file).exists()}
         more = {name for name, work in WORKS.items() if read & set(work.writes)} - needed
         if not more:
             return [name for name in WORKS if name in needed]
         needed |= more
+
+
+def _read(order: Order, work: str) -> list[str]:
+    """Return the files that a work reads: none of branches that take no part."""
+    branches = settings_of(order.settings)[EnsembleConfig].branches
+    unread = {f"{name}.{kind}" for name in BRANCHES if name not in branches for kind in ("parquet", "safetensors")}
+    return [file for file in WORKS[work].reads if work.startswith("search ") or file not in unread]
 
 
 def _kind(order: Order) -> str:
@@ -98,8 +106,7 @@ def _threads(order: Order) -> int:
 
 def _measured(results: Results, order: Order) -> bool:
     """Do a piece of work in a process of its own and add its rows; return whether it succeeded."""
-    work = WORKS[order.work]
-    if lacking := [file for file in work.reads if not order.file(file).exists()]:
+    if lacking := [file for file in _read(order, order.work) if not order.file(file).exists()]:
         print(f"  {order.work}: left out, since there is no {lacking[0]}", flush=True)
         return False
     with tempfile.TemporaryDirectory() as folder:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,8 +21,8 @@ from tests.benchmarks.__main__ import main
 from tests.benchmarks.alternatives import ALTERNATIVES, Alternative, Task, without_itself
 from tests.benchmarks.catalogs import CLOUDS, TABLE, make_catalog
 from tests.benchmarks.chart import chart
-from tests.benchmarks.compare import _rounds, compare, neighbor_recall, sampled_recall, whole_products
-from tests.benchmarks.draw import BEGIN, END, growth, into, section
+from tests.benchmarks.compare import _rounds, neighbor_recall, true_pairs, whole_products
+from tests.benchmarks.draw import BEGIN, END, growth, into, save_chart, section
 from tests.benchmarks.measure import KEY, measure
 from tests.benchmarks.results import Results, machine_facts
 from tests.benchmarks.sampling import OWN, Sampler
@@ -171,6 +172,9 @@ def test_results_of_another_machine_take_no_rows(tmp_path: Path) -> None:
 # --- alternatives -----------------------------------------------------------------------------------------------------
 
 
+EVERY = np.arange(200)
+
+
 def brute_force(vectors: Any, k: int) -> tuple[Any, Any]:
     return without_itself(np.argsort(-(vectors @ vectors.T), axis=1)[:, : k + 1])
 
@@ -183,12 +187,12 @@ def unit_vectors() -> Any:
 
 def test_recall_of_neighbors(unit_vectors: Any) -> None:
     listing, neighbor = brute_force(unit_vectors, 10)
-    assert neighbor_recall((listing, neighbor), unit_vectors, 10, 0.0) == 1
-    assert neighbor_recall((listing, neighbor), sparse.csr_array(unit_vectors), 10, 0.0) == 1
+    assert neighbor_recall((listing, neighbor), unit_vectors, 10, 0.0, EVERY) == 1
+    assert neighbor_recall((listing, neighbor), sparse.csr_array(unit_vectors), 10, 0.0, EVERY) == 1
     half = np.arange(len(listing)) % 2 == 0
-    assert neighbor_recall((listing[half], neighbor[half]), unit_vectors, 10, 0.0) == pytest.approx(0.5)
+    assert neighbor_recall((listing[half], neighbor[half]), unit_vectors, 10, 0.0, EVERY) == pytest.approx(0.5)
     far = brute_force(-unit_vectors, 10)[0], (neighbor + 100) % 200
-    assert neighbor_recall(far, unit_vectors, 10, 0.0) < 0.2
+    assert neighbor_recall(far, unit_vectors, 10, 0.0, EVERY) < 0.2
 
 
 EXACT = [
@@ -214,7 +218,7 @@ def test_exact_alternatives_find_all_neighbors(kind: str, way: Alternative, unit
         bits[100:] = bits[:100] ^ (np.random.default_rng(1).random((100, 64)) < 0.1)
         vectors, minimum = ((bits * 2 - 1) / 8).astype(np.float32), 1 - 2 * 12 / 64
     lists = way.search(Task(vectors, np.zeros(0, dtype=object), settings, 10))
-    assert neighbor_recall(lists, vectors, 10, minimum) == 1
+    assert neighbor_recall(lists, vectors, 10, minimum, EVERY) == 1
     assert (lists[0] != lists[1]).all()
     if kind == "sparse":
         sample = np.array([3, 50, 199])
@@ -224,24 +228,19 @@ def test_exact_alternatives_find_all_neighbors(kind: str, way: Alternative, unit
         assert set(zip(some[0].tolist(), some[1].tolist(), strict=True)) == expected
 
 
-def test_recall_of_a_sample_counts_the_pairs_of_its_products() -> None:
+def test_recall_of_true_pairs_counts_those_of_the_products_of_a_sample() -> None:
     codes = np.array([0, 1, 0, 2, 1, 0])
     rows = whole_products(codes, 3)
     assert set(codes[rows]).isdisjoint(codes[np.setdiff1d(np.arange(6), rows)])
     assert len(rows) >= 3
-    lists = np.array([0, 2, 0, 3]), np.array([2, 5, 1, 4])
-    assert sampled_recall(lists, codes, np.array([0, 2, 5])) == pytest.approx(2 / 3)
-
-
-def test_a_sample_is_refused_for_other_kinds(tmp_path: Path) -> None:
-    order = Order("", 0, str(tmp_path))
-    with pytest.raises(MatcherError, match="--rows is for --kinds sparse alone"):
-        compare(Results.open(tmp_path / "r.json", to_add=True), [35000], ["dense", "sparse"], 1, order, rows=5)
+    lists = np.array([0, 2, 0, 3, 1]), np.array([2, 5, 1, 4, 4])
+    assert true_pairs(lists, codes, np.array([0, 2, 5])) == pytest.approx(2 / 3)
 
 
 def rounds_of(*ways: Alternative) -> dict[str, Any]:
     task = Task(None, np.zeros(0, dtype=object), settings_of({}, 1), 1)
-    return {row["method"]: row for row in _rounds(ways, task, lambda lists: 0.5, repeats=2)}
+    rows = _rounds(ways, task, np.arange(1), lambda lists: {"true_pairs": 0.5}, repeats=2)
+    return {row["method"]: row for row in rows}
 
 
 def test_ways_that_lack_a_package_or_fail_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
@@ -251,38 +250,43 @@ def test_ways_that_lack_a_package_or_fail_are_left_out(capsys: pytest.CaptureFix
     def fail(task: Task) -> Any:
         raise ValueError("moved")
 
-    lacking = Alternative("lacking", ("no_such_package",), search)
-    rows = rounds_of(Alternative("ours", (), search), lacking, Alternative("other", (), fail))
+    lacking = Alternative("lacking", ("no_such_package",), search, "all")
+    rows = rounds_of(Alternative("ours", (), search, "all"), lacking, Alternative("other", (), fail, "all"))
     assert list(rows) == ["ours"]
-    assert (rows["ours"]["ratio"], rows["ours"]["recall"], rows["ours"]["repeats"]) == (1, 0.5, 2)
+    assert (rows["ours"]["ratio"], rows["ours"]["true_pairs"], rows["ours"]["repeats"]) == (1, 0.5, 2)
     output = capsys.readouterr().out
     assert "lacking: left out, no_such_package is not installed" in output
     assert "other: left out, ValueError: moved" in output
     with pytest.raises(ValueError, match="moved"):
-        rounds_of(Alternative("ours", (), fail))
+        rounds_of(Alternative("ours", (), fail, "all"))
 
 
-def test_ways_that_grow_with_the_square_search_a_sample_of_a_large_pool(
+def test_other_ways_search_a_sample_of_a_large_pool(
     unit_vectors: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(compare_module, "WHOLE", 199)
-    monkeypatch.setattr(compare_module, "SAMPLED", 50)
-    monkeypatch.setattr(compare_module, "SAMPLE", 50)
     searched: list[int] = []
 
     def search(task: Task) -> Any:
         searched.append(len(task.rows))
+        with task.searching:
+            until = time.process_time() + 0.01
+            while time.process_time() < until:
+                pass
         return without_itself(np.argsort(-(unit_vectors[task.rows] @ unit_vectors.T), axis=1)[:, :11], task.rows)
 
     ways = (
-        Alternative("ours", (), search),
-        Alternative("flat", (), search, "square"),
-        Alternative("x", (), search, "whole"),
+        Alternative("ours", (), search, "all"),
+        Alternative("flat", (), search),
+        Alternative("x", (), search, "none"),
     )
     task = Task(unit_vectors, np.zeros(0, dtype=object), settings_of({}, 1), 10)
-    rows = _rounds(ways, task, lambda lists: neighbor_recall(lists, unit_vectors, 10, 0.0), repeats=1)
+    sample = np.arange(20, 70)
+    judge = lambda lists: {"recall": neighbor_recall(lists, unit_vectors, 10, 0.0, sample)}  # noqa: E731
+    rows = _rounds(ways, task, sample, judge, repeats=1)
     assert searched == [200, 50]
-    assert [(row["method"], row["recall"]) for row in rows] == [("ours", 1), ("flat (of 50 listings)", 1)]
+    assert [(row["method"], row["recall"]) for row in rows] == [("ours", 1), ("flat (a sample)", 1)]
+    assert rows[1]["cpu_seconds"] >= 0.04  # of a quarter of the listings
     assert "x: left out, it grows with the square of 200 listings" in capsys.readouterr().out
 
 
@@ -296,11 +300,11 @@ def results(tmp_path: Path) -> Results:
     rows += [stage_row("search image", size, size**2 / 1e7, recall=0.8) for size in (5000, 35_000, 70_000)]
     rows += [stage_row("search image", 70_000, 980.0, recall=0.81, settings={"image": {"neighbors": "60"}})]
     results.add("stages", rows, KEY)
-    way = {"kind": "dense", "listings": 35_000, "threads": 1, "settings": {}, "recall": 1.0, "repeats": 3}
-    ours = way | {"method": "ours", "ratio": 1.0, "seconds": 8.0}
+    way = {"kind": "dense", "listings": 35_000, "threads": 1, "settings": {}, "recall": 1.0, "true_pairs": 0.9}
+    ours = way | {"method": "ours", "ratio": 1.0, "cpu_seconds": 8.0}
     exact = ours | {"settings": {"distilbert": {"search": "exact"}}}
-    rows = [ours, way | {"method": "faiss, flat", "ratio": 2.5}, exact, ours | {"rows": 2000, "recall": 0.9}]
-    results.add("alternatives", rows, ["method", "settings", "rows"])
+    rows = [ours, way | {"method": "faiss, flat", "ratio": 2.5}, exact]
+    results.add("alternatives", rows, ["method", "settings"])
     results.add("profiles", [stage_row("whole", 5000, 10.0, shares={"numpy": 0.75, OWN: 0.25})], KEY)
     results.add("device", [{"what": "a network", "device": "a GPU", "value": 1234.5, "unit": "images/s"}], ["what"])
     return results
@@ -311,10 +315,9 @@ def test_section_has_all_tables(results: Results) -> None:
     assert "| **whole, table to matches** | 10 s · 0.1 GB | 70 s · 0.1 GB | 140 s · 0.1 GB | 2.00 |" in text
     assert "| search, image vectors | 2.5 s · 0.1 GB | 122 s · 0.1 GB | 8.2 min · 0.1 GB | 4.00 |" in text
     assert "| 70,000 | `image.neighbors=60` | 16.3 min · 0.1 GB | 0.50 | 0.9877 |" in text
-    sampled = "35,000 listings, 2,000 of them searched, recall of true pairs"
-    assert f"| way | 35,000 listings | {sampled} | 35,000 listings, `distilbert.search=exact` |" in text
-    assert "| ours | 1.00 (8.0 s) · 1.000 | 1.00 (8.0 s) · 0.900 | 1.00 (8.0 s) · 1.000 |" in text
-    assert "| faiss, flat | 2.50 · 1.000 |  |  |" in text
+    assert "| way | 35,000 listings | 35,000 listings, `distilbert.search=exact` |" in text
+    assert "| ours | 1.00 (8.0 s) · 1.000 · 0.900 | 1.00 (8.0 s) · 1.000 · 0.900 |" in text
+    assert "| faiss, flat | 2.50 · 1.000 · 0.900 |  |" in text
     assert "| whole, table to matches | 10 s | 75% | 25% |" in text
     assert "| a network | a GPU | 1,234 images/s |" in text
 
@@ -339,6 +342,15 @@ def test_document_keeps_what_stands_around_the_section(results: Results, tmp_pat
     document.write_text(first.replace(BEGIN, f"Before.\n\n{BEGIN}").replace(END, f"{END}\n\nAfter."), encoding="utf-8")
     into(document, "new")
     assert f"Before.\n\n{BEGIN}\n\nnew\n{END}\n\nAfter.\n" in document.read_text(encoding="utf-8")
+
+
+def test_chart_draws_rows_of_equally_many_threads(results: Results, tmp_path: Path) -> None:
+    other = Results.open(tmp_path / "other.json")
+    other.add("stages", [stage_row("union", size, 1.0, threads=2) for size in (5000, 35_000)], KEY)
+    assert save_chart([results, other], tmp_path / "speed.svg")
+    text = (tmp_path / "speed.svg").read_text(encoding="utf-8")
+    assert "whole, table to matches" in text
+    assert ">union<" not in text
 
 
 def test_files_without_a_measurement_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from branches import registry
 from ensemble.index.embeddings import Embedders
 from ensemble.index.group_ids import Change
 from ensemble.index.index import Index
@@ -34,8 +35,11 @@ from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Settings, merge
-from shared.schema import CATALOG_SCHEMA, Catalog, Embeddings
+from shared.schema import CATALOG_SCHEMA, Candidates, Catalog, Embeddings
+from shared.search import cells, refinement
+from shared.search import sparse as sparse_search
 
+PAIR_COLUMNS = ("left", "right", "rank_left", "rank_right")
 IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 ONE_CORE = {"compute": {"threads": 1, "device": "cpu"}}
 
@@ -148,6 +152,44 @@ def test_a_rebuild_forgets_how_the_index_came_to_be(
     state = step(matcher, state, catalog.take(np.arange(30, 120)))
     assert embedded == [20 + 10 + 20, 65 + 25]
     assert_same(rebuild(matcher, state), at_once)
+
+
+def test_a_rebuild_searches_many_listings_as_matching_them_does(
+    first: tuple[Path, str], catalog: Catalog, at_once: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Approximately, here from the first listing on; until then new listings are searched exactly among all."""
+    monkeypatch.setattr(cells, "PROBES", 2)
+    monkeypatch.setattr(refinement, "NEAREST", 1)
+    monkeypatch.setattr(sparse_search, "BUDGET", 2)
+    approximate = {name: {"approximate_from": 0} for name in at_once.branches}
+    matcher = Matcher(RunFolder(first[0]), Settings(merge(remembered(first[0]), approximate, ONE_CORE), sections()))
+    rows = np.random.default_rng(0).permutation(len(catalog))
+    state = step(matcher, State(), catalog.take(np.sort(rows[:90])))
+    state = step(matcher, state, catalog.take(np.sort(rows[90:])))
+    state_at_once = step(matcher, State(), catalog)
+    new = np.isin(state.catalog.ids, catalog.ids[rows[90:]])
+    for name in ("image", "distilbert", "tfidf"):
+        exact, few = at_once.branches[name].search.candidates, state_at_once.branches[name].search.candidates
+        assert len(few) < len(exact), name
+        grown = lists_of(state.branches[name].search.candidates, new)
+        if registry.get(name).learns:  # vectors of the others changed a little when listings came
+            assert grown == lists_of(exact, new), name
+        else:
+            assert grown.keys() == lists_of(exact, new).keys(), name
+    assert_same(rebuild(matcher, state), state_at_once)
+    scored = matcher.match_catalog(catalog).scored_pairs
+    np.testing.assert_array_equal(state_at_once.pairs.score, scored.score)
+
+
+def lists_of(candidates: Candidates, mask: np.ndarray) -> dict[tuple[int, int], int]:
+    """(listing, neighbor) → rank, for the listings in a mask."""
+    pairs = zip(*(getattr(candidates, name).tolist() for name in PAIR_COLUMNS), strict=True)
+    ranks = (
+        (ends, rank)
+        for left, right, *both in pairs
+        for ends, rank in zip(((left, right), (right, left)), both, strict=True)
+    )
+    return {ends: rank for ends, rank in ranks if rank and mask[ends[0]]}
 
 
 def test_ten_parts_give_nearly_what_all_at_once_gives(matcher: Matcher, catalog: Catalog, at_once: State) -> None:
