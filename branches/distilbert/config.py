@@ -21,7 +21,6 @@ class Config(TrainingConfig, BranchConfig):
         "half the learning rate": {"learning_rate": 5e-5},
         "twice the learning rate": {"learning_rate": 2e-4},
         "6 epochs": {"epochs": 6},
-        "the trained weights alone": {"pretrained_share": 0.0},
         "no n-grams": {"ngrams": 0.0},
     }
 
@@ -38,7 +37,6 @@ class Config(TrainingConfig, BranchConfig):
         description="past embeddings compared with each batch: up to 1 a share of the listings of an epoch, above 1 a "
         "number; 0: the batch alone",
     )
-    pretrained_share: float = Field(0.4, ge=0, le=1, description="share of the pretrained weights in the final ones")
     ngrams: Annotated[float, AffectsFrom("embed")] = Field(
         0.4, ge=0, le=1, description="share of words and character n-grams in the similarity of two titles; 0: none"
     )

@@ -58,13 +58,6 @@ class TrainingConfig(ConfigSection):
         description="share of the training listings set aside, in whole products, to evaluate each epoch; the best "
         "epoch's weights are kept. 0: train on all listings and keep the last weights",
     )
-    pretrained_share: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="share of the pretrained weights in the final ones, which are a mean of both (WiSE-FT, arXiv "
-        "2109.01903); it keeps what training on few products forgets",
-    )
     whitening: Annotated[bool, AffectsFrom("embed")] = Field(
         True, description="PCA-whiten embeddings by the statistics of the training listings"
     )

@@ -152,7 +152,6 @@ class Training:
         self.device = prepare(compute)
         self.workers, self.checkpoint_s = compute.cpu_threads, checkpoint_s
         self.encoder = encoder.to(self.device)
-        self.pretrained = {name: weight.detach().clone() for name, weight in encoder.named_parameters()}
         # Positions of the listings that evaluate each epoch, and of those that are learned from.
         self.validation = validation_listings(data.labels, data.components, config.validation, compute.seed)
         self.training = np.delete(np.arange(len(data.labels)), self.validation)
@@ -206,7 +205,6 @@ class Training:
         if self.best:
             self._take_best()
         if self.step:
-            self._blend()
             self._whiten()
         shutil.rmtree(self.checkpoint.parent, ignore_errors=True)
         return {**metrics, **self.best, "steps": self.step}
@@ -285,12 +283,6 @@ class Training:
         rates = {group["rate"]: group["lr"] for group in self.optimizer.param_groups}
         running = {name: metrics[name] for name in ("memory_entries", "listings_per_s")}
         return {**step, **pairs, **rates, **running}
-
-    @torch.no_grad()
-    def _blend(self) -> None:
-        """Move the weights back toward the pretrained ones, as far as the settings say."""
-        for name, weight in self.encoder.named_parameters():
-            weight.lerp_(self.pretrained[name], self.config.pretrained_share)
 
     def _whiten(self) -> None:
         """Fit the encoder's whitening to the training listings; with fewer listings than dimensions, do nothing."""

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
@@ -90,19 +89,6 @@ def killed_at(step, data):
         return data.load(positions, epoch)
 
     return replace(data, load=load)
-
-
-@pytest.mark.parametrize("share", [0, 0.25, 1])
-def test_final_weights_are_a_mean_with_the_pretrained(tmp_path, share):
-    def weights(name, value):
-        (tmp_path / name).mkdir()
-        trained(tmp_path / name, config=config_with(pretrained_share=value))
-        return load_file(tmp_path / name / "encoder.safetensors")
-
-    final, last = weights("final", share), weights("last", 0)
-    for name, start in new_toy().named_parameters():
-        assert torch.allclose(final[name], (1 - share) * last[name] + share * start, atol=1e-6), name
-    assert not torch.equal(last["head.weight"], new_toy().head.weight)
 
 
 @pytest.mark.fault(24)
