@@ -34,11 +34,11 @@ class Config(TrainingConfig, BranchConfig):
     memory_size: float = Field(
         0.25,
         ge=0,
-        description="past embeddings compared with each batch: up to 1 a share of the listings of an epoch, above 1 a "
-        "number; 0: the batch alone",
+        description="past embeddings compared with each batch: up to 1 a share of the listings of an epoch, which "
+        "gives at most 32,768, above 1 a number; 0: the batch alone",
     )
     ngrams: Annotated[float, AffectsFrom("embed")] = Field(
-        0.4, ge=0, le=1, description="share of words and character n-grams in the similarity of two titles; 0: none"
+        0.4, ge=0, lt=1, description="share of words and character n-grams in the similarity of two titles; 0: none"
     )
     negative_margin: float = Field(0.5, ge=-1, le=1, description="a non-match with a cosine below this costs nothing")
 

@@ -47,9 +47,8 @@ class TitleEmbedder:
 
         batches = titles.batches(self._config.embed_batch)
         vectors = encode(self._model, load, batches, len(titles), self._config, self._compute, "distilbert")
-        if self._ngrams is not None and len(titles):
-            share = self._config.ngrams
-            vectors = np.hstack([vectors * (1 - share) ** 0.5, self._ngrams.vectors(titles.texts) * share**0.5])
+        if self._ngrams is not None:
+            vectors = self._ngrams.beside(vectors, titles.texts, self._config.ngrams)
         return spread(vectors, titles.rows, titles.title, len(listings))
 
 

@@ -62,19 +62,20 @@ class TitleEncoder(Encoder):
         """Return unit embeddings, float32 [b, dim], of token ids and their mask, int64 [b, t] each.
 
         On a CPU, titles of about the same length go through the transformer together: padded to the longest of a
-        batch, more than half of its work would be padding.
+        batch, half of its work would be padding. A GPU would have too little to do at a time.
         """
-        words = self.backbone.get_input_embeddings()(input_ids)  # type: ignore[operator] # [b, t, d]
-        tokens = attention_mask.sum(dim=1)
-        together = padded_length(tokens) if words.device.type == "cpu" else torch.full_like(tokens, words.shape[1])
-        lengths = sorted(set(together.tolist()))
-        rows = [torch.nonzero(together == length)[:, 0] for length in lengths]
-        means = [self._mean(words[r, :t], attention_mask[r, :t]) for r, t in zip(rows, lengths, strict=True)]
+        if input_ids.device.type != "cpu":
+            return functional.normalize(self._mean(input_ids, attention_mask))
+        padded = padded_length(attention_mask.sum(dim=1))
+        lengths = sorted(set(padded.tolist()))
+        rows = [torch.nonzero(padded == length)[:, 0] for length in lengths]
+        means = [self._mean(input_ids[r, :t], attention_mask[r, :t]) for r, t in zip(rows, lengths, strict=True)]
         return functional.normalize(torch.cat(means)[torch.cat(rows).argsort()])
 
-    def _mean(self, words: Tensor, attention_mask: Tensor) -> Tensor:
+    def _mean(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return the mean output of the tokens of each title, float32 [b, d]."""
-        hidden = self.backbone(inputs_embeds=words, attention_mask=attention_mask).last_hidden_state.float()
+        output = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
+        hidden = output.last_hidden_state.float()  # [b, t, d]
         mask = attention_mask[:, :, None].float()  # [b, t, 1]
         mean: Tensor = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
         return mean

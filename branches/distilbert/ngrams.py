@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from scipy import sparse
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.preprocessing import normalize
@@ -23,11 +24,12 @@ from shared.schema import Floats
 DIM = 256  # numbers per title
 BUCKETS = 1 << 16  # terms are told apart by a hash
 SIGNS = 16  # numbers of the vector that a term is added to
+BLOCK = 4096  # titles that are counted at a time
 FILE = "ngrams.safetensors"
 
 
 class Ngrams:
-    """Turns titles into unit vectors whose cosine is, up to noise of about 1 / √DIM, that of their TF-IDF vectors.
+    """Unit vectors of titles whose cosine is, up to noise of about 1 / √DIM, that of their TF-IDF vectors.
 
     Words and character n-grams of 3 to 5 count half each, as in the TF-IDF branch. Terms go into buckets by their hash
     (arXiv 0902.2206), so a title of another catalog has all of its terms, too, and each bucket is added with random
@@ -50,18 +52,36 @@ class Ngrams:
     def of(cls, titles: Sequence[str]) -> Ngrams:
         """Return n-grams that are weighted by how many of these titles hold them: 1 + ln((1 + n) / (1 + holding))."""
         holding = np.zeros((2, BUCKETS))
-        if titles:
-            holding += [np.bincount(counter.transform(titles).indices, minlength=BUCKETS) for counter in _counters()]
+        for block in _blocks(titles):
+            counts = [counter.transform(titles[block]).indices for counter in _counters()]
+            holding += [np.bincount(buckets, minlength=BUCKETS) for buckets in counts]
         return cls((1 + np.log((1 + len(titles)) / (1 + holding))).astype(np.float32))
 
     def vectors(self, titles: Sequence[str]) -> Floats:
         """Return unit rows, float32 [n, DIM]."""
-        projected = [
-            normalize(counter.transform(titles).multiply(idf).tocsr()) @ projection
-            for counter, idf, projection in zip(_counters(), self.idf, _projections(), strict=True)
-        ]
-        vectors: Floats = normalize(sum(projected).toarray().astype(np.float32))
+        vectors = np.zeros((len(titles), DIM), dtype=np.float32)
+        for block in _blocks(titles):
+            for counter, idf, projection in zip(_counters(), self.idf, _projections(), strict=True):
+                weighted = normalize(counter.transform(titles[block]).multiply(idf).tocsr())
+                vectors[block] += (weighted @ projection).toarray()
+            vectors[block] = normalize(vectors[block])
         return vectors
+
+    def beside(self, vectors: Floats, titles: Sequence[str], share: float) -> Floats:
+        """Return vectors of titles with the n-grams beside them: unit rows.
+
+        Args:
+            vectors: Unit rows, float32 [n, d].
+            titles: The title of each.
+            share: How much n-grams count in a cosine, in [0, 1].
+
+        Returns:
+            float32 [n, d + DIM].
+        """
+        both = np.empty((len(titles), vectors.shape[1] + DIM), dtype=np.float32)
+        np.multiply(vectors, (1 - share) ** 0.5, out=both[:, :-DIM])
+        np.multiply(self.vectors(titles), share**0.5, out=both[:, -DIM:])
+        return both
 
     def save(self, folder: Path) -> None:
         """Write the weights into a folder."""
@@ -76,18 +96,27 @@ class Ngrams:
             ArtifactError: It is missing or damaged.
         """
         with reading(folder / FILE, "train the branch again"):
-            idf = load_file(folder / FILE)["idf"]
-            if idf.shape != (2, BUCKETS) or idf.dtype != np.float32 or not np.isfinite(idf).all():
-                raise ValueError(f"weights of {idf.shape} terms in place of {(2, BUCKETS)}")
+            with safe_open(folder / FILE, framework="np") as file:
+                weights = file.get_slice("idf")
+                if weights.get_shape() != [2, BUCKETS] or weights.get_dtype() != "F32":
+                    raise ValueError(f"{weights.get_shape()} weights in place of {[2, BUCKETS]}")
+                idf = file.get_tensor("idf")
+            if not ((idf >= 1) & (idf < 100)).all():
+                raise ValueError("a weight is not between 1 and 100")
         return cls(idf)
 
 
+def _blocks(titles: Sequence[str]) -> list[slice]:
+    """Return titles in blocks, so that their counts take little memory."""
+    return [slice(start, start + BLOCK) for start in range(0, len(titles), BLOCK)]
+
+
 def _counters() -> list[HashingVectorizer]:
-    """Return what counts the words of titles, and what counts their character n-grams."""
-    same = {"n_features": BUCKETS, "alternate_sign": False, "norm": None, "lowercase": False, "dtype": np.float32}
+    """Return a counter of words and one of character n-grams."""
+    options = {"n_features": BUCKETS, "alternate_sign": False, "norm": None, "lowercase": False, "dtype": np.float32}
     return [
-        HashingVectorizer(token_pattern=r"\S+", **same),
-        HashingVectorizer(analyzer="char_wb", ngram_range=(3, 5), **same),
+        HashingVectorizer(token_pattern=r"\S+", **options),
+        HashingVectorizer(analyzer="char_wb", ngram_range=(3, 5), **options),
     ]
 
 

@@ -41,8 +41,8 @@ class TrainingConfig(ConfigSection):
     memory_size: float = Field(
         0.75,
         ge=0,
-        description="past embeddings compared with each batch: up to 1 a share of the listings of an epoch, above 1 a "
-        "number; 0: the batch alone",
+        description="past embeddings compared with each batch: up to 1 a share of the listings of an epoch, which "
+        "gives at most 32,768, above 1 a number; 0: the batch alone",
     )
     memory_warmup: float = Field(0.1, ge=0, le=1, description="share of the steps before the memory is used")
     xbn: bool = Field(

@@ -19,6 +19,7 @@ from shared.training.config import TrainingConfig
 from shared.training.cross_batch_memory import CrossBatchMemory, LabeledEmbeddings, cross_batch_normalize
 
 ARCFACE_SCALE = 30.0  # as in published solutions of the competition; the paper's 64 is for millions of faces
+LARGEST_SHARE = 32_768  # embeddings that a memory of a share of an epoch has at most
 
 
 class Loss(NamedTuple):
@@ -131,9 +132,8 @@ class CrossBatchLoss(nn.Module):
         self.memory = memory
         self.config = config
         self.pair_loss: nn.Module
-        cosine = DotProductSimilarity(
-            normalize_embeddings=False
-        )  # embeddings are unit rows: the memory need not be again
+        # Embeddings are unit rows, so the memory is not normalized again.
+        cosine = DotProductSimilarity(normalize_embeddings=False)
         if config.loss == "contrastive":
             margins = config.positive_margin, config.negative_margin
             self.pair_loss = ContrastiveLoss(*margins, distance=cosine)
@@ -228,6 +228,8 @@ def make_loss(config: TrainingConfig, dim: int, groups: int, epoch: int) -> Cros
 def memory_entries(config: TrainingConfig, epoch: int) -> int:
     """Return the largest number of embeddings in the memory: at least a batch, unless there is none.
 
+    A share of an epoch gives at most `LARGEST_SHARE`, so that a step of a very large catalog takes no longer.
+
     Args:
         config: Settings.
         epoch: Number of listings drawn per epoch.
@@ -235,8 +237,10 @@ def memory_entries(config: TrainingConfig, epoch: int) -> int:
     Examples:
         >>> [memory_entries(TrainingConfig(memory_size=size), epoch=2000) for size in (0, 0.01, 0.25, 1, 4096)]
         [0, 64, 500, 2000, 4096]
+        >>> memory_entries(TrainingConfig(memory_size=0.75), epoch=1_000_000)
+        32768
     """
     if not config.memory_size:
         return 0
-    size = config.memory_size * epoch if config.memory_size <= 1 else config.memory_size
+    size = min(config.memory_size * epoch, LARGEST_SHARE) if config.memory_size <= 1 else config.memory_size
     return max(round(size), config.batch_size, config.listings_per_group)

@@ -161,7 +161,7 @@ def _cost(row: Row | None) -> str:
 
 def _time(row: Row) -> float:
     """Return the seconds of a row; with one thread those of the processor, which others on the machine leave alone."""
-    return float(row["cpu_seconds" if row["threads"] == 1 else "seconds"])
+    return float(_cpu_seconds(row) if row["threads"] == 1 else row["seconds"])
 
 
 def _unit(rows: Sequence[Row]) -> str:
@@ -262,10 +262,15 @@ def _given(row: Row) -> str:
     )
 
 
+def _cpu_seconds(row: Row) -> float:
+    """Return the processor seconds of a row; one of an earlier version has seconds alone."""
+    return float(row["cpu_seconds"] if "cpu_seconds" in row else row["seconds"])
+
+
 def _ratio(row: Row | None) -> str:
     if row is None:
         return ""
-    ours = f" ({_seconds(row['cpu_seconds'])})" if row["ratio"] == 1 else ""
+    ours = f" ({_seconds(_cpu_seconds(row))})" if row["ratio"] == 1 else ""
     recalls = [f"{row[name]:.3f}" for name in ("recall", "true_pairs") if name in row]
     return " · ".join([f"{row['ratio']:.2f}{ours}", *recalls])
 

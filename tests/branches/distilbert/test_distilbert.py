@@ -76,8 +76,9 @@ def test_embed_ngrams_by_their_share(trained, shop, one_thread):
         vectors = embed(shop, trained[0], SMALL.model_copy(update={"ngrams": share}), one_thread).vectors
         return vectors @ vectors.T
 
-    assert cosines(0.25) == pytest.approx(0.75 * cosines(0.0) + 0.25 * cosines(1.0), abs=1e-5)
-    assert np.abs(cosines(0.0) - cosines(1.0)).max() > 0.1
+    ngrams = 2 * cosines(0.5) - cosines(0.0)
+    assert cosines(0.25) == pytest.approx(0.75 * cosines(0.0) + 0.25 * ngrams, abs=1e-5)
+    assert np.abs(cosines(0.0) - ngrams).max() > 0.1
 
 
 def test_embed_without_weights_of_ngrams(trained, shop, one_thread, tmp_path):
@@ -102,6 +103,7 @@ def test_embed_independent_of_order_and_duplicates(trained, shop, one_thread):
 def test_embed_without_title(trained, one_thread, catalog_of):
     listings = catalog_of(6, title=["sabun", None, "  ", "!!! 👍", "", "sabun " * 20_000])
     assert embed(listings, trained[0], SMALL, one_thread).present.tolist() == [True, False, False, False, False, True]
+    assert embed(listings.take([1, 3]), trained[0], SMALL, one_thread).vectors.shape == (2, 384 + DIM)
 
 
 def test_embed_without_encoder(shop, one_thread):
@@ -172,7 +174,7 @@ def test_encoder_computes_little_padding(tokenizer, monkeypatch):
     seen = []
     forward = encoder.backbone.forward
     monkeypatch.setattr(
-        encoder.backbone, "forward", lambda **given: seen.append(given["inputs_embeds"].shape[:2]) or forward(**given)
+        encoder.backbone, "forward", lambda **given: seen.append(given["input_ids"].shape) or forward(**given)
     )
     titles = Titles(np.array(["tas", "tas ransel", "tas ransel " * 12], dtype=object), tokenizer, 32)
     encoder(**titles.inputs(np.array([2, 0, 1])))

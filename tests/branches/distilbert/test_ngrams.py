@@ -68,7 +68,16 @@ def test_projection_is_the_same_everywhere():
 
 
 def test_without_titles():
-    assert (Ngrams.of([]).idf == 1).all()
+    ngrams = Ngrams.of([])
+    assert (ngrams.idf == 1).all()
+    assert ngrams.vectors([]).shape == (0, DIM)
+    assert ngrams.beside(np.zeros((0, 3), np.float32), [], 0.5).shape == (0, 3 + DIM)
+
+
+def test_blocks_give_the_same(ngrams, titles, monkeypatch):
+    vectors = ngrams.vectors(titles)
+    monkeypatch.setattr("branches.distilbert.ngrams.BLOCK", 7)
+    assert (Ngrams.of(titles).vectors(titles) == vectors).all()
 
 
 def test_load_gives_the_same(ngrams, titles, tmp_path):
@@ -77,7 +86,9 @@ def test_load_gives_the_same(ngrams, titles, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "idf", [np.ones((2, 8), np.float32), np.ones((2, BUCKETS)), np.full((2, BUCKETS), np.nan, np.float32)]
+    "idf",
+    [np.ones((2, 8), np.float32), np.ones((2, BUCKETS))]
+    + [np.full((2, BUCKETS), value, np.float32) for value in (np.nan, 0, 3e38)],
 )
 def test_load_other_weights(tmp_path, idf):
     save_file({"idf": idf}, tmp_path / FILE)
