@@ -90,6 +90,8 @@ def ended(work: Callable[[], object], interrupted: str = f"{WORD}; run the same 
             for number in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C does not interrupt the message
                 _handle(number, signal.SIG_IGN)
             _tell(f"\n{interrupted}" if isinstance(error, KeyboardInterrupt) else end.message)
+            if isinstance(error, KeyboardInterrupt) and sys.unraisablehook is _end_unraisable:
+                sys.unraisablehook = _ignore  # libraries cannot close what was interrupted while they opened it
             return end.code
     return 0
 
@@ -267,3 +269,7 @@ def _end_unraisable(unraisable: Any) -> None:
         _end_at_once(signal.SIGTERM if isinstance(unraisable.exc_value, Terminated) else signal.SIGINT, None)
     if not isinstance(unraisable.exc_value, BrokenPipeError):
         sys.__unraisablehook__(unraisable)
+
+
+def _ignore(unraisable: Any) -> None:
+    """Say nothing of an error that nobody can catch."""

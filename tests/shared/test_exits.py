@@ -203,6 +203,17 @@ def test_interrupt_after_the_work_is_quiet(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_nothing_is_said_of_what_an_interrupt_left_half_open(tmp_path: Path) -> None:
+    early = "import atexit\n@atexit.register\ndef close(): assert False, 'half open'"
+    interrupted, finished = tmp_path / "interrupted", tmp_path / "finished"
+    interrupted.mkdir()
+    finished.mkdir()
+    done = command(interrupted, early=early, work="os.kill(os.getpid(), signal.SIGINT)")
+    assert (done.returncode, done.stderr) == (INTERRUPTED, "\ninterrupted; run the same command again to continue\n")
+    assert "half open" in command(finished, early=early).stderr  # without an interrupt it is an error of the program
+
+
+@pytest.mark.slow
 def test_memory_for_imports_is_missing(tmp_path: Path) -> None:
     done = command(tmp_path, early="raise MemoryError")
     assert done.returncode == REFUSED
