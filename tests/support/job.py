@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from shared.compute import ComputeConfig
+from shared.exits import guard_command
 from shared.pipeline.catalog_stages import TRAIN, update_stages
 from shared.pipeline.cli import Arguments, Command, Parser
 from shared.pipeline.run import RunFolder
@@ -36,4 +37,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    guard_command()  # as the packages of real commands do
     raise SystemExit(main())

@@ -7,9 +7,11 @@ worker is lost to another one. A scheduler that is lost is waited for; then what
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -120,15 +122,16 @@ class Cluster:
         dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1, **_QUIET})
         if not self._address:
             environment = {"LOCAL_WORLD_SIZE": str(self._count), "OMP_NUM_THREADS": str(self._threads)}
-            self._cluster = self._cluster or LocalCluster(  # type: ignore[no-untyped-call]
-                n_workers=self._count,
-                threads_per_worker=1,
-                memory_limit=0,
-                # Its page is off; what remains of it gets a free port of this machine.
-                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-                silence_logs=logging.CRITICAL,
-                env=environment,
-            )
+            with _interrupts_later():
+                self._cluster = self._cluster or LocalCluster(  # type: ignore[no-untyped-call]
+                    n_workers=self._count,
+                    threads_per_worker=1,
+                    memory_limit=0,
+                    # Its page is off; what remains of it gets a free port of this machine.
+                    scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+                    silence_logs=logging.CRITICAL,
+                    env=environment,
+                )
         at = self._where()
         patience_s = self._patience_s if self._has_answered else min(FIRST_S, self._patience_s)
         until = time.monotonic() + patience_s
@@ -180,6 +183,23 @@ class Cluster:
         if self._cluster is not None:
             self._cluster.close(timeout=CONNECT_S)
         self._client = self._cluster = None
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Hold Ctrl-C back until the block is done; processes and threads that start in it never see one.
+
+    So what starts is whole before it is closed, and this process alone ends its processes. Windows has no such mask.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # its start would let Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _SchedulerLostError(Exception):
