@@ -1,4 +1,4 @@
-"""A matcher for indexes that takes no time."""
+"""A catalog for indexes, and a matcher that takes no time."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +10,10 @@ from branches import registry
 from branches.base import Embedder
 from ensemble.matcher import Matcher
 from ensemble.sections import sections
+from shared.catalog.config import DataConfig
+from shared.catalog.reader import read_catalog
+from shared.catalog.source import find_source
+from shared.compute import ComputeConfig
 from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Settings, merge
 from shared.schema import Catalog, Embeddings
@@ -43,3 +47,10 @@ def titles_alone(first: tuple[Path, str]) -> Iterator[Matcher]:
         patch.setattr(made, "embed", quick)
         patch.setattr(made, "embedder", quick_embedder)
         yield made
+
+
+@pytest.fixture(scope="module")
+def catalog(data: Path) -> Catalog:
+    """The listings of the demo."""
+    config = DataConfig()
+    return read_catalog(find_source(data, config), config, ComputeConfig(**ONE_CORE["compute"]), labeled=False)
