@@ -89,11 +89,12 @@ def _inputs(
 def _features(
     encoder: ImageEncoder, preprocessing: Preprocessing, images: Pixels, config: Config, device: torch.device
 ) -> torch.Tensor:
-    """Return the pretrained network's features of the images, float32 [n, c]."""
+    """Return the pretrained network's features of the images at the size of embedding, float32 [n, c]."""
     encoder.eval()
     features = [torch.zeros(0, encoder.project.in_features, device=device)]
     for start in range(0, len(images), config.embed_batch):
-        batch = preprocessing(images[start : start + config.embed_batch]).to(device)
+        shown = [resize(image, config.embed_size) for image in images[start : start + config.embed_batch]]
+        batch = preprocessing(np.stack(shown)).to(device)
         with autocast(device, config.precision):
             features.append(encoder.features(batch))
     return torch.cat(features)

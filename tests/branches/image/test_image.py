@@ -217,14 +217,21 @@ def test_train_without_positive_pairs_keeps_pretrained(case, shop, one_thread, t
     assert len(np.unique(embeddings.vectors.round(4), axis=0)) == 23
 
 
-def test_backbone_from_folder(shop, one_thread, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("test_efficientnet", {}),
+        ("test_vit", {"pooling": "avg", "size": 64, "embed_size": 64, "frozen_stages": 0}),  # takes one size of images
+    ],
+)
+def test_backbone_from_folder(name, settings, shop, one_thread, tmp_path):
     from timm.models import save_for_hf
 
-    network = timm.create_model("test_efficientnet", num_classes=0)
+    network = timm.create_model(name, num_classes=0)
     save_for_hf(network, tmp_path / "net", model_config={"num_classes": 0}, safe_serialization=True)
     out = tmp_path / "out"
     out.mkdir()
-    config = SMALL.model_copy(update={"backbone": str(tmp_path / "net")})
+    config = SMALL.model_copy(update={"backbone": str(tmp_path / "net"), **settings})
     train(shop, label_codes(shop), config, one_thread, out)
     for path in (tmp_path / "net").iterdir():
         path.unlink()
