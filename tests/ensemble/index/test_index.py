@@ -190,6 +190,22 @@ def test_ten_parts_give_nearly_what_all_at_once_gives(matcher: Matcher, catalog:
     assert agreement(state, at_once) > 0.9
 
 
+def test_listings_without_titles_join_those_with_titles(matcher: Matcher, catalog: Catalog) -> None:
+    """And the other way round: evidence of a kind that a change or an index lacks has the same width nevertheless."""
+    titled = catalog.take(np.arange(40))
+    untitled = Catalog(blanked(catalog.take(np.arange(40, 60))), catalog.image_folder)
+    for first, then in ((titled, untitled), (untitled, titled)):
+        grown = step(matcher, step(matcher, State(), first), then)
+        assert len(grown) == 60
+        assert agreement(grown, rebuild(matcher, grown)) > 0.8
+
+
+def blanked(catalog: Catalog) -> pa.Table:
+    """The table of a catalog with empty titles."""
+    at = catalog.table.schema.get_field_index("title")
+    return catalog.table.set_column(at, CATALOG_SCHEMA.field("title"), [[""] * len(catalog)])
+
+
 def test_what_is_removed_leaves_groups_as_if_it_had_never_been_there(
     matcher: Matcher, catalog: Catalog, at_once: State
 ) -> None:
