@@ -1,9 +1,10 @@
 """Lists of neighbors made better by the neighbors of neighbors, who are likely to be neighbors, too.
 
-This is a step of NN-descent (Dong, Charikar & Li, "Efficient k-nearest neighbor graph construction for generic
-similarity measures", WWW 2011, section 2.3), taken once, for lists of a whole pool that an approximate search found. It
-takes at most `NEAREST`² products per listing, however large the pool is. No listing leaves a list but for a nearer one,
-or for one as near in a lower row where ties fill the list.
+These are `STEPS` steps of NN-descent (Dong, Charikar & Li, "Efficient k-nearest neighbor graph construction for generic
+similarity measures", WWW 2011, section 2), for lists of a whole pool that an approximate search found. In each step,
+who has a listing in its list comes into the list of that one, too; then the nearest neighbors of each listing's nearest
+neighbors are compared with it, at most `NEAREST`² however large the pool is. No listing leaves a list but for a nearer
+one, or for one as near in a lower row where ties fill the list.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from shared.search.lists import Index, Limits, NeighborLists, exact_similarity, 
 from shared.search.sorting import distinct
 from shared.search.threads import map_blocks
 
+STEPS = 2  # of which the first finds most of what is missing
 NEAREST = 20  # neighbors of a listing, and of each of these, that are looked at
 BLOCK = 1024  # listings at a time
 PAIRS = 1 << 11  # pairs whose vectors are multiplied at a time: 6 MB of them
@@ -40,6 +42,31 @@ def refined(embeddings: Embeddings, lists: NeighborLists, limits: Limits, thread
         >>> refined(pool, lists, Limits(1)).neighbor.tolist()
         [1, 2, 1]
     """
+    for _ in range(STEPS):
+        lists = _with_further(embeddings, _both_ways(lists, limits, threads), limits, threads)
+    return lists
+
+
+def _both_ways(lists: NeighborLists, limits: Limits, threads: int) -> NeighborLists:
+    """Return the lists, each with those in whose lists the listing is, as far as they belong into it."""
+    n = lists.n
+    borders = np.searchsorted(lists.listing, np.arange(n + 1))
+    back = np.argsort(lists.neighbor, kind="stable")  # entries, by who is in a list instead of whose list it is
+    back_borders = np.append(0, np.cumsum(np.bincount(lists.neighbor, minlength=n)))
+
+    def of_block(start: int) -> NeighborLists:
+        end = min(start + BLOCK, n)
+        own, turned = slice(borders[start], borders[end]), back[back_borders[start] : back_borders[end]]
+        listing = np.concatenate([lists.listing[own], lists.neighbor[turned]])
+        neighbor = np.concatenate([lists.neighbor[own], lists.listing[turned]])
+        similarity = np.concatenate([lists.similarity[own], lists.similarity[turned]])
+        return _ranked(n, listing, neighbor, similarity, limits)
+
+    return NeighborLists.joined(n, map_blocks(of_block, range(0, n, BLOCK), threads))
+
+
+def _with_further(embeddings: Embeddings, lists: NeighborLists, limits: Limits, threads: int) -> NeighborLists:
+    """Return the lists, each with the nearest neighbors of its nearest neighbors, as far as they belong into it."""
     n = len(embeddings)
     search = Search.of(embeddings.vectors, limits, np)
     borders = np.searchsorted(lists.listing, np.arange(n + 1))
@@ -49,17 +76,23 @@ def refined(embeddings: Embeddings, lists: NeighborLists, limits: Limits, thread
         end = min(start + BLOCK, n)
         part = slice(borders[start], borders[end])
         listing, neighbor, similarity = lists.listing[part], lists.neighbor[part], lists.similarity[part]
-        known = pair_key(listing, neighbor, n)
-        left, right = _others(near, start, end, known)
+        left, right = _others(near, start, end, pair_key(listing, neighbor, n))
         kth = _kth(listing - start, similarity, end - start, limits.k)
         close = _products(embeddings.vectors, left, right) >= np.maximum(kth - search.slack, search.least)[left - start]
         left, right = left[close].astype(np.int32), right[close].astype(np.int32)
-        values = np.concatenate([similarity, exact_similarity(embeddings, left, right)])
-        order = np.argsort(np.concatenate([known, pair_key(left, right, n)]))
-        listing, neighbor = np.concatenate([listing, left])[order], np.concatenate([neighbor, right])[order]
-        return ranked(n, listing, neighbor, values[order], limits)
+        further = exact_similarity(embeddings, left, right)
+        listing, neighbor = np.concatenate([listing, left]), np.concatenate([neighbor, right])
+        return _ranked(n, listing, neighbor, np.concatenate([similarity, further]), limits)
 
     return NeighborLists.joined(n, map_blocks(of_block, range(0, n, BLOCK), threads))
+
+
+def _ranked(n: int, listing: Rows, neighbor: Rows, similarity: Floats, limits: Limits) -> NeighborLists:
+    """Return lists of entries in any order; one that is there twice counts once."""
+    keys = pair_key(listing, neighbor, n)
+    order = np.argsort(keys)
+    order = order[np.diff(keys[order], prepend=-1) != 0]
+    return ranked(n, listing[order], neighbor[order], similarity[order], limits)
 
 
 def _nearest(lists: NeighborLists, borders: Index) -> Rows:

@@ -27,7 +27,7 @@ from shared.search.lists import Index, Limits, NeighborLists, exact_lists
 from shared.search.sorting import best_first
 from shared.search.threads import map_blocks
 
-BUDGET = 128  # times the cube root of the number of listings: listings named in the index that are read per listing
+BUDGET = 256  # times the cube root of the number of listings: listings named in the index that are read per listing
 PICKED = 4  # times k: listings that are picked by what is read, and compared exactly
 LEAST = 64  # listings that are picked at least
 BLOCK = 4096  # listings searched at a time

@@ -29,21 +29,30 @@ def test_refined_lists_hold_what_is_missing_here_and_there() -> None:
     assert np.isin(keys(exact), keys(found)).mean() > 0.9
 
 
+@pytest.mark.parametrize("steps", [1, 2])
 @pytest.mark.parametrize("limits", [Limits(3), Limits(3, 0.4, 5), Limits(40)])
-def test_refined_lists_are_the_best_of_lists_and_of_neighbors_of_neighbors(limits: Limits) -> None:
+def test_refined_lists_are_the_best_of_lists_both_ways_and_of_neighbors_of_neighbors(
+    steps: int, limits: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refinement, "STEPS", steps)
     pool = clustered(300, 8, 2, evidence=0.9)
-    before, near = found_with_few_probes(pool, limits), {}
-    for listing in range(300):
-        near[listing] = before.neighbor[before.listing == listing].tolist()
-    first = {listing: near[listing][: refinement.NEAREST] for listing in near}
-    pairs = {
-        (listing, far)
-        for listing in near
-        for far in near[listing] + [far for one in first[listing] for far in first[one]]
-        if far != listing
-    }
+    before = expected = found_with_few_probes(pool, limits)
+    for _ in range(steps):
+        expected = best_of(pool, set(pairs_of(expected)) | {(b, a) for a, b in pairs_of(expected)}, limits)
+        near = {a: [b for c, b in pairs_of(expected) if c == a][: refinement.NEAREST] for a in range(300)}
+        further = {(a, far) for a in near for one in near[a] for far in near[one] if far != a}
+        expected = best_of(pool, set(pairs_of(expected)) | further, limits)
+    assert_same_lists(refined(pool, before, limits), expected)
+
+
+def pairs_of(lists: NeighborLists) -> list[tuple[int, int]]:
+    """(listing, who is in its list), the nearest first."""
+    return list(zip(lists.listing.tolist(), lists.neighbor.tolist(), strict=True))
+
+
+def best_of(pool: Embeddings, pairs: set[tuple[int, int]], limits: Limits) -> NeighborLists:
     hits = np.array(sorted(pairs)).reshape(-1, 2)
-    assert_same_lists(refined(pool, before, limits), exact_lists(pool, (hits[:, 0], hits[:, 1]), limits))
+    return exact_lists(pool, (hits[:, 0], hits[:, 1]), limits)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
