@@ -172,7 +172,8 @@ def join_lists(
     if (prepared / CELLS).exists():
         searched = without_copies(load_embeddings(inputs[embeddings]), copy_of(load_catalog(inputs[pool])))
         section = settled(config[registry.get(branch).Config], approximate=True)
-        lists = [finished(NeighborLists.joined(n, lists), searched, section, config[ComputeConfig])]
+        lists = [NeighborLists.joined(n, lists)]  # those of the shards need not stay in memory
+        lists = [finished(lists[0], searched, section, config[ComputeConfig])]
     candidates = candidates_of(lists, n)
     candidates.save(out / "candidates.parquet")
     return {"pairs": len(candidates), "search": "approximate" if (prepared / APPROXIMATE).exists() else None}

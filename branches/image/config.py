@@ -24,8 +24,8 @@ class Config(TrainingConfig, BranchConfig):
         "8 epochs": {"epochs": 8},
         "embedded without its mirror image": {"mirror": False},
         "the mirror image shows all": {"mirror_part": 1.0},
-        "embedded at 128 px": {"embed_size": 128},
-        "embedded at 224 px": {"embed_size": 224},
+        "embedded at 192 px": {"embed_size": 192},
+        "trained at 160 px, embedded at 192": {"size": 160, "embed_size": 192},
     }
 
     backbone: str = Field(
@@ -35,8 +35,8 @@ class Config(TrainingConfig, BranchConfig):
         "gem", description="gem: generalized mean with a learned exponent; avg: the network's own pooling"
     )
     dim: int = Field(256, ge=2, description="length of an embedding")
-    size: int = Field(160, ge=32, description="width and height of an image in training, in pixels")
-    embed_size: int = Field(192, ge=32, description="width and height of an image when embedding, in pixels")
+    size: int = Field(192, ge=32, description="width and height of an image in training, in pixels")
+    embed_size: int = Field(224, ge=32, description="width and height of an image when embedding, in pixels")
     mirror: bool = Field(True, description="embed each image and its mirror image and take the mean, in twice the time")
     mirror_part: float = Field(
         0.8, ge=0.1, le=1, description="share of width and height that the mirror image shows, enlarged from the middle"

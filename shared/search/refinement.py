@@ -1,10 +1,10 @@
 """Lists of neighbors made better by the neighbors of neighbors, who are likely to be neighbors, too.
 
 These are `STEPS` steps of NN-descent (Dong, Charikar & Li, "Efficient k-nearest neighbor graph construction for generic
-similarity measures", WWW 2011, section 2), for lists of a whole pool that an approximate search found. In each step,
-who has a listing in its list comes into the list of that one, too; then the nearest neighbors of each listing's nearest
-neighbors are compared with it, at most `NEAREST`² however large the pool is. No listing leaves a list but for a nearer
-one, or for one as near in a lower row where ties fill the list.
+similarity measures", WWW 2011, section 2), for lists of a whole pool that an approximate search found. In each step, if
+A is in the list of B, then B is put into the list of A, too, where it is near enough; then the nearest neighbors of the
+nearest neighbors of each listing are compared with it, at most `NEAREST`² however large the pool is. No listing leaves
+a list but for a nearer one, or for one as near in a lower row where ties fill the list.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def refined(embeddings: Embeddings, lists: NeighborLists, limits: Limits, thread
         [1, 2, 1]
     """
     for _ in range(STEPS):
-        lists = _with_further(embeddings, _both_ways(lists, limits, threads), limits, threads)
+        lists = _both_ways(lists, limits, threads)
+        lists = _with_further(embeddings, lists, limits, threads)
     return lists
 
 
