@@ -4,7 +4,8 @@
 
 The labeled listings are split into two halves of whole components. An encoder trained on each half embeds the other;
 so each half is measured with an encoder that saw none of its products, at the threshold that is best on the other half.
-Another seed is another split and another start of the training.
+Another seed is another split and another start of the training. With `--halves 1` there is one encoder for each seed,
+in half of the time, and the threshold is the best in hindsight.
 """
 
 from __future__ import annotations
@@ -77,32 +78,41 @@ class Ablation:
         settings: Settings of the run; every variant starts from them, and their seed is the first of the seeds.
         branch: The branch.
         listings: Number of listings of a half that an encoder is trained on, in whole products; None: all.
+        halves: 2, or 1: the first half is trained on alone, and the other judged at its own best threshold.
         redo: Whether to run finished stages again.
     """
 
     def __init__(
-        self, run: RunFolder, settings: Settings, branch: Branch, listings: int | None = None, *, redo: bool = False
+        self,
+        run: RunFolder,
+        settings: Settings,
+        branch: Branch,
+        listings: int | None = None,
+        halves: int = 2,
+        *,
+        redo: bool = False,
     ) -> None:
-        self.run, self.settings, self.branch, self.listings, self.redo = run, settings, branch, listings, redo
+        self.run, self.settings, self.branch, self.redo = run, settings, branch, redo
+        self.listings, self.halves = listings, halves
         self._redone: set[str] = set()
         self.extras = tuple(stage.name for stage in extra_stages([branch.name], settings))
 
     def metrics(self, changes: Mapping[str, Any], seed: int) -> list[dict[str, float]]:
-        """Return the metrics of a variant on both halves of one split.
+        """Return the metrics of a variant on the judged halves of one split.
 
         Args:
             changes: The settings in which it differs from the branch's.
             seed: Of the split and of the training.
 
         Returns:
-            Two dictionaries with the keys of `METRICS` and `COSTS`: `seconds` of the training of an encoder and the
+            A dictionary for each encoder, with the keys of `METRICS` and `COSTS`: `seconds` of its training and the
             `listings_per_s` of its steps (0 without any) stand beside the metrics of the half that it embedded.
         """
         settings = self.settings.changed({self.branch.name: dict(changes), "compute": {"seed": seed}})
         extras = tuple(extra.stage for extra in extras_of(settings[self.branch.Config]))
-        encoders = [self._encoder(settings, extras, half) for half in (0, 1)]
+        encoders = [self._encoder(settings, extras, half) for half in range(self.halves)]
         stage = Stage(
-            f"{self.branch.name}/ablation/metrics/{self._short(settings, 'embed')}",
+            f"{self.branch.name}/ablation/metrics/{self._short(settings, 'embed')}-{self.halves}",
             judge_halves,
             code=(*JUDGING, registry.module_of(self.branch.name, "embed")),
             reads=(TRAIN, *encoders),
@@ -176,7 +186,10 @@ def train_on_half(
 def judge_halves(
     inputs: Inputs, config: StageConfig, out: Path, branch: str, encoders: Sequence[str]
 ) -> Mapping[str, Any]:
-    """Measure two encoders, each on the half that it was not trained on, at the best threshold of the other half."""
+    """Measure encoders, each on the half that it was not trained on, at the best threshold of the other half.
+
+    One encoder by itself is measured at the best threshold of the half that it is measured on.
+    """
     member, compute = registry.get(branch), config[ComputeConfig]
     catalog = load_catalog(inputs["catalog/train"])
     half_of, labels = parts(catalog, compute.seed), label_numbers(catalog.labels)
@@ -245,6 +258,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             help="train on N listings of each half, in whole products (default: all)",
         )
         parser.add_argument(
+            "--halves",
+            type=int,
+            choices=(1, 2),
+            default=2,
+            help="encoders of a split: 1 takes half of the time, and is judged at its best threshold (default: 2)",
+        )
+        parser.add_argument(
             "--only", action="append", metavar="VARIANT", help="variant to train (default: all); may be repeated"
         )
 
@@ -264,7 +284,7 @@ def ablate(run: RunFolder, settings: Settings, branch: Branch, arguments: Argume
     """Measure the variants of a branch that the arguments name, and print a table of them.
 
     Examples:
-        arguments = Arguments(only=["no memory"], splits=1, listings=None, force=False)
+        arguments = Arguments(only=["no memory"], splits=1, listings=None, halves=2, force=False)
         ablate(run, settings, registry.get("image"), arguments)
     """
     config, seed = settings[branch.Config], settings[ComputeConfig].seed
@@ -276,7 +296,7 @@ def ablate(run: RunFolder, settings: Settings, branch: Branch, arguments: Argume
     graph = branch_graph(run, settings, [branch.name])
     require_labels(run, graph)
     update_stages(run, settings, graph, [SPLIT])
-    ablation = Ablation(run, settings, branch, arguments.listings, redo=arguments.force)
+    ablation = Ablation(run, settings, branch, arguments.listings, arguments.halves, redo=arguments.force)
     seeds = [seed + number for number in range(arguments.splits)]
     measured: dict[str, list[dict[str, float]]] = {}
     for variant, changes in {AS_SET: {}, **variants}.items():
@@ -285,7 +305,10 @@ def ablate(run: RunFolder, settings: Settings, branch: Branch, arguments: Argume
     sizes = sorted({int(metrics["pool_size"]) for metrics in measured[AS_SET]})
     pools, splits = " and ".join(f"{size:,}" for size in sizes), f"{len(seeds)} split{'s' * (len(seeds) > 1)}"
     learned = "the other half" if arguments.listings is None else f"{arguments.listings:,} listings of the other half"
-    run.say(f"\n{table(measured)}\n\nTrained on {learned}, in pools of {pools} listings, {splits} into two halves.")
+    judged = ". One half of each is judged, at its best threshold" if arguments.halves == 1 else ""
+    run.say(
+        f"\n{table(measured)}\n\nTrained on {learned}, in pools of {pools} listings, {splits} into two halves{judged}."
+    )
     write_json(run.folder / branch.name / "ablation" / "metrics.json", measured)
 
 

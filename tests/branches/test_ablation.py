@@ -107,6 +107,23 @@ def test_some_products_of_a_half_are_learned_from(command, demo_catalog):
     assert command("--only", "more dropout")[1] == []  # both are kept
 
 
+def test_one_half_by_itself_is_judged_at_its_own_best_threshold(command, monkeypatch):
+    used, best = [], []
+    monkeypatch.setattr(
+        ablation, "row_f1_at", lambda v, c, threshold: used.append(threshold) or row_f1_at(v, c, threshold)
+    )
+    monkeypatch.setattr(ablation, "retrieval_of", lambda v, c: best.append(retrieval_of(v, c)) or best[-1])
+    code, trainings, output = command("--only", "more dropout", "--splits", "2", "--halves", "1")
+    assert (code, [seed for _, _, seed in trainings]) == (0, [0, 1, 0, 1])
+    assert used == [metrics.threshold for metrics in best]
+    measured = json.loads((command.run / "distilbert" / "ablation" / "metrics.json").read_text())
+    assert [len(halves) for halves in measured.values()] == [2, 2]
+    assert "2 splits into two halves. One half of each is judged, at its best threshold." in output.out
+    _, trainings, _ = command("--only", "more dropout", "--splits", "2")
+    assert [seed for _, _, seed in trainings] == [0, 1, 0, 1]  # those of the other halves
+    assert used[4:] == [best[4 + half].threshold for half in (1, 0, 3, 2, 5, 4, 7, 6)]
+
+
 def test_second_call_trains_and_measures_what_is_new(command):
     command()
     code, trainings, output = command("--splits", "2")
