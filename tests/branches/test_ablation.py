@@ -77,6 +77,25 @@ def command(demo_folder, tmp_path, monkeypatch, capsys):
     return call
 
 
+@pytest.fixture
+def thresholds(monkeypatch):
+    """The thresholds that halves are judged at, and the best of each half, in the order of the calls."""
+    used, best = [], []
+
+    def judged(vectors, codes, threshold):
+        used.append(threshold)
+        return row_f1_at(vectors, codes, threshold)
+
+    def measured(vectors, codes):
+        metrics = retrieval_of(vectors, codes)
+        best.append(metrics.threshold)
+        return metrics
+
+    monkeypatch.setattr(ablation, "row_f1_at", judged)
+    monkeypatch.setattr(ablation, "retrieval_of", measured)
+    return used, best
+
+
 def test_each_half_is_judged_by_the_encoder_of_the_other(command):
     code, trainings, output = command("--splits", "2")
     assert code == 0
@@ -107,21 +126,17 @@ def test_some_products_of_a_half_are_learned_from(command, demo_catalog):
     assert command("--only", "more dropout")[1] == []  # both are kept
 
 
-def test_one_half_by_itself_is_judged_at_its_own_best_threshold(command, monkeypatch):
-    used, best = [], []
-    monkeypatch.setattr(
-        ablation, "row_f1_at", lambda v, c, threshold: used.append(threshold) or row_f1_at(v, c, threshold)
-    )
-    monkeypatch.setattr(ablation, "retrieval_of", lambda v, c: best.append(retrieval_of(v, c)) or best[-1])
+def test_one_half_by_itself_is_judged_at_its_own_best_threshold(command, thresholds):
+    used, best = thresholds
     code, trainings, output = command("--only", "more dropout", "--splits", "2", "--halves", "1")
     assert (code, [seed for _, _, seed in trainings]) == (0, [0, 1, 0, 1])
-    assert used == [metrics.threshold for metrics in best]
+    assert used == best
     measured = json.loads((command.run / "distilbert" / "ablation" / "metrics.json").read_text())
     assert [len(halves) for halves in measured.values()] == [2, 2]
     assert "2 splits into two halves. One half of each is judged, at its best threshold." in output.out
     _, trainings, _ = command("--only", "more dropout", "--splits", "2")
     assert [seed for _, _, seed in trainings] == [0, 1, 0, 1]  # those of the other halves
-    assert used[4:] == [best[4 + half].threshold for half in (1, 0, 3, 2, 5, 4, 7, 6)]
+    assert used[4:] == [best[4 + half] for half in (1, 0, 3, 2, 5, 4, 7, 6)]
 
 
 def test_second_call_trains_and_measures_what_is_new(command):
@@ -132,17 +147,12 @@ def test_second_call_trains_and_measures_what_is_new(command):
     assert command("--splits", "2")[1] == []
 
 
-def test_threshold_of_a_half_comes_from_the_other(command, monkeypatch):
-    used = []
-    monkeypatch.setattr(
-        ablation, "row_f1_at", lambda v, c, threshold: used.append(threshold) or row_f1_at(v, c, threshold)
-    )
-    best = []
-    monkeypatch.setattr(ablation, "retrieval_of", lambda v, c: best.append(retrieval_of(v, c)) or best[-1])
+def test_threshold_of_a_half_comes_from_the_other(command, thresholds):
+    used, best = thresholds
     command("--only", "more dropout")
     assert len(best) == len(used) == 4
-    assert used == [best[half].threshold for half in (1, 0, 3, 2)]
-    assert best[0].threshold != best[1].threshold
+    assert used == [best[half] for half in (1, 0, 3, 2)]
+    assert best[0] != best[1]
 
 
 def test_extra_data_without_what_the_other_half_holds(command, tmp_path, demo_catalog):
