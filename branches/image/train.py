@@ -51,7 +51,7 @@ def train(
     images, usable = read_all(stored, side, preprocessing.interpolation, compute.cpu_threads, overflow)
     lost = lost_images(stored, usable)
     rows, image = rows[usable[image]], image[usable[image]]
-    encoder.to(device).start_head(_features(encoder, preprocessing, images[usable], config, device))
+    encoder.to(device).start_head(_features(encoder, preprocessing, images, np.flatnonzero(usable), config, device))
     data = TrainingSet(
         label_numbers(catalog.labels[rows]),
         components[rows].astype(np.int64),
@@ -87,13 +87,21 @@ def _inputs(
 
 @torch.inference_mode()
 def _features(
-    encoder: ImageEncoder, preprocessing: Preprocessing, images: Pixels, config: Config, device: torch.device
+    encoder: ImageEncoder,
+    preprocessing: Preprocessing,
+    images: Pixels,
+    rows: NDArray[np.int64],
+    config: Config,
+    device: torch.device,
 ) -> torch.Tensor:
-    """Return the pretrained network's features of the images at the size of embedding, float32 [n, c]."""
+    """Return the pretrained network's features of some images at the size of embedding, float32 [n, c].
+
+    The images may lie on the disk, so no more than a batch of them is copied at a time.
+    """
     encoder.eval()
     features = [torch.zeros(0, encoder.project.in_features, device=device)]
-    for start in range(0, len(images), config.embed_batch):
-        shown = [resize(image, config.embed_size) for image in images[start : start + config.embed_batch]]
+    for start in range(0, len(rows), config.embed_batch):
+        shown = [resize(images[row], config.embed_size) for row in rows[start : start + config.embed_batch]]
         batch = preprocessing(np.stack(shown)).to(device)
         with autocast(device, config.precision):
             features.append(encoder.features(batch))

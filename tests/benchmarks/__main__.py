@@ -65,6 +65,8 @@ def draw_command(options: argparse.Namespace, settings: list[str]) -> int:
     """Draw tables and a chart of results into a document."""
     from tests.benchmarks.draw import draw
 
+    if missing := [path for path in options.results if not path.is_file()]:
+        raise MatcherError(f"there is no file {missing[0]}")
     draw([Results.open(path) for path in options.results], options.into, options.chart)
     return 0
 

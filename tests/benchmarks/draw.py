@@ -9,6 +9,7 @@ sentences around the tables stay. Without `--into` the tables are printed. The c
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,11 @@ def draw(results: Sequence[Results], document: Path | None, svg: Path | None) ->
     if not any(rows for each in results for rows in each.rows.values()):
         raise MatcherError("the files hold no measurement")
     if document is None:
-        print(section(results, svg.name if svg else None))
+        print(section(results, str(svg) if svg and save_chart(results, svg) else None))
     else:
         svg = svg or document.with_name("speed.svg")
-        drawn = save_chart(results, svg)
-        into(document, section(results, svg.name if drawn else None))
-    if document is None and svg is not None:
-        save_chart(results, svg)
+        link = Path(os.path.relpath(svg, document.parent)).as_posix()
+        into(document, section(results, link if save_chart(results, svg) else None))
 
 
 def save_chart(results: Sequence[Results], path: Path) -> bool:
@@ -92,10 +91,11 @@ def section(results: Sequence[Results], svg: str | None) -> str:
     for each in results:
         machine = _machine(each.machine)
         parts += [*([] if machine in parts else [machine])]
-        parts += [*_stages(each.rows["stages"], svg), *_settings(each.rows["stages"])]
+        for rows in _by_threads(each.rows["stages"]):
+            parts += [*_stages(rows, svg), *_settings(rows)]
+            svg = None  # of all, so once
         parts += _alternatives(each.rows["alternatives"])
         parts += _profiles(each.rows["profiles"]) + _device(each.rows["device"])
-        svg = None  # of all, so once
     return "\n\n".join(parts) + "\n"
 
 
@@ -141,6 +141,11 @@ def _stages(rows: Sequence[Row], svg: str | None) -> list[str]:
     image = [f"![Seconds of each stage against the number of listings]({svg})"] if svg else []
     table = _table(["stage", *(f"{size:,}" for size in sizes), "× per doubling"], body)
     return [words, *image, table, *([" ".join(facts)] if facts else [])]
+
+
+def _by_threads(rows: Sequence[Row]) -> list[list[Row]]:
+    """Return the rows with as many threads as the first, then those with others: their seconds do not compare."""
+    return [[row for row in rows if row["threads"] == threads] for threads in dict.fromkeys(r["threads"] for r in rows)]
 
 
 def _usual(rows: Sequence[Row]) -> list[Row]:

@@ -76,8 +76,33 @@ def test_chart_draws_rows_of_equally_many_threads(results: Results, tmp_path: Pa
 
 
 def test_files_without_a_measurement_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["draw", str(tmp_path / "none.json")]) == 2
+    Results.open(tmp_path / "empty.json").add("stages", [], KEY)
+    assert main(["draw", str(tmp_path / "empty.json")]) == 2
     assert "hold no measurement" in capsys.readouterr().err
+
+
+def test_missing_file_is_named(results: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = tmp_path / "RESULTS.md"
+    assert main(["draw", str(results.path), str(tmp_path / "mistyped.json"), "--into", str(document)]) == 2
+    assert "there is no file" in capsys.readouterr().err
+    assert not document.exists()
+
+
+def test_rows_of_other_threads_have_a_table_of_their_own(tmp_path: Path) -> None:
+    results = Results.open(tmp_path / "results.json")
+    for threads, seconds in ((2, 40.0), (1, 70.0)):
+        results.add("stages", [stage_row("whole", 35_000, seconds, threads=threads)], KEY)
+    text = section([results], "speed.svg")
+    assert text.index("| 40 s · ") < text.index("| 70 s · ")
+    assert text.count("| stage | 35,000 |") == 2
+    assert text.count("speed.svg") == 1
+
+
+def test_chart_elsewhere_is_linked_from_the_document(results: Results, tmp_path: Path) -> None:
+    document, svg = tmp_path / "RESULTS.md", tmp_path / "charts" / "speed.svg"
+    svg.parent.mkdir()
+    assert main(["draw", str(results.path), "--into", str(document), "--chart", str(svg)]) == 0
+    assert "(charts/speed.svg)" in document.read_text(encoding="utf-8")
 
 
 def test_chart_draws_a_line_per_stage_and_keeps_names_apart() -> None:

@@ -38,6 +38,11 @@ def test_table_of_means_and_paired_differences():
     ]
 
 
+def test_one_difference_has_no_spread():
+    rows = table({AS_SET: [metrics(row_f1=0.5)], "more dropout": [metrics(row_f1=0.4)]}).splitlines()
+    assert rows[-1] == "| more dropout | 0.500 | 0.500 | 0.400 | -0.100 | 20 | 1,234 | 8 |"
+
+
 @pytest.fixture
 def command(demo_folder, tmp_path, monkeypatch, capsys):
     """Runs the command with trainings that only write down their arguments."""
@@ -122,7 +127,7 @@ def test_some_products_of_a_half_are_learned_from(command, demo_catalog):
     for (ids, dropout, _), (all_ids, all_dropout, _) in zip(some[1], whole[1], strict=True):
         assert ids < all_ids
         assert dropout == all_dropout
-    assert "Trained on 16 listings of the other half" in some[2].out
+    assert "Trained on up to 16 listings of the other half" in some[2].out
     assert command("--only", "more dropout")[1] == []  # both are kept
 
 

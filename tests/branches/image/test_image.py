@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from branches import registry
 from branches.candidates import propose
 from branches.image.config import Config
-from branches.image.data import Stored, augment, distinct_images, lost_images, read_all, read_batch, squash
+from branches.image.data import Stored, augment, distinct_images, lost_images, read_all, read_batch, resize, squash
 from branches.image.model import ImageEncoder, check_size
 from branches.image.train import _inputs, train
 from branches.stages import embed_catalog
@@ -277,6 +277,20 @@ def test_read_all_from_memory_and_file(shop, tmp_path, monkeypatch):
     for images in (in_memory, in_file):
         assert (np.asarray(images) == batch).all()
     assert (usable_in_file == usable).all()
+
+
+def test_training_copies_no_more_than_a_batch_of_images_on_the_disk(shop, one_thread, tmp_path, monkeypatch):
+    monkeypatch.setattr("branches.image.data.IN_MEMORY", 10)
+    copied = []
+
+    def resized(pixels, size):
+        copied.append(isinstance(pixels, np.memmap))  # a view of the file
+        return resize(pixels, size)
+
+    monkeypatch.setattr("branches.image.train.resize", resized)
+    train(shop, label_codes(shop), SMALL.model_copy(update={"epochs": 0}), one_thread, tmp_path)
+    assert copied
+    assert all(copied)
 
 
 def test_augment_depends_on_generator_alone():
