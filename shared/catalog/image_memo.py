@@ -12,6 +12,7 @@ import json
 import os
 import stat
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
 
@@ -80,6 +81,8 @@ class ImageMemo:
     def save(self, path: Path) -> None:
         """Write one JSON file, whole or not at all; nothing where it would say what the file says already.
 
+        Where another process writes the same file at the same moment, one of them has its way.
+
         Raises:
             OSError: The file cannot be written.
         """
@@ -87,7 +90,7 @@ class ImageMemo:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {"format": "image digests 1", "files": self._entries}
-        with atomic_file(path) as partial:
+        with suppress(FileNotFoundError), atomic_file(path) as partial:  # another one has just put its own in place
             partial.write_text(json.dumps(content, sort_keys=True), encoding="ascii")
         self._changed = False
 

@@ -173,7 +173,7 @@ def like(listings: Catalog, others: Catalog, images: Flags, titles: Flags) -> tu
         images: Those whose image and hash are set aside, bool [m].
         titles: Those whose title is set aside, bool [m].
     """
-    near = listings.phashes[:, None] ^ others.phashes[images & others.has_phash]
+    near = listings.phashes[:, None] ^ np.unique(others.phashes[images & others.has_phash])
     alike = listings.has_phash & (np.bitwise_count(near) <= NEAR_BITS).any(axis=1)
     alike |= listings.has_image & np.isin(listings.column("image_sha"), others.column("image_sha")[images])
     same = np.isin(listings.normalized_titles, others.normalized_titles[titles])

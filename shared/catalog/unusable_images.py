@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from shared.catalog.image_folder import LINK, URL, is_url
+from shared.catalog.image_folder import LINK, OUTSIDE, URL, is_url
 from shared.catalog.images import MISSING
 from shared.catalog.tables import printable
 from shared.catalog.validation import Advice
@@ -77,9 +77,11 @@ def why_no_image(images: Mapping[str, object], folder: Path | None, column: str,
         what = f"the column {column} holds {len(urls):,} URLs ({printable(urls[0])}, …), and images must be files"
         return f"{what}; {advice.fetch_images.format(name=printable(name), column=column)}"
     reasons = Counter(images.values())
-    if not images or reasons.keys() - {MISSING, LINK, URL}:
+    if not images or reasons.keys() - {MISSING, LINK, URL, OUTSIDE}:
         return None
     first = printable(next(iter(images)))
+    if reasons[OUTSIDE] == len(images):
+        return f"names {len(images):,} images ({first}, …), all of them outside of {folder}; {advice.inside}"
     if reasons[LINK]:
         what = f"{reasons[LINK]:,} are links to files outside of {folder}"
         others = f" and {len(images) - reasons[LINK]:,} are not there" if len(images) > reasons[LINK] else ""

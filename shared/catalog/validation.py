@@ -35,6 +35,7 @@ class Advice:
         find_images: Where no image of the table is in the image folder.
         follow_links: Where all of them are links out of it.
         fetch_images: Where the table holds URLs.
+        inside: Where all names are absolute or climb out of the image folder.
     """
 
     rename: str
@@ -44,6 +45,7 @@ class Advice:
     find_images: str
     follow_links: str
     fetch_images: str
+    inside: str
 
 
 TABLE_ADVICE = Advice(
@@ -55,6 +57,8 @@ TABLE_ADVICE = Advice(
     follow_links="if you trust them, say --data.follow_links=true, or use --data.image_column= to do without",
     fetch_images="download them into a folder `images` beside the table and write their file names, such as {name}, "
     "into the column {column}; or use --data.image_column= to do without",
+    inside="write the names as they are seen from that folder, name another one with --data.images=, or use "
+    "--data.image_column= to do without",
 )
 FRAME_ADVICE = Advice(
     rename="rename it to {name!r}",
@@ -66,6 +70,7 @@ FRAME_ADVICE = Advice(
     "without",
     fetch_images="download them into a folder, write their file names, such as {name}, into the column {column}, and "
     "give the folder; or leave the column out",
+    inside="write the names as they are seen from that folder, give another one, or none to do without",
 )
 
 

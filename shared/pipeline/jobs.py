@@ -134,7 +134,7 @@ class Follower:
             JobDoneError: Job 1 is done, or there is nothing to do.
             MatcherError: A shard is refused, job 1 ended with an error, or gives no sign of life.
         """
-        patience, needed = _Patience(self._run, self._patience_s), graph.up_to(targets)
+        patience, needed, looked = _Patience(self._run, self._patience_s), graph.up_to(targets), float("-inf")
         while True:
             seen = self._leader.look()
             if seen.get("state") == WORKS:
@@ -145,9 +145,11 @@ class Follower:
                 if seen["state"] == FAILED:
                     raise _error_of(seen)
                 raise JobDoneError
-            elif seen.get("state") == DONE and _is_current(self._run, settings, needed):
-                self._run.say("nothing is left to do for this job")
-                raise JobDoneError
+            elif seen.get("state") == DONE and time.monotonic() - looked > PATIENT_S:  # seldom: it looks at all images
+                if _is_current(self._run, settings, needed):
+                    self._run.say("nothing is left to do for this job")
+                    raise JobDoneError
+                looked = time.monotonic()
             patience.wait(self._leader, f"job 1 of {self._jobs}")
 
     def _share(self, settings: Settings, graph: Graph, seen: Mapping[str, Any]) -> bool:

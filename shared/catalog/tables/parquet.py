@@ -100,7 +100,7 @@ def _texts(column: Any, name: str, first: int, settings: TableSettings, faults: 
     """
     if not pa.types.is_dictionary(column.type):
         return _plain_texts(column, name, np.arange(first, first + len(column)), settings, faults)
-    codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    codes = column.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)  # unsigned by some
     used, rows, counts = np.unique(codes[codes >= 0], return_index=True, return_counts=True)
     rows = first + np.flatnonzero(codes >= 0)[rows]
     known, _ = _plain_texts(column.dictionary.take(pa.array(used)), name, rows, settings, faults)
@@ -114,7 +114,8 @@ def _plain_texts(
 ) -> tuple[list[str], int]:
     """Return values as text and their number of bytes; `rows` are those where they first stand, from 0."""
     kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    is_string = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    if is_string:
         column = column.cast(pa.large_binary())  # a string that is not UTF-8 cannot be had as one
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         lengths = pc.binary_length(column).fill_null(0).to_numpy(zero_copy_only=False)
@@ -129,7 +130,8 @@ def _plain_texts(
     for row, value in zip(rows.tolist(), column.to_pylist(), strict=True):
         try:
             if name in settings.lenient:
-                texts.append(lenient_text(value))
+                text = value.decode("utf-8", errors="replace") if is_string and value is not None else value
+                texts.append(lenient_text(text))
             else:
                 texts.append(_decoded(value, settings.encoding) if isinstance(value, bytes) else text_of(value))
         except ValueError as error:

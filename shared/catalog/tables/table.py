@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from shared.catalog.tables.bounds import TableSettings
@@ -103,10 +104,17 @@ def text_of(value: Any) -> str:
 def lenient_text(value: Any) -> str:
     """Return any value as text, whatever it is: bytes that are no text as hex digits, large floats with an exponent.
 
+    Whole numbers of more than 32 bits are written as the 64 bits of a hash, since decimal digits may look like hex
+    digits.
+
     Examples:
-        >>> lenient_text(bytes(8)), lenient_text(b"af48c947d86b690b"), lenient_text([1])
-        ('0000000000000000', 'af48c947d86b690b', '[1]')
+        >>> lenient_text(bytes(8)), lenient_text(b"af48c947d86b690b"), lenient_text([1]), lenient_text(-1)
+        ('0000000000000000', 'af48c947d86b690b', '[1]', '-1')
+        >>> lenient_text(1263056646537133), lenient_text(-5816177608338216693)
+        ('0x47cbe4abf7fad', '0xaf48c947d86b690b')
     """
+    if isinstance(value, int | np.integer) and (1 << 32 <= value < 1 << 64 or -(1 << 63) <= value < -(1 << 32)):
+        return f"0x{int(value) % (1 << 64):x}"
     if isinstance(value, bytes):
         try:
             return value.hex() if len(value) == _HASH_BYTES else value.decode("utf-8")

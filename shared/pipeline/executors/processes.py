@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from typing import cast
 
 from tqdm import tqdm
 
@@ -90,7 +91,7 @@ class Processes:
     def _ready(self) -> list[_Worker]:
         """Return the workers that have done their number or died, as soon as there is one."""
         busy = {worker.connection: worker for worker in self._workers if worker.number}
-        return [busy[connection] for connection in wait(list(busy)) if isinstance(connection, Connection)]
+        return [busy[cast(Connection, connection)] for connection in wait(list(busy))]  # on Windows of another type
 
     def _replace(self, worker: _Worker) -> None:
         self._workers.remove(worker)

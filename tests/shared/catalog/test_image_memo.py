@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,19 @@ def test_an_unchanged_file_is_read_once(image: Path, reads: list[Path], tmp_path
         assert [memo.sha256(image), memo.sha256(image)] == [digest(b"1234")] * 2
         memo.save(tmp_path / "deep" / "memo.json")
     assert reads == [image]
+
+
+def test_processes_may_save_at_once(image: Path, tmp_path: Path) -> None:
+    def save(number: int) -> None:
+        memo = ImageMemo()
+        memo.sha256(image)
+        for _ in range(30):
+            memo._changed = True
+            memo.save(tmp_path / "memo.json")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(save, range(4)))
+    assert ImageMemo.load(tmp_path / "memo.json").sha256(image) == digest(b"1234")
 
 
 @pytest.mark.fault(22)

@@ -1,6 +1,7 @@
 """Evidence that many otherwise unlike listings share is set aside."""
 
 import json
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
@@ -191,6 +192,16 @@ def test_what_is_shared_with_listings_that_lost_it_is_told() -> None:
         [True, False, True, False],
         [False, True, False, False],
     ]
+
+
+def test_many_listings_beside_many_set_aside_take_little_memory() -> None:
+    n = 20_000
+    others = with_images(["mask"] * n, ["photo"] * n, [HASH] * n)
+    everyone = np.ones(n, dtype=bool)
+    tracemalloc.start()
+    assert like(others, others, everyone, ~everyone)[0].all()
+    assert tracemalloc.get_traced_memory()[1] < 100e6  # every listing beside every other would be 3 GB
+    tracemalloc.stop()
 
 
 def test_many_equal_listings_take_seconds() -> None:

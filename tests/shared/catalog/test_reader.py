@@ -97,6 +97,13 @@ def test_every_image_bad_is_no_error(tmp_path: Path) -> None:
     assert unusable_images(read(tmp_path, image_column="")) is None
 
 
+def test_names_that_all_lead_out_of_the_image_folder_are_an_error(tmp_path: Path) -> None:
+    draw(tmp_path / "train_images" / "a.jpg")
+    message = fault_of(folder(tmp_path, ["/home/me/photos/a.jpg", "C:\\photos\\b.jpg", "../a.jpg"]))
+    assert "names 3 images (/home/me/photos/a.jpg, …), all of them outside of" in message
+    assert "write the names as they are seen from that folder" in message
+
+
 def test_an_image_folder_without_the_images_is_an_error(tmp_path: Path) -> None:
     draw(tmp_path / "train_images" / "other.png")
     message = fault_of(folder(tmp_path, ["a.jpg", "b.jpg", "a.jpg", ""]))

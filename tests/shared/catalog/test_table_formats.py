@@ -86,6 +86,26 @@ def test_only_columns_that_are_read_must_be_sound(tmp_path: Path) -> None:
     assert len(read_catalog(find_source(path, DataConfig()), DataConfig(), ComputeConfig(), labeled=False)) == 1
 
 
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_words_of_eight_letters_are_no_hash(dictionary: bool, tmp_path: Path) -> None:
+    columns = {"posting_id": ["1", "2", "3"], "title": ["a", "b", "c"], "image_phash": ["no_image", "af48c947", None]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet", use_dictionary=dictionary)
+    source = find_source(tmp_path / "t.parquet", DataConfig())
+    catalog = read_catalog(source, DataConfig(), ComputeConfig(), labeled=False)
+    assert catalog.table.column("phash").to_pylist() == [None] * 3
+    assert [note["posting_id"] for note in not_used(catalog).to_pylist()] == ["1", "2"]
+
+
+@pytest.mark.parametrize("hashes", [[1263056646537133, 2**63 + 7], [-5816177608338216693, 1 << 40]])
+def test_whole_numbers_are_hashes_whatever_their_digits(hashes: list[int], tmp_path: Path) -> None:
+    kind = pa.uint64() if min(hashes) > 0 else pa.int64()
+    columns = {"posting_id": ["1", "2"], "title": ["a", "b"], "image_phash": pa.array(hashes, kind)}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    source = find_source(tmp_path / "t.parquet", DataConfig())
+    catalog = read_catalog(source, DataConfig(), ComputeConfig(), labeled=False)
+    assert catalog.phashes.tolist() == [value % 2**64 for value in hashes]
+
+
 @pytest.mark.fault(31, 36)
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.parquet"])
 def test_hash_of_any_kind_is_no_fault_of_its_table(name: str, tmp_path: Path) -> None:
@@ -262,6 +282,8 @@ def parquet(path: Path, **columns: Any) -> Table:
         (pa.array([Decimal("1.50"), None, Decimal("2.00")]), ["1.50", "", "2.00"]),
         (pa.array([date(2024, 1, 2), None, date(2024, 1, 3)]), ["2024-01-02", "", "2024-01-03"]),
         (pa.nulls(3), ["", "", ""]),
+        (pa.DictionaryArray.from_arrays(pa.array([1, None, 0], pa.uint32()), ["y", "x"]), ["x", "", "y"]),
+        (pa.DictionaryArray.from_arrays(pa.array([1, None, 0], pa.uint8()), ["y", "x"]), ["x", "", "y"]),
     ],
 )
 def test_parquet_types_become_text(values: Any, texts: list[str], tmp_path: Path) -> None:
