@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import chain
@@ -29,12 +30,30 @@ from shared.catalog.not_used import not_used
 from shared.catalog.placeholders import NOTHING, SetAside
 from shared.catalog.unusable_images import unusable_images, unusable_warning
 from shared.errors import ArtifactError
+from shared.folders import updated_folder
 from shared.schema import Catalog, Matches, ScoredPairs, pair_key
 
 LISTINGS, FACTS = "listings.parquet", "matching.json"  # files beside the matches, from which the report is made
 NOT_USED = "not_used.csv"
+METRICS, REPORT = "metrics.json", "report.html"  # ensemble.report writes the report
 BATCH = 1 << 20  # rows of a table that are written at a time
 Settled = Literal["yes", "no"]  # an answer that is kept to
+
+
+def new_matches(out: Path) -> AbstractContextManager[Path]:
+    """Return what yields a folder to write matches into, which replace those in `out`; see `updated_folder`.
+
+    Metrics and report of earlier matches do not stay.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as parent:
+        ...     with new_matches(Path(parent) / "matches") as folder:
+        ...         _ = (folder / "matches.parquet").write_bytes(b"")
+        ...     (Path(parent) / "matches" / "matches.parquet").exists()
+        True
+    """
+    return updated_folder(out, without=(METRICS, REPORT) if (out / "matches.parquet").exists() else ())
 
 
 @dataclass(frozen=True)

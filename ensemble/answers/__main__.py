@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from ensemble.answers.answer import Answer, time_after
 from ensemble.answers.file import AnswerFile, answers_path
 from ensemble.answers.tables import export, imported, label_groups, write_labels
 from ensemble.config import ReviewConfig
@@ -33,14 +35,26 @@ def write_export(run: RunFolder, settings: Settings, arguments: Arguments) -> No
 
 
 def add_import(run: RunFolder, settings: Settings, arguments: Arguments) -> None:
-    """Append the answers of a table to those of a run, but for those that it holds or that were taken back."""
+    """Append the answers of a table to those of a run, but for those that it holds or that were taken back.
+
+    An answer of the same person about the same pair at the same time, but with another verdict, is one that was changed
+    in the table: it is appended as an answer of now.
+    """
     file = _file(run, settings)
     answers = imported(arguments.table, [load_original(run, source) for source in settings[DataConfig].sources])
-    present = {event.identity for event in file.read().events}
-    added = [answer for answer in answers if answer.identity not in present]
-    if added:
-        file.append(*added)
-    run.say(f"{len(added):,} answers added to {file.path}, {len(answers) - len(added):,} were there or taken back")
+    held = file.read()
+    present, standing = {event.identity for event in held.events}, {each.identity: each for each in held.standing}
+    new = [answer for answer in answers if answer.identity not in present]
+    time, changed = time_after(held.latest_time), list[Answer]()
+    for answer in answers:
+        before, latest = standing.get(answer.identity), held.verdicts.get(answer.pair, {}).get(answer.by)
+        if before is not None and latest is not None and answer.verdict not in (before.verdict, latest.verdict):
+            changed.append(replace(answer, at=time))
+    if new or changed:
+        file.append(*new, *changed)
+    told = f", {len(changed):,} changed" if changed else ""
+    rest = len(answers) - len(new) - len(changed)
+    run.say(f"{len(new):,} answers added to {file.path}{told}, {rest:,} were there or taken back")
 
 
 def make_labels(run: RunFolder, settings: Settings, arguments: Arguments) -> None:

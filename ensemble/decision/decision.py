@@ -17,7 +17,7 @@ from ensemble.decision.copies import with_copies, without_forced
 from ensemble.decision.guard import agreement, careful_threshold, expected_share, is_unlike
 from ensemble.decision.pins import Pins, pinned, separated
 from ensemble.decision.prior_shift import shift_for_singles, shift_threshold
-from ensemble.decision.rules import RULES, DecisionRule, keep_best, sort_matches, subset
+from ensemble.decision.rules import RULES, AverageLink, DecisionRule, keep_best, sort_matches, subset
 from ensemble.features.conflicts import KINDS, in_conflict
 from shared.artifacts import checked_type, read_json, write_json
 from shared.catalog.config import Duplicates
@@ -120,6 +120,10 @@ class Decision:
             threshold = shift_for_singles(threshold, self.singles_shift, self.share - share)
         return max(threshold, self.least)
 
+    def applied(self, threshold: float) -> float:
+        """Return the threshold that the rule applies in place of one: `average_link` has a lowest one."""
+        return max(threshold, AverageLink.MIN_THRESHOLD) if self.rule == "average_link" else threshold
+
     def fix_size(self, n: int) -> Decision:
         """Return the decision with the threshold for a pool of n listings, however many it then has."""
         return replace(self, threshold=self.threshold_for(n, self.share), pool_size=n, prior_shift=0.0)
@@ -168,7 +172,8 @@ class Decision:
             return replace(outcome, matches=_move_matches(outcome.matches, order))
         limits = self.max_matches, self.forbid, 2 if duplicates == "pairs" else self.max_group
         share = 1.0 if duplicates == "all" else expected_share(pairs)
-        ready, threshold, agreed = decider(self.rule, pairs, *limits), self.threshold_for(pairs.n, share), None
+        ready, agreed = decider(self.rule, pairs, *limits), None
+        threshold = self.applied(self.threshold_for(pairs.n, share))
         if self.guard and self.rule == "average_link":
             plain = decider("threshold", pairs, *limits)
             agreed = agreement(ready(threshold), plain(threshold))

@@ -11,7 +11,7 @@ from branches import registry
 from ensemble.config import EnsembleConfig
 from ensemble.index.index import Index
 from ensemble.index.listings import question, read_ids
-from ensemble.match import open_matcher, open_store
+from ensemble.match import check_bundled, open_matcher, open_store
 from ensemble.matcher import Matcher, check_current, matcher_digest
 from ensemble.sections import sections
 from shared.catalog.config import DataConfig
@@ -62,6 +62,8 @@ def query(store: Any, settings: Settings, arguments: Arguments) -> None:
     if arguments.bundle is None:
         require_labeled_run(store)
         check_current(store, settings)
+    else:
+        check_bundled(store, settings)
     matcher = Matcher(store, one_by_one)
     index = Index.open(arguments.index, matcher, made_with=matcher_digest(store, settings))
     index.load()

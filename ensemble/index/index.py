@@ -18,11 +18,11 @@ from ensemble.index.query import Hit, hits
 from ensemble.index.snapshots import Snapshots
 from ensemble.index.state import CHANGES, State, write_changes
 from ensemble.index.update import rebuilt, renamed, updated
+from ensemble.match_result import new_matches
 from ensemble.matcher import Matcher
 from ensemble.pool_views import Words
 from shared.artifacts import digest
 from shared.errors import MatcherError
-from shared.folders import updated_folder
 from shared.schema import Catalog
 
 Listings = pd.DataFrame | Catalog
@@ -130,6 +130,7 @@ class Index:
         Returns:
             For each listing a list of hits: those that match, then the others, each part with the best first.
         """
+        self._read()
         self._check_there()
         catalog = self._catalog(listings, images)
         return [hits(self._with_query(catalog.take(np.array([row]))), NAMELESS, most) for row in range(len(catalog))]
@@ -140,7 +141,7 @@ class Index:
 
     def save(self, out: Path) -> None:
         """Write the matches of all listings, all splits and merges so far, and a submission into a folder."""
-        with updated_folder(out) as folder:
+        with new_matches(out) as folder:
             self._state.result().save(folder)
             pq.write_table(self._state.groups(), folder / "groups.parquet")
             write_changes(folder / CHANGES, self._state.changes)
@@ -189,6 +190,8 @@ class Index:
 
     def _read(self) -> None:
         """Read the folder, unless it has not changed since it was read."""
+        if self._number and self.snapshots.is_current(self._number):
+            return
         present = self.snapshots.current()
         if present is None or present.number == self._number:
             return

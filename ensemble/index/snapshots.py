@@ -100,6 +100,18 @@ class Snapshots:
                     raise
         return None
 
+    def is_current(self, number: int) -> bool:
+        """Return whether a snapshot is the present one, by its number alone: no file is checked.
+
+        Args:
+            number: As in `Snapshot`; 0: none was ever written.
+
+        Raises:
+            ArtifactError: The folder is damaged.
+        """
+        entry = self._entry()
+        return number == 0 if entry is None else str(entry.get("snapshot")) == f"{number:06}"
+
     def _entry(self) -> dict[str, Any] | None:
         """Return the name of the present snapshot and the SHA-256 of its manifest; None if none was ever written."""
         if (self.folder / CURRENT).exists():

@@ -61,6 +61,7 @@ class _Built:
     split_groups: int
     threshold: float
     agreement: float | None
+    used: float | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class State:
         split_groups: Number of groups that were too large at the last rebuild and were split.
         threshold: The threshold of the last rebuild.
         agreement: How far two rules agreed on the matches then, in [0, 1]; None if nobody looked.
+        used: The threshold of the last change; None if that was the rebuild.
         answers: All answers that were taken over, also those about listings that are not there.
 
     Examples:
@@ -103,6 +105,7 @@ class State:
     split_groups: int = 0
     threshold: float = 0.0
     agreement: float | None = None
+    used: float | None = None
     answers: Answers = field(default_factory=Answers)
 
     def __len__(self) -> int:
@@ -129,7 +132,7 @@ class State:
         """Return the matches and groups of all listings, as they are written for a user."""
         pairs = self.pairs.scored().with_copies(self.copies)
         _, report = leave_out(self.originals, *left_out(self.originals, self.catalog))
-        decided = self.split_groups, self.threshold, self.agreement
+        decided = self.split_groups, self.threshold if self.used is None else self.used, self.agreement
         groups = groups_of(self.matches)
         return MatchResult(self.catalog, pairs, self.matches, groups, report, *decided, answers=self.pool_answers)
 
@@ -154,7 +157,7 @@ class State:
         pq.write_table(pa.table({"group_id": pa.array(sorted(self.retired), pa.string())}), folder / "retired.parquet")
         write_changes(folder / CHANGES, self.changes)
         write_answers(folder / ANSWERS, self.answers)
-        names = ("built", "changed", "split_groups", "threshold", "agreement")
+        names = ("built", "changed", "split_groups", "threshold", "agreement", "used")
         write_json(folder / "built.json", {name: getattr(self, name) for name in names})
         for name, branch in self.branches.items():
             (folder / name).mkdir()

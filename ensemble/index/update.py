@@ -116,6 +116,7 @@ def rebuilt(
         split_groups=outcome.split_groups,
         threshold=outcome.threshold,
         agreement=outcome.agreement,
+        used=None,
         answers=answers,
     )
 
@@ -176,6 +177,7 @@ def updated(
             matcher, planned, pairs_with_scores, pairs.score, state, place, copies, pins, changed, locally
         ),
         changed=state.changed + sum(count for name, count in planned.counts.items() if name != "unchanged"),
+        used=matcher.decision.applied(_decision_for(matcher, state, pairs_with_scores, copies).threshold),
         answers=answers,
     )
 

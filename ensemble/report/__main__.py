@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ensemble.match import REPORT
+from ensemble.match_result import REPORT
 from ensemble.report.file import write_report
 from ensemble.report.page import html
 from ensemble.report.run_content import matches_content

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ensemble.match import REPORT
+from ensemble.match_result import REPORT
 from ensemble.report.page import html
 from ensemble.report.run_content import run_content
 from shared.artifacts import atomic_file, digest, file_digest

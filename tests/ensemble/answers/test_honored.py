@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ensemble.answers.answer import Answer, now
+from ensemble.answers.answer import Answer, now, time_after
 from ensemble.answers.file import AnswerFile
 from ensemble.matcher import Matcher
 from ensemble.sections import sections
@@ -130,6 +130,13 @@ def test_answers_of_a_run_as_tables(run: Path, command: Command, tmp_path: Path)
     assert "0 answers added" in out
     assert "2 were there or taken back" in out
     file.append(replace(no, at=now()))
+    table.write_text(table.read_text().replace(",yes,", ",unsure,"))
+    for expected in ("0 answers added", "1 changed"), ("0 answers added",):
+        out = command("ensemble.answers", "import", "--run", run, "--from", table)[1]
+        assert all(words in out for words in expected)
+    assert "changed" not in out  # a second time
+    assert file.read().verdicts[yes.pair][yes.by].verdict == "unsure"
+    file.append(replace(yes, at=time_after(file.read().latest_time)))
     assert "no contradictions" in command("ensemble.answers", "contradictions", "--run", run)[1]
     code, out, err = command("ensemble.answers", "labels", "--run", run, "--out", tmp_path / "table.csv")
     assert (code, err) == (0, "")

@@ -63,6 +63,22 @@ def test_bundle_writes_the_matches_of_its_run(
     Bundle(bundle)  # still as it was written
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("--tune.max_matches=1", "tune.max_matches=50, not 1, and matches as it was made"),
+        ("--tune.guard=false", "tune.guard=True, not False"),
+        ("--scorer.models=1", "scorer.models=2, not 1"),
+        ("--ensemble.branches=tfidf", "not tfidf"),
+    ],
+)
+def test_settings_that_differ_from_the_bundle_are_refused(
+    setting: str, said: str, bundle: Path, data: Path, command: Command, tmp_path: Path
+) -> None:
+    code, _, error = command("ensemble.match", "--bundle", bundle, "--data", data, "--out", tmp_path / "o", setting)
+    assert (code, said in error, (tmp_path / "o").exists()) == (2, True, False), error
+
+
 def test_bundle_explains_a_pair_as_its_run_does(
     first: tuple[Path, str], data: Path, bundle: Path, command: Command
 ) -> None:

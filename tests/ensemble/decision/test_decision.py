@@ -144,6 +144,14 @@ def test_average_link_minimum_threshold() -> None:
     assert partition(AverageLink(pairs).groups(0)) == {frozenset({0, 1}), frozenset({2}), frozenset({3})}
 
 
+def test_average_link_tells_the_threshold_that_it_applies() -> None:
+    pairs = scored(4, {(0, 1): 0.9, (2, 3): 0.04})
+    for rule, threshold, matched in (("average_link", AverageLink.MIN_THRESHOLD, 2), ("threshold", 0.01, 4)):
+        outcome = Decision(rule, 0.01, guard=True).decide(pairs)  # type: ignore[arg-type]
+        assert (outcome.threshold, len(outcome.matches)) == (threshold, matched)
+        assert outcome.agreement in (None, 1.0)
+
+
 def test_average_link_ignores_one_wrong_link() -> None:
     groups = {pair: 0.9 for trio in ((0, 1, 2), (3, 4, 5)) for pair in combinations(trio, 2)}
     pairs = scored(6, groups | {(2, 3): 0.95})

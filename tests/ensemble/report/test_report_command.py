@@ -12,7 +12,7 @@ import pytest
 
 from ensemble.ablation.state import state_of_graph, state_of_run
 from ensemble.evaluation.run_metrics import metrics_of
-from ensemble.match import REPORT
+from ensemble.match_result import REPORT
 from ensemble.report import file
 from ensemble.report.charts import short
 from ensemble.report.file import key_of, write_report
