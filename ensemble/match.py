@@ -16,11 +16,12 @@ from ensemble.cli import update_run
 from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
 from ensemble.evaluation.holdout import evaluate_matches
 from ensemble.evaluation.summary import summarize_labeled
-from ensemble.match_result import METRICS, NOT_USED, MatchResult, new_matches
+from ensemble.match_result import NOT_USED, MatchResult
 from ensemble.matcher import Matcher
 from ensemble.memory import matching_need
 from ensemble.result_stages import MATCHES
 from ensemble.sections import sections
+from ensemble.written_matches import METRICS, new_matches
 from shared.artifacts import write_json
 from shared.catalog.config import DataConfig
 from shared.catalog.not_used import in_words

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import chain
@@ -30,30 +29,12 @@ from shared.catalog.not_used import not_used
 from shared.catalog.placeholders import NOTHING, SetAside
 from shared.catalog.unusable_images import unusable_images, unusable_warning
 from shared.errors import ArtifactError
-from shared.folders import updated_folder
 from shared.schema import Catalog, Matches, ScoredPairs, pair_key
 
 LISTINGS, FACTS = "listings.parquet", "matching.json"  # files beside the matches, from which the report is made
 NOT_USED = "not_used.csv"
-METRICS, REPORT = "metrics.json", "report.html"  # ensemble.report writes the report
 BATCH = 1 << 20  # rows of a table that are written at a time
 Settled = Literal["yes", "no"]  # an answer that is kept to
-
-
-def new_matches(out: Path) -> AbstractContextManager[Path]:
-    """Return what yields a folder to write matches into, which replace those in `out`; see `updated_folder`.
-
-    Metrics and report of earlier matches do not stay.
-
-    Examples:
-        >>> from tempfile import TemporaryDirectory
-        >>> with TemporaryDirectory() as parent:
-        ...     with new_matches(Path(parent) / "matches") as folder:
-        ...         _ = (folder / "matches.parquet").write_bytes(b"")
-        ...     (Path(parent) / "matches" / "matches.parquet").exists()
-        True
-    """
-    return updated_folder(out, without=(METRICS, REPORT) if (out / "matches.parquet").exists() else ())
 
 
 @dataclass(frozen=True)
@@ -67,6 +48,7 @@ class MatchFacts:
         warnings: A line for each thing that makes the matches doubtful.
         expected_to_match: Number of listings that are expected to have a match, by the scores.
         answers: The answers that were kept to: both posting ids of a pair, and `yes` or `no`.
+        duplicates: What the user knew of the catalog (`data.duplicates`).
 
     Examples:
         >>> MatchFacts.from_json(MatchFacts(threshold=0.5).to_json()).threshold
@@ -79,6 +61,7 @@ class MatchFacts:
     warnings: tuple[str, ...] = ()
     expected_to_match: int | None = None
     answers: tuple[tuple[str, str, Settled], ...] = ()
+    duplicates: Duplicates = "unknown"
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as JSON holds them."""
@@ -90,6 +73,7 @@ class MatchFacts:
             "warnings": list(self.warnings),
             "expected_to_match": self.expected_to_match,
             **({"answers": [list(answer) for answer in self.answers]} if self.answers else {}),
+            **({"duplicates": self.duplicates} if self.duplicates != "unknown" else {}),
         }
 
     @classmethod
@@ -108,6 +92,7 @@ class MatchFacts:
                 checked_type(tuple[str, ...], content["warnings"]),
                 checked_type(int | None, content["expected_to_match"]),  # type: ignore[arg-type]
                 checked_type(tuple[tuple[str, str, Settled], ...], content.get("answers", ())),
+                checked_type(Duplicates, content.get("duplicates", "unknown")),  # type: ignore[arg-type]
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"{FACTS} is not of this version ({error}); match the catalog again") from error
@@ -133,6 +118,7 @@ class MatchResult:
         answers: People's answers that hold for the catalog, and those that do not; None if nobody was asked.
         has_expectation: Whether the scores are probabilities that say how many listings have a match; they are not
             where no label of any catalog has taught them.
+        duplicates: What the user knew of the catalog, see `Decision.decide`.
         caller_ids: The ids as a caller's frame holds them, with its dtype [n], for the frames; None: the catalog's.
 
     Examples:
@@ -157,6 +143,7 @@ class MatchResult:
     decision: Decision | None = None
     answers: PoolAnswers | None = None
     has_expectation: bool = True
+    duplicates: Duplicates = "unknown"
     caller_ids: pd.api.extensions.ExtensionArray | NDArray[Any] | None = None
 
     @classmethod
@@ -185,7 +172,7 @@ class MatchResult:
         pairs = pairs.with_copies(copy_of(catalog))
         outcome = decision.decide(pairs, catalog.ids, duplicates, pins)
         decided = groups_of(outcome.matches), report, outcome.split_groups, outcome.threshold, outcome.agreement
-        return cls(catalog, pairs, outcome.matches, *decided, unlikeness, decision=decision)
+        return cls(catalog, pairs, outcome.matches, *decided, unlikeness, decision=decision, duplicates=duplicates)
 
     @cached_property
     def matches(self) -> pd.DataFrame:
@@ -317,7 +304,7 @@ class MatchResult:
     def facts(self) -> MatchFacts:
         """Return what the files of matches do not say of how they came about."""
         told = tuple(self.warnings), self.expected_to_match
-        return MatchFacts(self.decision, self.threshold, self.set_aside, *told, self._pinned_ids())
+        return MatchFacts(self.decision, self.threshold, self.set_aside, *told, self._pinned_ids(), self.duplicates)
 
     def _pinned_ids(self) -> tuple[tuple[str, str, Settled], ...]:
         pins, ids = Pins() if self.answers is None else self.answers.pins, self.catalog.ids

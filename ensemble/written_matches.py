@@ -1,7 +1,8 @@
-"""Reads the matches that were written into a folder, by a run or by `ensemble.match`."""
+"""The folder that matches are written into, by a run, by `ensemble.match` or by an index; reads them again."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,26 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ensemble.decision.rules import sort_matches
+from shared.folders import updated_folder
 from shared.schema import Matches
+
+METRICS, REPORT = "metrics.json", "report.html"  # ensemble.report writes the report
+
+
+def new_matches(out: Path) -> AbstractContextManager[Path]:
+    """Return what yields a folder to write matches into, which replace those in `out`; see `updated_folder`.
+
+    Metrics and report of earlier matches do not stay.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as parent:
+        ...     with new_matches(Path(parent) / "matches") as folder:
+        ...         _ = (folder / "matches.parquet").write_bytes(b"")
+        ...     (Path(parent) / "matches" / "matches.parquet").exists()
+        True
+    """
+    return updated_folder(out, without=(METRICS, REPORT) if (out / "matches.parquet").exists() else ())
 
 
 def rows_of(ids: NDArray[Any], named: pa.ChunkedArray) -> NDArray[np.int32]:

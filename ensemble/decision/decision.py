@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -120,6 +120,10 @@ class Decision:
             threshold = shift_for_singles(threshold, self.singles_shift, self.share - share)
         return max(threshold, self.least)
 
+    def limits(self, duplicates: Duplicates) -> tuple[int, tuple[Kind, ...], int | None]:
+        """Return for `decider` the most matches of a listing, what forbids one, and the most listings of a group."""
+        return self.max_matches, self.forbid, 2 if duplicates == "pairs" else self.max_group
+
     def applied(self, threshold: float) -> float:
         """Return the threshold that the rule applies in place of one: `average_link` has a lowest one."""
         return max(threshold, AverageLink.MIN_THRESHOLD) if self.rule == "average_link" else threshold
@@ -170,7 +174,7 @@ class Decision:
                 _move_pairs(pairs, new_row), duplicates=duplicates, pins=pins and pins.placed(new_row)
             )
             return replace(outcome, matches=_move_matches(outcome.matches, order))
-        limits = self.max_matches, self.forbid, 2 if duplicates == "pairs" else self.max_group
+        limits = self.limits(duplicates)
         share = 1.0 if duplicates == "all" else expected_share(pairs)
         ready, agreed = decider(self.rule, pairs, *limits), None
         threshold = self.applied(self.threshold_for(pairs.n, share))
@@ -182,12 +186,9 @@ class Decision:
         if pins:  # after the look at the scores, which answers must not blur
             pairs, pins = pinned(pairs, pins)
             ready = decider(self.rule, pairs, *limits, pins)
-        matches, split_groups = ready(threshold), ready.split_groups
-        if duplicates == "all":
-            matches = _attached(matches, decider("min2", pairs, *limits, pins)(1.0), pairs.copy_of, pins)
-        if duplicates == "pairs":
-            matches, split_groups = _mutual_best(matches), 0
-        return Outcome(matches, split_groups, threshold, agreed)
+        known = known_duplicates(self, pairs, duplicates, pins)
+        matches = known(ready(threshold))
+        return Outcome(matches, 0 if duplicates == "pairs" else ready.split_groups, threshold, agreed)
 
     def save(self, path: Path) -> None:
         """Write JSON; the threshold is read back exactly."""
@@ -284,6 +285,23 @@ def _forbidden(pairs: ScoredPairs, forbid: Sequence[Kind]) -> Flags:
             "titles; describe and score them again with attributes among ensemble.features"
         )
     return np.zeros(len(pairs), dtype=bool)
+
+
+def known_duplicates(
+    decision: Decision, pairs: ScoredPairs, duplicates: Duplicates, pins: Pins | None = None
+) -> Callable[[Matches], Matches]:
+    """Return what makes of matches at a threshold those of a pool of which a user knows something.
+
+    Args:
+        decision: The decision.
+        pairs: Scored pairs of the pool.
+        duplicates: As for `Decision.decide`.
+        pins: Pairs whose match people decided; those of the pairs.
+    """
+    if duplicates == "all":
+        best = decider("min2", pairs, *decision.limits(duplicates), pins)(1.0)
+        return lambda matches: _attached(matches, best, pairs.copy_of, pins)
+    return _mutual_best if duplicates == "pairs" else lambda matches: matches
 
 
 def _mutual_best(matches: Matches) -> Matches:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ensemble.match_result import REPORT
 from ensemble.report.file import write_report
 from ensemble.report.page import html
 from ensemble.report.run_content import matches_content
 from ensemble.sections import sections
+from ensemble.written_matches import REPORT
 from shared.artifacts import atomic_file
 from shared.catalog.config import DataConfig
 from shared.compute import ComputeConfig

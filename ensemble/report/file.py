@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ensemble.match_result import REPORT
 from ensemble.report.page import html
 from ensemble.report.run_content import run_content
+from ensemble.written_matches import REPORT
 from shared.artifacts import atomic_file, digest, file_digest
 from shared.pipeline.run import ABLATION, RunFolder
 from shared.pipeline.settings import Settings

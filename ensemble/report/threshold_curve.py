@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.decision.decision import Decision, decider, groups_of
+from ensemble.decision.decision import Decision, decider, groups_of, known_duplicates
 from ensemble.decision.pins import pinned
 from ensemble.report.pool import MatchedPool
 from shared.metrics.matching import measure
@@ -97,13 +97,15 @@ def threshold_curve(judged: MatchedPool, decision: Decision, catalog: MatchedPoo
 def _points(pool: MatchedPool, decision: Decision, thresholds: Sequence[float], chosen: int) -> list[CurvePoint]:
     """Return a pool at each of some thresholds, which rise; at the chosen one it is as it was matched.
 
-    People's answers hold at all of them.
+    People's answers hold at all of them, and so does what the user knew of the pool.
     """
     pairs, pins = pinned(pool.pairs, pool.pins) if len(pool.pins) else (pool.pairs, None)
-    decide = decider(decision.rule, pairs, decision.max_matches, decision.forbid, decision.max_group, pins)
+    duplicates = pool.facts.duplicates
+    decide = decider(decision.rule, pairs, *decision.limits(duplicates), pins)
+    known = known_duplicates(decision, pairs, duplicates, pins)
     points = []
     for place, threshold in enumerate(thresholds):
-        matches = pool.matches if place == chosen else decide(threshold)
+        matches = pool.matches if place == chosen else known(decide(threshold))
         groups = groups_of(matches)
         counts = int((np.bincount(groups) > 1).sum()), len(np.unique(matches.listing))
         if not is_labeled(pool.codes):

@@ -131,10 +131,9 @@ def test_answers_of_a_run_as_tables(run: Path, command: Command, tmp_path: Path)
     assert "2 were there or taken back" in out
     file.append(replace(no, at=now()))
     table.write_text(table.read_text().replace(",yes,", ",unsure,"))
-    for expected in ("0 answers added", "1 changed"), ("0 answers added",):
+    for changed in (True, False):
         out = command("ensemble.answers", "import", "--run", run, "--from", table)[1]
-        assert all(words in out for words in expected)
-    assert "changed" not in out  # a second time
+        assert ("0 answers added" in out, "1 changed" in out) == (True, changed)
     assert file.read().verdicts[yes.pair][yes.by].verdict == "unsure"
     file.append(replace(yes, at=time_after(file.read().latest_time)))
     assert "no contradictions" in command("ensemble.answers", "contradictions", "--run", run)[1]

@@ -12,7 +12,6 @@ import pytest
 
 from ensemble.ablation.state import state_of_graph, state_of_run
 from ensemble.evaluation.run_metrics import metrics_of
-from ensemble.match_result import REPORT
 from ensemble.report import file
 from ensemble.report.charts import short
 from ensemble.report.file import key_of, write_report
@@ -21,6 +20,7 @@ from ensemble.report.pool import load_matches
 from ensemble.report.run_content import answered, run_content
 from ensemble.sections import sections
 from ensemble.stages import run_graph
+from ensemble.written_matches import REPORT
 from shared.artifacts import file_digest
 from shared.errors import ArtifactError
 from shared.pipeline.run import RunFolder, remembered

@@ -115,6 +115,15 @@ def test_threshold_curve_of_the_catalog_is_as_strict(make_pool: MakePool, random
     assert curve.catalog[curve.chosen].row_f1 is None
 
 
+def test_what_is_known_of_the_catalog_holds_at_every_threshold_of_the_curve(make_pool: MakePool) -> None:
+    plain = make_pool(5, [(0, 1, 0.9), (1, 2, 0.8), (3, 4, 0.1)])
+    for duplicates, matched in (("all", {5}), ("pairs", {0, 2, 4}), ("unknown", {0, 2, 3, 5})):
+        pool = replace(plain, facts=replace(plain.facts, duplicates=duplicates))  # type: ignore[arg-type]
+        curve = threshold_curve(pool, Decision("threshold", 0.5))
+        others = {point.matched for place, point in enumerate(curve.points) if place != curve.chosen}
+        assert others <= matched, duplicates
+
+
 def test_reliability_bins_have_intervals() -> None:
     few, many = reliability_bins(
         [{"pairs": 4, "score": 0.5, "matches": 0.5}, {"pairs": 4000, "score": 0.6, "matches": 0.5}]
