@@ -56,7 +56,6 @@ COMMON: Variants = {
     "margin ramp": {"margin_ramp": 0.5},
     "batches of 128": {"batch_size": 128},
     "4 listings per group": {"listings_per_group": 4},
-    "multi-similarity loss": {"loss": "multi_similarity"},
     "softmax": {"loss": "softmax"},
     "softmax, no memory": {"loss": "softmax", "memory_size": 0},
     "ArcFace": {"loss": "arcface"},

@@ -17,6 +17,7 @@ class Config(TrainingConfig, BranchConfig):
     variants: ClassVar[Variants] = {
         "negative margin 0.5": {"negative_margin": 0.5},
         "no augmentation": {"augmentation": 0.0},
+        "multi-similarity loss": {"loss": "multi_similarity"},
         "average pooling": {"pooling": "avg"},
         "every stage trained": {"frozen_stages": 0},
         "half the learning rates": {"learning_rate": 1.5e-4, "head_learning_rate": 5e-4},

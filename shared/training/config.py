@@ -6,6 +6,12 @@ from pydantic import Field
 
 from shared.config import AffectsFrom, ConfigSection
 
+LossName = Literal["contrastive", "multi_similarity", "softmax", "arcface"]
+LOSSES = (
+    "the first three compare pairs within the batch and with the memory, multi_similarity and softmax without margins, "
+    "softmax without mining; arcface classifies label groups and uses no memory, either"
+)
+
 
 class TrainingConfig(ConfigSection):
     """Fine-tuning with a contrastive loss over the batch and a cross-batch memory (arXiv 1912.06798).
@@ -25,16 +31,16 @@ class TrainingConfig(ConfigSection):
     weight_decay: float = Field(1e-2, ge=0, description="AdamW's weight decay")
     warmup: float = Field(0.1, ge=0, le=1, description="share of the steps in which the learning rate rises")
     clip_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
-    loss: Literal["contrastive", "multi_similarity", "softmax", "arcface"] = Field(
-        "contrastive",
-        description="the first three compare pairs within the batch and with the memory, softmax without mining or "
-        "margins; arcface classifies label groups and uses no memory, either",
-    )
+    loss: LossName = Field("contrastive", description=LOSSES)
     temperature: float = Field(
         0.05, gt=0, description="of loss=softmax: cosines are divided by it; a lower one stresses the hardest pairs"
     )
-    positive_margin: float = Field(1.0, ge=-1, le=1, description="a match with a cosine above this costs nothing")
-    negative_margin: float = Field(0.3, ge=-1, le=1, description="a non-match with a cosine below this costs nothing")
+    positive_margin: float = Field(
+        1.0, ge=-1, le=1, description="of loss=contrastive: a match with a cosine above this costs nothing"
+    )
+    negative_margin: float = Field(
+        0.3, ge=-1, le=1, description="of loss=contrastive: a non-match with a cosine below this costs nothing"
+    )
     margin_ramp: float = Field(
         0.0, ge=0, le=1, description="share of the steps in which the negative margin falls to its value from 1"
     )
