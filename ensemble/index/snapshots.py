@@ -104,13 +104,13 @@ class Snapshots:
         """Return whether a snapshot is the present one, by its number alone: no file is checked.
 
         Args:
-            number: As in `Snapshot`; 0: none was ever written.
+            number: As in `Snapshot`.
 
         Raises:
             ArtifactError: The folder is damaged.
         """
         entry = self._entry()
-        return number == 0 if entry is None else str(entry.get("snapshot")) == f"{number:06}"
+        return entry is not None and entry.get("snapshot") == f"{number:06}"
 
     def _entry(self) -> dict[str, Any] | None:
         """Return the name of the present snapshot and the SHA-256 of its manifest; None if none was ever written."""

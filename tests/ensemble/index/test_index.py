@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -21,18 +20,18 @@ from ensemble.index.snapshots import CURRENT, Snapshots
 from ensemble.index.state import State
 from ensemble.index.update import rebuilt, renamed, updated
 from ensemble.matcher import Matcher
-from ensemble.pool_views import BranchView, Words
+from ensemble.pool_views import Words
 from ensemble.sections import sections
 from shared.catalog.config import DataConfig
 from shared.catalog.reader import read_catalog
 from shared.catalog.source import find_source
 from shared.compute import ComputeConfig
-from shared.errors import MatcherError
 from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Settings, merge
 from shared.schema import CATALOG_SCHEMA, Candidates, Catalog, Embeddings
 from shared.search import cells, refinement
 from shared.search import sparse as sparse_search
+from tests.support.indexes import assert_same, members
 
 PAIR_COLUMNS = ("left", "right", "rank_left", "rank_right")
 ONE_CORE = {"compute": {"threads": 1, "device": "cpu"}}
@@ -59,38 +58,11 @@ def rebuild(matcher: Matcher, state: State) -> State:
     return renamed(state, rebuilt(matcher, Embedders(matcher, state.catalog), state, planned), 1)
 
 
-def members(of: State) -> dict[str, frozenset[str]]:
-    """Posting id → all in its group."""
-    groups: dict[str, set[str]] = {}
-    for posting_id, group_id in of.group_ids.items():
-        groups.setdefault(group_id, set()).add(posting_id)
-    return {posting_id: frozenset(groups[group_id]) for posting_id, group_id in of.group_ids.items()}
-
-
 def agreement(one: State, other: State) -> float:
     """Share of the listings whose groups have the same members."""
     a, b = members(one), members(other)
     assert a.keys() == b.keys()
     return sum(a[posting_id] == b[posting_id] for posting_id in a) / len(a)
-
-
-def assert_same(one: State, other: State) -> None:
-    """The same listings, groups and, to the bit, embeddings, candidates and scores; ids of groups may differ."""
-    assert one.catalog.table.drop("image") == other.catalog.table.drop("image")
-    assert members(one) == members(other)
-    for name in ("left", "right", "score", "first", "cosines", "conflict"):
-        np.testing.assert_array_equal(getattr(one.pairs, name), getattr(other.pairs, name))
-    for name, branch_state in one.branches.items():
-        np.testing.assert_array_equal(dense(branch_state.view), dense(other.branches[name].view))
-        np.testing.assert_array_equal(branch_state.search.reach, other.branches[name].search.reach)
-        for column in ("left", "right", "similarity", "rank_left", "rank_right"):
-            there = getattr(other.branches[name].search.candidates, column)
-            np.testing.assert_array_equal(getattr(branch_state.search.candidates, column), there)
-
-
-def dense(view: BranchView) -> np.ndarray:
-    vectors = view.embeddings.vectors
-    return vectors if isinstance(vectors, np.ndarray) else vectors.toarray()
 
 
 @pytest.fixture(scope="module")
@@ -316,58 +288,6 @@ def of_title(title: str, posting_id: str = "") -> Catalog:
     """A listing of nothing but a title."""
     fields = {f.name: pa.nulls(1, f.type) for f in CATALOG_SCHEMA} | {"posting_id": pa.array([posting_id])}
     return Catalog(pa.table(fields | {"title": pa.array([title])}, schema=CATALOG_SCHEMA))
-
-
-# --- from Python -----------------------------------------------------------------------------------------------------
-
-
-def test_frames_are_added_removed_and_asked_about(titles_alone: Matcher, data: Path, tmp_path: Path) -> None:
-    listings = pd.read_csv(data / "train.csv", dtype=str)[["posting_id", "title"]]
-    index = Index.open(tmp_path / "I", titles_alone)
-    assert not (tmp_path / "I").exists()
-    with pytest.raises(MatcherError, match="there is no index"):
-        index.query(listings)
-    assert index.add(listings[:100])["added"] == 100
-    assert index.add(listings[90:])["added"] == 20
-    assert index.remove([listings.posting_id[0]])["removed"] == 1
-    other = Index.open(tmp_path / "I", titles_alone)
-    assert_same(other.state, index.state)
-    assert len(other.query(listings[5:8])) == 3
-    index.remove([listings.posting_id[110]])
-    assert listings.posting_id[110] not in {hit.posting_id for hit in other.query(listings[110:111], most=50)[0]}
-    other.add(listings[110:111])
-    assert listings.posting_id[110] in {hit.posting_id for hit in index.query(listings[110:111], most=50)[0]}
-    other.rebuild()
-    assert index.remove([listings.posting_id[1]])["unchanged"] == 118
-    assert index.state.changed == 1  # what another process wrote was read
-
-
-def test_matches_of_an_index_tell_the_threshold_that_they_were_decided_at(
-    titles_alone: Matcher, data: Path, tmp_path: Path
-) -> None:
-    listings = pd.read_csv(data / "train.csv", dtype=str)[["posting_id", "title"]]
-    index = Index.open(tmp_path / "I", titles_alone)
-    index.add(listings[:30])
-    index.add(listings[30:])
-    used = index.state.result().threshold
-    assert used is not None
-    assert used == index.state.used != index.state.threshold
-    assert Index.open(tmp_path / "I", titles_alone).state.result().threshold == used
-    index.rebuild()
-    assert index.state.result().threshold == index.state.threshold
-
-
-def test_matches_of_an_index_replace_those_of_another_catalog_with_their_report(
-    titles_alone: Matcher, data: Path, tmp_path: Path
-) -> None:
-    for name in ("matches.parquet", "metrics.json", "report.html", "mine.txt"):
-        (tmp_path / "out").mkdir(exist_ok=True)
-        (tmp_path / "out" / name).write_text("of another catalog")
-    index = Index.open(tmp_path / "I", titles_alone)
-    index.add(pd.read_csv(data / "train.csv", dtype=str)[["posting_id", "title"]][:30])
-    index.save(tmp_path / "out")
-    left = {path.name for path in (tmp_path / "out").iterdir()}
-    assert ("metrics.json" in left, "report.html" in left, "mine.txt" in left) == (False, False, True)
 
 
 # --- kills ----------------------------------------------------------------------------------------------------------
