@@ -42,7 +42,10 @@ class TrainingConfig(ConfigSection):
         0.3, ge=-1, le=1, description="of loss=contrastive: a non-match with a cosine below this costs nothing"
     )
     margin_ramp: float = Field(
-        0.0, ge=0, le=1, description="share of the steps in which the negative margin falls to its value from 1"
+        0.0,
+        ge=0,
+        le=1,
+        description="of loss=contrastive: share of the steps in which the negative margin falls to its value from 1",
     )
     memory_size: float = Field(
         0.75,
