@@ -49,6 +49,10 @@ class BranchConfig(ConfigSection):
         """The least similarity of a pair that the branch proposes."""
         return 0.0
 
+    def kept_bytes(self, listings: int) -> int:
+        """The memory that a training keeps for all listings beside their titles and embeddings, in bytes."""
+        return 0
+
     @property
     def batch_bytes(self) -> int:
         """The memory that the largest batch takes in training or embedding, estimated in bytes."""

@@ -33,4 +33,5 @@ def branch_need(stage: str, listings: int, settings: Settings) -> Need | None:
     smaller = " or ".join(f"{branch}.{name}={getattr(config, name)}" for name in names)
     advice = f"less than {smaller}" if names and not on_gpu else "a part of the catalog"
     batch = 0 if on_gpu else config.batch_bytes
-    return Need(batch + listings * PER_LISTING, advice, TORCH if learns else PLAIN)
+    kept = config.kept_bytes(listings) if kind.startswith("encoder") else 0
+    return Need(batch + kept + listings * PER_LISTING, advice, TORCH if learns else PLAIN)

@@ -7,9 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from shared.catalog.ids import FORMULA
 from shared.schema import Matches
-
-FORMULA = (*"=+-@\t\r\n", *"＝＋－＠")  # a spreadsheet runs a cell that begins with one of these as a formula
 
 
 def write_submission(path: Path, ids: NDArray[Any], matches: Matches) -> None:

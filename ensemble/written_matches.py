@@ -17,12 +17,13 @@ from shared.folders import updated_folder
 from shared.schema import Matches
 
 METRICS, REPORT = "metrics.json", "report.html"  # ensemble.report writes the report
+CHANGES = "changes.jsonl"  # of the groups of an index
 
 
 def new_matches(out: Path) -> AbstractContextManager[Path]:
     """Return what yields a folder to write matches into, which replace those in `out`; see `updated_folder`.
 
-    Metrics and report of earlier matches do not stay.
+    Metrics, report and changes of earlier matches do not stay.
 
     Examples:
         >>> from tempfile import TemporaryDirectory
@@ -32,7 +33,7 @@ def new_matches(out: Path) -> AbstractContextManager[Path]:
         ...     (Path(parent) / "matches" / "matches.parquet").exists()
         True
     """
-    return updated_folder(out, without=(METRICS, REPORT) if (out / "matches.parquet").exists() else ())
+    return updated_folder(out, without=(METRICS, REPORT, CHANGES) if (out / "matches.parquet").exists() else ())
 
 
 def rows_of(ids: NDArray[Any], named: pa.ChunkedArray) -> NDArray[np.int32]:

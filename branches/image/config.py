@@ -9,6 +9,8 @@ from shared.training.config import TrainingConfig
 
 # Bytes per pixel of a batch, measured with the default network.
 TRAINING_BYTES, EMBEDDING_BYTES = 1400, 400
+MARGIN = 1.15  # training images are kept at least this much larger than the size of training, to crop from
+IN_MEMORY = 2**30  # bytes of decoded images; more than that go to a file
 
 
 class Config(TrainingConfig, BranchConfig):
@@ -48,6 +50,15 @@ class Config(TrainingConfig, BranchConfig):
     frozen_stages: int = Field(
         2, ge=0, description="stages kept as pretrained, together with the stem; 0: all layers are trained"
     )
+
+    @property
+    def side(self) -> int:
+        """Width and height at which images are kept for training, in pixels: larger than needed, to crop from."""
+        return max(round(self.size * MARGIN), self.embed_size)
+
+    def kept_bytes(self, listings: int) -> int:
+        """The memory that a training keeps decoded images in, in bytes, if every listing has an image of its own."""
+        return min(listings * 3 * self.side**2, IN_MEMORY)
 
     @property
     def batch_bytes(self) -> int:

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 from torch.nn import functional
 from tqdm import tqdm
 
+from branches.image.config import IN_MEMORY
 from shared.catalog.images import PILLOW_MAX_PIXELS, ImageFault, decoded, read_bytes
 from shared.catalog.tables import printable
 from shared.errors import MatcherError
@@ -24,8 +25,6 @@ from shared.training.prefetch import prefetch
 Pixels = NDArray[np.uint8]
 Edit = Callable[[Image.Image, np.random.Generator], Image.Image]
 
-MARGIN = 1.15  # training images are kept at least this much larger than the size of training, to crop from
-IN_MEMORY = 2**30  # bytes of decoded images; more than that go to a file
 FEW_LOST, MANY_LOST = 10, 0.05  # images; share of all: so many may change or go while a run works
 
 

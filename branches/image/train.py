@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from branches.image.config import Config
-from branches.image.data import MARGIN, Pixels, augment, distinct_images, lost_images, read_all, resize
+from branches.image.data import Pixels, augment, distinct_images, lost_images, read_all, resize
 from branches.image.model import ImageEncoder, Preprocessing, create_model, describe
 from shared.compute import ComputeConfig
 from shared.schema import Catalog
@@ -46,9 +46,8 @@ def train(
     encoder.mirror = config.mirror  # as it is whitened and will embed
     rows = np.flatnonzero(catalog.has_image & (catalog.labels != None))  # noqa: E711 - elementwise
     stored, image = distinct_images(catalog, rows)
-    side = max(round(config.size * MARGIN), config.embed_size)
     overflow = out / "checkpoint" / "images"
-    images, usable = read_all(stored, side, preprocessing.interpolation, compute.cpu_threads, overflow)
+    images, usable = read_all(stored, config.side, preprocessing.interpolation, compute.cpu_threads, overflow)
     lost = lost_images(stored, usable)
     rows, image = rows[usable[image]], image[usable[image]]
     encoder.to(device).start_head(_features(encoder, preprocessing, images, np.flatnonzero(usable), config, device))

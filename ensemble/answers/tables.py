@@ -15,9 +15,10 @@ from scipy.sparse.csgraph import connected_components
 
 from ensemble.answers.answer import Answer, now, time_of
 from ensemble.answers.answers import Answers, PoolAnswers
-from ensemble.submission import FORMULA, csv_cell
+from ensemble.submission import csv_cell
 from shared.artifacts import atomic_file
 from shared.catalog.copies import content_digests, copy_of
+from shared.catalog.ids import FORMULA
 from shared.catalog.tables import printable, read_table
 from shared.errors import raise_faults
 from shared.schema import Catalog

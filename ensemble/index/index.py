@@ -16,11 +16,11 @@ from ensemble.index.embeddings import Embedders
 from ensemble.index.plan import Plan, judged, plan
 from ensemble.index.query import Hit, hits
 from ensemble.index.snapshots import Snapshots
-from ensemble.index.state import CHANGES, State, write_changes
+from ensemble.index.state import State, write_changes
 from ensemble.index.update import rebuilt, renamed, updated
 from ensemble.matcher import Matcher
 from ensemble.pool_views import Words
-from ensemble.written_matches import new_matches
+from ensemble.written_matches import CHANGES, new_matches
 from shared.artifacts import digest
 from shared.errors import MatcherError
 from shared.schema import Catalog

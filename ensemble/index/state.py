@@ -23,13 +23,13 @@ from ensemble.index.group_ids import Change
 from ensemble.index.pair_cache import CachedPairs
 from ensemble.match_result import MatchResult
 from ensemble.pool_views import BranchView
+from ensemble.written_matches import CHANGES
 from shared.artifacts import checked_type, parse_json, read_json, reading, write_json
 from shared.catalog.copies import copy_of
 from shared.catalog.placeholders import leave_out, left_out
 from shared.schema import CATALOG_SCHEMA, CandidatePairs, Candidates, Catalog, Embeddings, Matches, Rows
 from shared.search.incremental import PreviousSearch
 
-CHANGES = "changes.jsonl"
 DUE = 0.1  # share of the listings that may change before a rebuild is due
 _NOBODY = np.zeros(0, dtype=np.int32)
 

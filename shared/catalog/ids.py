@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from shared.catalog.tables import printable
 
+FORMULA = (*"=+-@\t\r\n", *"＝＋－＠")  # a spreadsheet runs a cell that begins with one of these as a formula
 _BLANK = re.compile(r"\s")
 
 
@@ -31,6 +32,12 @@ def id_warnings(ids: Sequence[str]) -> list[str]:
         if other != one:
             alike.append((other, one))
     lines = list[str]()
+    if marked := [one for one in ids if one.startswith(FORMULA)]:
+        lines.append(
+            f"warning: {'1 id begins' if len(marked) == 1 else f'{len(marked):,} ids begin'} as a formula of a "
+            f"spreadsheet does (such as {printable(marked[0])!r}), so CSV files have an apostrophe before it where it "
+            "begins a cell; the Parquet files are exact"
+        )
     if with_blank:
         lines.append(
             f"warning: {'1 id holds' if len(with_blank) == 1 else f'{len(with_blank):,} ids hold'} blanks (such as "

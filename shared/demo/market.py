@@ -1,13 +1,10 @@
 """Make a demo catalog: plan it, make its families in worker processes, write the folder atomically."""
 
 import csv
-import os
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,6 +19,7 @@ from shared.demo.rows import Row
 from shared.demo.shops import listings as shops
 from shared.demo.shops import plan as shops_plan
 from shared.errors import MatcherError
+from shared.folders import atomic_folder
 
 FAMILIES_PER_TASK = 8
 MIN_MIXED = 4  # listings: two of each kind
@@ -52,7 +50,9 @@ def make_demo(out: Path, listings: int, seed: int, workers: int = 1, kind: Kind 
     if seed < 0 or workers < 1:
         raise MatcherError(f"seed must be at least 0 and workers at least 1, not {seed} and {workers}")
     tasks = _plan(kind, listings, seed)
-    with _atomic_folder(out) as folder:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise MatcherError(f"{out} exists and is not an empty folder; name a new one")
+    with atomic_folder(out) as folder:
         images = folder / "train_images"
         images.mkdir()
         rows: dict[int, Row] = {}
@@ -109,26 +109,6 @@ def _call(task: Task, images: Path) -> Rows:
 def _ignore_interrupts() -> None:
     """Leave Ctrl-C to the main process, which stops the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-@contextmanager
-def _atomic_folder(out: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `out`, which takes its place at the end; on an error it is removed."""
-    try:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise MatcherError(f"{out} exists and is not an empty folder; name a new one")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = out.absolute().parent / f".{out.absolute().name}.{os.getpid()}.tmp"
-        folder.mkdir()
-        try:
-            yield folder
-            if out.exists():  # empty; Windows does not replace a folder
-                out.rmdir()
-            folder.replace(out)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
-        raise MatcherError(f"cannot write the demo marketplace to {out}: {error.strerror or error}") from error
 
 
 def _write_table(path: Path, rows: list[Row]) -> None:

@@ -2,6 +2,7 @@ import csv
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from ensemble.scorer.experience import Unlikeness
 from ensemble.sections import sections
 from ensemble.stages import ensemble_stages
 from ensemble.submission import write_submission
+from ensemble.written_matches import new_matches
 from shared.arrays import object_array
 from shared.catalog.not_used import MISSING_WORD, note
 from shared.errors import ArtifactError
@@ -295,3 +297,14 @@ def test_what_was_not_used_is_a_frame_and_a_file(tmp_path: Path, make_catalog: M
 def test_ids_with_blanks_are_warned_of(make_catalog: Make) -> None:
     made = result(make_catalog(["tas", "kaos"], ["a b", "c"]), {(0, 1): 0.1})
     assert "1 id holds blanks (such as 'a b')" in made.warnings[-1]
+
+
+@pytest.mark.fault(34)
+def test_what_was_said_of_earlier_matches_does_not_stay(tmp_path: Path) -> None:
+    out = tmp_path / "matches"
+    for name in ("matches.parquet", "metrics.json", "report.html", "changes.jsonl", "mine.txt"):
+        with new_matches(out) if name == "matches.parquet" else nullcontext(out) as folder:
+            (folder / name).write_text(name)
+    with new_matches(out) as folder:
+        (folder / "matches.parquet").write_text("others")
+    assert sorted(path.name for path in out.iterdir()) == ["matches.parquet", "mine.txt"]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from branches.image.config import IN_MEMORY
 from branches.memory import PER_LISTING
 from ensemble.memory import candidate_pairs, matching_need, need_of
 from ensemble.sections import sections
@@ -57,7 +58,19 @@ def test_batches_on_a_gpu_take_none_of_the_memory(name: str, monkeypatch: pytest
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     need = need_of(f"{name}/encoder/all", 1000, Settings({}, sections()))
     assert need is not None
-    assert need.bytes == 1000 * PER_LISTING
+    decoded = 1000 * 3 * 224**2 if name == "image" else 0  # images are kept beside the GPU
+    assert need.bytes == 1000 * PER_LISTING + decoded
+
+
+def test_decoded_images_are_counted_up_to_what_stays_in_memory() -> None:
+    def images(stage: str, listings: int) -> int:
+        need = need_of(f"image/{stage}", listings, Settings(ON_CPU, sections()))
+        assert need is not None
+        return int(need.bytes) - listings * PER_LISTING
+
+    assert images("encoder/all", 8000) - images("encoder/all", 1000) == IN_MEMORY - 1000 * 3 * 224**2 > 0.8 * GB
+    assert images("encoder/all", 50_000) == images("encoder/all", 8000)  # more are in a file
+    assert images("embeddings/catalog", 50_000) == images("embeddings/catalog", 1000)
 
 
 def test_pairs_of_a_small_catalog_are_at_most_all() -> None:

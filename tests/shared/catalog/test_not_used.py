@@ -93,7 +93,10 @@ def test_labels_of_some_rows_will_do_and_of_none_will_not(tmp_path: Path) -> Non
 
 
 def test_ids_that_few_will_read_right_are_told() -> None:
-    assert id_warnings(["a", "é", "1e5"]) == []
+    assert id_warnings(["a", "é", "1e5", "a-b"]) == []
+    (formula,) = id_warnings(["-N1abc", "=1", "c"])
+    assert "2 ids begin as a formula" in formula
+    assert "-N1abc" in formula
     (blank,) = id_warnings(["a b", "c"])
     assert "1 id holds blanks (such as 'a b'), so submission.csv cannot be split" in blank
     _, alike = id_warnings(["a", "a "])

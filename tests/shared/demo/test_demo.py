@@ -279,8 +279,21 @@ def test_folder_cannot_be_made(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "shared.demo", "--out", str(tmp_path / "file" / "out"), "--workers", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: cannot write the demo marketplace to")
+    assert done.stderr.startswith("error: cannot write to ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.fault(17)
+def test_what_a_killed_demo_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    with monkeypatch.context() as killed:
+        killed.setattr("shared.folders.shutil.rmtree", lambda *_, **__: None)  # nobody tidies up after a kill
+        killed.setattr(market, "_write_table", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            make_demo(out, 2, 0)
+    assert len(os.listdir(tmp_path)) == 1
+    make_demo(out, 2, 0)  # by a process of the same number, as in a new container
+    assert os.listdir(tmp_path) == ["out"]
 
 
 @pytest.mark.fault(18)
