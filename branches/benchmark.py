@@ -197,7 +197,8 @@ def embedding_loops(
     """
     branch.fit(catalog, encoder, config, compute)  # imports its module
     module = sys.modules[registry.module_of(branch.name, "embed")]
-    with recorded(module, "encode") as encodings, recorded(Encoder, "__call__") as passes:
+    called = "whitened" if config.whitening else "__call__"
+    with recorded(module, "encode") as encodings, recorded(Encoder, called) as passes:
         branch.fit(catalog, encoder, config, compute).transform(catalog)
     device = compute.torch_device()
 

@@ -37,7 +37,12 @@ class Config(TrainingConfig, BranchConfig):
     pooling: Literal["gem", "avg"] = Field(
         "gem", description="gem: generalized mean with a learned exponent; avg: the network's own pooling"
     )
-    dim: int = Field(256, ge=2, description="length of an embedding")
+    dim: int = Field(
+        640, ge=2, description="length of an embedding; a network with fewer features has embeddings of their number"
+    )
+    head_dim: int = Field(
+        256, ge=2, description="length of the embeddings that are trained, and with whitening=false of all embeddings"
+    )
     size: int = Field(192, ge=32, description="width and height of an image in training, in pixels")
     embed_size: int = Field(224, ge=32, description="width and height of an image when embedding, in pixels")
     mirror: bool = Field(True, description="embed each image and its mirror image and take the mean, in twice the time")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,10 +23,9 @@ from branches.image.config import Config
 from shared.artifacts import checked_type, read_json, reading
 from shared.errors import MatcherError
 from shared.training.distributed import GlobalBatchNorm1d
-from shared.training.encoder import FACTS, Encoder, built, pca_whitening
+from shared.training.encoder import FACTS, Encoder, built, first_axes, pca_whitening
 
 HEAD_SHRINKAGE = 1e-3  # little: training follows, so the head may start with directions of little variance
-LEAST_VARIATION = 1e-4  # share of the largest singular value of the features; what varies less is rounding
 PACKAGED = "tf_efficientnet_lite0"  # its weights come from a Python package, so no network is needed
 
 
@@ -78,23 +78,28 @@ class GeM(nn.Module):
 class ImageEncoder(Encoder):
     """Encode images as unit embeddings: backbone, pooling, linear layer, BatchNorm, L2 normalization.
 
+    The layers after the pooling are for the training. What it taught the features below them holds for new products
+    better than what it taught these layers (arXiv 2002.05709, section 4.2), so these features are whitened.
+
     Args:
         backbone: Network that returns a feature map, or pooled features where `pooling` is "avg".
         pooling: "gem" or "avg" (the backbone's own).
-        dim: Length of an embedding.
+        dim: Length of a whitened embedding, at most the number of features; longer ones have all of them.
+        head_dim: Length of the embeddings that are trained, at most the number of features, too.
         mirror_part: Share of the width and height that a mirror image shows, enlarged from the middle; 1 shows all.
 
     Attributes:
         mirror: Whether an embedding is the mean of that of the image and its mirror image; in training it never is.
     """
 
-    def __init__(self, backbone: nn.Module, pooling: str, dim: int, mirror_part: float = 1.0) -> None:
-        super().__init__(dim)
+    def __init__(self, backbone: nn.Module, pooling: str, dim: int, head_dim: int, mirror_part: float = 1.0) -> None:
+        width = int(backbone.num_features)  # type: ignore[arg-type]
+        super().__init__(min(head_dim, width), width, min(dim, width))
         self.mirror, self.mirror_part = False, mirror_part
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.pool: nn.Module = GeM() if pooling == "gem" else nn.Identity()
-        self.project = nn.Linear(int(backbone.num_features), dim)  # type: ignore[arg-type]
-        self.norm = GlobalBatchNorm1d(dim)
+        self.project = nn.Linear(width, self.dim)
+        self.norm = GlobalBatchNorm1d(self.dim)
         for module in self.backbone.modules():
             if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
                 _train_in_float32(module)
@@ -106,10 +111,19 @@ class ImageEncoder(Encoder):
         return pooled
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return unit embeddings: float [b, 3, s, s] → float32 [b, dim]."""
+        """Return unit embeddings as they are trained: float [b, 3, s, s] → float32 [b, dim]."""
+        return self._of_views(images, self._head)
+
+    def seen(self, **inputs: Tensor) -> Tensor:
+        """Return pooled features of unit length: `images`, float [b, 3, s, s] → float32 [b, c]."""
+        return self._of_views(inputs["images"], self.features)
+
+    def _of_views(self, images: Tensor, embed: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the unit output of a layer, of both views of an image where it is embedded."""
+        values = functional.normalize(embed(images))
         if self.mirror and not self.training:
-            return functional.normalize(self._embed(images) + self._embed(self._turned(images)))
-        return self._embed(images)
+            return functional.normalize(values + functional.normalize(embed(self._turned(images))))
+        return values
 
     def _turned(self, images: Tensor) -> Tensor:
         """Return the mirror images, of which the middle is cut out and enlarged: float [b, 3, s, s] → the same."""
@@ -121,18 +135,17 @@ class ImageEncoder(Encoder):
         middle = turned[:, :, edge : side - edge, edge : side - edge]
         return functional.interpolate(middle, (side, side), mode="bilinear")
 
-    def _embed(self, images: Tensor) -> Tensor:
+    def _head(self, images: Tensor) -> Tensor:
         features = self.features(images)
         with torch.autocast(features.device.type, enabled=False):
-            return functional.normalize(self.norm(self.project(features)))
+            output: Tensor = self.norm(self.project(features))
+            return output
 
     @torch.no_grad()
     def start_head(self, features: Tensor) -> None:
         """Initialize the linear layer as the PCA whitening of some features, cut to the first `dim` axes.
 
-        With fewer different images than axes, the images leave the last axes open. An eigenvalue solver would choose
-        them by rounding errors, so by the number of threads; they are drawn once and for all. Without two different
-        images, all are random orthogonal directions.
+        Without two different images, the axes are random orthogonal directions.
 
         Args:
             features: float32 [n, c].
@@ -143,9 +156,7 @@ class ImageEncoder(Encoder):
             self.project.bias.zero_()
             return
         mean, axes = whitening
-        axes = axes[: self.dim]
-        if len(features) <= self.dim:
-            axes = _completed(axes, int(torch.linalg.matrix_rank(features.double() - mean, rtol=LEAST_VARIATION)))
+        axes = first_axes(axes, features, self.dim)
         self.project.weight.copy_(axes)
         self.project.bias.copy_(-axes @ mean)
 
@@ -156,17 +167,6 @@ class ImageEncoder(Encoder):
             frozen = {name for layer in sorted(layers)[: stages + 1] for name in layers[layer]}
             for name, parameter in self.backbone.named_parameters():
                 parameter.requires_grad_(name not in frozen)
-
-
-def _completed(axes: Tensor, rank: int) -> Tensor:
-    """Return whitening axes, float64 [d, c], with those from `rank` on replaced by drawn ones of the same length."""
-    missing = len(axes) - rank
-    if missing <= 0:
-        return axes
-    drawn = torch.randn(axes.shape[1], missing, dtype=axes.dtype, generator=torch.Generator().manual_seed(0))
-    fixed = functional.normalize(axes[:rank]).T  # orthonormal columns
-    drawn = torch.linalg.qr(drawn.to(axes.device) - fixed @ (fixed.T @ drawn.to(axes.device))).Q
-    return torch.cat([axes[:rank], drawn.T * axes[rank].norm()])
 
 
 def create_model(config: Config) -> tuple[ImageEncoder, Preprocessing]:
@@ -189,7 +189,7 @@ def create_model(config: Config) -> tuple[ImageEncoder, Preprocessing]:
         network = _pretrained(source, config.backbone, options)
         preprocessing = _preprocessing(network.pretrained_cfg)
     _check(network, config)
-    encoder = ImageEncoder(network, config.pooling, config.dim, config.mirror_part)
+    encoder = ImageEncoder(network, config.pooling, config.dim, config.head_dim, config.mirror_part)
     encoder.freeze(config.frozen_stages)
     return encoder, preprocessing
 
@@ -200,7 +200,8 @@ def describe(encoder: ImageEncoder, preprocessing: Preprocessing, config: Config
         "branch": "image",
         "architecture": encoder.backbone.pretrained_cfg["architecture"],  # type: ignore[index]
         "pooling": config.pooling,
-        "dim": encoder.dim,
+        "dim": len(encoder.axes),
+        "head_dim": encoder.dim,
         "mirror_part": encoder.mirror_part,
         "size": config.size,
         "mean": preprocessing.mean,
@@ -219,6 +220,7 @@ def restore(facts: dict[str, Any], folder: Path) -> tuple[ImageEncoder, Preproce
                 timm.create_model(described.architecture, pretrained=False, **options),
                 described.pooling,
                 described.dim,
+                described.head_dim,
                 described.mirror_part,
             ),
             folder,
@@ -236,11 +238,12 @@ class _Facts:
     architecture: str
     pooling: Literal["gem", "avg"]
     dim: Annotated[int, Field(ge=1, le=2**16)]
+    head_dim: Annotated[int, Field(ge=1, le=2**16)]
     size: Annotated[int, Field(ge=1, le=2**12)]
     mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat]
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
     interpolation: Literal["nearest", "bilinear", "bicubic", "area"]
-    mirror_part: Annotated[float, Field(ge=0.1, le=1)] = 1.0  # encoders of earlier versions show all
+    mirror_part: Annotated[float, Field(ge=0.1, le=1)]
 
 
 def check_size(encoder: ImageEncoder, facts: dict[str, Any], size: int) -> None:
@@ -279,8 +282,6 @@ def _check(network: nn.Module, config: Config) -> None:
     if network.pretrained_cfg["fixed_input_size"] and config.size != config.embed_size:  # type: ignore[index]
         raise MatcherError(f"image.backbone={config.backbone} needs image.size and image.embed_size to be equal")
     width = int(network.num_features)  # type: ignore[arg-type]
-    if config.dim > width:
-        raise MatcherError(f"image.dim={config.dim} is more than the {width} features of {config.backbone}")
     with torch.inference_mode():
         shape = network.eval()(torch.zeros(1, 3, config.size, config.size)).shape
     if config.pooling == "gem" and (len(shape) != 4 or shape[1] != width):

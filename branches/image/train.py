@@ -25,7 +25,8 @@ def train(
     """Train on the listings that have a image and a label group, and write the encoder.
 
     The linear layer starts as the PCA whitening of what the pretrained network sees in the images. Without two
-    images of one group that is all there is to learn; without any, the encoder is the pretrained network.
+    images of one group the whitening of the embeddings is all there is to learn; without any image, the encoder is the
+    pretrained network.
 
     Args:
         catalog: Training listings.
@@ -60,7 +61,10 @@ def train(
         },
         sources=catalog.source_numbers()[rows] if catalog.sources else None,
     )
-    metrics = Training("image", encoder, data, config, compute, out).run()
+    training = Training("image", encoder, data, config, compute, out)
+    metrics = training.run()
+    if not metrics["steps"]:
+        training.whiten()  # the features of a network as it comes gain by it, too
     encoder.save(out, describe(encoder, preprocessing, config))
     told = {"images_changed_or_gone_since_the_catalog_was_read": lost} if lost else {}
     return {"listings": len(rows), "images": int(usable.sum()), **told, **metrics}

@@ -28,6 +28,7 @@ from shared.training.runtime import autocast, pinned, prepare
 Inputs = Mapping[str, Tensor]
 E = TypeVar("E", bound="Encoder")
 WEIGHTS, FACTS = "encoder.safetensors", "encoder.json"
+LEAST_VARIATION = 1e-4  # share of the largest singular value; what varies less is rounding
 
 
 class Encoder(nn.Module):
@@ -36,12 +37,16 @@ class Encoder(nn.Module):
     The BatchNorm statistics of the backbone stay as pretrained, in training too: those of small batches from one
     catalog are too noisy to fine-tune with.
 
+    What is whitened may be another layer than the one that is trained (`seen`), and then has another length.
+
     Args:
-        dim: Length of an embedding.
+        dim: Length of the embeddings that are trained.
+        width: Length of what is whitened; None: as `dim`.
+        whitened_dim: Length of a whitened embedding, at most `width`; None: as `width`.
 
     Attributes:
-        center: Mean of the embeddings that whitening was fitted to, float32 [dim]; zeros before.
-        axes: Whitening matrix, float32 [dim, dim]; the identity before.
+        center: Mean of what whitening was fitted to, float32 [width]; zeros before.
+        axes: Whitening matrix, float32 [whitened_dim, width]; the first rows of the identity before.
 
     Examples:
         >>> class Linear(Encoder):
@@ -53,7 +58,7 @@ class Encoder(nn.Module):
         ...         return functional.normalize(self.backbone(values))
         >>> encoder = Linear()
         >>> encoder.fit_whitening(torch.randn(20, 2), shrinkage=0.3)
-        >>> encoder.whiten(encoder(torch.ones(5, 3))).shape
+        >>> encoder.whitened(values=torch.ones(5, 3)).shape
         torch.Size([5, 2])
     """
 
@@ -61,32 +66,42 @@ class Encoder(nn.Module):
     center: Tensor
     axes: Tensor
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, width: int | None = None, whitened_dim: int | None = None) -> None:
         super().__init__()
-        self.dim = dim
-        self.register_buffer("center", torch.zeros(dim))
-        self.register_buffer("axes", torch.eye(dim))
+        self.dim, width = dim, width or dim
+        self.register_buffer("center", torch.zeros(width))
+        self.register_buffer("axes", torch.eye(whitened_dim or width, width))
+
+    def seen(self, **inputs: Tensor) -> Tensor:
+        """Return what whitening is fitted to, unit rows, float32 [b, width]: here the trained embeddings."""
+        return functional.normalize(self(**inputs).float())
+
+    def whitened(self, **inputs: Tensor) -> Tensor:
+        """Return whitened embeddings of unit length, float32 [b, whitened_dim]."""
+        values = self.seen(**inputs)
+        with torch.autocast(values.device.type, enabled=False):
+            return functional.normalize((values - self.center) @ self.axes.T)
 
     @torch.no_grad()
-    def fit_whitening(self, embeddings: Tensor, shrinkage: float) -> None:
-        """Fit the whitening to embeddings; without any variance it stays as it is.
+    def fit_whitening(self, values: Tensor, shrinkage: float) -> None:
+        """Fit the whitening to what was seen; without any variance it stays as it is.
 
-        The whitened axes are rotated back to the original ones (ZCA), so that signs do not depend on the eigenvalue
-        solver; this changes no cosine.
+        Where no axis is left out, they are rotated back to the original ones (ZCA), so that signs do not depend on
+        the eigenvalue solver; this changes no cosine.
 
         Args:
-            embeddings: Unit rows, float32 [n, dim].
+            values: Unit rows, float32 [n, width].
             shrinkage: As for `pca_whitening`.
         """
-        whitening = pca_whitening(embeddings, shrinkage)
-        if whitening is not None:
-            center, axes = whitening
-            self.center.copy_(center)
+        whitening = pca_whitening(values, shrinkage)
+        if whitening is None:
+            return
+        center, axes = whitening
+        self.center.copy_(center)
+        if len(self.axes) == len(axes):
             self.axes.copy_(functional.normalize(axes).T @ axes)
-
-    def whiten(self, embeddings: Tensor) -> Tensor:
-        """Return embeddings, float32 [b, dim], whitened and of unit length."""
-        return functional.normalize((embeddings - self.center) @ self.axes.T)
+        else:
+            self.axes.copy_(first_axes(axes, values, len(self.axes)))
 
     def train(self, mode: bool = True) -> Encoder:
         """Switch all modules to training (or evaluation) mode, except the backbone's BatchNorm; return the encoder."""
@@ -175,6 +190,31 @@ def pca_whitening(values: Tensor, shrinkage: float) -> tuple[Tensor, Tensor] | N
     return mean, (directions / scales.sqrt()).T.flip(0)
 
 
+def first_axes(axes: Tensor, values: Tensor, count: int) -> Tensor:
+    """Return the first whitening axes, float64 [count, c].
+
+    Few different rows leave the last axes open. An eigenvalue solver would choose them by rounding errors, so by the
+    number of threads; they are drawn once and for all.
+
+    Args:
+        axes: Of `pca_whitening`, float64 [c, c].
+        values: What they were fitted to, float32 [n, c].
+        count: At most c.
+    """
+    axes = axes[:count]
+    if len(values) > count:
+        return axes
+    centered = values.double() - values.double().mean(dim=0)
+    rank = int(torch.linalg.matrix_rank(centered, rtol=LEAST_VARIATION))
+    if rank >= count:
+        return axes
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(axes.shape[1], count - rank, dtype=axes.dtype, generator=generator).to(axes.device)
+    fixed = functional.normalize(axes[:rank]).T  # orthonormal columns
+    drawn = torch.linalg.qr(drawn - fixed @ (fixed.T @ drawn)).Q
+    return torch.cat([axes[:rank], drawn.T * axes[rank].norm()])
+
+
 def read_facts(folder: Path | None, branch: str) -> dict[str, Any]:
     """Return the content of an encoder's `encoder.json`.
 
@@ -221,6 +261,8 @@ def encode(
     config: TrainingConfig,
     compute: ComputeConfig,
     name: str,
+    *,
+    seen: bool = False,
 ) -> Floats:
     """Embed `count` contents, such as distinct images or titles, batch by batch.
 
@@ -233,16 +275,23 @@ def encode(
         config: Settings (precision, whitening).
         compute: Device and threads.
         name: For the progress bar and messages.
+        seen: Whether to return what whitening is fitted to in place of embeddings.
 
     Returns:
-        float32 [count, dim]: unit rows; zeros where a content is not usable or its embedding is not finite.
+        float32 [count, d]: unit rows; zeros where a content is not usable or its embedding is not finite.
 
     Raises:
         ArtifactError: No embedding of a whole batch is finite.
     """
     device = prepare(compute)
     encoder = encoder.to(device).eval()
-    vectors = np.zeros((count, encoder.dim), dtype=np.float32)
+    if seen:
+        embed, length = encoder.seen, len(encoder.center)
+    elif config.whitening:
+        embed, length = encoder.whitened, len(encoder.axes)
+    else:
+        embed, length = encoder, encoder.dim
+    vectors = np.zeros((count, length), dtype=np.float32)
     bar = tqdm(total=count, desc=f"{name}: embed", unit="listing", disable=None)
     running: deque[tuple[NDArray[np.int64], Flags, Tensor]] = deque()
 
@@ -261,8 +310,8 @@ def encode(
     for positions, (inputs, usable) in prefetch(loaded, batches, compute.cpu_threads):
         with autocast(device, config.precision):
             given = {key: tensor.to(device, non_blocking=True) for key, tensor in inputs.items()}
-            embeddings = encoder(**given).float()
-        running.append((positions, usable, encoder.whiten(embeddings) if config.whitening else embeddings))
+            embeddings = embed(**given).float()
+        running.append((positions, usable, embeddings))
         if len(running) > 1:  # a GPU works on the last batch while the one before it is kept
             keep(*running.popleft())
     while running:

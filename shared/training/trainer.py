@@ -45,6 +45,7 @@ from shared.training.validation import embed_positions, evaluate, validation_lis
 CHECKPOINT_S = 120.0  # seconds between two checkpoints
 # Of 0.1, 0.3, 1 and 3 this was best on held-out titles and within noise of the best on held-out images.
 WHITENING_SHRINKAGE = 0.3
+WHITENING_LISTINGS = 20_000  # of which the whitening is learned, at most
 
 
 @dataclass(frozen=True)
@@ -205,9 +206,16 @@ class Training:
         if self.best:
             self._take_best()
         if self.step:
-            self._whiten()
+            self.whiten()
         shutil.rmtree(self.checkpoint.parent, ignore_errors=True)
         return {**metrics, **self.best, "steps": self.step}
+
+    def whiten(self) -> None:
+        """Fit the encoder's whitening to the training listings, or to some of many."""
+        rows = np.random.default_rng(self.compute.seed).permutation(len(self.training))[:WHITENING_LISTINGS]
+        positions, name = self.training[np.sort(rows)], f"{self.name}: whiten"
+        seen = embed_positions(self.encoder, self.data.view, positions, self.config, self.compute, name, seen=True)
+        self.encoder.fit_whitening(torch.from_numpy(seen.vectors[seen.present]).to(self.device), WHITENING_SHRINKAGE)
 
     def _load(self, batch: _Batch) -> Inputs:
         """Return the inputs that this process encodes of a batch."""
@@ -264,7 +272,8 @@ class Training:
         """Evaluate the encoder, save its weights if they are the best so far, and print one line if `say`."""
         if len(self.validation):
             labels, name = self.data.labels[self.validation], f"{self.name}: validate"
-            scores = evaluate(self.encoder, self.data.view, self.validation, labels, self.config, self.compute, name)
+            trained = self.config.model_copy(update={"whitening": False})  # which is fitted at the end
+            scores = evaluate(self.encoder, self.data.view, self.validation, labels, trained, self.compute, name)
             self.encoder.train()
             metrics = {**metrics, **asdict(scores)}
             log.write(self.step, {"epoch": epoch, **asdict(scores)}, "validation")
@@ -283,15 +292,6 @@ class Training:
         rates = {group["rate"]: group["lr"] for group in self.optimizer.param_groups}
         running = {name: metrics[name] for name in ("memory_entries", "listings_per_s")}
         return {**step, **pairs, **rates, **running}
-
-    def _whiten(self) -> None:
-        """Fit the encoder's whitening to the training listings; with fewer listings than dimensions, do nothing."""
-        if len(self.training) < self.encoder.dim:
-            return
-        name = f"{self.name}: whiten"
-        embeddings = embed_positions(self.encoder, self.data.view, self.training, self.config, self.compute, name)
-        vectors = torch.from_numpy(embeddings.vectors[embeddings.present]).to(self.device)
-        self.encoder.fit_whitening(vectors, WHITENING_SHRINKAGE)
 
     def _settings(self) -> str:
         """Return a digest of what a checkpoint must agree on: the settings of training and the listings."""

@@ -73,14 +73,16 @@ def embed_positions(
     config: TrainingConfig,
     compute: ComputeConfig,
     name: str,
+    *,
+    seen: bool = False,
 ) -> Embeddings:
-    """Embed the listings at some positions of a training set; arguments as for `evaluate`."""
+    """Embed the listings at some positions of a training set; arguments as for `evaluate` and `encode`."""
 
     def load(batch: NDArray[np.int64]) -> tuple[Inputs, Flags]:
         return view(positions[batch]), np.ones(len(batch), dtype=bool)
 
     batches = full_batches(np.arange(len(positions)), config.embed_batch)
-    vectors = encode(encoder, load, batches, len(positions), config, compute, name)
+    vectors = encode(encoder, load, batches, len(positions), config, compute, name, seen=seen)
     return Embeddings(vectors, np.any(vectors, axis=1))
 
 

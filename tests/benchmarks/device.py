@@ -129,7 +129,7 @@ def _random_encoder(network: str, config: Config, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(0)
         backbone = timm.create_model(network, pretrained=False, num_classes=0, global_pool="")
-        encoder = ImageEncoder(backbone, config.pooling, config.dim)
+        encoder = ImageEncoder(backbone, config.pooling, config.dim, config.head_dim)
         preprocessing = Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
         encoder.save(folder, describe(encoder, preprocessing, config))
     return folder

@@ -167,7 +167,9 @@ def test_user_s_image_folder_of_other_weights_or_a_hub_is_refused(tmp_path: Path
 
 
 @pytest.mark.fault(33)
-@pytest.mark.parametrize("key", ["branch", "architecture", "pooling", "dim", "size", "mean", "std", "interpolation"])
+@pytest.mark.parametrize(
+    "key", ["branch", "architecture", "pooling", "dim", "head_dim", "size", "mean", "std", "interpolation"]
+)
 def test_image_model_with_a_value_of_another_type(image_model: Path, copied: Callable[[Path], Path], key: str) -> None:
     folder = copied(image_model)
     for other in OTHERS:

@@ -44,7 +44,7 @@ def settings(folder: Path) -> Path:
 
 
 def facts(folder: Path) -> Path:
-    write_json(folder / "encoder.json", {"branch": "image", "dim": 4, "mean": [0.5, 0.5, 0.5]})
+    write_json(folder / "encoder.json", {"branch": "image", "dim": 4, "head_dim": 4, "mean": [0.5, 0.5, 0.5]})
     return folder / "encoder.json"
 
 

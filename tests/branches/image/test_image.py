@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import timm
+import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
 from branches import registry
+from branches.benchmark import recorded
 from branches.candidates import propose
 from branches.image.config import Config
 from branches.image.data import Stored, augment, distinct_images, lost_images, read_all, read_batch, resize, squash
@@ -22,7 +24,8 @@ from tests.support.catalogs import label_codes
 
 embed = partial(embed_catalog, registry.get("image"))
 
-SMALL = Config(size=64, embed_size=64, epochs=1, batch_size=16, dim=16, memory_size=32, precision="float32")
+SIZES = {"size": 64, "embed_size": 64, "batch_size": 16, "dim": 32, "head_dim": 16, "memory_size": 32}
+SMALL = Config(epochs=1, precision="float32", **SIZES)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +95,7 @@ def killed_in_the_second_epoch(images, image, positions, epoch, *rest):
 
 def test_embed_and_candidates_find_products(trained, shop, one_thread):
     embeddings = embed(shop, trained[0], SMALL, one_thread)
-    assert embeddings.vectors.shape == (24, 16)
+    assert embeddings.vectors.shape == (24, 32)
     assert embeddings.present.all()
     found = propose(embeddings, SMALL.model_copy(update={"neighbors": 2}), one_thread)
     same = shop.labels[found.left] == shop.labels[found.right]
@@ -130,17 +133,40 @@ def test_embed_at_another_size_gives_similar_vectors(trained, shop, one_thread):
 
 @pytest.mark.parametrize("mirror", [True, False])
 def test_whitening_is_fitted_to_images_as_they_are_embedded(mirror, shop, one_thread, tmp_path):
-    config = SMALL.model_copy(update={"embed_size": 96, "mirror": mirror, "whitening": False})
+    config = SMALL.model_copy(update={"embed_size": 96, "mirror": mirror})
     train(shop, label_codes(shop), config, one_thread, tmp_path)
-    plain = np.asarray(embed(shop.take(np.arange(23)), tmp_path, config, one_thread).vectors)
+    with recorded(ImageEncoder, "seen") as calls:
+        embed(shop.take(np.arange(23)), tmp_path, config, one_thread)
+    with torch.inference_mode():
+        plain = torch.cat([call() for call in calls])[:23]
     center = load_file(tmp_path / "encoder.safetensors")["center"]
-    listings = np.append(plain, plain[-1:], axis=0)  # the last two share an image
-    assert np.allclose(center, listings.mean(axis=0), atol=1e-3)
+    digests = shop.column("image_sha").tolist()
+    weight = np.array([digests.count(digest) for digest in sorted(set(digests))])  # two listings share an image
+    assert np.allclose(center, weight @ plain.numpy() / weight.sum(), atol=1e-3)
+
+
+def test_length_of_embeddings(trained, shop, one_thread):
+    whitened = embed(shop, trained[0], SMALL, one_thread)
+    assert whitened.vectors.shape == (24, 32)
+    plain = embed(shop, trained[0], SMALL.model_copy(update={"whitening": False}), one_thread)
+    assert plain.vectors.shape == (24, 16)
+    nothing = shop.with_columns({"image_sha": [None] * 24, "image": [None] * 24})
+    assert embed(nothing, trained[0], SMALL, one_thread).vectors.shape == (24, 32)
+
+
+def test_network_that_is_not_trained_is_whitened(shop, one_thread, tmp_path):
+    config = SMALL.model_copy(update={"epochs": 0})
+    assert train(shop, label_codes(shop), config, one_thread, tmp_path)["steps"] == 0
+    vectors = np.asarray(embed(shop, tmp_path, config, one_thread).vectors)
+    cosine = vectors @ vectors.T
+    same = np.equal.outer(label_codes(shop), label_codes(shop))
+    assert np.abs(np.median(cosine[~same])) < 0.2  # images have no direction in common
+    assert np.median(cosine[same]) > np.median(cosine[~same])
 
 
 def test_check_size_of_network_with_fixed_size():
     network = timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=64)
-    encoder = ImageEncoder(network, "avg", 16)
+    encoder = ImageEncoder(network, "avg", 16, 16)
     check_size(encoder, {"size": 64}, 64)
     with pytest.raises(MatcherError, match=r"image.embed_size=96: this network takes the size it was trained at, 64"):
         check_size(encoder, {"size": 64}, 96)
@@ -214,7 +240,10 @@ def test_train_without_positive_pairs_keeps_pretrained(case, shop, one_thread, t
     assert metrics["steps"] == 0
     embeddings = embed(shop, tmp_path, SMALL, one_thread)
     assert embeddings.present.all()
-    assert len(np.unique(embeddings.vectors.round(4), axis=0)) == 23
+    different = len(np.unique(embeddings.vectors.round(4), axis=0))
+    assert (
+        different == 23 if case == "singletons" else different > 15
+    )  # the other cases leave the axes of whitening open
 
 
 @pytest.mark.parametrize(

@@ -62,14 +62,13 @@ def test_restore_gives_same_embeddings(tmp_path):
     assert again.mirror_part == SMALL.mirror_part == 0.8
 
 
-def test_restore_an_encoder_of_an_earlier_version(tmp_path):
+def test_encoder_of_an_earlier_version_is_refused(tmp_path):
     encoder, preprocessing = create_model(SMALL)
     encoder.save(tmp_path, {})
     facts = describe(encoder, preprocessing, SMALL)
-    del facts["mirror_part"]
-    assert restore(facts, tmp_path)[0].mirror_part == 1  # embeds as it did
-    with pytest.raises(ArtifactError, match="mirror_part"):
-        restore({**facts, "mirror_part": 0}, tmp_path)
+    for changed in ({"mirror_part": 0}, {"head_dim": None}):
+        with pytest.raises(ArtifactError, match=f"{next(iter(changed))}(.|\n)*train the branch again"):
+            restore({**facts, **changed}, tmp_path)
 
 
 @pytest.mark.parametrize("part", [1.0, 0.5])
@@ -82,7 +81,7 @@ def test_mirror_image_shows_the_middle_enlarged(part):
             return images.mean(dim=(2, 3))
 
     seen: list[torch.Tensor] = []
-    encoder = ImageEncoder(Seen(), "avg", 2, part)
+    encoder = ImageEncoder(Seen(), "avg", 2, 2, part)
     encoder.mirror = True
     images = torch.zeros(1, 3, 8, 8)
     images[:, :, 2:6, 2:4], images[:, :, 2:6, 4:6] = 1, 2  # the middle: ones, then twos
@@ -101,7 +100,7 @@ def test_mirror_image_shows_the_middle_enlarged(part):
 
 @pytest.mark.parametrize("count", [200, 12, 1, 0])
 def test_start_head_whitens(count):
-    encoder = ImageEncoder(timm.create_model("test_efficientnet", num_classes=0, global_pool=""), "gem", 8)
+    encoder = ImageEncoder(timm.create_model("test_efficientnet", num_classes=0, global_pool=""), "gem", 8, 8)
     width = encoder.project.in_features
     mixing = torch.randn(width, width, generator=torch.Generator().manual_seed(0))
     features = torch.randn(count, width, generator=torch.Generator().manual_seed(1)) @ mixing + 3
@@ -116,7 +115,7 @@ def test_start_head_whitens(count):
 @pytest.mark.fault(25)
 @pytest.mark.parametrize("count", [3, 12])
 def test_start_of_the_head_does_not_depend_on_rounding(count):
-    encoders = [ImageEncoder(timm.create_model("test_efficientnet", num_classes=0, global_pool=""), "gem", 16)] * 2
+    encoders = [ImageEncoder(timm.create_model("test_efficientnet", num_classes=0, global_pool=""), "gem", 16, 16)] * 2
     width = encoders[0].project.in_features
     features = torch.randn(count, width, generator=torch.Generator().manual_seed(1))
     rounding = 1e-6 * torch.randn(count, width, generator=torch.Generator().manual_seed(2))
@@ -127,6 +126,14 @@ def test_start_of_the_head_does_not_depend_on_rounding(count):
         out = torch.nn.functional.normalize(encoder.project(unseen)).detach()
         cosines.append((out @ out.T).numpy())
     assert cosines[1] == pytest.approx(cosines[0], abs=1e-3)
+
+
+def test_network_with_few_features_has_embeddings_of_their_number():
+    network = timm.create_model("test_efficientnet", num_classes=0, global_pool="")
+    encoder = ImageEncoder(network, "gem", 10_000, 20_000)
+    width = encoder.project.in_features
+    assert encoder.axes.shape == (width, width)
+    assert encoder.train()(torch.randn(2, 3, 64, 64)).shape == (2, width)
 
 
 def test_gem_lies_between_mean_and_maximum():
@@ -173,7 +180,6 @@ def test_frozen_depthwise_convolutions_stay_in_bfloat16():
     ("change", "message"),
     [
         ({"backbone": "tf_efficientnet_lite99"}, "neither a folder nor a network that timm knows; did you mean tf_eff"),
-        ({"dim": 5000}, "image.dim=5000 is more than the 1280 features"),
     ],
 )
 def test_create_model_bad_settings(change, message):

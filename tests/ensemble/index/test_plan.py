@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from ensemble.index.group_ids import Change
 from ensemble.index.listings import read_ids
 from ensemble.index.plan import plan
-from ensemble.index.state import CHANGES, read_changes, write_changes
+from ensemble.index.state import read_changes, write_changes
+from ensemble.written_matches import CHANGES
 from shared.errors import MatcherError
 from shared.schema import Catalog
 

@@ -136,16 +136,34 @@ def test_pca_whitening_without_variance(values):
     assert pca_whitening(values, 0.5) is None
 
 
+@torch.inference_mode()
 def test_whiten_after_fit():
-    toy, generator = Toy(), torch.Generator().manual_seed(1)
-    vectors = functional.normalize(torch.randn(200, 2, generator=generator) + torch.tensor([3.0, 0]))
-    assert torch.allclose(toy.whiten(vectors), vectors, atol=1e-6)
+    toy, generator = Toy().eval(), torch.Generator().manual_seed(1)
+    values = torch.randn(200, 2, generator=generator) + torch.tensor([3.0, 0])
+    plain = toy(values)
+    assert torch.allclose(toy.whitened(values=values), plain, atol=1e-6)
     toy.fit_whitening(torch.ones(4, 2), 0.5)  # nothing to learn from: stays
-    assert torch.allclose(toy.whiten(vectors), vectors, atol=1e-6)
-    toy.fit_whitening(vectors, 0.01)
-    found = toy.whiten(vectors)
+    assert torch.allclose(toy.whitened(values=values), plain, atol=1e-6)
+    toy.fit_whitening(plain, 0.01)
+    found = toy.whitened(values=values)
     assert torch.allclose(found.norm(dim=1), torch.ones(200), atol=1e-6)
-    assert found.mean(dim=0).norm() < 0.5 < vectors.mean(dim=0).norm()
+    assert found.mean(dim=0).norm() < 0.5 < plain.mean(dim=0).norm()
+
+
+@pytest.mark.fault(25)
+@pytest.mark.parametrize("count", [60, 5, 2])
+def test_whitening_of_some_axes_does_not_depend_on_rounding(count):
+    encoder = Encoder(4, width=12, whitened_dim=8)
+    assert torch.equal(encoder.axes, torch.eye(8, 12))
+    generator = torch.Generator().manual_seed(1)
+    values = functional.normalize(torch.randn(count, 12, generator=generator) * torch.arange(1.0, 13.0).flip(0))
+    other = functional.normalize(torch.randn(20, 12, generator=generator))
+    found = []
+    for rounding in (0, 1e-6):
+        encoder.fit_whitening(values + rounding * torch.randn(count, 12, generator=generator), 0.3)
+        whitened = functional.normalize((other - encoder.center) @ encoder.axes.T)
+        found.append((whitened @ whitened.T).numpy())
+    assert found[1] == pytest.approx(found[0], abs=1e-3)
 
 
 def test_save_keeps_whitening(tmp_path):
@@ -170,5 +188,5 @@ def test_encode_whitens_by_settings():
     with torch.inference_mode():
         plain = toy.eval()(vectors)
     assert np.allclose(embedded(False), plain.numpy(), atol=1e-6)
-    assert np.allclose(embedded(True), toy.whiten(plain).numpy(), atol=1e-6)
+    assert np.allclose(embedded(True), toy.whitened(values=vectors).detach().numpy(), atol=1e-6)
     assert not np.allclose(embedded(True), embedded(False), atol=1e-2)

@@ -12,6 +12,7 @@ from torch.nn import functional
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.metrics.retrieval import Retrieval
+from shared.training import trainer
 from shared.training.checkpoint import load_tensors
 from shared.training.config import TrainingConfig
 from shared.training.encoder import Encoder, pca_whitening
@@ -331,8 +332,23 @@ def test_whitening_is_fitted_to_training_listings(tmp_path):
     assert torch.allclose(encoder.axes.T @ encoder.axes, (axes.T @ axes).float(), rtol=1e-3)
 
 
-@pytest.mark.parametrize(("groups", "settings"), [(1, {}), (12, {"epochs": 0})])
-def test_whitening_without_enough_listings(tmp_path, groups, settings):
+def test_whitening_of_fewer_listings_than_dimensions(tmp_path):
+    encoder, data = new_toy(), toy_data(1)
+    assert 2 <= len(data.labels) <= 4
+    Training("toy", encoder, data, config_with(), COMPUTE, tmp_path).run()
+    assert not torch.equal(encoder.axes, torch.eye(4))
+    assert torch.isfinite(encoder.axes).all()
+
+
+def test_no_whitening_without_a_training(tmp_path):
     encoder = new_toy()
-    Training("toy", encoder, toy_data(groups), config_with(**settings), COMPUTE, tmp_path).run()
+    Training("toy", encoder, toy_data(12), config_with(epochs=0), COMPUTE, tmp_path).run()
     assert torch.equal(encoder.axes, torch.eye(4))
+
+
+def test_whitening_is_fitted_to_some_of_many_listings(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "WHITENING_LISTINGS", 5)
+    seen = list[int]()
+    monkeypatch.setattr(Toy, "fit_whitening", lambda self, values, shrinkage: seen.append(len(values)))
+    Training("toy", new_toy(), toy_data(12), config_with(), COMPUTE, tmp_path).run()
+    assert seen == [5]
