@@ -21,12 +21,12 @@ from typing import Any
 
 from shared.artifacts import PARTIAL, checked_type, damage, file_digest, folder_to_disk, read_json, to_disk, write_json
 from shared.errors import ArtifactError, MatcherError
-from shared.pipeline.locks import HOLDER, LOCK, locked
+from shared.pipeline.locks import is_lock_file, locked
 from shared.pipeline.run import MANIFEST
 
 CURRENT = "CURRENT.json"
 FIRST = "000001"
-_OWN = re.compile(rf"\d{{6,}}(\.work)?|{re.escape(CURRENT)}({PARTIAL})?|{re.escape(LOCK)}|{re.escape(HOLDER)}")
+_OWN = re.compile(rf"\d{{6,}}(\.work)?|{re.escape(CURRENT)}({PARTIAL})?")  # beside the files of locks
 _NAME = re.compile(r"\d{6,}")
 
 
@@ -175,7 +175,8 @@ class Snapshots:
         links = [path for path in self.folder.glob("*") if path.is_symlink()]
         if links:
             raise MatcherError(f"{min(links)} is a link, which is no part of an index; remove it")
-        foreign = [path.name for path in self.folder.glob("*") if not _OWN.fullmatch(path.name)]
+        names = [path.name for path in self.folder.glob("*")]
+        foreign = [name for name in names if not _OWN.fullmatch(name) and not is_lock_file(name)]
         if foreign:
             raise MatcherError(
                 f"{self.folder} holds {min(foreign)!r}, which is no part of an index; name another folder"

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from ensemble.index.snapshots import CURRENT, Snapshots
 from shared.artifacts import damage, file_digest
@@ -153,6 +155,34 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(MatcherError, match="is a file"):
         Snapshots(tmp_path / "file").current()
+
+
+@pytest.mark.fault(19)
+def test_share_without_locks_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    snapshots = Snapshots(tmp_path / "index")
+    for number, text in enumerate(("first", "second"), start=1):
+        write(snapshots, text)
+        with snapshots.locked():
+            names = {path.name for path in snapshots.folder.iterdir()}
+            assert ".lock.file" in names, names
+            present = Snapshots(snapshots.folder).current()  # of a reader
+            assert present is not None
+            assert present.number == number
+            with pytest.raises(MatcherError, match=r"in use by process"), snapshots.locked():
+                pytest.fail("two in one folder")
+
+
+@pytest.mark.parametrize("name", [".lock", ".lock.holder", ".lock.file.break.7.0a", ".filelock-probe-0a1b"])
+def test_files_of_locks_are_part_of_an_index(snapshots: Snapshots, name: str) -> None:
+    (snapshots.folder / name).touch()
+    write(snapshots, "third")
+    present = snapshots.current()
+    assert present is not None
+    assert present.about == {"says": "third"}
 
 
 @pytest.mark.fault(17)
