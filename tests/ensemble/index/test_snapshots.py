@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from ensemble.index.snapshots import CURRENT, Snapshots
+from ensemble.index.snapshots import CURRENT, Snapshot, Snapshots
 from shared.artifacts import damage, file_digest
 from shared.errors import ArtifactError, MatcherError
 from shared.pipeline.run import MANIFEST
@@ -83,6 +83,29 @@ def test_a_reader_that_writers_overtake_reads_the_newest(snapshots: Snapshots, m
     present = snapshots.current()
     assert present is not None
     assert present.about == {"says": "fourth"}
+
+
+def test_a_reader_that_writers_always_overtake_ends(snapshots: Snapshots) -> None:
+    def load(snapshot: Snapshot) -> str:
+        for text in ("next", "the one after"):
+            write(snapshots, text)
+        return (snapshot.folder / "text").read_text()
+
+    with pytest.raises(MatcherError, match=r"was written to each of \d+ times that it was read; try again"):
+        snapshots.read(load)
+
+
+def test_a_snapshot_made_anew_is_another_one(snapshots: Snapshots) -> None:
+    present = snapshots.current()
+    assert present is not None
+    assert snapshots.is_current(present)
+    shutil.rmtree(snapshots.folder)
+    assert not snapshots.is_current(present)
+    write(snapshots, "anew")
+    write(snapshots, "and again")
+    again = snapshots.current()
+    assert again is not None
+    assert (again.number, snapshots.is_current(again), snapshots.is_current(present)) == (present.number, True, False)
 
 
 def test_a_first_snapshot_is_there_though_its_writer_was_killed_before_it_named_it(tmp_path: Path) -> None:
