@@ -31,7 +31,7 @@ from ensemble.scorer.gate import first_scores
 from ensemble.scorer.model import StackedScorer
 from ensemble.sections import sections
 from ensemble.training_stages import DECISION, SCORER, load_decision
-from shared.artifacts import digest
+from shared.artifacts import damage, digest
 from shared.catalog.config import DataConfig, Duplicates
 from shared.catalog.copies import copy_of
 from shared.catalog.placeholders import set_aside
@@ -54,6 +54,9 @@ class Matcher:
 
         matched = Matcher.load("bundle").match(listings, images="photos")
 
+    Encoders are read when they are needed. Where one is no longer what it was when the matcher was made, that is an
+    `ArtifactError`: scorer and decision would not fit it.
+
     Args:
         store: A bundle, or a run whose decision was tuned with its present encoders and scorer.
         settings: Its settings.
@@ -62,6 +65,7 @@ class Matcher:
     def __init__(self, store: ArtifactStore, settings: Settings) -> None:
         self.settings, self.branches = settings, settings[EnsembleConfig].branches
         self._store, self._compute = store, settings[ComputeConfig]
+        self._files = matching_files(store, self.branches)
         self.scorer, self.decision = StackedScorer.load(store.open(SCORER)), load_decision(store.open(DECISION))
         self.experience = Experience.load(store.open(SCORER))
 
@@ -97,7 +101,7 @@ class Matcher:
     @property
     def digest(self) -> str:
         """Return the digest of all that scores and matches depend on; it is the same for a run and its bundle."""
-        return matcher_digest(self._store, self.settings)
+        return _digest(self._files, self.settings)
 
     def match(
         self,
@@ -125,7 +129,7 @@ class Matcher:
         Raises:
             MatcherError: The frame has faults (one error names all of them), there is no such folder or file, or
                 `duplicates` is another word.
-            ArtifactError: The file of answers is damaged.
+            ArtifactError: The file of answers is damaged, or an encoder changed since the matcher was made.
         """
         if duplicates not in get_args(Duplicates):
             raise MatcherError(f"duplicates={duplicates!r}: one of {', '.join(get_args(Duplicates))} is needed")
@@ -185,7 +189,16 @@ class Matcher:
         return branch.fit(pool, self._encoder(name), self.settings[branch.Config], self._compute)
 
     def _encoder(self, name: str) -> Path | None:
-        return self._store.open(encoder_stage_name(name, ALL)) if registry.get(name).learns else None
+        if not registry.get(name).learns:
+            return None
+        stage = encoder_stage_name(name, ALL)
+        folder = self._store.open(stage)
+        if fault := damage(folder, self._files[stage]):
+            raise ArtifactError(
+                f"{self._store.folder} changed since it was opened ({stage}: {fault}); open it again, "
+                "or repeat the command"
+            )
+        return folder
 
     def match_embedded(
         self,
@@ -265,10 +278,15 @@ def matcher_digest(store: ArtifactStore, settings: Settings) -> str:
     Raises:
         ArtifactError: A part of it is missing or altered.
     """
+    return _digest(matching_files(store, settings[EnsembleConfig].branches), settings)
+
+
+def _digest(files: Mapping[str, Mapping[str, str]], settings: Settings) -> str:
+    """Return the digest of the files of `matching_files` with the settings that matching depends on."""
     names = settings[EnsembleConfig].branches
     plain = Settings(portable(settings.values, registry.names()), settings.sections)
     read = {name: plain[registry.get(name).Config].cache_key("candidates") for name in names}
-    return digest([matching_files(store, names), names, read])
+    return digest([files, names, read])
 
 
 def matching_files(store: ArtifactStore, names: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 from ensemble.answers.answers import Answers
 from ensemble.answers.file import answers_of
 from ensemble.index.embeddings import Embedders
+from ensemble.index.listings import texts_of
 from ensemble.index.plan import Plan, judged, plan
 from ensemble.index.query import Hit, hits
-from ensemble.index.snapshots import Snapshots
+from ensemble.index.snapshots import Snapshot, Snapshots
 from ensemble.index.state import State, write_changes
 from ensemble.index.update import rebuilt, renamed, updated
 from ensemble.matcher import Matcher
@@ -37,7 +38,8 @@ class Index:
         index.add(listings, images="photos")
         index.query(listing, images="photos")
 
-    It is made by `open`, and holds in memory what it read from the folder until the folder changes.
+    It is made by `open`, and holds in memory what it read from the folder until the folder changes. A folder that was
+    removed is an empty index.
 
     Args:
         snapshots: The folder.
@@ -47,7 +49,7 @@ class Index:
 
     def __init__(self, snapshots: Snapshots, matcher: Matcher, made_with: str) -> None:
         self.snapshots, self.matcher, self.made_with = snapshots, matcher, made_with
-        self._hold(State())
+        self._hold(State(), None)
 
     @classmethod
     def open(cls, path: str | Path, matcher: Matcher, *, made_with: str | None = None) -> Self:
@@ -92,13 +94,19 @@ class Index:
         """
         return self._change(self._catalog(listings, images), [], answers)
 
-    def remove(self, ids: Collection[str], answers: AnswerSource = None) -> dict[str, int]:
+    def remove(self, ids: Iterable[Any] | str | int, answers: AnswerSource = None) -> dict[str, int]:
         """Remove listings by their posting ids and return counts as `add` does; `answers` as for `add`.
+
+        An index holds ids as text, so 12 and "12" are one id.
+
+        Args:
+            ids: Any number of ids, as text or as they were in the frame that was added; or one id alone.
+            answers: As for `add`.
 
         Raises:
             MatcherError: An id is not in the index, or no listing would be left; nothing has changed then.
         """
-        return self._change(None, list(dict.fromkeys(ids)), answers)
+        return self._change(None, texts_of(ids), answers)
 
     def rebuild(self, answers: AnswerSource = None) -> dict[str, int]:
         """Match all listings at once, exactly as a matcher would; embeddings by trained encoders are kept.
@@ -161,7 +169,8 @@ class Index:
             self._read()
             if listings is None:
                 self._check_there()
-            if self._number and self._request == request:  # a command was killed after it had written all of this
+            asked = self._snapshot and self._snapshot.about["asked"]
+            if asked == request:  # a command was killed after it had written all of this
                 return plan(self._state.originals, None, []).counts
             planned = plan(self._state.originals, listings, removed)
             joined = self._joined(answers)
@@ -184,31 +193,35 @@ class Index:
 
     def _write(self, state: State, request: str) -> None:
         """Make a state the present one, with ids for its groups."""
-        state = renamed(self._state, state, self._number + 1)
-        self.snapshots.write(self._number, {"matcher": self.made_with, "asked": request}, state.save)
-        self._hold(state, self._number + 1, request)
+        number = self._snapshot.number if self._snapshot else 0
+        state = renamed(self._state, state, number + 1)
+        self._hold(state, self.snapshots.write(number, {"matcher": self.made_with, "asked": request}, state.save))
 
     def _read(self) -> None:
         """Read the folder, unless it has not changed since it was read."""
-        if self._number and self.snapshots.is_current(self._number):
+        if self._snapshot and self.snapshots.is_current(self._snapshot):
             return
-        present = self.snapshots.current()
-        if present is None or present.number == self._number:
-            return
-        if present.about["matcher"] != self.made_with:
+        present = self.snapshots.read(self._loaded)
+        if present is not None:
+            self._hold(*present)
+        elif self._snapshot:  # the folder was removed
+            self._hold(State(), None)
+
+    def _loaded(self, snapshot: Snapshot) -> tuple[State, Snapshot]:
+        if snapshot.about["matcher"] != self.made_with:
             raise MatcherError(
                 f"{self.snapshots.folder} was made with another bundle or run, or other settings: its embeddings and "
                 "groups are not comparable; use what it was made with, or make a new index of all listings"
             )
-        self._hold(State.load(present.folder), present.number, present.about["asked"])
+        return State.load(snapshot.folder), snapshot
 
-    def _hold(self, state: State, number: int = 0, request: str = "") -> None:
-        self._state, self._number, self._request = state, number, request
+    def _hold(self, state: State, snapshot: Snapshot | None) -> None:
+        self._state, self._snapshot = state, snapshot
         self._words = Words.of(state.catalog.normalized_titles)
         self._embedders = Embedders(self.matcher, state.catalog)
 
     def _check_there(self) -> None:
-        if not self._number:
+        if not self._snapshot:
             raise MatcherError(f"there is no index at {self.snapshots.folder}; add listings to make one")
 
     def _catalog(self, listings: Listings, images: str | Path | None) -> Catalog:

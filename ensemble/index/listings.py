@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from shared.catalog.config import DataConfig
 from shared.catalog.image_folder import URL, is_url
 from shared.catalog.reader import catalog_of
 from shared.catalog.source import Source
-from shared.catalog.tables import Table, check_file, printable, read_table
+from shared.catalog.tables import Table, check_file, frame_table, printable, read_table
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError, raise_faults
 from shared.pipeline.settings import Settings
@@ -38,6 +41,26 @@ def question(settings: Settings, title: str | None, image: Path | None) -> Catal
     if not catalog.normalized_titles[0] and not image:
         raise MatcherError("there is nothing to look for: give a --title, an --image or both")
     return catalog
+
+
+def texts_of(ids: object) -> list[str]:
+    """Return posting ids as the text that they have in a catalog made of a frame, each once.
+
+    Args:
+        ids: Any number of ids, of any type that a column of a frame may have; or one id alone.
+
+    Raises:
+        MatcherError: One of them has no text; all are named.
+
+    Examples:
+        >>> texts_of([7, 7.0, "07"]), texts_of("12"), texts_of(12)
+        (['7', '07'], ['12'], ['12'])
+    """
+    several = list(ids) if pd.api.types.is_list_like(ids) else [ids]  # type: ignore[call-overload]
+    values = [value.item() if isinstance(value, np.number | np.bool_) else value for value in several]
+    table = frame_table(pd.DataFrame({"posting_id": pd.Series(values, dtype=object)}), {"posting_id"})
+    raise_faults("posting ids", [f"number {row}: {what}" for row, what in table.faults])
+    return list(dict.fromkeys(table.columns["posting_id"]))
 
 
 def read_ids(path: Path, column: str) -> list[str]:

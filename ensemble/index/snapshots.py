@@ -17,17 +17,19 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from shared.artifacts import PARTIAL, checked_type, damage, file_digest, folder_to_disk, read_json, to_disk, write_json
 from shared.errors import ArtifactError, MatcherError
-from shared.pipeline.locks import HOLDER, LOCK, locked
+from shared.pipeline.locks import is_lock_file, locked
 from shared.pipeline.run import MANIFEST
 
+T = TypeVar("T")
 CURRENT = "CURRENT.json"
 FIRST = "000001"
-_OWN = re.compile(rf"\d{{6,}}(\.work)?|{re.escape(CURRENT)}({PARTIAL})?|{re.escape(LOCK)}|{re.escape(HOLDER)}")
+_OWN = re.compile(rf"\d{{6,}}(\.work)?|{re.escape(CURRENT)}({PARTIAL})?")  # beside the files of locks
 _NAME = re.compile(r"\d{6,}")
+ATTEMPTS = 10  # to read a folder that others write to meanwhile
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,22 @@ class Snapshot:
         number: From 1, one more each time.
         folder: Where its files are; they have been checked.
         about: The description that it was written with.
+        sha256: Of its manifest, 64 hex digits; that of a folder that was made anew differs, whatever its number.
 
     Examples:
-        >>> Snapshot(7, Path("my-index/000007"), {"listings": 100}).about["listings"]
+        >>> Snapshot(7, Path("my-index/000007"), {"listings": 100}, "0" * 64).about["listings"]
         100
     """
 
     number: int
     folder: Path
     about: dict[str, Any]
+    sha256: str
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """Return what `CURRENT.json` says while this is the present snapshot."""
+        return {"snapshot": self.folder.name, "sha256": self.sha256}
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ class Snapshots:
         >>> with TemporaryDirectory() as folder:
         ...     snapshots = Snapshots(Path(folder) / "index")
         ...     with snapshots.locked():
-        ...         snapshots.write(0, {"listings": 3}, lambda work: (work / "ids.txt").write_text("a b c"))
+        ...         _ = snapshots.write(0, {"listings": 3}, lambda work: (work / "ids.txt").write_text("a b c"))
         ...     snapshot = snapshots.current()
         ...     snapshot.number, snapshot.about, (snapshot.folder / "ids.txt").read_text()
         (1, {'listings': 3}, 'a b c')
@@ -91,26 +100,39 @@ class Snapshots:
             ArtifactError: A file is missing or altered.
             MatcherError: The folder holds something else.
         """
-        self._check_own()
-        while (entry := self._entry()) is not None:
-            try:
-                return self._checked(entry)
-            except ArtifactError:
-                if self._entry() == entry:  # else a writer has replaced it in the meantime
-                    raise
-        return None
+        return self.read(lambda snapshot: snapshot)
 
-    def is_current(self, number: int) -> bool:
-        """Return whether a snapshot is the present one, by its number alone: no file is checked.
+    def read(self, load: Callable[[Snapshot], T]) -> T | None:
+        """Return what a function reads from the present snapshot; None if none was ever written.
+
+        A snapshot that writers replaced and removed meanwhile is not damaged: the one that is present then is read.
 
         Args:
-            number: As in `Snapshot`.
+            load: Gets the snapshot, its files checked against their checksums.
+
+        Raises:
+            ArtifactError: A file is missing or altered.
+            MatcherError: The folder holds something else, or was written to each time that it was read.
+        """
+        self._check_own()
+        for _ in range(ATTEMPTS):
+            entry = self._entry()
+            if entry is None:
+                return None
+            try:
+                return load(self._checked(entry))
+            except (ArtifactError, OSError):
+                if self._entry() == entry:
+                    raise
+        raise MatcherError(f"{self.folder} was written to each of {ATTEMPTS} times that it was read; try again")
+
+    def is_current(self, snapshot: Snapshot) -> bool:
+        """Return whether a snapshot is the present one, by what `CURRENT.json` says: no file is checked.
 
         Raises:
             ArtifactError: The folder is damaged.
         """
-        entry = self._entry()
-        return entry is not None and entry.get("snapshot") == f"{number:06}"
+        return self._entry() == snapshot.entry
 
     def _entry(self) -> dict[str, Any] | None:
         """Return the name of the present snapshot and the SHA-256 of its manifest; None if none was ever written."""
@@ -136,10 +158,10 @@ class Snapshots:
             raise self._damaged(f"{folder.name}/{MANIFEST} is not as it was written") from None
         if fault := damage(folder, manifest.files):
             raise self._damaged(f"{folder.name}/{fault}")
-        return Snapshot(int(folder.name), folder, manifest.about)
+        return Snapshot(int(folder.name), folder, manifest.about, str(entry.get("sha256")))
 
-    def write(self, previous: int, about: Mapping[str, Any], fill: Callable[[Path], object]) -> None:
-        """Make a new snapshot the present one. The folder must be held.
+    def write(self, previous: int, about: Mapping[str, Any], fill: Callable[[Path], object]) -> Snapshot:
+        """Make a new snapshot the present one, and return it. The folder must be held.
 
         Args:
             previous: Number of the snapshot that it follows, the present one; 0 where there is none.
@@ -161,7 +183,9 @@ class Snapshots:
             shutil.rmtree(work, ignore_errors=True)
             raise
         to_disk(self.folder)
-        write_json(self.folder / CURRENT, {"snapshot": final.name, "sha256": file_digest(final / MANIFEST)})
+        snapshot = Snapshot(previous + 1, final, dict(about), file_digest(final / MANIFEST))
+        write_json(self.folder / CURRENT, snapshot.entry)
+        return snapshot
 
     def _tidy(self, present: int) -> None:
         """Remove all snapshots but the present one, finished or not."""
@@ -175,7 +199,8 @@ class Snapshots:
         links = [path for path in self.folder.glob("*") if path.is_symlink()]
         if links:
             raise MatcherError(f"{min(links)} is a link, which is no part of an index; remove it")
-        foreign = [path.name for path in self.folder.glob("*") if not _OWN.fullmatch(path.name)]
+        names = [path.name for path in self.folder.glob("*")]
+        foreign = [name for name in names if not _OWN.fullmatch(name) and not is_lock_file(name)]
         if foreign:
             raise MatcherError(
                 f"{self.folder} holds {min(foreign)!r}, which is no part of an index; name another folder"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from shared.errors import MatcherError
 
 LOCK, HOLDER = ".lock", ".lock.holder"  # the second names the process that holds the first
+# the two, the file where there are no locks, what filelock puts aside, and the file by which it tries locks
+_FILES = re.compile(rf"{re.escape(LOCK)}(\..+)?|\.filelock-probe-[0-9a-f]+")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
@@ -60,9 +63,19 @@ def locked(folder: Path, lock_name: str = LOCK, *, tidy: bool = True) -> Iterato
         yield
     finally:
         holder.unlink(missing_ok=True)
-        if tidy and new and all(path.name.startswith(LOCK) for path in folder.iterdir()):
+        if tidy and new and all(is_lock_file(path.name) for path in folder.iterdir()):
             shutil.rmtree(folder, ignore_errors=True)
         lock.release()
+
+
+def is_lock_file(name: str) -> bool:
+    """Return whether a file in a locked folder belongs to its locks, by its name.
+
+    Examples:
+        >>> is_lock_file(".lock.file"), is_lock_file("photo.jpg")
+        (True, False)
+    """
+    return _FILES.fullmatch(name) is not None
 
 
 def _acquired(path: Path) -> BaseFileLock:

@@ -1,6 +1,8 @@
 """A matcher of a bundle matches what its run matched, with whatever evidence there is; `--evaluate` measures it."""
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from branches.stage_names import encoder_stage_name
 from ensemble import Matcher
-from ensemble.bundle.archive import Bundle
-from shared.pipeline.run import RunFolder
+from ensemble.bundle.archive import Bundle, seal
+from shared.artifacts import file_digest, read_json, write_json
+from shared.errors import ArtifactError
+from shared.folders import atomic_folder
+from shared.pipeline.pools import ALL
+from shared.pipeline.run import MANIFEST, RunFolder
 from shared.pipeline.settings import Settings
 
 Command = Callable[..., tuple[int, str, str]]
@@ -148,6 +155,57 @@ def test_digest_of_run_and_bundle_are_equal(
     run, settings = RunFolder(first[0]), settings_of(first[0])
     assert Matcher.of_run(run, settings).digest == matcher.digest
     assert Matcher(run, settings.changed({"tfidf": {"words": 2}})).digest != matcher.digest
+
+
+# --- an encoder that changes while its matcher is in use --------------------------------------------------------------
+
+
+def altered(folder: Path) -> Path:
+    """Change the encoder of titles in a run or a bundle, as one that was trained again replaces it."""
+    weights = next((folder / encoder_stage_name("distilbert", ALL)).glob("*.safetensors"))
+    content = weights.read_bytes()
+    weights.unlink()  # it may be a hard link
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    return weights
+
+
+def assert_refused(matcher: Matcher, folder: Path) -> None:
+    frame = pd.DataFrame({"posting_id": ["a", "b"], "title": ["red mug", "red mug xl"]})
+    for use in (lambda: matcher.match(frame), lambda: matcher.embedder("distilbert", matcher.read(frame))):
+        with pytest.raises(
+            ArtifactError, match=rf"{re.escape(str(folder))} changed since it was opened .* open it again"
+        ):
+            use()
+
+
+@pytest.mark.fault(20)
+def test_bundle_that_is_packed_again_while_its_matcher_is_in_use(bundle: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(bundle, tmp_path / "B"))
+    matcher, digest = Matcher.load(folder, device="cpu", threads=1), Bundle(folder).contents["digest"]
+    before = matcher.digest
+    with atomic_folder(folder) as partial:
+        shutil.copytree(bundle, partial, dirs_exist_ok=True)
+        altered(partial)
+        seal(partial, {"branches": matcher.branches})
+    assert Bundle(folder).contents["digest"] != digest
+    assert_refused(matcher, folder)
+    assert matcher.digest == before != Matcher.load(folder).digest
+
+
+@pytest.mark.fault(20)
+def test_run_whose_encoder_is_trained_again_while_its_matcher_is_in_use(
+    run: Path, settings_of: Callable[[Path], Settings]
+) -> None:
+    matcher = Matcher.of_run(RunFolder(run), settings_of(run))
+    before, weights = matcher.digest, altered(run)
+    manifest = run / encoder_stage_name("distilbert", ALL) / MANIFEST
+    content = read_json(manifest)
+    content["outputs"][weights.name] = file_digest(weights)
+    write_json(manifest, content)
+    assert_refused(matcher, run)
+    assert matcher.digest == before
+    shutil.rmtree(manifest.parent)
+    assert_refused(matcher, run)
 
 
 # --- judging ---------------------------------------------------------------------------------------------------------

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -9,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
-from ensemble.index.snapshots import CURRENT, Snapshots
+from ensemble.index.snapshots import CURRENT, Snapshot, Snapshots
 from shared.artifacts import damage, file_digest
 from shared.errors import ArtifactError, MatcherError
 from shared.pipeline.run import MANIFEST
@@ -83,6 +85,29 @@ def test_a_reader_that_writers_overtake_reads_the_newest(snapshots: Snapshots, m
     assert present.about == {"says": "fourth"}
 
 
+def test_a_reader_that_writers_always_overtake_ends(snapshots: Snapshots) -> None:
+    def load(snapshot: Snapshot) -> str:
+        for text in ("next", "the one after"):
+            write(snapshots, text)
+        return (snapshot.folder / "text").read_text()
+
+    with pytest.raises(MatcherError, match=r"was written to each of \d+ times that it was read; try again"):
+        snapshots.read(load)
+
+
+def test_a_snapshot_made_anew_is_another_one(snapshots: Snapshots) -> None:
+    present = snapshots.current()
+    assert present is not None
+    assert snapshots.is_current(present)
+    shutil.rmtree(snapshots.folder)
+    assert not snapshots.is_current(present)
+    write(snapshots, "anew")
+    write(snapshots, "and again")
+    again = snapshots.current()
+    assert again is not None
+    assert (again.number, snapshots.is_current(again), snapshots.is_current(present)) == (present.number, True, False)
+
+
 def test_a_first_snapshot_is_there_though_its_writer_was_killed_before_it_named_it(tmp_path: Path) -> None:
     snapshots = Snapshots(tmp_path / "index")
     write(snapshots, "first")
@@ -153,6 +178,34 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(MatcherError, match="is a file"):
         Snapshots(tmp_path / "file").current()
+
+
+@pytest.mark.fault(19)
+def test_share_without_locks_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    snapshots = Snapshots(tmp_path / "index")
+    for number, text in enumerate(("first", "second"), start=1):
+        write(snapshots, text)
+        with snapshots.locked():
+            names = {path.name for path in snapshots.folder.iterdir()}
+            assert ".lock.file" in names, names
+            present = Snapshots(snapshots.folder).current()  # of a reader
+            assert present is not None
+            assert present.number == number
+            with pytest.raises(MatcherError, match=r"in use by process"), snapshots.locked():
+                pytest.fail("two in one folder")
+
+
+@pytest.mark.parametrize("name", [".lock", ".lock.holder", ".lock.file.break.7.0a", ".filelock-probe-0a1b"])
+def test_files_of_locks_are_part_of_an_index(snapshots: Snapshots, name: str) -> None:
+    (snapshots.folder / name).touch()
+    write(snapshots, "third")
+    present = snapshots.current()
+    assert present is not None
+    assert present.about == {"says": "third"}
 
 
 @pytest.mark.fault(17)
