@@ -13,7 +13,7 @@ from ensemble.answers.answers import Answers
 from ensemble.answers.file import read_answers
 from ensemble.bundle.archive import Bundle
 from ensemble.cli import update_run
-from ensemble.config import EnsembleConfig, ScorerConfig, TuneConfig
+from ensemble.config import EnsembleConfig, ReviewConfig, ScorerConfig, TuneConfig
 from ensemble.evaluation.holdout import evaluate_matches
 from ensemble.evaluation.summary import summarize_labeled
 from ensemble.match_result import NOT_USED, MatchResult
@@ -59,12 +59,26 @@ def open_matcher(store: Any, settings: Settings, arguments: Arguments) -> Matche
 
     Raises:
         ArtifactError: A part of it is missing, damaged, or was made again since the decision was tuned.
-        MatcherError: It is a bundle, and settings were given that it was not made with.
+        MatcherError: It is a bundle, and settings were given that it was not made with; or `--review.answers` was.
     """
+    check_answers(store, settings)
     if arguments.bundle is None:
         return Matcher.of_run(store, settings)
     check_bundled(store, settings)
     return Matcher(store, settings)
+
+
+def check_answers(store: ArtifactStore, settings: Settings) -> None:
+    """Refuse another file of answers about the run's own catalog: with a new one it would have no effect.
+
+    Raises:
+        MatcherError: `--review.answers` was given.
+    """
+    own = remembered(store.folder).get("review", {}).get("answers", ReviewConfig().answers)
+    if settings[ReviewConfig].answers != own:
+        raise MatcherError(
+            "--review.answers names answers about the run's own catalog; name those about a new one with --answers FILE"
+        )
 
 
 def check_bundled(bundle: Bundle, settings: Settings) -> None:

@@ -4,7 +4,8 @@ Its first line names format and version; every other one is an event, an answer 
 checksum, and `}` stands in it as the last character alone. So a line without `}` at its end is the rest of a write that
 was cut off, by a kill or a full disk: nobody was told that it had been kept. It is left as it is, skipped and counted,
 and the next event begins a new line. Any other line that cannot be read was damaged later, which is an error: a file of
-answers is people's work, and none of it is lost in silence.
+answers is people's work, and none of it is lost in silence. A line may end as Windows ends it, for an editor there may
+have saved the file.
 
 Events are appended in one write, with a lock against other writers, and are on the disk when `append` returns.
 """
@@ -100,7 +101,8 @@ class AnswerFile:
     def _parsed(self, data: bytes) -> Answers:
         events, torn = list[Event](), list[str]()
         has_header = False
-        for number, line in enumerate(data.split(b"\n"), start=1):
+        for number, ended in enumerate(data.split(b"\n"), start=1):
+            line = ended.removesuffix(b"\r")
             if not line:
                 continue
             if not line.endswith(b"}"):
@@ -144,7 +146,7 @@ class AnswerFile:
             return header()
         with self.path.open("rb") as file:
             for line in file:
-                if line.rstrip(b"\n").endswith(b"}"):
+                if line.rstrip(b"\r\n").endswith(b"}"):
                     self._parsed(line)  # the header, or an error
                     break
             else:

@@ -104,8 +104,9 @@ def label_groups(catalog: Catalog, answers: PoolAnswers) -> tuple[list[str | Non
     """Return the label group of each listing by its own label and by yes answers, and how many groups are left out.
 
     Listings that yes answers or equal content connect are a group, named by the label that one of them has, or by the
-    smallest posting id. A listing that nothing connects keeps its label, if it has one. Where answers or labels
-    contradict each other within a group, no listing of it gets a label by answers.
+    smallest posting id, with `answers-` before it where another group has that name. A listing that nothing connects
+    keeps its label, if it has one. Where answers or labels contradict each other within a group, no listing of it gets
+    a label by answers.
 
     Args:
         catalog: n listings with their labels.
@@ -124,7 +125,7 @@ def label_groups(catalog: Catalog, answers: PoolAnswers) -> tuple[list[str | Non
     copies = np.stack([np.arange(n), copy_of(catalog)], axis=1)
     links = np.concatenate([must, copies])
     group = connected_components(coo_array((np.ones(len(links)), links.T), shape=(n, n)), directed=False)[1]
-    result = labels.tolist()
+    result, names = labels.tolist(), {label for label in labels if label is not None}
     left_out = 0
     for number in np.unique(group[must.ravel()]):
         rows = np.flatnonzero(group == number)
@@ -133,10 +134,18 @@ def label_groups(catalog: Catalog, answers: PoolAnswers) -> tuple[list[str | Non
         if len(own) > 1 or apart.any():
             left_out += 1
             continue
-        name = next(iter(own), min(ids[rows]))
+        name = next(iter(own)) if own else _new_name(min(ids[rows]), names)
+        names.add(name)
         for row in rows.tolist():
             result[row] = name
     return result, left_out
+
+
+def _new_name(name: str, names: Collection[str]) -> str:
+    """Return a name that is none of some names: the one that is given, if that is possible."""
+    while name in names:
+        name = f"answers-{name}"
+    return name
 
 
 def write_labels(path: Path, catalog: Catalog, labels: Sequence[str | None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -42,7 +43,8 @@ def candidates_text(pool: ExplainedPool, row: int) -> str:
     lines = [f"{'':<16} {printable(ids[row])}  {printable(titles[row])}"]
     for each in best:
         what = "match" if each.matches else "no match"
-        lines.append(f"{what:<9} {each.score:.3f}  {printable(ids[each.row])}  {printable(titles[each.row])}")
+        score = "by group" if math.isnan(each.score) else f"{each.score:.3f}"
+        lines.append(f"{what:<{15 - len(score)}}{score}  {printable(ids[each.row])}  {printable(titles[each.row])}")
         lines.append(f"{'':<16} {reasons(pool.views, row, each.row)}")
     return "\n".join(lines if best else [*lines, "no similar listing"])
 
@@ -62,7 +64,7 @@ def open_pool(store: Any, settings: Settings, arguments: Arguments) -> Explained
             raise MatcherError("--answers is for a new catalog; name those of the run's own with --review.answers=FILE")
         if arguments.holdout:
             require_labeled_run(store)
-        pool = pool_with(store, data.sources, arguments.ids[0], holdout=arguments.holdout)
+        pool = pool_with(store, data.sources, arguments.ids, holdout=arguments.holdout)
         return ExplainedPool.of_run(store, settings, pool)
     if arguments.holdout:
         raise MatcherError("--holdout is for the listings of a run; leave --data away")

@@ -164,25 +164,29 @@ def row_of(ids: NDArray[Any], posting_id: str) -> int:
     raise MatcherError(f"there is no listing with the id {printable(posting_id)!r} among {len(ids):,}{near}")
 
 
-def pool_with(run: RunFolder, sources: Sequence[str], posting_id: str, *, holdout: bool = False) -> Pool:
-    """Return the pool of a run that holds a listing: of a run of several catalogs, the first one that does.
+def pool_with(run: RunFolder, sources: Sequence[str], posting_ids: Sequence[str], *, holdout: bool = False) -> Pool:
+    """Return the pool of a run that holds some listings: of a run of several catalogs, the first one that does.
 
-        pool_with(run, settings[DataConfig].sources, "train_1")
+        pool_with(run, settings[DataConfig].sources, ["train_1", "train_2"])
 
     Args:
         run: A finished run.
         sources: Names of its catalogs.
-        posting_id: Id of the listing.
+        posting_ids: Ids of the listings.
         holdout: Whether to look among the holdouts instead of the catalogs.
 
     Raises:
-        MatcherError: No pool has the listing.
+        MatcherError: No pool has one of the listings, or none has all of them.
         ArtifactError: A pool is missing or damaged.
     """
     pools = [holdout_pool(source) if holdout else catalog_pool(source) for source in sources]
     ids = [load_catalog(run.open(pool.stage)).ids for pool in pools]
-    row = row_of(np.concatenate(ids), posting_id)
-    return pools[int(np.searchsorted(np.cumsum([len(each) for each in ids]), row, side="right"))]
+    for pool, of_pool in zip(pools, ids, strict=True):
+        if set(posting_ids) <= set(of_pool):
+            return pool
+    for posting_id in posting_ids:
+        row_of(np.concatenate(ids), posting_id)
+    raise MatcherError(f"no catalog of the run has all of {', '.join(map(printable, posting_ids))}; name those of one")
 
 
 def _configs(settings: Settings, names: Sequence[str]) -> dict[str, BranchConfig]:

@@ -14,6 +14,7 @@ from ensemble.explain.explained_pool import ExplainedPool
 from ensemble.explain.reasons import reasons
 from ensemble.features.conflicts import IN_WORDS, KINDS
 from shared.schema import locate, pair_key
+from shared.search.lists import DECIMALS
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,18 @@ class BranchSimilarity:
     minimum: float
 
     def in_words(self) -> str:
-        """Return the similarity, the ranks, and why the branch did not propose the pair if it did not."""
+        """Return the similarity, the ranks, and why the branch did not propose the pair if that is known."""
         if self.ranks is None:
             return f"{self.branch} cannot compare them"
         low, high = sorted(self.ranks)
         text = f"{self.branch} {self.cosine:.2f}, rank {low:,}" + (f" and {high:,}" if high != low else "")
         if self.is_proposed:
             return text
+        if round(self.cosine, DECIMALS) <= 0:
+            return f"{text}, not alike at all"
         if self.cosine < self.minimum:
             return f"{text}, below the least similarity {self.minimum:.2f}"
-        return f"{text}, beyond the {self.neighbors:,} nearest"
+        return f"{text}, beyond the {self.neighbors:,} nearest" if low > self.neighbors else text
 
 
 @dataclass(frozen=True)

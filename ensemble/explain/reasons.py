@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from rapidfuzz import fuzz
 
+from ensemble.explain.title_differences import conflicts
 from ensemble.features.attributes import statement
 from ensemble.features.conflicts import IN_WORDS
 from ensemble.pool_views import PoolViews
@@ -15,6 +16,8 @@ from shared.units import BASES
 
 def reasons(pool: PoolViews, one: int, other: int) -> str:
     """Return in words how alike the titles and images of a pair are, and which attributes agree or differ.
+
+    Quantities differ as `ensemble.features.attributes.quantity_conflict` says: in a dimension that both titles state.
 
     Args:
         pool: Listings with every branch's view of them.
@@ -39,7 +42,9 @@ def _titles(pool: PoolViews, one: int, other: int) -> Iterator[str]:
         of_a, of_b = statement(pool, one, kind), statement(pool, other, kind)
         if of_a & of_b:
             yield f"both say {', '.join(sorted(map(_plain, of_a & of_b)))}"
-        elif of_a and of_b:
+        if kind == "quantity" and conflicts(of_a, of_b, BASES):
+            yield f"{'another ' if of_a & of_b else ''}quantity differs"
+        elif kind != "quantity" and of_a and of_b and not of_a & of_b:
             yield f"{name} differs"
 
 

@@ -97,12 +97,7 @@ def _similarity_lines(explained: PairExplanation) -> Iterator[str]:
     """Yield what each branch says of the pair, and why none proposed it if that is so."""
     if not explained.similarities:
         return
-    if explained.score is None:
-        counts = sorted({each.neighbors for each in explained.similarities})
-        nearest = " or ".join(f"{count:,}" for count in counts)
-        yield f"\nThe pair was never proposed: it is not among the {nearest} nearest of either listing by any branch."
-    else:
-        yield "\nsimilarity by branch"
+    yield "\nno branch proposed the pair:" if explained.score is None else "\nsimilarity by branch"
     yield from (f"  {each.in_words()}" for each in explained.similarities)
 
 

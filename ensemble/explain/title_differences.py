@@ -11,7 +11,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -93,7 +94,7 @@ def _joined(parts: list[tuple[str, Kind]]) -> Iterator[Span]:
 def _quantity_kinds(title: TitleWords, other: TitleWords) -> Iterator[tuple[tuple[int, int], Kind]]:
     """Yield where a title states quantities, and whether they agree with those of the other title."""
     own, others = title.all_quantities, other.all_quantities
-    in_conflict = _conflicts(own, others, tuple(BASES))
+    in_conflict = conflicts(own, others, tuple(BASES))
     for quantity in title.quantities:
         kind: Kind = "only"
         if any(value.partition(":")[0] in in_conflict for value in quantity.values):
@@ -105,7 +106,7 @@ def _quantity_kinds(title: TitleWords, other: TitleWords) -> Iterator[tuple[tupl
 
 def _word_kinds(title: TitleWords, other: TitleWords) -> Iterator[tuple[tuple[int, int], Kind]]:
     """Yield where a title has words that differ from those of the other title, and how."""
-    others, in_conflict = other.attributes, _conflicts(title.attributes, other.attributes, KINDS)
+    others, in_conflict = other.attributes, conflicts(title.attributes, other.attributes, KINDS)
     is_same, grams = _equal_words(title, other), _grams(other)
     for index, word in enumerate(title.words):
         attributes = attributes_of(word.key)
@@ -118,8 +119,13 @@ def _word_kinds(title: TitleWords, other: TitleWords) -> Iterator[tuple[tuple[in
             yield (word.start, word.end), "conflict" if differs else "only"
 
 
-def _conflicts(own: set[str], others: set[str], kinds: tuple[str, ...]) -> set[str]:
-    """Return the kinds of which both titles state values, `kind:value`, and share none."""
+def conflicts(own: AbstractSet[str], others: AbstractSet[str], kinds: Collection[str]) -> set[str]:
+    """Return the kinds of which both titles state values, `kind:value`, and share none.
+
+    Examples:
+        >>> conflicts({"mass:100", "count:2"}, {"mass:100", "count:3", "volume:5"}, ["mass", "count", "volume"])
+        {'count'}
+    """
     own_kinds, other_kinds, common = (
         {value.partition(":")[0] for value in values} for values in (own, others, own & others)
     )

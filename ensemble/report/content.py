@@ -56,6 +56,7 @@ class Quality:
         pool: The pool in words, such as `a holdout of 5,502 listings`.
         pool_size: Its number of listings.
         labeled: Number of those with a label.
+        judged_pairs: Number of matched pairs of which both listings have a label.
         estimates: Each metric with its interval.
         metrics: All metrics by name.
     """
@@ -63,6 +64,7 @@ class Quality:
     pool: str
     pool_size: int
     labeled: int
+    judged_pairs: int
     estimates: Mapping[str, Estimate]
     metrics: Mapping[str, Any]
 
@@ -251,12 +253,12 @@ def catalog_content(
     thumbnails = Thumbnails(pool.catalog, max_pixels)
     galleries = [gallery(pool, sample.pairs, sample.seed) for gallery in CATALOG_GALLERIES]
     words = f"the catalog of {len(pool):,} listings"
-    shown = [_shown(pool, gallery, thumbnails, explain, words) for gallery in galleries]
+    shown = _shown(pool, galleries, thumbnails, explain, words)
     if judged is not None:
         of_judged = Thumbnails(judged.pool.catalog, max_pixels)
         request = judged.pool, sample.pairs, sample.seed
-        wrong = false_merges(*request), *missed_pairs(*request)
-        shown += [_shown(judged.pool, each, of_judged, judged.explain, judged.words) for each in wrong]
+        wrong = [false_merges(*request), *missed_pairs(*request)]
+        shown += _shown(judged.pool, wrong, of_judged, judged.explain, judged.words)
     return CatalogContent(
         name,
         pool,
@@ -274,15 +276,23 @@ def catalog_content(
     )
 
 
-def _shown(pool: MatchedPool, gallery: Gallery, thumbnails: Thumbnails, explain: Explain, words: str) -> ShownGallery:
-    return ShownGallery(gallery, pair_cards(pool, gallery, thumbnails, explain), words, pool.facts.threshold)
+def _shown(
+    pool: MatchedPool, galleries: Sequence[Gallery], thumbnails: Thumbnails, explain: Explain, words: str
+) -> list[ShownGallery]:
+    """Return the galleries of a pool; the pairs of all are explained at once, which reads its features once."""
+    pairs = [pair for of in galleries for pair in zip(of.left.tolist(), of.right.tolist(), strict=True)]
+    reasons = dict(zip(pairs, explain(pairs), strict=True))
+    cards = [pair_cards(pool, of, thumbnails, lambda pairs: [reasons[pair] for pair in pairs]) for of in galleries]
+    return [ShownGallery(of, own, words, pool.facts.threshold) for of, own in zip(galleries, cards, strict=True)]
 
 
 def _quality(judged: Judged, seed: int) -> Quality:
     pool, metrics = judged.pool, judged.metrics
     assert pool.codes is not None
     values = estimates(metrics, pool.matches, pool.groups, pool.codes, seed)
-    return Quality(judged.words, len(pool), int((pool.codes >= 0).sum()), values, metrics)
+    is_labeled_pair = np.stack([pool.codes[rows] >= 0 for rows in pool.matched_pairs()]).all(axis=0)
+    counts = len(pool), int((pool.codes >= 0).sum()), int(is_labeled_pair.sum())
+    return Quality(judged.words, *counts, values, metrics)
 
 
 def _curve(pool: MatchedPool, judged: Judged | None, decision: Decision | None) -> ThresholdCurve | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ensemble.report.page import html
-from ensemble.report.run_content import run_content
-from ensemble.written_matches import REPORT
+from ensemble.report.run_content import is_measured, run_content
+from ensemble.written_matches import METRICS, REPORT
 from shared.artifacts import atomic_file, digest, file_digest
 from shared.pipeline.run import ABLATION, RunFolder
 from shared.pipeline.settings import Settings
@@ -41,12 +41,14 @@ def key_of(run: RunFolder, settings: Settings) -> str:
     """Return the digest of all that the report of a run is made from, but for the files of the images."""
     code = sorted(path for pattern in _CODE for path in Path(__file__).parents[1].glob(pattern))
     ablation = run.folder / "ensemble" / ABLATION / "ablation.json"
+    metrics = run.folder / METRICS  # hold what answers say of the matches, where no stage measures them
     return digest(
         {
             "stages": run.manifests(),
             "settings": settings.values,
             "code": [file_digest(path) for path in code],
             "ablation": file_digest(ablation) if ablation.exists() else None,
+            "metrics": file_digest(metrics) if metrics.exists() and not is_measured(run) else None,
         }
     )
 

@@ -30,13 +30,18 @@ def group_size_classes(groups: NDArray[np.integer], codes: NDArray[np.integer] |
 
     Args:
         groups: Group number of each listing, int [n].
-        codes: Label code of each listing, int [n], all known; None where labels are not known.
+        codes: Label code of each listing, int [n], -1 where there is none: such listings count in no group; None where
+            labels are not known.
 
     Examples:
         >>> group_size_classes(np.array([0, 0, 1]), np.array([0, 1, 2]))
         [SizeClass(name='1', groups=1, products=3), SizeClass(name='2', groups=1, products=0)]
+        >>> group_size_classes(np.array([0, 0, 1]), np.array([0, -1, -1]))
+        [SizeClass(name='1', groups=1, products=1)]
     """
-    matched, true = _counts(groups), None if codes is None else _counts(codes[codes >= 0])
+    if codes is not None:
+        groups, codes = groups[codes >= 0], codes[codes >= 0]
+    matched, true = _counts(groups), None if codes is None else _counts(codes)
     used = [place for place in range(len(EDGES)) if matched[place] or (true is not None and true[place])]
     return [
         SizeClass(_name(place), int(matched[place]), None if true is None else int(true[place]))

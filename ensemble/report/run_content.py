@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from ensemble.decision.siblings import describe_forbidden, describe_siblings
 from ensemble.evaluation.holdout import evaluate_matches
 from ensemble.evaluation.run_metrics import ancestors, metrics_of, stages_behind
 from ensemble.match_result import MatchResult
-from ensemble.pair_stages import features_name, load_features
+from ensemble.matcher import check_current
+from ensemble.pair_stages import features_name
 from ensemble.report.branches import contribution
 from ensemble.report.cards import Explain, no_reasons
 from ensemble.report.content import Answered, CatalogContent, Judged, Report, Sample, StageCost, catalog_content
@@ -27,15 +29,14 @@ from ensemble.report.threshold_curve import is_labeled
 from ensemble.result_stages import EVALUATION, MATCHES, load_scores, scores_name
 from ensemble.scorer.model import StackedScorer
 from ensemble.training_stages import DECISION, SCORER, load_decision
-from ensemble.unlabeled_stages import START
+from ensemble.unlabeled_stages import START, start_settings
 from shared.artifacts import read_json
 from shared.catalog.config import DataConfig
 from shared.compute import ComputeConfig
-from shared.errors import ArtifactError
 from shared.metrics.matching import label_codes
-from shared.pipeline.catalog_stages import TRAIN
+from shared.pipeline.catalog_stages import TRAIN, original_stage
 from shared.pipeline.pools import Pool, catalog_pool, holdout_pool, load_catalog, of_source
-from shared.pipeline.run import ABLATION, RunFolder
+from shared.pipeline.run import ABLATION, RunFolder, remembered
 from shared.pipeline.settings import Settings
 from shared.schema import Catalog
 
@@ -50,12 +51,12 @@ def run_content(run: RunFolder, settings: Settings) -> Report:
         settings: Its settings.
 
     Raises:
-        ArtifactError: The run has no matches, or a file of it is missing or altered.
+        ArtifactError: The run has no matches, a file of it is missing or altered, or its stages do not fit each other.
     """
     sources, seed = settings[DataConfig].sources, settings[ComputeConfig].seed
     sample = Sample.of_catalogs(len(sources), seed)
-    measured = bool(run.manifest(EVALUATION)) and START not in ancestors(run, MATCHES)
-    require_current(run, [MATCHES, EVALUATION] if measured else [MATCHES])
+    measured = is_measured(run)
+    require_current(run, settings, measured=measured)
     metrics = metrics_of(run) if measured else {}
     decision = load_decision(run.open(DECISION)) if measured else None
     catalogs = [_catalog(run, settings, source, metrics, decision, sample) for source in sources]
@@ -109,28 +110,32 @@ def _unlabeled_metrics(run: RunFolder) -> Mapping[str, Any]:
     return metrics if is_current else {}
 
 
-def require_current(run: RunFolder, stages: Sequence[str]) -> None:
-    """Raise an error if decision or scores of a run have changed since some stages were made from them.
+def is_measured(run: RunFolder) -> bool:
+    """Return whether the matches of a run were measured by labels.
 
-        require_current(run, ["matches"])
+    Examples:
+        >>> is_measured(RunFolder(Path("no/such/run")))
+        False
+    """
+    return bool(run.manifest(EVALUATION)) and START not in ancestors(run, MATCHES)
+
+
+def require_current(run: RunFolder, settings: Settings, *, measured: bool) -> None:
+    """Raise an error unless all that a report reads of a run fits each other and the settings.
+
+        require_current(run, settings, measured=True)
 
     Args:
         run: A finished run.
-        stages: Names of the stages.
+        settings: Its settings; with another seed, the report of the same run shows other samples.
+        measured: Whether it was measured by labels.
 
     Raises:
-        ArtifactError: They have, or a stage is missing or damaged.
+        ArtifactError: A stage is missing, damaged, made with other settings, or older than what it was made from.
     """
-    for stage in stages:
-        run.open(stage)
-        inputs = (run.manifest(stage) or {})["key"]["inputs"]
-        of_ensemble = [name for name in inputs if name in (DECISION, SCORER) or name.startswith(scores_name(""))]
-        newer = [name for name in of_ensemble if run.digest_of(name) != inputs[name]]
-        if newer:
-            raise ArtifactError(
-                f"{', '.join(newer)} changed after {stage} was made; ./run_all.sh --run {run.folder} brings the run up "
-                "to date"
-            )
+    own = start_settings(Settings(remembered(run.folder), settings.sections))
+    made_with = start_settings(settings).changed({"compute": {"seed": own[ComputeConfig].seed}})
+    check_current(run, made_with, [EVALUATION, MATCHES] if measured else [MATCHES])
 
 
 def _stages(run: RunFolder, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -146,11 +151,10 @@ def _catalog(
     sample: Sample,
 ) -> CatalogContent:
     """Return what the report says of one catalog of a run."""
-    matches, train = run.open(MATCHES) / source, of_source(TRAIN, source)
-    explain = _explainer(run, settings, catalog_pool(source))
-    pool = load_matches(matches)
-    if run.manifest(train):
-        pool = load_matches(matches, _codes(pool.catalog, load_catalog(run.open(train))))
+    explain, train = _explainer(run, settings, catalog_pool(source)), of_source(TRAIN, source)
+    pool = load_matches(run.open(MATCHES) / source)
+    if original_stage(run, source) == train:  # labels are of these listings, not of test ones with the same ids
+        pool = replace(pool, codes=_codes(pool.catalog, load_catalog(run.open(train))))
     judged = None
     if decision is not None and metrics:
         of_pool = metrics.get("by_source", {}).get(source, metrics)
@@ -164,7 +168,7 @@ def _explainer(run: RunFolder, settings: Settings, pool: Pool) -> Explain:
     if SCORER not in ancestors(run, scores_name(pool.name)):
         return no_reasons
     compute = settings[ComputeConfig]
-    scorer, described = StackedScorer.load(run.open(SCORER)), load_features(run.open(features_name(pool.name)))
+    scorer, described = StackedScorer.load(run.open(SCORER)), run.open(features_name(pool.name))
     return explainer(scorer, described, compute.xp(), compute.cpu_threads)
 
 

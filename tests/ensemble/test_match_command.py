@@ -1,5 +1,6 @@
 """`python -m ensemble.match`: new catalogs matched with a finished run."""
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -68,6 +69,18 @@ def test_data_without_out_is_refused(arguments: list[str], first: tuple[Path, st
     code, _, error = command("ensemble.match", "--run", first[0], *arguments)
     assert code == 2
     assert "go together" in error
+
+
+def test_answers_about_the_own_catalog_are_refused_with_a_new_one(run: Path, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("posting_id,title\na,tas\n")
+    answers = tmp_path / "answers.jsonl"
+    plain = ["--data", tmp_path / "new.csv", "--data.image_column=", "--data.phash_column=", "--out", tmp_path / "out"]
+    code, _, error = command("ensemble.match", "--run", run, *plain, f"--review.answers={answers}")
+    assert code == 2
+    assert "name those about a new one with --answers FILE" in error
+    values = json.loads((run / "settings.json").read_text())
+    (run / "settings.json").write_text(json.dumps(values | {"review": {"answers": str(answers)}}))
+    assert command("ensemble.match", "--run", run, *plain)[0] == 0
 
 
 @pytest.mark.fault(20)

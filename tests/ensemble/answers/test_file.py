@@ -85,6 +85,16 @@ def test_a_write_cut_off_at_any_byte_loses_nothing_before_it(path: Path, before:
         assert path.read_bytes().startswith(whole[:size])
 
 
+def test_lines_may_end_as_on_windows(path: Path) -> None:
+    file, events = AnswerFile(path), (answer("a", "b"), answer("a", "c"), answer("a", "d"))
+    file.append(*events[:2])
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert file.read() == Answers(events[:2])
+    file.append(events[2])
+    assert file.read() == Answers(events)
+    assert path.read_bytes().count(header()[:-1]) == 1
+
+
 def test_torn_line_is_named(path: Path) -> None:
     AnswerFile(path).append(answer("a", "b"))
     with path.open("ab") as file:

@@ -84,6 +84,17 @@ def test_labels_leave_out_contradicted_groups() -> None:
     assert label_groups(catalog, Answers(events).on(catalog)) == ([None] * 4, 1)
 
 
+def test_answered_group_does_not_take_the_label_of_another_product() -> None:
+    ids, labels = ["1", "2", "3", "4", "answers-1", "x"], [None, None, "1", "1", None, None]
+    catalog = titled(list("abcdef"), ids, label_group=labels)
+    events = answer("1", "2", catalog=catalog), answer("answers-1", "x", catalog=catalog)
+    result, left_out = label_groups(catalog, Answers(events).on(catalog))
+    assert (result[2:4], left_out) == (["1", "1"], 0)
+    assert result[0] == result[1]
+    assert result[4] == result[5]
+    assert len(set(result)) == 3
+
+
 @pytest.mark.fault(27)
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_labels_make_a_table_to_train_on(ending: str, tmp_path: Path) -> None:

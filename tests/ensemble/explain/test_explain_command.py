@@ -3,13 +3,18 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from ensemble.answers.answer import Answer, now
 from ensemble.answers.file import FILE, AnswerFile
+from ensemble.decision.decision import Decision
+from ensemble.explain.__main__ import candidates_text
+from ensemble.explain.explained_pool import ExplainedPool
 from shared.catalog.copies import content_digests
 from shared.pipeline.pools import load_catalog
+from tests.support.answers import answer
 from tests.support.run_files import content
 
 Command = Callable[..., tuple[int, str, str]]
@@ -59,7 +64,7 @@ def test_pair_that_no_branch_proposed(first: tuple[Path, str], call: Command, li
     code, output, _ = call(first_id, other)
     assert code == 0
     assert "no score, threshold " in output
-    assert "never proposed: it is not among the 50 nearest of either listing by any branch.\n  image " in output
+    assert "\nno branch proposed the pair:\n  image " in output
 
 
 def test_candidates_of_one_listing(first: tuple[Path, str], call: Command) -> None:
@@ -68,6 +73,32 @@ def test_candidates_of_one_listing(first: tuple[Path, str], call: Command) -> No
     assert code == 0
     assert f"match     {score:.3f}  {right}  " in output
     assert output.count("\nno match") == 10
+
+
+def test_candidate_that_matches_by_its_group_alone(
+    matched: ExplainedPool, decided: Callable[..., ExplainedPool]
+) -> None:
+    pairs = matched.result.scored_pairs
+    pool = decided(Decision("average_link", 0.35))
+    scored = set(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))
+    row, other = next(
+        pair
+        for pair in zip(pool.result.match_rows.listing.tolist(), pool.result.match_rows.match.tolist(), strict=True)
+        if tuple(sorted(int(pool.copies[end]) for end in pair)) not in scored and np.ptp(pool.copies[list(pair)])
+    )
+    text = candidates_text(pool, row)
+    assert f"match  by group  {pool.views.catalog.ids[other]}  " in text
+    assert "nan" not in text
+
+
+def test_answers_about_the_own_catalog_are_refused_with_a_new_one(call: Command, tmp_path: Path) -> None:
+    pd.DataFrame({"posting_id": ["a", "b"], "title": ["mug", "fan"]}).to_csv(tmp_path / "few.csv", index=False)
+    AnswerFile(tmp_path / FILE).append(answer("a", "b"))
+    new = ["--data", tmp_path / "few.csv", "--data.image_column=", "--data.phash_column="]
+    code, output, error = call(*new, "a", "b", f"--review.answers={tmp_path / FILE}")
+    assert (code, output) == (2, "")
+    assert "name those about a new one with --answers FILE" in error
+    assert call(*new, "a", "b", "--answers", tmp_path / FILE)[0] == 0
 
 
 def test_listing_that_was_held_out(first: tuple[Path, str], call: Command, listings: pd.DataFrame) -> None:

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,13 +8,16 @@ import pytest
 from ensemble.answers.answer import Answer, Verdict, now
 from ensemble.answers.answers import Answers
 from ensemble.decision.decision import Decision
+from ensemble.explain import explained_pool
 from ensemble.explain.candidates import best_candidates
-from ensemble.explain.explained_pool import ExplainedPool, row_of
+from ensemble.explain.explained_pool import ExplainedPool, pool_with, row_of
 from ensemble.explain.pair import BranchSimilarity, explain_pair, is_match
 from ensemble.explain.text import explanation_text
 from ensemble.match_result import MatchResult
 from shared.catalog.copies import content_digests
 from shared.errors import MatcherError
+from shared.pipeline.run import RunFolder
+from shared.schema import Catalog
 
 NEIGHBORS = 4  # of the pool
 RowsWhere = Callable[..., tuple[int, int]]
@@ -80,7 +84,7 @@ def test_pair_that_was_never_proposed(matched: ExplainedPool, rows_where: RowsWh
     assert explained.contributions is None
     assert not any(each.is_proposed for each in explained.similarities)
     text = explanation_text(explained, colors=False)
-    assert "never proposed: it is not among the 4 nearest of either listing by any branch" in text
+    assert "\nno branch proposed the pair:\n  words " in text
     assert "mute cannot compare them" in text
 
 
@@ -151,11 +155,28 @@ def test_best_candidates_of_a_listing_begin_with_its_matches(matched: ExplainedP
         (BranchSimilarity("looks", 0.5, (3, 9), True, 4, 0.0), "looks 0.50, rank 3 and 9"),
         (BranchSimilarity("looks", 0.5, (5, 5), False, 4, 0.0), "looks 0.50, rank 5, beyond the 4 nearest"),
         (BranchSimilarity("looks", 0.5, (1, 1), False, 4, 0.62), "looks 0.50, rank 1, below the least similarity 0.62"),
+        (BranchSimilarity("looks", 0.0, (2, 3), False, 4, 0.0), "looks 0.00, rank 2 and 3, not alike at all"),
+        (BranchSimilarity("looks", -0.2, (9, 9), False, 4, 0.62), "looks -0.20, rank 9, not alike at all"),
+        (BranchSimilarity("looks", 0.5, (4, 9), False, 4, 0.0), "looks 0.50, rank 4 and 9"),
         (BranchSimilarity("looks", np.nan, None, False, 4, 0.0), "looks cannot compare them"),
     ],
 )
 def test_similarity_in_words(similarity: BranchSimilarity, said: str) -> None:
     assert similarity.in_words() == said
+
+
+def test_pool_is_the_first_that_holds_all_listings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ids = {"catalog-a": ["1", "2", "5"], "catalog-b": ["1", "7"]}
+    read = {name: Catalog.from_columns({"posting_id": of_pool}) for name, of_pool in ids.items()}
+    monkeypatch.setattr(explained_pool, "load_catalog", lambda folder: read[folder.name])
+    monkeypatch.setattr(RunFolder, "open", lambda run, stage: run.folder / stage)
+    run = RunFolder(tmp_path)
+    found = [pool_with(run, ["a", "b"], named).source for named in (["1"], ["1", "2"], ["1", "7"], ["7"])]
+    assert found == ["a", "a", "b", "b"]
+    with pytest.raises(MatcherError, match="no catalog of the run has all of 2, 7"):
+        pool_with(run, ["a", "b"], ["2", "7"])
+    with pytest.raises(MatcherError, match="no listing with the id '9'"):
+        pool_with(run, ["a", "b"], ["1", "9"])
 
 
 def test_unknown_id_names_the_nearest() -> None:

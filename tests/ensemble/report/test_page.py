@@ -121,6 +121,14 @@ def test_page_says_how_many_matched_pairs_are_right(make_pool: MakePool, page_of
     )
 
 
+def test_page_does_not_call_matches_right_that_nobody_judged(make_pool: MakePool, page_of: PageOf) -> None:
+    pool = make_pool(4, [(0, 1, 0.9), (2, 3, 0.9)], [0, -1, 0, -1])
+    page = re.sub(r"\s+", " ", page_of(pool, pool))
+    assert "is not known: no matched pair has two labels (a holdout of 4 listings)." in page
+    assert "Of 100 matched pairs" not in page
+    assert "beside the true ones, of the 2 listings with a label</p>" in page
+
+
 @pytest.mark.fault(28)
 def test_page_stays_small_for_many_pairs(make_pool: MakePool, page_of: PageOf) -> None:
     rng, n = np.random.default_rng(0), 4000

@@ -142,6 +142,36 @@ def test_decision_without_its_matches_is_refused(run: Path, command: Command) ->
     assert f"./run_all.sh --run {run}" in error
 
 
+def test_report_of_a_run_in_two_states_is_refused(run: Path, command: Command) -> None:
+    assert command("ensemble.candidates", "--run", run, "--tfidf.neighbors=2")[0] == 0
+    code, _, error = command("ensemble.report", "--run", run)
+    assert code == 3
+    assert "changed after" in error
+    assert f"./run_all.sh --run {run}" in error
+
+
+def test_another_seed_shows_other_samples_of_the_same_run(run: Path, command: Command) -> None:
+    assert command("ensemble.report", "--run", run, "--compute.seed=7")[0] == 0
+    code, _, error = command("ensemble.report", "--run", run, "--scorer.rounds=31")
+    assert (code, "made with another scorer.rounds" in error) == (3, True)
+
+
+def test_labels_are_not_put_on_test_listings_with_the_same_ids(
+    first: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_content(*run_and_settings(first[0])).catalogs[0].has_labels
+    monkeypatch.setattr("ensemble.report.run_content.original_stage", lambda run, source: "catalog/test")
+    assert not run_content(*run_and_settings(first[0])).catalogs[0].has_labels
+
+
+def test_report_without_labels_depends_on_what_answers_say(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text('{"quality": "not known"}')
+    key = key_of(RunFolder(tmp_path), Settings({}, sections()))
+    assert key == key_of(RunFolder(tmp_path), Settings({}, sections()))
+    (tmp_path / "metrics.json").write_text('{"quality": {"answers": 40}}')
+    assert key != key_of(RunFolder(tmp_path), Settings({}, sections()))
+
+
 def test_estimate_is_reported_with_the_matches_that_it_is_of(tmp_path: Path) -> None:
     interval = {"value": 0.9, "low": 0.8, "high": 1.0}
     quality = {"precision": interval, "recall": interval, "f1": interval, "answers": 40}

@@ -203,6 +203,12 @@ def test_score_of_pairs(make_pool: MakePool) -> None:
     assert np.isnan(score[3])
 
 
+def test_sizes_of_a_partly_labeled_pool_are_of_its_labeled_listings() -> None:
+    groups, codes = np.array([0, 0, 0, 1, 1, 2, 3]), np.array([5, 5, -1, -1, -1, 6, 6])
+    assert group_size_classes(groups, codes) == [SizeClass("1", 2, 0), SizeClass("2", 1, 2)]
+    assert group_size_classes(groups) == [SizeClass("1", 2, None), SizeClass("2", 1, None), SizeClass("3", 1, None)]
+
+
 def test_reasons_are_shown_only_where_they_sum_up_to_the_score(make_pool: MakePool) -> None:
     pool = make_pool(6, [(0, 1, 0.5), (2, 3, 0.75)])
     thumbnails = Thumbnails(pool.catalog, max_pixels=100)
