@@ -240,6 +240,22 @@ def test_system_with_nothing_to_learn_is_left_out(call: Call, study: Study, monk
     assert list(study.results) == [FULL, "phash alone"]
 
 
+def test_system_that_does_not_reach_the_precision_is_left_out(call: Call, study: Study) -> None:
+    options = ["--tune.objective=precision>=0.7", "--scorer.models=1"]
+    code, output, error = call(study.run, *options, "--only", "scorer, min2", "phash alone")
+    assert (code, error) == (0, "")
+    assert "scorer, min2 is left out of the table: no rule and threshold reaches tune.objective=" in output
+    assert list(study.results) == [FULL, "phash alone"]
+
+
+def test_whole_system_that_cannot_be_tuned_is_an_error(call: Call, study: Study) -> None:
+    options = ["--tune.rules=min2", "--tune.objective=precision>=0.9", "--scorer.models=1"]
+    code, output, error = call(study.run, *options, "--only", "phash alone")
+    assert code == 2
+    assert "no rule and threshold reaches tune.objective=precision>=0.9" in error
+    assert "left out of the table" not in output
+
+
 def test_unknown_system_and_no_split_are_refused(call: Call, study: Study) -> None:
     code, _, error = call(study.run, "--only", "tfidf alnoe")
     assert code == 2
