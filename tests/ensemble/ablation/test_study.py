@@ -77,7 +77,8 @@ def test_each_part_of_each_split_is_trained_on_once(call: Call, study: Study) ->
 
 
 def test_three_parts_shift_the_threshold(call: Call, study: Study) -> None:
-    code, output, _ = call(study.run, "--parts", "3", "--only", "threshold as tuned")
+    options = ["--parts", "3", "--tune.guard=false"]  # which may raise either threshold
+    code, output, _ = call(study.run, *options, "--only", "threshold as tuned")
     assert code == 0
     assert "1 split into 3 parts" in output
     results, n = study.results, len(study.catalog)
