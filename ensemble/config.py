@@ -140,7 +140,7 @@ class TuneConfig(ConfigSection):
     singles_shift: float | None = Field(
         None,
         ge=0,
-        allow_inf_nan=False,
+        le=30,  # moves any threshold to any other
         description="how much the logit of the threshold rises as the share of listings that have a match falls from "
         "1 to 0; null: tuned on the thinned pools",
     )

@@ -12,8 +12,9 @@ import numpy as np
 from ensemble.answers.answers import Answers
 from ensemble.answers.file import read_answers
 from ensemble.bundle.archive import Bundle
+from ensemble.bundle.settings import check_bundled
 from ensemble.cli import update_run
-from ensemble.config import EnsembleConfig, ReviewConfig, ScorerConfig, TuneConfig
+from ensemble.config import ReviewConfig
 from ensemble.evaluation.holdout import evaluate_matches
 from ensemble.evaluation.summary import summarize_labeled
 from ensemble.match_result import NOT_USED, MatchResult
@@ -29,12 +30,11 @@ from shared.catalog.reader import read_catalog, read_labels
 from shared.catalog.source import new_source
 from shared.catalog.unusable_images import unusable_images
 from shared.compute import ComputeConfig
-from shared.config import ConfigSection
 from shared.errors import ArtifactError, MatcherError
 from shared.memory import shortage
 from shared.metrics.matching import label_codes
 from shared.pipeline.cli import DEFAULT_RUN, Arguments, Command, Parser
-from shared.pipeline.run import ArtifactStore, RunFolder, remembered
+from shared.pipeline.run import ArtifactStore, RunFolder
 from shared.pipeline.settings import Settings
 
 
@@ -79,27 +79,6 @@ def check_answers(store: ArtifactStore, settings: Settings) -> None:
         raise MatcherError(
             "--review.answers names answers about the run's own catalog; name those about a new one with --answers FILE"
         )
-
-
-def check_bundled(bundle: Bundle, settings: Settings) -> None:
-    """Refuse settings of the scorer and the decision that differ from those of a bundle: they would have no effect.
-
-    Raises:
-        MatcherError: A setting differs.
-    """
-    packed = Settings(remembered(bundle.folder), sections())
-    kinds: dict[str, type[ConfigSection]] = {"ensemble": EnsembleConfig, "scorer": ScorerConfig, "tune": TuneConfig}
-    for name, config in kinds.items():
-        given, made = settings[config].cache_key(), packed[config].cache_key()
-        for key in (key for key in made if given[key] != made[key]):
-            raise MatcherError(
-                f"{bundle.folder} was made with {name}.{key}={_in_words(made[key])}, not {_in_words(given[key])}, and "
-                "matches as it was made; change the setting in its run (./run_all.sh --run RUN), and pack the run again"
-            )
-
-
-def _in_words(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def match_new(

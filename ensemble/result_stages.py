@@ -252,7 +252,7 @@ def evaluate_on_holdout(
         scores = load_scores(inputs[f"ensemble/scores/{pool}"])
         result = MatchResult.from_scores(decision, catalog, scores)
         holdout = evaluate_matches(result.match_rows, result.scored_pairs, codes)
-        holdout["threshold"] = result.threshold
+        holdout |= {"threshold": result.threshold, "threshold_raised": result.is_unlike}
         holdout["recall_by_rank"] = read_json(inputs[f"ensemble/candidates/{pool}"] / "recall.json")["by_rank"]
         proposed = {name: load_candidates(inputs[f"{name}/candidates/{pool}"]) for name in branches}
         copies = result.scored_pairs.copy_of

@@ -19,6 +19,7 @@ from branches.stages import pretrained_stage, unlabeled_stages
 from ensemble.answers.answers import Answers
 from ensemble.answers.file import answers_digest, read_answers, run_answers
 from ensemble.bundle.archive import Bundle
+from ensemble.bundle.settings import check_bundled
 from ensemble.config import EnsembleConfig, ReviewConfig, StartConfig, TuneConfig
 from ensemble.pair_stages import candidates_stage, features_name, features_stage, load_features
 from ensemble.result_stages import SCORE_SHARDS, load_scores, matches_stage, score_pairs, scores_name
@@ -66,11 +67,13 @@ def unlabeled_graph(run: RunFolder, settings: Settings, sources: Sequence[Source
         sources: Where the one catalog is read from.
 
     Raises:
-        MatcherError: There is no such branch.
+        MatcherError: There is no such branch, or settings were given that the bundle was not made with.
         ArtifactError: The bundle is none, or a file in it was altered.
     """
     names, path = settings[EnsembleConfig].branches, settings[StartConfig].bundle
     bundle = Bundle(Path(path)) if path else None
+    if bundle is not None:
+        check_bundled(bundle, settings)
     stages = catalog_stages(run, settings, sources, labeled=False)
     for name in names:
         stages += unlabeled_stages(name, _encoder_stage(name, settings, bundle))
@@ -206,14 +209,17 @@ def learn_scores(
     answered = Answers() if answers is None else read_answers(Path(answers))
     read = [load_catalog(inputs[original])] if original else []
     given = PairAnswers.of(answered.on(catalog, *read), start)
+    bundled = load_decision(inputs[decision]) if decision else None
+    limits: dict[str, Any] = {"max_matches": tune.max_matches, "max_group": tune.max_group, "forbid": tune.forbidden}
+    if bundled:  # its tuning may have chosen what forbids a match
+        limits = {name: getattr(bundled, name) for name in limits}
     if learns := len(given) >= least:
         described = load_features(inputs[features])
         scored = Learner(start, described).learn(given.positions, given.is_match)
         rule = learned_decision(with_answers(scored, given.positions, given.is_match))
     else:
-        scored, rule = start, load_decision(inputs[decision]) if decision else careful_decision(start)
-    if learns or not decision:
-        rule = replace(rule, max_matches=tune.max_matches, max_group=tune.max_group, forbid=tune.forbidden)
+        scored, rule = start, bundled or careful_decision(start)
+    rule = replace(rule, **limits)
     scored.save(out / "pairs.parquet")
     rule.save(out / "decision.json")
     unlikeness = inputs["ensemble/start"] / "unlikeness.json"

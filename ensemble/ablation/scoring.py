@@ -17,7 +17,6 @@ from ensemble.candidate_pairs import union
 from ensemble.config import TuneConfig
 from ensemble.decision.curves import ScoredPool, best_threshold
 from ensemble.decision.decision import Decision
-from ensemble.decision.guard import expected_share
 from ensemble.decision.tuning import tune
 from ensemble.evaluation.holdout import evaluate_matches, similarity_as_score
 from shared.metrics.matching import label_codes, row_scores
@@ -167,11 +166,11 @@ def judge(
     thinned = material.thinned if by == "scorer" else ()
     decision = tune([*zip(of_folds, material.codes, strict=True)], tuning, thinned=thinned).decision
     codes = label_codes(catalog.labels)
-    matches = decision.apply(pairs, catalog.ids)
-    metrics = evaluate_matches(matches, pairs, codes)
-    metrics |= {"rule": decision.rule, "threshold": decision.threshold_for(pairs.n, expected_share(pairs))}
+    outcome = decision.decide(pairs, catalog.ids)
+    metrics = evaluate_matches(outcome.matches, pairs, codes)
+    metrics |= {"rule": decision.rule, "threshold": outcome.threshold}
     metrics["at_best"] = max(metrics["row_f1"], _best(decision, pairs, codes, tuning))
-    return metrics, row_scores(matches, codes)[:, 2]
+    return metrics, row_scores(outcome.matches, codes)[:, 2]
 
 
 def _best(decision: Decision, pairs: ScoredPairs, codes: NDArray[np.integer], tuning: TuneConfig) -> float:

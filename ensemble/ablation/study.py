@@ -28,7 +28,6 @@ from ensemble.ablation.variants import FULL, System, judge_stage, systems
 from ensemble.config import EnsembleConfig
 from ensemble.pair_stages import candidates_stage, features_stage
 from ensemble.result_stages import scores_name, scores_stage
-from ensemble.scorer.training import NothingToLearnError
 from ensemble.sections import sections
 from ensemble.stages import run_graph
 from ensemble.training_stages import SCORER, scorer_stage, thinned_stages
@@ -36,7 +35,7 @@ from shared.artifacts import read_json, write_json
 from shared.catalog.config import DataConfig
 from shared.catalog.split import HOLDOUT, SplitConfig, part_split
 from shared.compute import ComputeConfig
-from shared.errors import MatcherError
+from shared.errors import ArtifactError, MatcherError
 from shared.metrics.matching import label_codes
 from shared.pipeline.catalog_stages import SPLIT, TRAIN, fold_stages, require_labels, update_stages
 from shared.pipeline.cli import Arguments, Command, Parser
@@ -153,8 +152,12 @@ def ablate(
 
         ablate(run, settings, list(systems(settings).values()), splits=1)
 
-    The file of the comparison holds the `state` of the run that it is of. A system that cannot learn from some part,
-    since its candidate pairs are all true or all false, is left out.
+    The file of the comparison holds the `state` of the run that it is of. A system that cannot be trained or tuned on
+    some part is left out: its candidate pairs are all true or all false, say, or its rule never has the precision that
+    the run is tuned for.
+
+    Raises:
+        MatcherError: The whole system, which the others are compared with, cannot be trained or tuned on some part.
     """
     seed = settings[ComputeConfig].seed
     results: dict[str, list[SystemResult]] = {system.name: [] for system in variants}
@@ -163,7 +166,9 @@ def ablate(
         for system in [system for system in variants if system.name in results]:
             try:
                 results[system.name].append(fit.judge(system))
-            except NothingToLearnError as error:
+            except MatcherError as error:  # it has nothing to learn from, or does not reach the objective, say
+                if isinstance(error, ArtifactError) or system.name == FULL:
+                    raise
                 run.say(f"  {system.name} is left out of the table: {error}")
                 del results[system.name]
     catalog = load_catalog(run.open(TRAIN))

@@ -85,12 +85,13 @@ def systems(settings: Settings) -> dict[str, System]:
         rows += [System("threshold as tuned", changes={"tune": {"prior_shift": 0}})]
     if tuning.smoothing:
         rows += [System("the highest point of the curve", changes={"tune": {"smoothing": 0}})]
-    forbidden = {"no attribute forbids a match": ["none"], "quantities forbid a match": ["quantity"]}
+    used = settings[EnsembleConfig].features
+    forbidden = {"no attribute forbids a match": ["none"]}
+    forbidden |= {"quantities forbid a match": ["quantity"]} if "attributes" in used else {}
     rows += [System(n, changes={"tune": {"forbid": f}}) for n, f in forbidden.items() if f != tuning.forbid]
     for name in names if len(names) > 1 else []:
         rest = [other for other in names if other != name]
         rows.append(System(f"without {name}", changes={"ensemble": {"branches": rest}}))
-    used = settings[EnsembleConfig].features
     scored_by = [family for family in used if family not in scorer.exclude_features]
     for family in scored_by if len(scored_by) > 1 else []:
         left_out = {"exclude_features": [*scorer.exclude_features, family]}

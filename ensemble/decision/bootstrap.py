@@ -2,19 +2,24 @@
 
 The products (label groups) of the pools are drawn with replacement. A listing contributes the same to the metrics
 whatever else is drawn, so a resample only weighs products anew. All decisions are judged on the same resamples.
+
+Where no product has a mistake, no resample has one either, which says nothing of the products to come. The interval is
+then that of a share of as many cases as there are products (Wilson 1927).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.decision.objective import Doubles, Objective
+from ensemble.decision.objective import LABELED, TRUE, Doubles, Objective
 
 CONFIDENCE = 0.9  # level of all intervals
+Z = 1.6448536269514722  # quantile of the normal distribution for that level
 Interval = tuple[float, float]
 
 
@@ -107,3 +112,58 @@ def interval(values: Doubles) -> Interval:
     """
     low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
+
+
+def objective_interval(
+    metrics: Doubles, product: NDArray[np.int64], objective: Objective, count: int, seed: int
+) -> Interval:
+    """Return the confidence interval of the objective of one decision; Wilson's where no product has a mistake.
+
+    Args:
+        metrics: `listing_metrics` of all listings, [n, 5].
+        product: Number of each listing's product, [n].
+        objective: The objective.
+        count: Number of resamples.
+        seed: Seed of the random draws.
+
+    Examples:
+        >>> metrics = np.tile([1.0, 1.0, 0.5, 0.5, 0.5], (4, 1))
+        >>> low, high = objective_interval(metrics, np.array([0, 0, 1, 1]), Objective(), 10, seed=0)
+        >>> round(low, 2), high  # of two products
+        (0.43, 1.0)
+    """
+    ends = interval(resample([metrics], product, objective, count, seed)[:, 0])
+    judged = metrics[:, TRUE if objective.min_precision else LABELED] > 0
+    value = float(objective.values(metrics.sum(axis=0)))
+    return unless_certain(ends, value, len(np.unique(product[judged])))
+
+
+def unless_certain(ends: Interval, value: float, count: int) -> Interval:
+    """Return an interval by resamples, or Wilson's where all of them have the one value 0 or 1.
+
+    Args:
+        ends: The interval by resamples.
+        value: The share that it is of.
+        count: Number of products that the share is of.
+
+    Examples:
+        >>> unless_certain((0.8, 0.9), 0.85, 3)
+        (0.8, 0.9)
+        >>> unless_certain((1.0, 1.0), 1.0, 3)[0] < 0.6
+        True
+    """
+    return wilson(value, count) if ends[0] == ends[1] and value in (0, 1) else ends
+
+
+def wilson(share: float, count: int) -> Interval:
+    """Return the score interval of a share of `count` independent cases; all of [0, 1] if there is none.
+
+    Examples:
+        >>> [round(end, 3) for end in wilson(0.5, 100)]
+        [0.419, 0.581]
+    """
+    if count == 0:
+        return 0.0, 1.0
+    middle = (share + Z * Z / (2 * count)) / (1 + Z * Z / count)
+    half = Z * math.sqrt(share * (1 - share) / count + Z * Z / (4 * count * count)) / (1 + Z * Z / count)
+    return round(max(middle - half, 0.0), 12), round(min(middle + half, 1.0), 12)

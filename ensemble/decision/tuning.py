@@ -17,10 +17,9 @@ from itertools import zip_longest
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ensemble.config import TuneConfig
-from ensemble.decision.bootstrap import CONFIDENCE, Choice, choose, interval, product_codes, resample
+from ensemble.decision.bootstrap import CONFIDENCE, Choice, choose, objective_interval, product_codes, resample
 from ensemble.decision.curves import RuleCurve, RuleOnPools, ScoredPool, best_threshold
 from ensemble.decision.decision import Decision
 from ensemble.decision.guard import expected_share
@@ -54,7 +53,9 @@ class TunedDecision:
         rules: Every rule on the pools it was tuned on, in the order of the settings.
         choice: How certain the choice is; its indices count `rules`.
         pool_sizes: Number of listings of each of those pools.
-        whole: Which listings of `RuleCurve.metrics` are of a whole pool, not of a thinned one, bool.
+        metrics: `listing_metrics` by the decision, of every listing of all those pools and of the thinned ones, [n, 5],
+            times the weight of its pool; kinds of attributes that tuning chose forbid matches here, unlike in `rules`.
+        whole: Which listings of `metrics` are of a whole pool, not of a thinned one, bool.
         trials: Of each kind of attribute that tuning was to choose from those that forbid a match.
     """
 
@@ -62,24 +63,25 @@ class TunedDecision:
     rules: list[TunedRule]
     choice: Choice
     pool_sizes: list[int]
+    metrics: Doubles
     whole: Flags
     trials: list[KindTrial] = field(default_factory=list)
 
     @property
     def sums(self) -> Doubles:
-        """Sums of `listing_metrics` over the listings of the whole pools, at the chosen threshold, [5]."""
-        total: Doubles = self.chosen.metrics[self.whole].sum(axis=0)
+        """Sums of `listing_metrics` over the listings of the whole pools, by the decision, [5]."""
+        total: Doubles = self.metrics[self.whole].sum(axis=0)
         return total
 
     @property
     def row_f1(self) -> float:
-        """Mean row F1 over the listings of the whole pools, at the chosen threshold."""
+        """Mean row F1 over the listings of the whole pools, by the decision."""
         return float(row_f1(self.sums))
 
     @property
     def thinned_row_f1(self) -> float | None:
         """The same over the listings of the thinned pools; None where there are none."""
-        return None if self.whole.all() else float(row_f1(self.chosen.metrics[~self.whole].sum(axis=0)))
+        return None if self.whole.all() else float(row_f1(self.metrics[~self.whole].sum(axis=0)))
 
     @property
     def best(self) -> TunedRule:
@@ -154,16 +156,21 @@ def tune(
         raise MatcherError(_not_reached(objective, rules))
     whole = np.repeat(is_whole, [len(codes) for _, codes in every])
     product = product_codes([np.concatenate([codes for _, codes in part]) for part in parts])
-    choice = _choice(rules, product, whole, objective, config, seed)
+    resamples = resample([rule.metrics for rule in rules], product, objective, config.resamples, seed)
+    choice = choose([rule.value for rule in rules], resamples)
     chosen = rules[choice.chosen]
     decision = replace(untuned, rule=chosen.rule, threshold=chosen.threshold, singles_shift=chosen.singles_shift)
-    trials: list[KindTrial] = []
+    trials, metrics = list[KindTrial](), chosen.metrics
     if "auto" in config.forbid:
         judged = product, whole, np.repeat(weights, [len(codes) for _, codes in every])
         decision, trials = choose_forbidden(every, decision, objective, config.resamples, seed, judged)
+    if decision.forbid != untuned.forbid:
+        metrics = RuleOnPools(decision, every, weights).metrics(decision.threshold)
+    of_whole = objective_interval(metrics[whole], product[whole], objective, config.resamples, seed)
     if config.pool_size is not None:
         decision = decision.fix_size(config.pool_size)
-    return TunedDecision(decision, rules, choice, [pairs.n for pairs, _ in pools], whole, trials)
+    choice, sizes = replace(choice, interval=of_whole), [pairs.n for pairs, _ in pools]
+    return TunedDecision(decision, rules, choice, sizes, metrics, whole, trials)
 
 
 def _untuned(pools: Sequence[ScoredPool], config: TuneConfig) -> Decision:
@@ -176,6 +183,7 @@ def _untuned(pools: Sequence[ScoredPool], config: TuneConfig) -> Decision:
         pool_size=max(round(sum(pairs.n for pairs, _ in pools) / len(pools)), 1),
         prior_shift=config.prior_shift,
         share=sum(expected_share(pairs) for pairs, _ in pools) / len(pools),
+        singles_shift=config.singles_shift or 0.0,
         max_group=config.max_group,
         guard=config.guard,
     )
@@ -191,10 +199,10 @@ def tune_rule(
 ) -> TunedRule:
     """Return a rule with its best threshold on the whole pools, and the best correction for few duplicates on all.
 
-    A threshold for a minimum precision is tuned on all pools together, without such a correction.
+    A threshold for a minimum precision is tuned on all pools together, without such a correction unless it is set.
 
     Args:
-        decision: Has the rule; its threshold is not used.
+        decision: Has the rule, and the correction if it is set; its threshold is not used.
         pools: Scored pairs and label codes of each pool.
         is_whole: Which pools are whole, bool [pools]; at least one.
         weights: Weight of the listings of each pool.
@@ -206,7 +214,7 @@ def tune_rule(
     weights_of_whole = [weight for weight, use in zip(weights, tuned, strict=True) if use]
     count, bandwidth = config.thresholds, config.smoothing
     curve = best_threshold(of_whole, decision, objective, count=count, bandwidth=bandwidth, weights=weights_of_whole)
-    shifts = [0.0] if tuned.all() else SHIFTS if config.singles_shift is None else [config.singles_shift]
+    shifts = SHIFTS if config.singles_shift is None and not tuned.all() else [decision.singles_shift]
     ready = RuleOnPools(decision, pools, weights)
     values = [float(objective.values(ready.sums(curve.threshold, shift))) for shift in shifts]
     padded = np.pad(np.array(values), 1, mode="edge")
@@ -231,22 +239,6 @@ def source_weights(sources: Sequence[str], sizes: Sequence[int]) -> list[float]:
     for source, size in zip(sources, sizes, strict=True):
         listings[source] += size
     return [sum(sizes) / len(listings) / max(listings[source], 1) for source in sources]
-
-
-def _choice(
-    rules: Sequence[TunedRule],
-    product: NDArray[np.int64],
-    whole: Flags,
-    objective: Objective,
-    config: TuneConfig,
-    seed: int,
-) -> Choice:
-    """Return the choice of a rule by all pools, with the interval of its value in the whole ones."""
-    resamples = resample([rule.metrics for rule in rules], product, objective, config.resamples, seed)
-    choice = choose([rule.value for rule in rules], resamples)
-    metrics = rules[choice.chosen].metrics[whole]
-    on_whole = resample([metrics], product[whole], objective, config.resamples, seed)
-    return replace(choice, interval=interval(on_whole[:, 0]))
 
 
 def _not_reached(objective: Objective, rules: Sequence[TunedRule]) -> str:

@@ -8,7 +8,7 @@ from ensemble.match_result import NOT_USED
 from ensemble.result_stages import MATCHES
 from shared.catalog.ids import id_warnings
 from shared.catalog.not_used import counted, not_used
-from shared.pipeline.catalog_stages import SPLIT
+from shared.pipeline.catalog_stages import SPLIT, TRAIN
 from shared.pipeline.pools import catalog_pool, load_catalog
 from shared.pipeline.run import RunFolder
 
@@ -24,7 +24,8 @@ def left_out_lines(run: RunFolder, sources: Sequence[str] = ("",)) -> list[str]:
     """
     lines = list[str]()
     split = run.manifest(SPLIT)
-    told = {} if split is None else split["metrics"]
+    is_current = split is not None and split["key"]["inputs"].get(TRAIN) == run.digest_of(TRAIN)
+    told = split["metrics"] if split is not None and is_current else {}  # else of labels that the run had once
     if told.get("without_a_label"):
         lines.append(f"{told['without_a_label']:,} listings without a label were matched and not learned from.")
     if told.get("large_label_groups"):

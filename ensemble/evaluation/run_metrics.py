@@ -28,9 +28,9 @@ def metrics_of(run: RunFolder) -> dict[str, Any]:
     calibrated = evaluation.pop("calibration")
     decision = load_decision(run.open(DECISION))
     by_source = evaluation.get("by_source", {})
-    thresholds = {} if by_source else {"holdout_threshold": evaluation["holdout"].pop("threshold")}
+    thresholds = _take_threshold(evaluation["holdout"])
     for of_source in by_source.values():
-        of_source["holdout_threshold"] = of_source["holdout"].pop("threshold")
+        of_source |= _take_threshold(of_source["holdout"])
     targets = [EVALUATION, *([MATCHES] if _is_of_decision(run, MATCHES) else [])]
     stages = {
         name: {key: manifest[key] for key in ("seconds", "peak_memory_mb")}
@@ -40,13 +40,18 @@ def metrics_of(run: RunFolder) -> dict[str, Any]:
     return {
         **evaluation,
         "out_of_fold": {name: curves[name] for name in ("row_f1", "threshold", "pool_sizes", "siblings")} | calibrated,
-        "decision": asdict(decision) | thresholds,
+        "decision": asdict(decision) | ({} if by_source else thresholds),
         "stages": stages,
         "total": {
             "seconds": round(sum(stage["seconds"] for stage in stages.values()), 3),
             "peak_memory_mb": max(stage["peak_memory_mb"] for stage in stages.values()),
         },
     }
+
+
+def _take_threshold(holdout: dict[str, Any]) -> dict[str, Any]:
+    """Take from the metrics of a holdout the threshold that was used there, and whether the guard raised it."""
+    return {f"holdout_{name}": holdout.pop(name) for name in ("threshold", "threshold_raised")}
 
 
 def ancestors(run: RunFolder, stage: str) -> set[str]:

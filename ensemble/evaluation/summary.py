@@ -75,18 +75,26 @@ def _missed(metrics: Mapping[str, Any]) -> str:
 
 
 def _decision(decision: Mapping[str, Any], out_of_fold: Mapping[str, Any], by_source: Mapping[str, Any]) -> str:
-    rule, size = decision["rule"], decision["pool_size"]
-    tuned = f"{out_of_fold['threshold']:.3f}"
-    row_f1 = f"row F1 {out_of_fold['row_f1']:.3f} out of fold"
+    tuned, size = f"{out_of_fold['threshold']:.3f}", decision["pool_size"]
+    row_f1, holdout = f"row F1 {out_of_fold['row_f1']:.3f} out of fold", _of_holdout(decision, by_source)
+    at = f"{tuned} for pools of {size:,} listings, corrected to {holdout}" if holdout else tuned
     if decision["threshold"] != out_of_fold["threshold"]:
-        corrected = f"corrected from {tuned} for a pool of {size:,} listings"
-        return f"  Decision: {rule} at {decision['threshold']:.3f}, {corrected}; {row_f1} before the correction."
-    if not decision["prior_shift"] and not decision["singles_shift"]:
-        return f"  Decision: {rule} at {tuned}; {row_f1}."
-    at = [f"{of['holdout_threshold']:.3f} ({source})" for source, of in by_source.items()]
-    holdout = ", ".join(at) or f"{decision['holdout_threshold']:.3f}"
-    here = f"corrected to {holdout} for the holdout's size and share of listings with a match"
-    return f"  Decision: {rule} at {tuned} for pools of {size:,} listings, {here}; {row_f1}."
+        at = f"{decision['threshold']:.3f}, corrected from {tuned} for a pool of {size:,} listings"
+        at += f", then to {holdout}" if holdout else ""
+        row_f1 += " before the correction"
+    return f"  Decision: {decision['rule']} at {at}; {row_f1}."
+
+
+def _of_holdout(decision: Mapping[str, Any], by_source: Mapping[str, Any]) -> str:
+    """Return the threshold of each holdout, and why it is another one than the tuned; "" if nothing changes it."""
+    of_holdouts = {f" ({source})": of for source, of in by_source.items()} or {"": decision}
+    causes = {"size": decision["prior_shift"], "share of listings with a match": decision["singles_shift"]}
+    kinds = [cause for cause, strength in causes.items() if strength]
+    reasons = [f"for the holdout's {' and '.join(kinds)}"] if kinds else []
+    if unlike := [name for name, of in of_holdouts.items() if of["holdout_threshold_raised"]]:
+        reasons.append(f"because the holdout{','.join(unlike)} is unlike the training (tune.guard)")
+    thresholds = ", ".join(f"{of['holdout_threshold']:.3f}{name}" for name, of in of_holdouts.items())
+    return f"{thresholds} {' and '.join(reasons)}" if reasons else ""
 
 
 def _siblings(counts: Mapping[Kind, int] | None, forbid: Sequence[Kind]) -> list[str]:

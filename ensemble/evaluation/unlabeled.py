@@ -64,7 +64,7 @@ def unlabeled_metrics(run: RunFolder, graph: Graph) -> dict[str, Any]:
         "labels": False,
         "bundle": DECISION in graph,
         "quality": NOT_KNOWN if quality is None else asdict(quality) | {"confidence": CONFIDENCE},
-        "answers": _counts(answers) | {"learned_from": learned_from},
+        "answers": _counts(answers) | {"about_candidates": len(usable), "learned_from": learned_from},
         "decision": asdict(decision),
         "matches": manifests[MATCHES]["metrics"],
         "stages": stages,
@@ -155,7 +155,8 @@ def _of_answers(answers: Mapping[str, int]) -> list[str]:
     if answers["learned_from"]:
         lines.append(f"Scores and threshold are learned from {answers['learned_from']:,} of them.")
     else:
-        lines.append(f"Scores and threshold are learned from {FIRST} answers on; these are {sure}.")
+        given = f"these are {answers['about_candidates']:,}"
+        lines.append(f"Scores and threshold are learned from {FIRST} answers about candidate pairs on; {given}.")
     if answers["contradictions"]:
         lines.append(f"warning: {answers['contradictions']:,} answers contradict others; the review shows them")
     return lines

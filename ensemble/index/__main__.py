@@ -8,10 +8,11 @@ from time import perf_counter
 from typing import Any
 
 from branches import registry
+from ensemble.bundle.settings import check_bundled
 from ensemble.config import EnsembleConfig
 from ensemble.index.index import Index
 from ensemble.index.listings import question, read_ids
-from ensemble.match import check_bundled, open_matcher, open_store
+from ensemble.match import open_matcher, open_store
 from ensemble.matcher import Matcher, check_current, matcher_digest
 from ensemble.sections import sections
 from shared.catalog.config import DataConfig

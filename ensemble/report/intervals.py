@@ -2,10 +2,8 @@
 
 The metrics are those of `shared.metrics.matching`. Listings of one product are not independent, so whole products are
 drawn with replacement (Efron and Tibshirani 1993, chapter 13, percentile interval). A listing contributes the same
-whatever else is drawn, as in `ensemble.decision.bootstrap`, so a resample only weighs the products anew.
-
-Where no product has a mistake, no resample has one either, which says nothing of the products to come. The interval is
-then that of a share of as many cases as there are products (Wilson 1927).
+whatever else is drawn, as in `ensemble.decision.bootstrap`, so a resample only weighs the products anew. What holds
+there where no product has a mistake holds here, too.
 """
 
 from __future__ import annotations
@@ -17,9 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.decision.bootstrap import interval, product_codes
+from ensemble.decision.bootstrap import interval, product_codes, unless_certain
 from ensemble.decision.objective import HITS, LABELED, MATCHED, ROW_F1, TRUE, Doubles, listing_metrics
-from ensemble.report.reliability import wilson
 from shared.metrics.matching import group_sizes, row_scores
 from shared.schema import Matches
 
@@ -80,10 +77,10 @@ def estimates(
     resampled = metric_values(np.stack([draw.astype(np.float64) @ sums for draw in draws]))
     ends = {name: interval(resampled[:, column]) for column, name in enumerate(METRICS)}
     judged = {"pair_precision": MATCHED, "pair_recall": TRUE}
-    for name, (low, high) in ends.items():
-        if low == high and metrics[name] in (0, 1):
-            ends[name] = wilson(metrics[name], int((sums[:, judged.get(name, LABELED)] > 0).sum()))
-    return {name: Estimate(metrics[name], *ends[name]) for name in METRICS}
+    products = {name: int((sums[:, judged.get(name, LABELED)] > 0).sum()) for name in METRICS}
+    return {
+        name: Estimate(metrics[name], *unless_certain(ends[name], metrics[name], products[name])) for name in METRICS
+    }
 
 
 def contributions(matches: Matches, groups: NDArray[np.integer], codes: NDArray[np.integer]) -> Doubles:

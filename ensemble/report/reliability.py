@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-Z = 1.6448536269514722  # of a 90 % interval
+from ensemble.decision.bootstrap import wilson
 
 
 @dataclass(frozen=True)
@@ -42,17 +41,3 @@ def reliability_bins(curve: Sequence[Mapping[str, float]]) -> list[ReliabilityBi
         ReliabilityBin(each["score"], each["matches"], *wilson(each["matches"], int(each["pairs"])), int(each["pairs"]))
         for each in curve
     ]
-
-
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """Return the 90 % score interval of a share of `count` independent cases; all of [0, 1] if there is none.
-
-    Examples:
-        >>> [round(end, 3) for end in wilson(0.5, 100)]
-        [0.419, 0.581]
-    """
-    if count == 0:
-        return 0.0, 1.0
-    middle = (share + Z * Z / (2 * count)) / (1 + Z * Z / count)
-    half = Z * math.sqrt(share * (1 - share) / count + Z * Z / (4 * count * count)) / (1 + Z * Z / count)
-    return max(middle - half, 0.0), min(middle + half, 1.0)

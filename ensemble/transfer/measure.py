@@ -18,7 +18,7 @@ from branches import registry
 from branches.pool_stages import load_embeddings
 from branches.stage_names import embeddings_stage_name
 from ensemble.config import EnsembleConfig, TuneConfig
-from ensemble.decision.bootstrap import interval, product_codes, resample
+from ensemble.decision.bootstrap import objective_interval, product_codes
 from ensemble.decision.curves import RuleOnPools, ScoredPool, thresholds_to_try
 from ensemble.decision.decision import Decision
 from ensemble.decision.objective import Objective, listing_metrics, row_f1
@@ -107,13 +107,12 @@ def measure_pool(matcher: Matcher, listings: LabeledListings) -> dict[str, Any]:
     best, best_threshold = hindsight(decision, (result.scored_pairs, codes), tuning.thresholds)
     if metrics["row_f1"] >= best:
         best, best_threshold = metrics["row_f1"], threshold
-    rows = [listing_metrics(result.match_rows, codes)]
-    seed = matcher.settings[ComputeConfig].seed
+    rows, seed = listing_metrics(result.match_rows, codes), matcher.settings[ComputeConfig].seed
     return metrics | {
         "with_match": float((group_sizes(codes[codes >= 0]) > 1).mean()),
         "rule": decision.rule,
         "threshold": threshold,
-        "interval": interval(resample(rows, product_codes([codes]), Objective(), tuning.resamples, seed)[:, 0]),
+        "interval": objective_interval(rows, product_codes([codes]), Objective(), tuning.resamples, seed),
         "at_best": best,
         "best_threshold": best_threshold,
         "loss": best - metrics["row_f1"],

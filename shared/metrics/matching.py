@@ -1,7 +1,7 @@
 """Metrics of matches and of groups. All of them fall as the pool grows, so the size of the pool stands beside them.
 
 The competition's metric is the mean over listings of F1 between the predicted and the true set of matches, both of
-which hold the listing itself. Listings without a label are not judged.
+which hold the listing itself. Listings without a label are not judged, nor are matches with them.
 """
 
 from __future__ import annotations
@@ -114,13 +114,15 @@ def row_scores(matches: Matches, codes: NDArray[np.integer]) -> NDArray[np.float
 def set_scores(listing: Rows, match: Rows, codes: NDArray[np.integer]) -> NDArray[np.float64]:
     """Return the same as `row_scores` for matches that are given as two columns.
 
+    A match with an unlabeled listing is neither right nor wrong, and does not count.
+
     Args:
         listing: Rows, int32 [m].
         match: A match of each, int32 [m]; in any order, each pair at most once.
         codes: Label code of each listing, int [n]; -1 where there is no label.
     """
     hits = 1 + np.bincount(listing, weights=same_product(listing, match, codes), minlength=len(codes))
-    predicted = 1 + np.bincount(listing, minlength=len(codes))
+    predicted = 1 + np.bincount(listing[codes[match] >= 0], minlength=len(codes))
     true = group_sizes(codes)
     with np.errstate(divide="ignore", invalid="ignore"):
         scores = np.stack([hits / predicted, hits / true, 2 * hits / (predicted + true)], axis=1)

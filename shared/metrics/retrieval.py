@@ -45,7 +45,8 @@ class Retrieval:
             none.
         map_at_20: Mean average precision within the 20 nearest others, divided by min(20, others of the group), in
             [0, 1]; over the same listings.
-        row_f1: Mean row F1 at the threshold, over all labeled listings, in [0, 1]; NaN if there is none.
+        row_f1: Mean row F1 at the threshold, over all labeled listings and matches among them, in [0, 1]; NaN if there
+            is none.
         threshold: The threshold with the best row F1; a pair with a cosine at or above it matches. It is midway
             between two neighboring distinct similarities or, for the lowest, between the lowest similarity and 0;
             `NO_MATCH` where it is best to match nothing. Of equals the highest.
@@ -68,7 +69,7 @@ def retrieval(vectors: Embeddings, codes: NDArray[np.integer]) -> Retrieval:
     Args:
         vectors: Embeddings of the pool. A listing without evidence has no neighbors, which counts as a miss.
         codes: Label code of each listing, int [n]. A listing with code -1 has no label: it does not count, but it is
-            searched like any other.
+            searched like any other, and a neighbor that is not of the group.
 
     Examples:
         >>> vectors = np.array([[1, 0], [0.8, 0.6], [0, 1]], dtype=np.float32)
@@ -135,16 +136,19 @@ def _best_threshold(candidates: Candidates, codes: NDArray[np.integer]) -> float
 
 
 def _gains(left: Rows, right: Rows, codes: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Return what each pair adds to the sum of row F1 when pairs become matches in this order, float64 [p]."""
-    pair = np.tile(np.arange(len(left)), 2)
-    listing = np.concatenate([left, right])
+    """Return what each pair adds to the sum of row F1 when pairs become matches in this order, float64 [p].
+
+    A pair with an unlabeled listing adds nothing.
+    """
+    judged = np.flatnonzero((codes[left] >= 0) & (codes[right] >= 0))
+    pair, listing = np.tile(judged, 2), np.concatenate([left[judged], right[judged]])
     order = np.lexsort((pair, listing))
     listing, pair = listing[order], pair[order]
     same = same_product(left, right, codes)[pair]
     place, hits = _running(listing, same, len(codes))
     true = group_sizes(codes)[listing]
     before, after = 2 * (1 + hits - same) / (1 + place + true), 2 * (1 + hits) / (2 + place + true)
-    return _sums(pair, np.where(true > 0, after - before, 0), len(left))
+    return _sums(pair, after - before, len(left))
 
 
 def _running(listing: Rows, same: Flags, n: int) -> tuple[Index, Index]:

@@ -77,7 +77,8 @@ def test_each_part_of_each_split_is_trained_on_once(call: Call, study: Study) ->
 
 
 def test_three_parts_shift_the_threshold(call: Call, study: Study) -> None:
-    code, output, _ = call(study.run, "--parts", "3", "--only", "threshold as tuned")
+    options = ["--parts", "3", "--tune.guard=false"]  # which may raise either threshold
+    code, output, _ = call(study.run, *options, "--only", "threshold as tuned")
     assert code == 0
     assert "1 split into 3 parts" in output
     results, n = study.results, len(study.catalog)
@@ -238,6 +239,22 @@ def test_system_with_nothing_to_learn_is_left_out(call: Call, study: Study, monk
     assert (code, error) == (0, "")
     assert output.count("without row weights is left out of the table: nothing can be learned") == 1
     assert list(study.results) == [FULL, "phash alone"]
+
+
+def test_system_that_does_not_reach_the_precision_is_left_out(call: Call, study: Study) -> None:
+    options = ["--tune.objective=precision>=0.7", "--scorer.models=1"]
+    code, output, error = call(study.run, *options, "--only", "scorer, min2", "phash alone")
+    assert (code, error) == (0, "")
+    assert "scorer, min2 is left out of the table: no rule and threshold reaches tune.objective=" in output
+    assert list(study.results) == [FULL, "phash alone"]
+
+
+def test_whole_system_that_cannot_be_tuned_is_an_error(call: Call, study: Study) -> None:
+    options = ["--tune.rules=min2", "--tune.objective=precision>=0.9", "--scorer.models=1"]
+    code, output, error = call(study.run, *options, "--only", "phash alone")
+    assert code == 2
+    assert "no rule and threshold reaches tune.objective=precision>=0.9" in error
+    assert "left out of the table" not in output
 
 
 def test_unknown_system_and_no_split_are_refused(call: Call, study: Study) -> None:

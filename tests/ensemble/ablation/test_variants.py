@@ -100,6 +100,12 @@ def test_unused_family_is_added() -> None:
     assert changes == {"ensemble": {"features": ["branches", "images", "attributes", "pool", "titles"]}}
 
 
+def test_attributes_forbid_a_match_only_where_titles_are_compared_by_them() -> None:
+    row = "quantities forbid a match"
+    assert row in systems(Settings({}, sections()))
+    assert row not in systems(Settings({"ensemble": {"features": ["branches", "titles"]}}, sections()))
+
+
 @pytest.mark.slow
 def test_variants_without_second_model_or_row_weights(finished: Study) -> None:
     systems_of = finished.fit(0) / "systems"

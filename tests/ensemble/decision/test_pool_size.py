@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from ensemble import tune as tune_command
 from ensemble.config import Rule, TuneConfig
@@ -216,6 +217,32 @@ def test_singles_shift_of_the_settings_is_used() -> None:
     config = TuneConfig(rules=["threshold"], prior_shift=0, resamples=10, singles_shift=1.5)
     tuned = tune([mixed(300, 20, 1)], config, thinned=[[mixed(40, 300, 2)]])
     assert tuned.decision.singles_shift == 1.5
+
+
+def test_singles_shift_of_the_settings_is_used_without_thinned_pools() -> None:
+    config = TuneConfig(rules=["threshold"], prior_shift=0, resamples=10, singles_shift=1.5)
+    assert tune([mixed(300, 20, 1)], config).decision.singles_shift == 1.5
+
+
+def test_minimum_precision_holds_with_a_set_singles_shift() -> None:
+    config = TuneConfig(
+        rules=["threshold"], prior_shift=0, resamples=10, objective="precision>=0.9", singles_shift=3.0, smoothing=0
+    )
+    pools, thinned = [mixed(300, 20, 1)], [[mixed(40, 300, 2)]]
+    tuned = tune(pools, config, thinned=thinned)
+    assert tuned.decision.singles_shift == 3
+    ready, objective = RuleOnPools(tuned.decision, [*pools, *thinned[0]]), Objective.parse(config.objective)
+    reached = {threshold: objective.is_reached(ready.sums(threshold)) for threshold, _ in tuned.chosen.curve}
+    assert reached[tuned.decision.threshold]
+    best = max(float(objective.values(ready.sums(each))) for each, is_reached in reached.items() if is_reached)
+    assert tuned.chosen.value == best
+
+
+@pytest.mark.parametrize("shift", [-1, 31, float("inf")])
+def test_singles_shift_is_bounded(shift: float) -> None:
+    with pytest.raises(ValidationError):
+        TuneConfig(singles_shift=shift)
+    assert 0 < shift_for_singles(0.5, 30, 1) <= 1
 
 
 def test_minimum_precision_holds_over_all_pools() -> None:

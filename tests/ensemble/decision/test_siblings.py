@@ -17,6 +17,7 @@ from ensemble.decision.tuning import summarize, tune
 from ensemble.features.attributes import attribute_features
 from ensemble.features.conflicts import KINDS, conflict_mask, in_conflict
 from ensemble.pool_views import PoolViews
+from shared.metrics.matching import row_f1
 from shared.schema import CandidatePairs, Catalog, PairFeatures, ScoredPairs
 
 BIT: dict[Kind, int] = {kind: 1 << index for index, kind in enumerate(KINDS)}
@@ -110,6 +111,19 @@ def test_tune_follows_the_setting(forbid: str, expected: tuple[Kind, ...]) -> No
     assert summarize(tuned, config).get("forbidden by") == (", ".join(expected) or None)
     matches = tuned.decision.apply(pool[0])
     assert not np.isin(matches.listing, pool[0].left[in_conflict(pool[0].conflict, expected)]).any()
+
+
+def test_metrics_out_of_fold_are_those_of_the_final_decision() -> None:
+    whole, thinned = pairs_apart((50, True, 0), (20, False, BIT["quantity"])), pairs_apart((30, False, BIT["quantity"]))
+    config = TuneConfig(rules=["threshold"], resamples=50, prior_shift=0, singles_shift=0.0)
+    tuned = tune([whole], config, thinned=[[thinned]])
+    assert tuned.decision.forbid == ("quantity",)
+    assert tuned.chosen.row_f1 < 1  # of the rule before
+    for value, (pairs, codes) in ((tuned.row_f1, whole), (tuned.thinned_row_f1, thinned)):
+        assert value == pytest.approx(row_f1(tuned.decision.apply(pairs), codes)) == 1
+    low, high = tuned.choice.interval
+    assert 0.9 < low < high == 1  # nine products without a mistake say little, ninety more
+    assert summarize(tuned, config)["row F1 out of fold"] == f"1.000 (90% interval {low:.3f}–1.000)"
 
 
 @pytest.mark.parametrize("forbid", ["colour", "auto,size", "none,size", "size,size"])

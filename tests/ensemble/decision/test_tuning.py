@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from ensemble.config import Rule, TuneConfig
-from ensemble.decision.bootstrap import choose, product_codes, resample
+from ensemble.decision.bootstrap import choose, product_codes, resample, wilson
 from ensemble.decision.curves import (
     MIN_SCORE,
     RuleCurve,
@@ -325,6 +325,15 @@ def test_intervals_have_nominal_coverage() -> None:
         low, high = choose([float(f1.mean())], drawn).interval
         held += low <= 4 / 6 <= high
     assert 0.8 <= held / 60 < 1
+
+
+@pytest.mark.parametrize("aim", ["row_f1", "pair_f1", "precision>=0.9"])
+def test_interval_without_a_mistake_is_that_of_so_many_products(aim: str) -> None:
+    tuned = tune([blocks(10, {(0, 1): 0.9}, {(0, 2): 0.1}, [0, 0, 1])], TuneConfig(rules=["threshold"], objective=aim))
+    assert tuned.chosen.value == 1
+    products = 10 if aim.startswith("precision") else 20  # of one listing there is no pair to find
+    assert tuned.choice.interval == wilson(1.0, products)
+    assert 0.7 < tuned.choice.interval[0] < 0.9
 
 
 def test_resample_equals_drawn_products() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ensemble.decision.bootstrap import wilson
 from ensemble.decision.decision import Decision
 from ensemble.decision.pins import Pins
 from ensemble.report.branches import Overlap, contribution
@@ -15,7 +16,7 @@ from ensemble.report.group_graphs import LEAST_SCORE, MOST_NODES, largest_groups
 from ensemble.report.group_sizes import SizeClass, group_size_classes
 from ensemble.report.intervals import METRICS, Estimate, contributions, estimates, metric_values
 from ensemble.report.pool import MatchedPool
-from ensemble.report.reliability import reliability_bins, wilson
+from ensemble.report.reliability import reliability_bins
 from ensemble.report.threshold_curve import threshold_curve
 from ensemble.report.thumbnails import Thumbnails
 from shared.metrics.matching import measure

@@ -93,13 +93,16 @@ def test_test_table_is_what_is_matched(table: Path, tmp_path: Path, quiet_comman
 def test_labels_turn_a_run_into_one_that_trains(
     unlabeled: Path, table: Path, listings: pd.DataFrame, tmp_path: Path, command: Command
 ) -> None:
-    listings[:LISTINGS][["posting_id", "title", "label_group"]].to_csv(tmp_path / "labeled.csv", index=False)
+    labeled = listings[:LISTINGS][["posting_id", "title", "label_group"]].copy()
+    labeled.loc[:2, "label_group"] = ""
+    labeled.to_csv(tmp_path / "labeled.csv", index=False)
     code, output, _ = command("ensemble.train", "--run", unlabeled, "--data", tmp_path / "labeled.csv")
     assert code == 0
     assert "ensemble/scorer" in output
     code, output, _ = command("ensemble", "--run", unlabeled, "--data", table)
     assert code == 0
     assert "Nobody has labeled these listings." in output
+    assert "listings without a label were matched and not learned from" not in output  # as it was with the labels
     assert not {"split", "ensemble/scorer"} & metrics_of(unlabeled)["stages"].keys()
 
 
@@ -246,6 +249,21 @@ def test_bundle_starts_a_run_as_it_matches(
     again = stage_lines(quiet_command("ensemble", "--run", run))
     assert set(again.values()) == {"unchanged"}
     assert features_name("catalog") in again
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("--tune.max_matches=3", "tune.max_matches=50, not 3"),
+        ("--scorer.models=1", "scorer.models=2, not 1"),
+        ("--distilbert.epochs=2", "distilbert.epochs=0, not 2"),
+    ],
+)
+def test_settings_that_a_bundle_was_not_made_with_are_refused(
+    setting: str, said: str, bundle: Path, table: Path, tmp_path: Path, command: Command
+) -> None:
+    code, _, error = command("ensemble", "--run", tmp_path / "run", "--data", table, "--bundle", bundle, setting)
+    assert (code, said in error, (tmp_path / "run" / "matches").exists()) == (2, True, False), error
 
 
 def test_damaged_bundle_is_refused(

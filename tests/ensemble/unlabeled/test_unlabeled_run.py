@@ -94,7 +94,7 @@ def test_an_answer_repeats_two_stages_only(
     lines = stage_lines(output)
     assert {name for name, text in lines.items() if text != "unchanged"} <= {LEARNED, MATCHES}
     assert lines[LEARNED].startswith("answers learned from 0 ")
-    assert f"learned from {FIRST} answers on; these are 1." in output
+    assert f"learned from {FIRST} answers about candidate pairs on; these are 1." in output
     assert set(stage_lines(quiet_command("ensemble", "--run", unlabeled)).values()) == {"unchanged"}
 
 
@@ -131,7 +131,8 @@ def test_one_answer_is_kept_to_and_says_nothing_about_the_quality(
     assert not ((matches["posting_id"] == ends[0]) & (matches["match"] == ends[1])).any()
     metrics = metrics_of(unlabeled)
     assert metrics["quality"] == "not known"
-    assert metrics["answers"] == {"yes": 0, "no": 1, "unsure": 0, "left_out": 0, "contradictions": 0, "learned_from": 0}
+    counts = {"yes": 0, "no": 1, "unsure": 0, "left_out": 0, "contradictions": 0}
+    assert metrics["answers"] == counts | {"about_candidates": 1, "learned_from": 0}
 
 
 @pytest.mark.slow
@@ -192,7 +193,8 @@ def test_data_to_learn_from_is_named_where_nothing_learns(tmp_path: Path) -> Non
 
 
 def test_summary_names_the_training_once_there_are_enough_answers() -> None:
-    answers = {"yes": 200, "no": 190, "unsure": 9, "left_out": 2, "contradictions": 1, "learned_from": 390}
+    answers = {"yes": 200, "no": 190, "unsure": 9, "left_out": 2, "contradictions": 1}
+    answers |= {"about_candidates": 390, "learned_from": 390}
     metrics = {
         "matches": {"listings": 900, "groups_of_two_or_more": 100, "listings_without_a_match": 500},
         "answers": answers,
@@ -203,5 +205,8 @@ def test_summary_names_the_training_once_there_are_enough_answers() -> None:
     assert "Answers: 200 yes, 190 no, 9 unsure, 2 left out; " in few
     assert "warning: 1 answers contradict others" in few
     assert "ensemble.answers labels" not in few
+    none = metrics | {"answers": answers | {"about_candidates": 24, "learned_from": 0}}
+    expected = f"learned from {FIRST} answers about candidate pairs on; these are 24."
+    assert expected in unlabeled_summary(RunFolder(Path("r")), none)
     many = unlabeled_summary(RunFolder(Path("r")), metrics | {"answers": answers | {"yes": 225}})
     assert "python -m ensemble.answers labels --run r --out table.csv" in many

@@ -47,10 +47,11 @@ def f1(precision: float, recall: float) -> float:
 
 
 def naive_rows(found: Sets, codes: list[int]) -> list[tuple[float, float, float] | None]:
-    """(precision, recall, F1) of predicted against true sets, both of which hold the listing itself."""
+    """(precision, recall, F1) of predicted against true sets of labeled listings; both hold the listing itself."""
     scores: list[tuple[float, float, float] | None] = []
+    labeled = {i for i, code in enumerate(codes) if code >= 0}
     for i, code in enumerate(codes):
-        predicted, true = found[i] | {i}, {j for j, other in enumerate(codes) if other == code}
+        predicted, true = found[i] & labeled | {i}, {j for j, other in enumerate(codes) if other == code}
         precision, recall = len(predicted & true) / len(predicted), len(predicted & true) / len(true)
         scores.append((precision, recall, f1(precision, recall)) if code >= 0 else None)
     return scores
@@ -158,6 +159,13 @@ def test_measure_skips_unlabeled_listings() -> None:
     assert (rows[:2] == 1).all()
     metrics = measure(matches_of(right), groups, codes)
     assert metrics.row_f1 == metrics.pair_f1 == metrics.b3_f1 == 1
+
+
+def test_match_with_an_unlabeled_listing_is_not_judged() -> None:
+    codes = np.array([0, 0, -1])
+    rows = row_scores(matches_of([{1, 2}, {0, 2}, {0, 1}]), codes)
+    assert (rows[:2] == 1).all()
+    assert row_scores(matches_of([{2}, {2}, {0, 1}]), codes)[0].tolist() == pytest.approx([1, 1 / 2, 2 / 3])
 
 
 def test_group_sizes_of_unlabeled_listings() -> None:
