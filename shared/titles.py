@@ -23,7 +23,7 @@ _BYTE_ESCAPES = re.compile(r"(?:\\x[0-9a-fA-F]{2})+")
 _LONG_REFERENCE = re.compile(r"&#([0-9]{8,});?")
 _CODE_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _THOUSANDS = re.compile(r"(?<!\d)(?<!\d[.,])[1-9]\d{0,2}(?:[.,]\d{3})*[.,]000(?!\d)")
-_DECIMAL = re.compile(r"(?<=\d)[.,\u066b](?=\d)")  # the last one is Arabic
+_DECIMAL = re.compile(r"(?<=\d)[.,](?=\d)")
 _APOSTROPHE = re.compile(r"(?<=[^\W_])['\u2019](?=[^\W_])")
 _PLUS = re.compile(r"(?<=[^\W_])\+(?![^\W_])")
 _PERCENT = re.compile(r"(?<=\d) ?%")
@@ -37,6 +37,7 @@ _MARKS = re.compile(rf"[^\w\s\x00-\x7f]{{{_MAX_MARKS + 1},}}")  # holds every lo
 _KEPT = {"\ue000": ".", "\ue001": "+", "\ue002": "%"}
 _DOT, _PLUS_SIGN, _PERCENT_SIGN = _KEPT
 _FILLERS = "\u115f\u1160\u034f\u17b4\u17b5"  # letters and marks that show nothing
+_DOTTED = re.compile("i\u0307+")  # what is left of the Turkish "İ" in lower case
 
 
 class _Characters(dict[int, str]):
@@ -51,9 +52,15 @@ class _Characters(dict[int, str]):
 
 
 def _visible(char: str) -> str:
-    """Return "" for joiners, directions, variation selectors, skin tones, surrogates and private characters."""
+    """Return "" for joiners, directions, variation selectors, skin tones, surrogates and private characters.
+
+    Digits of any script become those of ASCII.
+    """
     hidden = "\ufe00" <= char <= "\ufe0f" or "\U0001f3fb" <= char <= "\U0001f3ff" or char in _FILLERS
-    return "" if hidden or unicodedata.category(char) in ("Cf", "Cs", "Cn", "Co", "Me") else char
+    category = unicodedata.category(char)
+    if category == "Nd":
+        return str(unicodedata.decimal(char))
+    return "" if hidden or category in ("Cf", "Cs", "Cn", "Co", "Me") else char
 
 
 def _word_character(char: str) -> str:
@@ -61,7 +68,7 @@ def _word_character(char: str) -> str:
     return char if unicodedata.category(char)[0] in "LNM" else " "
 
 
-_VISIBLE = _Characters(_visible, {})
+_VISIBLE = _Characters(_visible, {"\u066b": ".", "\u066c": ","})  # as Arabic titles part digits
 _WORD_CHARACTERS = _Characters(_word_character, _KEPT)
 
 
@@ -99,8 +106,9 @@ def _limit_marks(marks: re.Match[str]) -> str:
 def fold(title: str) -> str:
     """Return a title with its signs: lower case, escapes decoded, nothing invisible, one code for look-alikes.
 
-    Look-alikes are full-width letters, ligatures, accents. A fraction such as "½" becomes "1⁄2", apart from a
-    number before it. What follows the first `LONGEST` characters of the title is left out.
+    Look-alikes are full-width letters, ligatures, accents, digits of other scripts, and the Turkish "İ" and "ı", which
+    become "i". A fraction such as "½" becomes "1⁄2", apart from a number before it. What follows the first `LONGEST`
+    characters of the title is left out.
 
     Examples:
         >>> fold("Tas &amp; ＤＯＭＰＥＴ 1,5 L")
@@ -110,6 +118,7 @@ def fold(title: str) -> str:
     if text.isascii():
         return text.lower()
     text = _compose(_BEFORE_FRACTION.sub(" ", text)).translate(_VISIBLE).casefold()
+    text = _DOTTED.sub("i", text.replace("ı", "i"))
     return _compose(text)[:LONGEST]  # one character may have become eighteen
 
 

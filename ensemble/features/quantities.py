@@ -31,7 +31,7 @@ _LETTER = rf"[^\W\d_{_UNSPACED}]"  # of any other script
 _THAI_MARK = "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e"
 _TIMES = "xх×*✕✖⨯∗"  # the second one is Cyrillic
 _SLASH = "[/\u2044]"  # the second one is what is left of "½"
-_SEPARATORS = str.maketrans("٫٬،·", ".,,.")  # as Arabic and British titles part digits
+_SEPARATORS = str.maketrans("،·", ",.")  # as Arabic and British titles part digits
 
 
 def _any_of(words: list[str]) -> str:
