@@ -12,6 +12,7 @@ import html
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
+from html.entities import html5
 from itertools import dropwhile, groupby, islice
 
 from shared.units import GLUED_WORDS
@@ -20,11 +21,15 @@ LONGEST = 10_000  # characters of a title that are read
 
 _BYTES_LITERAL = re.compile(r"""\s*b(["'])(.*)\1\s*""", re.DOTALL)
 _BYTE_ESCAPES = re.compile(r"(?:\\x[0-9a-fA-F]{2})+")
-_LONG_REFERENCE = re.compile(r"&#([0-9]{8,});?")
+# Without ";" it would be part of a word as often: "pen&notebook", "grill&microwave".
+_REFERENCE = re.compile(r"&(?:#(?P<number>[0-9]+)|#[xX][0-9a-fA-F]+|(?P<name>[a-zA-Z][a-zA-Z0-9]*));")
 _CODE_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _THOUSANDS = re.compile(r"(?<!\d)(?<!\d[.,])[1-9]\d{0,2}(?:[.,]\d{3})*[.,]000(?!\d)")
-_DECIMAL = re.compile(r"(?<=\d)[.,\u066b](?=\d)")  # the last one is Arabic
-_APOSTROPHE = re.compile(r"(?<=[^\W_])['\u2019](?=[^\W_])")
+_SEVERAL = re.compile(r"(?<!\d)\d+(?:[.,]\d+){2,}")  # numbers with several separators: a list, or thousands
+_WITH_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:[.,]\d{3})+(?:[.,]\d+)?")
+_DECIMAL = re.compile(r"(?<=\d)[.,](?=\d)")
+# Between digits it parts thousands, or feet and inches: "1'500", "5'10".
+_APOSTROPHE = re.compile(r"(?<=[^\W_])['\u2019](?:(?=[^\W\d_])|(?<!\d.)(?=\d)|(?=\d{3}(?!\d)))")
 _PLUS = re.compile(r"(?<=[^\W_])\+(?![^\W_])")
 _PERCENT = re.compile(r"(?<=\d) ?%")
 _UNIT = re.compile(rf"(?<![^ ])(\d+(?:\.\d+)?) ({'|'.join(GLUED_WORDS)})(?![^ ])")
@@ -37,6 +42,7 @@ _MARKS = re.compile(rf"[^\w\s\x00-\x7f]{{{_MAX_MARKS + 1},}}")  # holds every lo
 _KEPT = {"\ue000": ".", "\ue001": "+", "\ue002": "%"}
 _DOT, _PLUS_SIGN, _PERCENT_SIGN = _KEPT
 _FILLERS = "\u115f\u1160\u034f\u17b4\u17b5"  # letters and marks that show nothing
+_DOTTED = re.compile("i\u0307+")  # what is left of the Turkish "İ" in lower case
 
 
 class _Characters(dict[int, str]):
@@ -51,9 +57,15 @@ class _Characters(dict[int, str]):
 
 
 def _visible(char: str) -> str:
-    """Return "" for joiners, directions, variation selectors, skin tones, surrogates and private characters."""
+    """Return "" for joiners, directions, variation selectors, skin tones, surrogates and private characters.
+
+    Digits of any script become those of ASCII.
+    """
     hidden = "\ufe00" <= char <= "\ufe0f" or "\U0001f3fb" <= char <= "\U0001f3ff" or char in _FILLERS
-    return "" if hidden or unicodedata.category(char) in ("Cf", "Cs", "Cn", "Co", "Me") else char
+    category = unicodedata.category(char)
+    if category == "Nd":
+        return str(unicodedata.decimal(char))
+    return "" if hidden or category in ("Cf", "Cs", "Cn", "Co", "Me") else char
 
 
 def _word_character(char: str) -> str:
@@ -61,7 +73,7 @@ def _word_character(char: str) -> str:
     return char if unicodedata.category(char)[0] in "LNM" else " "
 
 
-_VISIBLE = _Characters(_visible, {})
+_VISIBLE = _Characters(_visible, {"\u066b": ".", "\u066c": ","})  # as Arabic titles part digits
 _WORD_CHARACTERS = _Characters(_word_character, _KEPT)
 
 
@@ -77,13 +89,17 @@ def _decode(title: str) -> str:
         title = _CODE_ESCAPE.sub(lambda m: chr(int(m[1], 16)), _BYTE_ESCAPES.sub(_decode_bytes, title))
     for _ in range(2):  # exports escape twice at most
         if "&" in title:
-            title = html.unescape(_LONG_REFERENCE.sub(_shorten_reference, title))
+            title = _REFERENCE.sub(_referenced, title)
     return title
 
 
-def _shorten_reference(reference: re.Match[str]) -> str:
-    """Return a character reference with at most eight digits; Python refuses to read thousands of them."""
-    return f"&#{reference[1].lstrip('0')[:8] or '0'};"
+def _referenced(reference: re.Match[str]) -> str:
+    """Return the characters that a reference stands for; the reference as it is if its name stands for none."""
+    if reference["name"]:
+        return html5.get(f"{reference['name']};", reference[0])
+    if reference["number"]:  # Python refuses to read thousands of digits
+        return html.unescape(f"&#{reference['number'].lstrip('0')[:8] or '0'};")
+    return html.unescape(reference[0])
 
 
 def _compose(text: str) -> str:
@@ -99,8 +115,9 @@ def _limit_marks(marks: re.Match[str]) -> str:
 def fold(title: str) -> str:
     """Return a title with its signs: lower case, escapes decoded, nothing invisible, one code for look-alikes.
 
-    Look-alikes are full-width letters, ligatures, accents. A fraction such as "½" becomes "1⁄2", apart from a
-    number before it. What follows the first `LONGEST` characters of the title is left out.
+    Look-alikes are full-width letters, ligatures, accents, digits of other scripts, and the Turkish "İ" and "ı", which
+    become "i". A fraction such as "½" becomes "1⁄2", apart from a number before it. What follows the first `LONGEST`
+    characters of the title is left out.
 
     Examples:
         >>> fold("Tas &amp; ＤＯＭＰＥＴ 1,5 L")
@@ -110,13 +127,20 @@ def fold(title: str) -> str:
     if text.isascii():
         return text.lower()
     text = _compose(_BEFORE_FRACTION.sub(" ", text)).translate(_VISIBLE).casefold()
+    text = _DOTTED.sub("i", text.replace("ı", "i"))
     return _compose(text)[:LONGEST]  # one character may have become eighteen
 
 
 def _mark_signs(text: str) -> str:
-    text = _THOUSANDS.sub(lambda m: re.sub("[.,]", "", m[0]), _APOSTROPHE.sub("", text))
+    text = _SEVERAL.sub(_part_list, _APOSTROPHE.sub("", text))
+    text = _THOUSANDS.sub(lambda m: re.sub("[.,]", "", m[0]), text)
     text = _DECIMAL.sub(_DOT, text)
     return _PERCENT.sub(_PERCENT_SIGN, _PLUS.sub(_PLUS_SIGN, text))
+
+
+def _part_list(numbers: re.Match[str]) -> str:
+    """Return a list such as "38,39,40" with blanks between its numbers; any other number as it is."""
+    return numbers[0] if _WITH_THOUSANDS.fullmatch(numbers[0]) else numbers[0].replace(",", " ")
 
 
 def _word(token: str) -> str:
@@ -130,8 +154,8 @@ def normalize(title: str) -> str:
     """Return a title in the form in which equal titles are equal strings.
 
     Lower case, NFKC, escapes and HTML entities decoded, emoji, control characters and punctuation gone. Decimals
-    ("1,5" and "1.5"), "%" after a number and "+" after a word stay; a unit is glued to its number ("500 ML" is
-    "500ml"). Applying it twice changes nothing.
+    ("1,5" and "1.5", but not "38,39,40"), "%" after a number and "+" after a word stay; a unit is glued to its number
+    ("500 ML" is "500ml"). Applying it twice changes nothing.
 
     Args:
         title: Any text, of any length; its first `LONGEST` characters are read.

@@ -32,6 +32,7 @@ BASES = {
 # Dimension | unit of pint | words, lower case. A word with a "+" is glued to its number in normalized titles: not
 # counting words ("2 pcs") and letters that are sizes or models more often than units ("a", "s", "x", "in"). A unit with
 # a "*" is so small that three digits after one separator are thousands: "1.500 g" is 1500 g, "1.500 kg" is 1.5 kg.
+# Containers are counted as pieces are, but one of them may hold several pieces.
 _TABLE = """
 volume | * microliter | μl
 volume | * milliliter | +ml mili milli milliliter milliliters millilitre millilitres mililiter mililitro mililitros
@@ -83,13 +84,15 @@ resolution | megapixel | +mp +mpix megapixel megapixels
 density | * dpi | +dpi
 bandwidth | * megabit / second | +mbps
 time | month | 个月 個月 개월
-count | * count | pcs pc pce pieces piece pzas piezas buah bh biji lembar helai butir keping batang sheet sheets pasang
-count | * count | pair pairs pack packs pak pax pk box boxes sachet sachets tablet tablets kapsul capsule capsules caps
-count | * count | roll rolls set sets unit units bungkus bks botol btl bottle bottles strip ct count stück stk adet
-count | * count | kaleng cans tins jars szt unid unds unidades uds cái chiếc gói viên hộp lon miếng đôi
-count | * count | шт штук штуки штука упак уп пар пара пары таблеток капсул банок банки عدد عددی حبة حبه قطعة قطعه قطع
-count | * count | 个 個 片 包 盒 瓶 袋 支 件 双 雙 对 對 条 條 张 張 只 隻 枚 粒 罐 缶 组 組 套 块 卷 本 入 箱
-count | * count | パック セット 개 매 팩 병 봉 세트 박스 ชิ้น อัน แพ็ค แพค กล่อง ขวด ซอง เม็ด แผ่น คู่ ชุด पीस পিস
+count | * count | pcs pc pce pieces piece pzas piezas buah bh biji lembar helai butir keping batang sheet sheets
+count | * count | sachet sachets tablet tablets kapsul capsule capsules caps unit units ct count stück stk adet
+count | * count | szt unid unds unidades uds cái chiếc viên miếng
+count | * count | шт штук штуки штука таблеток капсул عدد عددی حبة حبه قطعة قطعه قطع
+count | * count | 个 個 片 支 件 条 條 张 張 只 隻 枚 粒 块 本 入 개 매 ชิ้น อัน เม็ด แผ่น पीस পিস
+container | * count | pasang pair pairs pack packs pak pax pk box boxes roll rolls set sets strip bungkus bks
+container | * count | botol btl bottle bottles kaleng cans tins jars gói hộp lon đôi упак уп пар пара пары банок банки
+container | * count | 包 盒 瓶 袋 双 雙 对 對 罐 缶 组 組 套 卷 箱 パック セット 팩 병 봉 세트 박스
+container | * count | แพ็ค แพค กล่อง ขวด ซอง คู่ ชุด
 count | 12 count | lusin dozen dozens lsn дюжина 打 โหล 다스
 count | 20 count | kodi
 """
@@ -102,11 +105,13 @@ class Unit(NamedTuple):
         dimension: A key of `BASES`; amounts of one dimension can be compared.
         expression: The unit as pint reads it.
         has_thousands: Whether three digits after one separator are thousands, not decimals.
+        is_container: Whether one of them may hold several pieces, so that "1 box" says nothing of their count.
     """
 
     dimension: str
     expression: str
     has_thousands: bool
+    is_container: bool = False
 
     def to_base(self, amount: float) -> float:
         """Return an amount of this unit in the base unit of its dimension.
@@ -123,7 +128,9 @@ def _read_table() -> tuple[dict[str, Unit], tuple[str, ...]]:
     glued = []
     for line in _TABLE.strip().splitlines():
         dimension, expression, spellings = (part.strip() for part in line.split("|"))
-        unit = Unit(dimension, expression.removeprefix("* "), expression.startswith("* "))
+        is_container = dimension == "container"
+        dimension = "count" if is_container else dimension
+        unit = Unit(dimension, expression.removeprefix("* "), expression.startswith("* "), is_container)
         for spelling in spellings.split():
             words[spelling.removeprefix("+")] = unit
             glued += [spelling[1:]] if spelling.startswith("+") else []

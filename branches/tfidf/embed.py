@@ -41,7 +41,11 @@ class TfidfEmbedder:
         self._kinds = [_fitted(pool.normalized_titles, counter, config) for counter in _counters(config)]
 
     def transform(self, listings: Catalog) -> Embeddings:
-        """Return one row per listing; those of the pool are the same whatever listings they are asked with."""
+        """Return one row per listing.
+
+        Rows of the pool's listings are the same whichever of the pool's listings they are asked with; listings that are
+        not in the pool change how rare a term is, and so all rows.
+        """
         if listings is self._pool:
             nothing = _nothing(len(listings))
             return _joined([(vectors, nothing) for _, vectors in self._kinds], self._config)

@@ -94,7 +94,8 @@ def _joined(parts: list[tuple[str, Kind]]) -> Iterator[Span]:
 def _quantity_kinds(title: TitleWords, other: TitleWords) -> Iterator[tuple[tuple[int, int], Kind]]:
     """Yield where a title states quantities, and whether they agree with those of the other title."""
     own, others = title.all_quantities, other.all_quantities
-    in_conflict = conflicts(own, others, tuple(BASES))
+    rounded = (own & other.rounded_quantities) | (others & title.rounded_quantities)
+    in_conflict = conflicts(own, others, tuple(BASES)) - {value.partition(":")[0] for value in rounded}
     for quantity in title.quantities:
         kind: Kind = "only"
         if any(value.partition(":")[0] in in_conflict for value in quantity.values):

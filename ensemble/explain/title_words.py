@@ -13,7 +13,8 @@ from functools import lru_cache
 from itertools import pairwise
 
 from ensemble.features.attributes import COLORS, PARSERS, SIZES
-from ensemble.features.quantities import Values, quantity_passages, replace_passages, spelled_marks
+from ensemble.features.marks import spelled_marks
+from ensemble.features.quantities import Values, quantity_passages, replace_passages, rounded_quantities
 from shared.titles import fold, normalize
 
 KINDS = ("model", "size", "color", "number")  # of attributes that are single words
@@ -21,6 +22,7 @@ KINDS = ("model", "size", "color", "number")  # of attributes that are single wo
 _UNSPACED = [(0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3005, 0x30FF), (0x3400, 0x9FFF)]
 _UNSPACED += [(0xF900, 0xFAFF), (0x20000, 0x3FFFF)]
 _RUN = re.compile(r"u+|[wd]+(?:(?:'|(?<=d)\.(?=d))[wd]+)*")  # of letters' classes, see `_Classes`
+_PART = re.compile("[^,'’]+")
 _PIECE = re.compile(r"\S+")
 _ESCAPE = re.compile(r"&#?\w{1,9};|\\[xu][0-9a-fA-F]{2}")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -97,6 +99,11 @@ class TitleWords:
     def attributes(self) -> set[str]:
         """Return the attributes that single words state, as `kind:value`."""
         return {value for word in self.words for value in attributes_of(word.key)}
+
+    @property
+    def rounded_quantities(self) -> Values:
+        """Return how the quantities may be written in metric units."""
+        return rounded_quantities(self.title)
 
     @property
     def all_quantities(self) -> set[str]:
@@ -188,7 +195,11 @@ def _runs(title: str, start: int, end: int) -> Iterator[Word]:
     """Yield the words between two places of a title that hold no escapes."""
     for run in _RUN.finditer(title[start:end].translate(_CLASSES)):
         here, there = start + run.start(), start + run.end()
-        if key := _normalized(title[here:there]):
+        key = _normalized(title[here:there])
+        if " " in key:  # a list such as "38,39,40", or feet and inches
+            parts = [(here + part.start(), here + part.end()) for part in _PART.finditer(title[here:there])]
+            yield from (Word(a, b, form) for a, b in parts if (form := _normalized(title[a:b])))
+        elif key:
             yield Word(here, there, key, run[0][0] == "u")
 
 

@@ -1,12 +1,18 @@
-"""The value of a number that a title states, by its separators or its slash and by its unit."""
+"""The value of a number that a title states, by its separators or its slash and by its unit, and how it is written."""
 
 from __future__ import annotations
 
+import math
 import re
 
 from shared.units import Unit
 
 SYSTEMS = ("volume", "mass", "length")  # dimensions with metric and other units
+_IMPERIAL = ("fluid_ounce", "quart", "gallon", "ounce", "pound", "inch", "foot", "yard")
+_NEAR = 0.02  # part of an amount that people leave out as they write it in another system
+# Size of a unit of memory by the rule that counts in thousands, as part of its size by the rule that counts in 1024s.
+_DECIMAL = {"tebibyte": 1000 / 1024, "mebibyte": 1024 / 1000}
+_FINE = ("millimeter", "megahertz")  # units with thousands of which decimals with three digits are written as well
 _APOSTROPHES = re.compile(r"[1-9]\d{0,2}(?:['’]\d{3})+(?:[.,]\d+)?")
 
 
@@ -17,6 +23,7 @@ def amount_of(number: str, unit: Unit | None) -> float | None:
       an apostrophe: "1'500".
     - A single one with three digits behind it parts thousands of a unit so small that a thousandth of it is not sold:
       "1.500 g", "1,500 ml", "12.500 mAh". Of a larger unit it parts decimals: "1.500 kg" are 1.5 kg.
+    - "1.500 mm" and "1.500 MHz" are thousands, but "3.175 mm" and "433.920 MHz" may be either, and have no value.
     - "1.000 kg" may be one kilogram to the gram or a thousand, and has no value; "1.000 g" are a thousand.
     - In all other cases a single one is decimal: "1,5 l", "0.500 g", "2.25 kg".
 
@@ -42,7 +49,8 @@ def amount_of(number: str, unit: Unit | None) -> float | None:
         return float("".join(parts)) if _are_thousands(parts) else None
     if signs and _are_thousands(parts):
         if unit is None or unit.has_thousands:
-            return float("".join(parts))
+            is_either = unit is not None and unit.expression in _FINE and not parts[1].endswith("00")
+            return None if is_either else float("".join(parts))
         if parts[1] == "000":
             return None
     return float(".".join(parts))
@@ -71,3 +79,64 @@ def is_fraction(over: int, under: int, slash: str, unit: Unit | None) -> bool:
         return False
     is_usual = under == 3 or (under in (2, 4, 8, 16, 32, 64) and over % 2 == 1)
     return is_usual and 0 < over < under
+
+
+def count(value: float, unit: Unit | None = None) -> set[str]:
+    """Return a count, such as `count:2`; nothing for a part of a piece, and for one container.
+
+    Args:
+        value: Number of what is counted, in pieces.
+        unit: The unit behind the number; None: there is none.
+
+    Examples:
+        >>> from shared.units import WORDS
+        >>> count(2), count(1.5), count(1, WORDS["pcs"]), count(1, WORDS["box"]), count(2, WORDS["box"])
+        ({'count:2'}, set(), {'count:1'}, set(), {'count:2'})
+    """
+    least = 2 if unit and unit.is_container else 1
+    return {f"count:{value:.0f}"} if least <= value < 1e9 and value == int(value) else set()
+
+
+def written(unit: Unit, value: float) -> set[str]:
+    """Return a quantity in the base unit of its dimension, such as `volume:500`; nothing for zero.
+
+    A terabyte is 1024 or 1000 gigabytes, and states both.
+
+    Examples:
+        >>> from shared.units import WORDS
+        >>> written(WORDS["oz"], 16), sorted(written(WORDS["tb"], 1))
+        ({'mass:454'}, ['memory:1000', 'memory:1024'])
+    """
+    digits, amount = 3 if unit.dimension in SYSTEMS else 4, unit.to_base(value)
+    amounts = {amount, amount * _DECIMAL.get(unit.expression, 1)}
+    return {_statement(unit, each, digits) for each in amounts if each}
+
+
+def _statement(unit: Unit, amount: float, digits: int) -> str:
+    return f"{unit.dimension}:{float(f'{amount:.{digits}g}'):.10g}"
+
+
+def metric_roundings(unit: Unit, value: float) -> set[str]:
+    """Return how people may write a quantity of ounces, inches and the like in metric units: rounded or cut.
+
+    They keep three or two digits; of an inch no fewer than whole centimeters, and three where it has decimals, as
+    screens have.
+
+    Examples:
+        >>> from shared.units import WORDS
+        >>> sorted(metric_roundings(WORDS["oz"], 16)), sorted(metric_roundings(WORDS["inch"], 27))
+        (['mass:450', 'mass:453', 'mass:454'], ['length:68', 'length:68.5', 'length:68.6', 'length:69'])
+        >>> metric_roundings(WORDS["g"], 453)
+        set()
+    """
+    amount = unit.to_base(value) if unit.expression in _IMPERIAL else 0.0
+    if amount <= 0:
+        return set()
+    roundings = set[str]()
+    is_inch = unit.expression == "inch"
+    for digits in (3,) if is_inch and value != int(value) else (2, 3):
+        exponent = math.floor(math.log10(amount)) + 1 - digits
+        step = 10.0 ** (min(exponent, 0) if is_inch else exponent)
+        near = {math.floor(amount / step) * step, round(amount / step) * step}
+        roundings |= {_statement(unit, each, 3) for each in near if abs(each - amount) <= _NEAR * amount}
+    return roundings

@@ -6,18 +6,21 @@ Variants of a product share all their words but one number or color, and that on
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from ensemble.features.conflicts import QUANTITY_CONFLICT
-from ensemble.features.incidence import incidence, shared_weight
-from ensemble.features.quantities import Values, quantities, read_quantities
+from ensemble.features.incidence import distinct_items, incidence, shared_weight
+from ensemble.features.quantities import UNSPACED, Values, quantities, read_quantities, rounded_quantities
 from ensemble.pool_views import Chosen, Describe, PoolViews
 from shared.schema import CandidatePairs, Floats
 from shared.units import BASES
 
-_MODEL = re.compile(r"\b(?=\w*\d)(?=\w*[a-z])[a-z0-9]+(?:[-/][a-z0-9]+)*\b")
+_BESIDE = rf"[^\W{UNSPACED}]"  # a letter or digit of a script with spaces between words
+_MODEL = re.compile(rf"(?<!{_BESIDE})(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]+(?:[-/][a-z0-9]+)*(?!{_BESIDE})")
 _DIGITS = re.compile(r"\d+(?:[.,]\d+)?")
 # Size → its words.
 _SIZES = {
@@ -52,6 +55,8 @@ def models(title: str) -> Values:
     Examples:
         >>> sorted(models("samsung sm-g950 case a5s 500 ml"))
         ['a5s', 'g950']
+        >>> sorted(models("适用小米13pro手机壳"))
+        ['13pro']
     """
     return frozenset(_MODEL.findall(read_quantities(title)[1]))
 
@@ -141,8 +146,9 @@ def attribute_features(pool: PoolViews, pairs: CandidatePairs) -> Describe:
         >>> features["color_shared"].tolist(), features["size_shared"].tolist(), features["size_odd_low"].tolist()
         ([1.0], [0.0], [1.0])
     """
-    statements = {kind: _statements(pool, kind) for kind in PARSERS}
-    conflict = _conflict(statements["quantity"], pairs)
+    statements = {kind: _statements(pool, kind) for kind in PARSERS if kind != "quantity"}
+    statements["quantity"], roundings = _quantities(pool)
+    conflict = _conflict(statements["quantity"], roundings, pairs)
     stated = {kind: incidence(of_kind) for kind, of_kind in statements.items()}
     counts = {kind: np.asarray(has.sum(axis=1)).ravel() for kind, has in stated.items()}
 
@@ -165,10 +171,17 @@ def attribute_features(pool: PoolViews, pairs: CandidatePairs) -> Describe:
 
 
 def _statements(pool: PoolViews, kind: str) -> list[Values]:
-    """Return what each listing's title states of a kind of attribute; equal titles are read once."""
-    titles = (pool.written_titles if kind == "quantity" else pool.titles).tolist()
+    """Return what each listing's title states of a kind of attribute but quantities; equal titles are read once."""
+    titles = pool.titles.tolist()
     read = {title: PARSERS[kind](title) if title else frozenset[str]() for title in dict.fromkeys(titles)}
     return [read[title] for title in titles]
+
+
+def _quantities(pool: PoolViews) -> tuple[list[Values], list[Values]]:
+    """Return the quantities of each listing's title, and their roundings; equal titles are read once."""
+    titles = pool.written_titles.tolist()
+    read = {title: (quantities(title), rounded_quantities(title)) for title in dict.fromkeys(titles)}
+    return [read[title][0] for title in titles], [read[title][1] for title in titles]
 
 
 def quantity_conflict(pool: PoolViews, pairs: CandidatePairs) -> Describe:
@@ -176,7 +189,8 @@ def quantity_conflict(pool: PoolViews, pairs: CandidatePairs) -> Describe:
 
     1 where both state quantities of some dimension and none of them agrees, 0 where they agree in every dimension that
     both state, NaN where they state no dimension in common. A title without a count is not compared in counts: it may
-    leave out a pack as well as a single piece.
+    leave out a pack as well as a single piece. Ounces, inches and the like agree with how people round them in metric
+    units, see `rounded_quantities`.
 
     Examples:
         >>> from shared.schema import Catalog
@@ -185,24 +199,27 @@ def quantity_conflict(pool: PoolViews, pairs: CandidatePairs) -> Describe:
         >>> quantity_conflict(PoolViews(catalog, {}), pairs)(slice(None))["quantity_conflict"].tolist()
         [1.0]
     """
-    return _conflict(_statements(pool, "quantity"), pairs)
+    return _conflict(*_quantities(pool), pairs)
 
 
-def _conflict(quantities_of: Sequence[Values], pairs: CandidatePairs) -> Describe:
-    """Return what `quantity_conflict` does, for the quantities that each title states."""
-    of_dimension = [
-        incidence([[q for q in of_title if q.startswith(f"{dimension}:")] for of_title in quantities_of])
-        for dimension in BASES
-    ]
-    states = [np.asarray(has.sum(axis=1)).ravel() > 0 for has in of_dimension]
+def _conflict(stated: Sequence[Values], roundings: Sequence[Values], pairs: CandidatePairs) -> Describe:
+    """Return what `quantity_conflict` does, for the quantities that each title states and their roundings."""
+    both_kinds = [*stated, *roundings]
+    names, has_all, of_dimension = distinct_items(both_kinds), incidence(both_kinds), list[tuple[Any, Any]]()
+    for dimension in BASES:
+        columns = slice(*(bisect_left(names, dimension + sign) for sign in ":;"))  # ";" comes next after ":"
+        of_dimension.append((has_all[: len(stated), columns], has_all[len(stated) :, columns]))
+    states = [np.asarray(has.sum(axis=1)).ravel() > 0 for has, _ in of_dimension]
 
     def describe(rows: Chosen) -> dict[str, Floats]:
         left, right = pairs.left[rows], pairs.right[rows]
         comparable, conflict = np.zeros(len(left), dtype=bool), np.zeros(len(left), dtype=bool)
-        for has, of_listing in zip(of_dimension, states, strict=True):
+        for (has, rounded), of_listing in zip(of_dimension, states, strict=True):
             both = of_listing[left] & of_listing[right]
             comparable |= both
-            alike = shared_weight(has, has, CandidatePairs(pairs.n, left[both], right[both]))
+            block = CandidatePairs(pairs.n, left[both], right[both])
+            alike = shared_weight(has, has, block)
+            alike += shared_weight(has, rounded, block) + shared_weight(rounded, has, block)
             conflict[both] |= alike == 0
         return {QUANTITY_CONFLICT: np.where(comparable, conflict, np.nan).astype(np.float32)}
 

@@ -19,26 +19,27 @@ from functools import cache, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from ensemble.features.amounts import SYSTEMS, amount_of, is_fraction
+from ensemble.features.amounts import SYSTEMS, amount_of, count, is_fraction, metric_roundings, written
+from ensemble.features.marks import spelled_marks
 from shared.titles import LONGEST, fold
 from shared.units import WORDS, Unit
 
 Values = frozenset[str]
 
 # Letters of scripts without spaces between words; a number may touch them ("洗发水500ml装").
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
-_LETTER = rf"[^\W\d_{_UNSPACED}]"  # of any other script
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
+_LETTER = rf"[^\W\d_{UNSPACED}]"  # of any other script
 _THAI_MARK = "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e"
 _TIMES = "xх×*✕✖⨯∗"  # the second one is Cyrillic
 _SLASH = "[/\u2044]"  # the second one is what is left of "½"
-_SEPARATORS = str.maketrans("٫٬،·", ".,,.")  # as Arabic and British titles part digits
+_SEPARATORS = str.maketrans("،·", ",.")  # as Arabic and British titles part digits
 
 
 def _any_of(words: list[str]) -> str:
     return "|".join(sorted(map(re.escape, words), key=len, reverse=True))
 
 
-_IS_UNSPACED = re.compile(rf".*[{_UNSPACED}]")
+_IS_UNSPACED = re.compile(rf".*[{UNSPACED}]")
 _SPACED_WORDS = [word for word in WORDS if not _IS_UNSPACED.match(word) and word != "in"]
 _UNSPACED_WORDS = [word for word in WORDS if _IS_UNSPACED.match(word)]
 _END = rf"(?!\d)(?!(?![{_TIMES}]\s?\d){_LETTER})(?!/s\b)"  # the unit ends, or "x6" follows; no "MB/s"
@@ -67,6 +68,8 @@ _PACK = re.compile(r"(?<!\w)(?:isi|contents?|(?:pack|set|box|case|bundle|lot) (?
 _NET = re.compile(rf"(?:^|[(\[:=~]|\b(?:nett?o?|berat|weight|вес|масса)|\d\s?[{_TIMES}])\s{{0,2}}$")  # "net 1 500 g"
 _TIMES_BEFORE = re.compile(rf"(?<!\w)[{_TIMES}]\s{{0,2}}$")  # "tea x3"
 _TIMES_BEHIND = re.compile(rf"\s{{0,2}}[{_TIMES}](?!\w)")  # "tea 3x"
+_PARTED = re.compile(r"\d+[.,]\d{3}")
+_TIMES_GLUED = re.compile(rf"\d[{_TIMES}]$")
 _INCHES_BEHIND = re.compile(r"\s?in\b(?![\s-]*\d)")  # "8 x 10 in frame"
 _LONG_WORD = re.compile(rf"{_LETTER}{{4}}$")
 _SHORT_BEFORE = re.compile(r"(?<![^\s(])\d{1,2} $")
@@ -81,13 +84,8 @@ _MOBILE = re.compile(
     r"\b(?:\d+ ?[gt]b|\d+ ?mah|lte|volte|wi-?fi|wireless|sim|phone|smartphone|handphone|hp|modem|router)\b"
 )
 
-_DOUBLE, _SINGLE = "\"”″|''|’’|′′", "'’′"
-_MARK = re.compile(
-    rf"(?<=\d)(?P<inch>[\"”″]|''|’’|′′)|(?<=\d)\s(?P<far_inch>[\"”″]|''|′′)(?!\w)"
-    rf"|(?<=\d)(?P<foot>[{_SINGLE}])(?:(?![\w{_SINGLE}])|(?=\d{{1,2}}(?:[\"”″]|''|’’|′′)))"
-    r"|(?P<double>[\"“”])|(?P<single>['‘’])"
-)
 _SIDES = ("length", "resolution")  # dimensions of which "120x80" states two, not 120 pieces
+_ABOUT = "~"  # before what is no quantity of the title, but as its quantity may be rounded
 
 
 class _Term(NamedTuple):
@@ -115,25 +113,44 @@ def quantities(title: str) -> Values:
         >>> sorted(quantities("Sabun ½ L, isi 2")), sorted(quantities("cola 6x330ml"))
         (['count:2', 'volume:500'], ['count:6', 'volume:330'])
     """
-    return _quantities(title[:LONGEST])
+    return _quantities(title[:LONGEST])[0]
+
+
+def rounded_quantities(title: str) -> Values:
+    """Return how the ounces, inches and the like of a title may be written in metric units, see `metric_roundings`.
+
+    Examples:
+        >>> sorted(rounded_quantities('TV 55"')), rounded_quantities("TV 139 cm")
+        (['length:139', 'length:140'], frozenset())
+    """
+    return _quantities(title[:LONGEST])[1]
 
 
 @lru_cache(maxsize=1 << 17)
-def _quantities(title: str) -> Values:
-    return read_quantities(title)[0]
+def _quantities(title: str) -> tuple[Values, Values]:
+    """Return the quantities of a title and their roundings."""
+    values = _read(title)[0]
+    return _stated(values), frozenset(value[1:] for value in values if value[0] == _ABOUT)
 
 
 def read_quantities(title: str) -> tuple[Values, str]:
-    """Return the quantities in a title, and the folded title with a blank for each; nothing if it cannot be read.
+    """Return the quantities in a title, and the folded title without them; nothing if it cannot be read.
+
+    A blank stands for each number with a unit, also for one that can be read in two ways and so states nothing.
 
     Examples:
         >>> read_quantities("Lamp E27 5 watt")[1].split()
         ['lamp', 'e27']
     """
+    values, rest = _read(title)
+    return _stated(values), rest
+
+
+def _read(title: str) -> tuple[Values, str]:
     try:
         folded = fold(title)
         text = replace_passages(folded, spelled_marks(folded))
-        passages = quantity_passages(text)
+        passages = list(_passages(text))
     except Exception:  # of any kind: a title must not end the run of its catalog
         return frozenset(), ""
     rest = replace_passages(text, ((start, end, " ") for start, end, _ in passages))
@@ -150,15 +167,24 @@ def quantity_passages(text: str) -> list[tuple[int, int, Values]]:
         >>> quantity_passages("tea 100 g, 2 pcs")
         [(4, 9, frozenset({'mass:100'})), (11, 16, frozenset({'count:2'}))]
     """
+    passages = ((start, end, _stated(values)) for start, end, values in _passages(text))
+    return [passage for passage in passages if passage[2]]
+
+
+def _passages(text: str) -> Iterator[tuple[int, int, Values]]:
+    """Yield the passages that state quantities, and those whose number has a unit and no value, with their values."""
     text = text.translate(_SEPARATORS)
     is_mobile = _MOBILE.search(text) is not None
-    passages = []
     for chain in _chains(text):
         start, end = chain[0].start, chain[-1].end
         values = frozenset(_read_chain(text, chain))
-        if values and not (is_mobile and _GENERATION.fullmatch(text, start, end)):
-            passages.append((start, end, values))
-    return passages
+        has_unit = any(term.unit for term in chain)
+        if (values or has_unit) and not (is_mobile and _GENERATION.fullmatch(text, start, end)):
+            yield start - (_TIMES_GLUED.match(text, max(start - 2, 0), start) is not None), end, values
+
+
+def _stated(values: Values) -> Values:
+    return frozenset(value for value in values if value[0] != _ABOUT)
 
 
 def replace_passages(text: str, passages: Iterable[tuple[int, int, str]]) -> str:
@@ -177,30 +203,6 @@ def replace_passages(text: str, passages: Iterable[tuple[int, int, str]]) -> str
         parts += [text[position:start], words]
         position = end
     return "".join([*parts, text[position:]])
-
-
-def spelled_marks(text: str) -> list[tuple[int, int, str]]:
-    """Return inch and foot marks as words: start and end of each mark, and its word.
-
-    A mark that closes a quotation is none.
-
-    Args:
-        text: A folded title.
-
-    Examples:
-        >>> spelled_marks("tv 55″")
-        [(5, 6, ' inch ')]
-    """
-    is_open, words = {"double": False, "single": False}, []
-    for mark in _MARK.finditer(text):
-        double, single = mark["inch"] or mark["far_inch"] or mark["double"], mark["foot"] or mark["single"]
-        kind = "double" if double else "single"
-        if not is_open[kind] and not mark["double"] and not mark["single"]:
-            words.append((mark.start(), mark.end(), " inch " if double else " feet "))
-            continue
-        before = text[mark.start() - 1 : mark.start()]
-        is_open[kind] = not is_open[kind] and not before.isalnum() and bool(double or single)
-    return words
 
 
 @cache
@@ -261,6 +263,9 @@ def _terms_of_groups(text: str, match: re.Match[str], unit: Unit | None) -> Iter
 def _terms_of_fraction(text: str, match: re.Match[str], unit: Unit | None) -> Iterator[_Term]:
     """Yield the one number of a fraction, or the two or three that look like a fraction and are none."""
     whole, over, under = int(match["whole"] or 0), int(match["over"]), int(match["under"])
+    if _word(match) == "pk":  # horsepower in Indonesian, packs in English
+        yield _Term(match.start(), match.end(), None, unit)
+        return
     if is_fraction(over, under, match["slash"], unit):
         yield _Term(match.start(), match.end(), whole + over / under, unit)
         return
@@ -291,8 +296,9 @@ def _is_part_of_word(text: str, match: re.Match[str], is_joined: bool) -> bool:
         return True
     if is_joined or not re.match(_LETTER, before[-1:]) or _PACK.search(before):
         return False
-    if before[-1:] in _TIMES:  # "x3" is a count, "x455lb" a model
-        return bool(word) and not _LONG_WORD.search(before)
+    if before[-1:] in _TIMES:  # "x3" is a count, "x455lb" a model, "m6x20mm" a model and a length
+        is_side = _TIMES_GLUED.search(before) and word in WORDS and WORDS[word].dimension in _SIDES
+        return bool(word) and not is_side and not _LONG_WORD.search(before)
     return len(word) < 2 or not is_glued
 
 
@@ -331,14 +337,17 @@ def _read_chain(text: str, chain: list[_Term]) -> set[str]:
         has_unit = any(term.unit for term in factor)
         is_sum = any("+" in text[one.end : other.start] for one, other in pairwise(factor))
         for term, unit in zip(factor, units, strict=False):
-            if term.value is None:
+            number = text[term.start : term.end]  # with no unit of its own, it may be read by the one it is lent
+            value = amount_of(number, unit) if not term.unit and _PARTED.fullmatch(number) else term.value
+            if value is None:
                 continue
             if not has_unit and unit.dimension not in _SIDES:
-                values |= _count(term.value)
+                values |= count(value)
             elif unit.dimension != "count":
-                values |= _written(unit, term.value)
+                values |= written(unit, value)
+                values |= {_ABOUT + each for each in metric_roundings(unit, value)}
             elif not is_sum:  # "6+1 pcs" may be six, one or seven
-                values |= _count(unit.to_base(term.value))
+                values |= count(unit.to_base(value), unit)
     return values
 
 
@@ -367,14 +376,4 @@ def _read_bare_count(text: str, chain: list[_Term]) -> set[str]:
     before = _before(text, start)
     is_times = _TIMES_BEFORE.search(before) or _TIMES_BEHIND.match(text, end)
     is_count = _PACK.search(before) or (is_times and len(chain) == 1 and end - start <= 3)
-    return set().union(*(_count(term.value) for term in chain if is_count and term.value is not None))
-
-
-def _count(value: float) -> set[str]:
-    return {f"count:{value:.0f}"} if 1 <= value < 1e9 and value == int(value) else set()
-
-
-def _written(unit: Unit, value: float) -> set[str]:
-    """Return a quantity in the base unit of its dimension, such as `volume:500`; nothing for zero."""
-    digits = 3 if unit.dimension in SYSTEMS else 4
-    return {f"{unit.dimension}:{float(f'{unit.to_base(value):.{digits}g}'):.10g}"} if value else set()
+    return set().union(*(count(term.value) for term in chain if is_count and term.value is not None))

@@ -75,7 +75,8 @@ class DataConfig(ConfigSection):
     @property
     def table_settings(self) -> TableSettings:
         """Return how tables are to be read."""
-        return TableSettings(self.encoding, self.max_table_gb, self.max_characters, frozenset({self.phash_column}))
+        lenient, cut = frozenset({self.phash_column}), frozenset({self.title_column, self.image_column})
+        return TableSettings(self.encoding, self.max_table_gb, self.max_characters, lenient, cut)
 
     @property
     def columns(self) -> set[str]:

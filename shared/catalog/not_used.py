@@ -14,6 +14,8 @@ from shared.schema import NORMALIZED_TITLE, UNUSED, Catalog
 TITLE, IMAGE, HASH, LABEL = "title", "image", "image_phash", "label_group"  # what was not used
 MISSING_WORD = "a word for a missing value"
 NO_HASH = "not a perceptual hash of 64 bits"
+HALF = "half a surrogate pair in it"
+BLANKS = "blanks at its ends"
 UNREADABLE, NOTHING_LEFT = "cannot be read", "no letter or digit in it"
 SHARED = "many unlike listings share it"
 _SCHEMA = pa.schema([pa.field("posting_id", pa.string()), *UNUSED])
@@ -48,8 +50,8 @@ def with_notes(column: Iterable[Any], more: dict[int, list[Note]]) -> list[Any]:
 def not_used(catalog: Catalog) -> pa.Table:
     """Return what was not used: columns `posting_id`, `what`, `value` and `reason`, in the order of the listings.
 
-    These are images and hashes that cannot be read, titles of which nothing can be read, words for a missing value,
-    and evidence that many unlike listings share.
+    These are images and hashes that cannot be read, titles of which nothing or only a part can be read, words for a
+    missing value, blanks at the ends of labels, and evidence that many unlike listings share.
 
     Args:
         catalog: n listings, as they were matched.

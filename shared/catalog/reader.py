@@ -16,7 +16,19 @@ from shared.catalog.config import DataConfig
 from shared.catalog.image_folder import LINK, URL, Files, content_digest, find_images, inspect_images, is_url
 from shared.catalog.image_memo import ImageMemo
 from shared.catalog.images import FORMATS, MISSING, ImageFacts
-from shared.catalog.not_used import HASH, IMAGE, LABEL, MISSING_WORD, NO_HASH, TITLE, Note, note, with_notes
+from shared.catalog.not_used import (
+    BLANKS,
+    HALF,
+    HASH,
+    IMAGE,
+    LABEL,
+    MISSING_WORD,
+    NO_HASH,
+    TITLE,
+    Note,
+    note,
+    with_notes,
+)
 from shared.catalog.source import Source
 from shared.catalog.tables import Table, frame_table, read_table
 from shared.catalog.unusable_images import NO_FOLDER, why_no_image
@@ -56,7 +68,7 @@ def read_catalog(
         table: From `read_source`, if the caller has read it before; None: read it here.
 
     Returns:
-        The listings in the table's order, with every value as written.
+        The listings in the table's order, with every value as written, but labels without blanks at their ends.
 
     Raises:
         MatcherError: The table has faults (one error names all of them, with their rows), or there is an image folder
@@ -101,7 +113,8 @@ def frame_catalog(listings: pd.DataFrame, images: Path | None, config: DataConfi
     if images is not None and not images.is_dir():
         raise MatcherError(f"images={images}: no such folder")
     config = _unlabeled(config).model_copy(update={"images": str(images or "")})
-    table = frame_table(listings, config.columns, config.table_settings.lenient)
+    by = config.table_settings
+    table = frame_table(listings, config.columns, by.lenient, by.cut)
     check_table(table, "the frame (row 1 is its first)", config, False, FRAME_ADVICE)
     source = Source(Path("the frame"), images)
     return catalog_of(table, source, config, compute, labeled=False, advice=FRAME_ADVICE)
@@ -113,7 +126,7 @@ def _unlabeled(config: DataConfig) -> DataConfig:
 
 
 def read_labels(source: Source, config: DataConfig) -> NDArray[Any]:
-    """Return the label group of every listing of a table, as written, to judge matches by: str or None [n].
+    """Return the label group of every listing of a table, to judge matches by: str or None [n].
 
     Raises:
         MatcherError: The table has no such column, or no listing has a label.
@@ -121,7 +134,7 @@ def read_labels(source: Source, config: DataConfig) -> NDArray[Any]:
     table = read_source(source, config)
     fault = missing_column(table, config, "label_column")
     raise_faults(str(source.table), [fault] if fault else [])
-    labels = [None if is_missing(label) else label for label in table.columns.get(config.label_column, [])]
+    labels = [None if is_missing(label) else label.strip() for label in table.columns.get(config.label_column, [])]
     if not any(labels):
         column = config.label_column or "label group"
         raise MatcherError(f"{source.table}: no listing has a {column}, so there is nothing to judge by")
@@ -166,7 +179,10 @@ def catalog_of(
         _present(table, name, what, notes)
         for name, what in ((config.title_column, TITLE), (config.image_column, IMAGE))
     )
-    labels = _present(table, config.label_column, LABEL, notes) if labeled else [None] * len(table)
+    for row, name in table.halves:
+        what = TITLE if name == config.title_column else IMAGE
+        notes.setdefault(row - 1, []).append(note(what, table.columns[name][row - 1], HALF))
+    labels = _labels(table, config, notes) if labeled else [None] * len(table)
     folder, files, images = _inspected(source, config, compute, _named(table, config), progress, advice)
     looks = [images.get(name or "") for name in names]
     facts = [image if isinstance(image, ImageFacts) else None for image in looks]
@@ -196,6 +212,16 @@ def _present(table: Table, column: str, what: str, notes: dict[int, list[Note]])
             notes.setdefault(row, []).append(note(what, text, MISSING_WORD))
         values.append(None if not text or (missing and (text.strip() or what != TITLE)) else text)
     return values
+
+
+def _labels(table: Table, config: DataConfig, notes: dict[int, list[Note]]) -> list[str | None]:
+    """Return the label of each listing without blanks at its ends, which are noted."""
+    labels = _present(table, config.label_column, LABEL, notes)
+    for row, label in enumerate(labels):
+        if label is not None and (label[0].isspace() or label[-1].isspace()):
+            labels[row] = label.strip()
+            notes.setdefault(row, []).append(note(LABEL, label, BLANKS))
+    return labels
 
 
 def _hashes(table: Table, config: DataConfig, notes: dict[int, list[Note]]) -> list[int | None]:

@@ -23,12 +23,14 @@ class TableSettings:
         max_gb: Most gigabytes that it may hold once it is decompressed.
         max_characters: Most characters of a cell.
         lenient: Names of columns in which no value is a fault, since a listing can do without.
+        cut: Names of columns in which half a surrogate pair is no fault, since texts are cut within an emoji.
     """
 
     encoding: str = ""
     max_gb: float = MAX_GB
     max_characters: int = MAX_CHARACTERS
     lenient: frozenset[str] = frozenset()
+    cut: frozenset[str] = frozenset()
 
     @property
     def max_bytes(self) -> int:

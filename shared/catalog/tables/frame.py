@@ -19,13 +19,16 @@ from shared.catalog.tables.table import (
 )
 
 
-def frame_table(frame: pd.DataFrame, read: Collection[str], lenient: Collection[str] = ()) -> Table:
+def frame_table(
+    frame: pd.DataFrame, read: Collection[str], lenient: Collection[str] = (), cut: Collection[str] = ()
+) -> Table:
     """Return the text of a frame's columns, as a person would have written it in a CSV file.
 
     Args:
         frame: Any frame; its index is not looked at.
         read: Names of columns. The others are there without their values.
         lenient: Names of columns in which no value is a fault.
+        cut: Names of columns in which half a surrogate pair is no fault.
 
     Examples:
         >>> frame_table(pd.DataFrame({"id": [1.0, 2.5], "title": ["Mug", None]}), {"id", "title"}).columns
@@ -54,5 +57,5 @@ def frame_table(frame: pd.DataFrame, read: Collection[str], lenient: Collection[
                 what = str(error) if isinstance(error, ValueError) else f"has no text ({type(error).__name__})"
                 faults.append((row, f"{printable(name)} {printable(what, 150)}"))
     table = with_columns(names, columns, len(frame), repeated(names, read) + faults)
-    table.faults += list(cell_faults(table, set(read) - set(lenient), None))
+    table.faults += list(cell_faults(table, set(read) - set(lenient), None, cut))
     return table

@@ -74,7 +74,7 @@ def read_table(path: Path, read: Collection[str] | None = None, settings: TableS
         raise MatcherError(f"{path}: cannot be read: {printable(str(error), 300) or type(error).__name__}") from None
     if before != after:
         raise MatcherError(f"{path}: changed while it was read; start again once it is written whole")
-    table.faults += list(cell_faults(table, read, settings))
+    table.faults += list(cell_faults(table, read, settings, by.cut))
     return table
 
 

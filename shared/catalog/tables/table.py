@@ -16,6 +16,7 @@ from shared.catalog.tables.bounds import TableSettings
 from shared.catalog.tables.encoding import likely_encoding
 
 _NOT_TEXT = re.compile("[\ud800-\udfff]")  # what `surrogateescape` leaves for a byte that is not of the encoding
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # half a surrogate pair that stands for no such byte
 _HASH_BYTES = 8  # of a perceptual hash of 64 bits, which may be kept as bytes
 _EXACT = 2.0**53  # up to here a float holds every whole number; a hash of 64 bits is rounded in it
 _SHOWN = 200  # characters of a value that is no text
@@ -29,10 +30,12 @@ class Table:
     Args:
         columns: Every value as written, str [n] per column; "" where a row has none, and in columns that were not read.
         faults: (row, what is wrong); row 1 is the first below the header, row 0 the table as a whole.
+        halves: (row, name of the column), rows as in `faults`: where � stands for half a surrogate pair.
     """
 
     columns: dict[str, list[str]]
     faults: list[Fault] = field(default_factory=list)
+    halves: list[tuple[int, str]] = field(default_factory=list)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -127,13 +130,16 @@ def lenient_text(value: Any) -> str:
         return printable(str(value), _SHOWN)
 
 
-def cell_faults(table: Table, read: Collection[str] | None, settings: TableSettings | None) -> Iterator[Fault]:
+def cell_faults(
+    table: Table, read: Collection[str] | None, settings: TableSettings | None, cut: Collection[str] = ()
+) -> Iterator[Fault]:
     """Yield what is wrong with the values of a table: bytes that are no text, and cells that are too long.
 
     Args:
-        table: The table.
+        table: The table. Where half a surrogate pair is no fault, � takes its place, and `table.halves` says so.
         read: Names of the columns that were read; None: all.
         settings: How it was read; None: as a table that no setting is about.
+        cut: Names of columns in which half a surrogate pair is no fault.
     """
     faulty = list[tuple[int, str, str]]()
     most = (settings or TableSettings()).max_characters
@@ -143,6 +149,11 @@ def cell_faults(table: Table, read: Collection[str] | None, settings: TableSetti
             continue
         for row, text in enumerate([name, *values]):  # row 0 is the header
             if not text.isascii() and _NOT_TEXT.search(text):
+                whole = _HALF.sub("\ufffd", text) if row and name in cut else text
+                if not _NOT_TEXT.search(whole):
+                    values[row - 1] = whole
+                    table.halves.append((row, name))
+                    continue
                 faulty.append((row, name, text))
             elif len(text) > most:
                 raise_it = "" if settings is None else "; raise --data.max_characters if it is right"

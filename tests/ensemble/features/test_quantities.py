@@ -40,6 +40,9 @@ READ = {
     "10/20 pcs": "count:10 count:20",
     "1/2 pcs": "count:1 count:2",
     "3/32 GB": "memory:3 memory:32",
+    "1 TB": "memory:1000 memory:1024",
+    "512MB": "memory:0.5 memory:0.512",
+    "1024 GB": "memory:1024",
     "6/128GB": "memory:6 memory:128",
     # thousands and decimals
     "1.500 gr": "mass:1500",
@@ -58,6 +61,13 @@ READ = {
     "0.500 kg": "mass:500",
     "0,250 l": "volume:250",
     "0.125 g": "mass:0.125",
+    "1.500 mm": "length:150",
+    "12.500 MHz": "frequency:1.25e+10",
+    "3.175mm": "",
+    "433.920 MHz": "",
+    "2,440 mm": "",
+    "3.175 x 9.525 mm": "",
+    "2.500 x 3.500 m": "length:250 length:350",
     ".5 l": "volume:500",
     "1.234,5 g": "mass:1230",
     "1,234.5 g": "mass:1230",
@@ -144,6 +154,8 @@ READ = {
     "30 by 40 cm": "length:30 length:40",
     "1920x1080 px": "resolution:1080 resolution:1920",
     "120 x 80": "",
+    "M6x20mm": "length:2",
+    "M6x1.5x20mm": "length:0.15 length:2",
     "120x80 cm x 2 pcs": "count:2 length:120 length:80",
     # glued to letters, in other scripts
     "洗发水500ml装": "volume:500",
@@ -159,6 +171,8 @@ READ = {
     "500มิลลิลิตร": "volume:500",
     "500 مل": "volume:500",
     "٥٠٠ مل": "volume:500",
+    "١٠٬٠٠٠ مل": "volume:10000",
+    "1 LİTRE": "volume:1000",
     "1,5 кг": "mass:1500",
     "2公斤": "mass:2000",
     "3 шт. по 50 г": "count:3 mass:50",
@@ -247,9 +261,20 @@ READ = {
     "flashdisk 100MB/s 16GB": "memory:16",
     "canon CL 811 CL-811": "",
     "laptop X455LB": "",
+    "neff V7446X1GB": "",
     "durex100ml": "volume:100",
     "6 X11ML": "count:6 volume:11",
-    "pena BP-264 / 1 box": "count:1",
+    "pena BP-264 / 1 box": "",
+    "pena BP-264 / 2 box": "count:2",
+    "masker 1 pack": "",
+    "kaus kaki 1 pasang": "",
+    "口罩1盒": "",
+    "masker 1 pcs": "count:1",
+    "masker isi 1": "count:1",
+    "ac 1/2 pk": "",
+    "ac 1½ pk": "",
+    "ac 3/4pk": "",
+    "cola 6 pk": "count:6",
     "sabun-500ml": "volume:500",
     "12 V-24 V": "voltage:12 voltage:24",
     "12345678901234 ml": "",
@@ -273,6 +298,8 @@ def test_normalized_titles_say_the_same(title: str) -> None:
 
 def test_rest_has_no_quantities() -> None:
     assert read_quantities("Lamp E27 6x330ml, 120x80cm 2 pcs red")[1].split() == ["lamp", "e27", ",", "red"]
+    assert read_quantities("Cat 6 5m 1.000 kg 0 ml 6+1 pcs 3.175mm")[1].split() == ["cat", "6"]
+    assert read_quantities("Bolt M6x20mm 4g")[1].split() == ["bolt", "m6"]
 
 
 @pytest.mark.parametrize(
@@ -290,11 +317,48 @@ def test_rest_has_no_quantities() -> None:
         ("Cola 6x330ml", "Cola 330 ml"),
         ("Cola 6 cans x 330 ml", "Cola 6 x 330ml"),
         ("Table 120x80 cm", "Table 120 cm x 80 cm, 1 pc"),
+        ("Masker Sensi 1 box", "Masker Sensi 50 pcs"),
+        ("Tisu 1 pack", "Tisu 250 sheets"),
+        ("AC 1/2 PK", "AC 0,5 PK 1 unit"),
+        ("SSD 1TB", "SSD 1000GB"),
+        ("SSD 1TB", "SSD 1024GB"),
+        ("SSD 0.5 TB", "SSD 500 GB"),
+        ("RAM 1000 MB", "RAM 1 GB"),
+        ("Drill 3.175mm", "Drill 1/8 inch"),
+        ("Tea 16 oz", "Tea 453 g"),
+        ('TV 55"', "TV 139 cm"),
+        ('Monitor 27"', "Monitor 69 cm"),
+        ('Monitor 24"', "Monitor 60 cm"),
+        ("Cable 6ft", "Cable 1.8m"),
+        ("Coffee 1 lb", "Coffee 450 g"),
+        ("Cola 12 fl oz", "Cola 350 ml"),
+        ("Serum 1.7 fl oz", "Serum 50 ml"),
     ],
 )
 def test_spellings_of_one_amount_are_no_conflict(make_catalog: Callable[..., Any], one: str, other: str) -> None:
     pairs = CandidatePairs(2, np.array([0], np.int32), np.array([1], np.int32))
     assert quantity_conflict(PoolViews(make_catalog([one, other]), {}), pairs)(slice(None))["quantity_conflict"][0] != 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Tea 453 g", "Tea 450 g"),
+        ("Tea 16 oz", "Tea 440 g"),
+        ("Tea 16 oz", "Tea 15 oz"),
+        ("Phone 6.6 inch", "Phone 6.7 inch"),
+        ('TV 55"', "TV 56 inch"),
+        ('TV 58"', "TV 60 inch"),
+        ('TV 55"', "TV 1.5 m"),
+        ("Battery 1 pcs", "Battery 4 pcs"),
+        ("Battery 2 pack", "Battery 4 pack"),
+        ("SSD 1TB", "SSD 2TB"),
+        ("RAM 512 MB", "RAM 256 MB"),
+    ],
+)
+def test_other_amounts_conflict(make_catalog: Callable[..., Any], one: str, other: str) -> None:
+    pairs = CandidatePairs(2, np.array([0], np.int32), np.array([1], np.int32))
+    assert quantity_conflict(PoolViews(make_catalog([one, other]), {}), pairs)(slice(None))["quantity_conflict"][0] == 1
 
 
 def test_fractions_conflict_as_they_should(make_catalog: Callable[..., Any]) -> None:

@@ -11,7 +11,8 @@ from shared.catalog.config import DataConfig
 from shared.catalog.ids import id_warnings
 from shared.catalog.not_used import in_words, not_used
 from shared.catalog.placeholders import set_aside
-from shared.catalog.reader import frame_catalog
+from shared.catalog.reader import frame_catalog, read_catalog, read_labels
+from shared.catalog.source import Source
 from shared.compute import ComputeConfig
 from shared.schema import Catalog
 from tests.support.listings import HASH, draw, fault_of, read, rows_of, write
@@ -103,3 +104,34 @@ def test_ids_that_few_will_read_right_are_told() -> None:
     assert "1 id differs from another by blanks or Unicode form alone ('a' and 'a '): two listings" in alike
     (unicode,) = id_warnings(["e\u0301", "\u00e9"])
     assert "1 id differs" in unicode
+
+
+@pytest.mark.fault(1, 36)
+def test_title_that_is_cut_within_an_emoji_costs_its_row_that_character(tmp_path: Path) -> None:
+    table = tmp_path / "train.jsonl"
+    table.write_text(
+        r'{"posting_id": "a", "title": "cut \ud83d", "image": ""}'
+        + "\n"
+        + r'{"posting_id": "b", "title": "red mug", "image": "\udf4e.jpg"}'
+    )
+    of_table = read_catalog(Source(table, None), DataConfig(), ComputeConfig(threads=1), labeled=False, progress=False)
+    frame = pd.DataFrame({"posting_id": ["a", "b"], "title": ["cut \ud83d", "red mug"]}, dtype=object)
+    of_frame = frame_catalog(frame, None, DataConfig(), ComputeConfig(threads=1))
+    for catalog in (of_table, of_frame):
+        assert catalog.titles.tolist() == ["cut \ufffd", "red mug"]
+        assert catalog.normalized_titles.tolist() == ["cut", "red mug"]
+        assert ("a", "title", "cut \ufffd", "half a surrogate pair in it") in listed(catalog)
+    assert ("b", "image", "\ufffd.jpg", "half a surrogate pair in it") in listed(of_table)
+
+
+@pytest.mark.fault(36)
+def test_blanks_at_the_ends_of_a_label_make_no_other_product(tmp_path: Path) -> None:
+    labels = {"a": "x", "b": "x ", "c": "\tx\u00a0"}
+    rows = [{"posting_id": name, "title": "mug", "label_group": label} for name, label in labels.items()]
+    path = write(tmp_path / "train.csv", rows)
+    catalog = read(path)
+    assert catalog.labels.tolist() == ["x", "x", "x"]
+    assert [(name, what, why) for name, what, _, why in listed(catalog)] == [
+        (name, "label_group", "blanks at its ends") for name in "bc"
+    ]
+    assert read_labels(Source(path, None), DataConfig()).tolist() == ["x", "x", "x"]

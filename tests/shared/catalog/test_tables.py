@@ -43,7 +43,7 @@ def test_values_stay_as_written(ending: str, tmp_path: Path) -> None:
     ]
     catalog = read(write(tmp_path / f"train{ending}", rows))
     assert catalog.ids.tolist() == AWKWARD_IDS
-    assert catalog.labels.tolist() == [None if is_missing(label) else label for label in AWKWARD_IDS]
+    assert catalog.labels.tolist() == [None if is_missing(label) else label.strip() for label in AWKWARD_IDS]
     assert catalog.titles.tolist() == [f"{i} title" for i in AWKWARD_IDS]
 
 
