@@ -10,6 +10,10 @@ import pytest
 
 from shared.pipeline import code_digest as digests
 from shared.pipeline.code_digest import PROJECT, closure, code_digest
+from shared.pipeline.engine import bring_up_to_date
+from shared.pipeline.run import RunFolder
+from shared.pipeline.settings import Settings
+from shared.pipeline.stage import Graph, Stage
 
 TOP = """
 import os
@@ -139,6 +143,26 @@ def digests_of(project: Path, now: Callable[..., str], *sources: str) -> list[st
 
 def test_order_of_modules(now: Callable[..., str]) -> None:
     assert now("shared.top", "shared.stranger") == now("shared.stranger", "shared.top") != now("shared.top")
+
+
+@pytest.mark.parametrize("edited", ["shared/stranger.py", "shared/plain.py"])
+def test_code_that_is_edited_while_a_run_works_is_not_what_ran(
+    project: Path, now: Callable[..., str], run: RunFolder, edited: str
+) -> None:
+    def edit(inputs: Any, config: Any, out: Path) -> dict[str, int]:
+        (project / edited).write_text("value = 2\n")
+        return {}
+
+    def later(inputs: Any, config: Any, out: Path) -> dict[str, int]:
+        return {}
+
+    now()
+    graph = Graph([Stage("first", edit, code=()), Stage("later", later, code=("shared.top",), reads=("first",))])
+    before = code_digest(("shared.top",), later)
+    for cached in (digests._module, digests._path, digests._function):
+        cached.cache_clear()
+    bring_up_to_date(run, Settings({}, {}), graph, ["later"])
+    assert (run.manifest("later") or {})["key"]["code"] == before
 
 
 # --- the work of a stage ---------------------------------------------------------------------------------------------
