@@ -72,7 +72,7 @@ class Stage:
             that a killed run with the same key left, so that it may go on from them. Both are no outputs: no checksum
             and no key depends on them. The log is kept, the checkpoint is removed once the stage is finished.
         code: Modules that do the work; they and all they import of this project are part of the key, and so is the
-            source of `work`.
+            source of `work` and of the functions of its module that it calls.
         reads: Names of the stages whose outputs it opens.
         settings: Sections of the settings that it depends on. `ComputeConfig` stands for the seed alone: a change of
             device or threads makes no stage run again.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.pipeline import code_digest as digests
-from shared.pipeline.code_digest import PROJECT, closure, code_digest
+from shared.pipeline.code_digest import PROJECT, closure, code_digest, helpers
 from shared.pipeline.engine import bring_up_to_date
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
@@ -197,3 +197,28 @@ def test_modules_of_this_project_are_found() -> None:
     for module in ("shared.catalog.split", "shared.demo", "branches.image.train", "ensemble.scorer.training"):
         assert module in closure([module])
         assert module.split(".")[0] in PROJECT
+
+
+def counted(out: Path) -> dict[str, int]:
+    return {"n": _number(out)}
+
+
+def _number(out: Path) -> int:
+    return _one() + len(out.parts)
+
+
+def _one() -> int:
+    return 1
+
+
+def _another_one() -> int:
+    return 2
+
+
+def test_source_of_the_functions_that_the_work_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert helpers(counted) == [_number, _one]
+    before = code_digest((), counted)
+    monkeypatch.setitem(globals(), "_one", _another_one)
+    digests._function.cache_clear()
+    assert code_digest((), counted) != before
+    digests._function.cache_clear()
