@@ -234,6 +234,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         lambda run, settings, arguments: benchmark(run, settings, registry.get(name), arguments),
         carry=True,
         options=options,
+        force=False,
     ).run(rest)
 
 
