@@ -4,7 +4,7 @@ use_environment() {
   local root set="${1:-}" gpu="" extras python wanted
   root="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
   if nvidia-smi -L >/dev/null 2>&1; then gpu=gpu; fi
-  wanted="$(cat "$root/pyproject.toml" "$root/.constraints.txt")"
+  wanted="$root $(cat "$root/pyproject.toml" "$root/.constraints.txt")" # a copy of the project runs its own code
   export PATH="$root/.venv/bin:$root/.venv/Scripts:$PATH" PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false
   [ "$wanted" != "$(cat "$root/.venv/installed-$gpu$set" 2>/dev/null)" ] || return 0
   for python in python3.11 python3.12 python3.13 python3 python ""; do

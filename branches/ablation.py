@@ -27,13 +27,14 @@ from shared.catalog.split import UNLABELED, components, parts, some_products
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
 from shared.metrics.retrieval import NEIGHBORS, retrieval_of, row_f1_at
-from shared.pipeline.catalog_stages import SPLIT, TRAIN, require_labels, update_stages
+from shared.pipeline.catalog_stages import SPLIT, TRAIN, require_labels
 from shared.pipeline.cli import Arguments, Command, Parser
 from shared.pipeline.engine import bring_stage_up_to_date
 from shared.pipeline.pools import load_catalog
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Inputs, Stage, StageConfig
+from shared.pipeline.update import update_stages
 from shared.search.exact import nearest
 from shared.training.trainer import label_numbers
 
@@ -295,7 +296,7 @@ def ablate(run: RunFolder, settings: Settings, branch: Branch, arguments: Argume
         raise MatcherError(f"--listings {arguments.listings}: at least 4 are needed to learn from")
     graph = branch_graph(run, settings, [branch.name])
     require_labels(run, graph)
-    update_stages(run, settings, graph, [SPLIT])
+    update_stages(run, settings, graph, [SPLIT], measures=True)
     ablation = Ablation(run, settings, branch, arguments.listings, arguments.halves, redo=arguments.force)
     seeds = [seed + number for number in range(arguments.splits)]
     measured: dict[str, list[dict[str, float]]] = {}

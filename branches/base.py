@@ -106,7 +106,8 @@ class Branch(Protocol):
             components: Connected component of each listing, int32 [n]; what shares one says nothing about others.
             config: The branch's settings.
             compute: Device, threads and seed.
-            out: Folder to write the encoder into. It may hold what a killed training left.
+            out: Folder to write the encoder into. It may hold a folder `checkpoint` that a killed training left, and
+                may be left with one.
 
         Returns:
             Metrics of the training, JSON-able.

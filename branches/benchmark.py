@@ -28,11 +28,12 @@ from branches.cli import branch_graph, sections
 from shared.catalog.split import UNLABELED, some_products
 from shared.compute import ComputeConfig
 from shared.errors import MatcherError
-from shared.pipeline.catalog_stages import SPLIT, TRAIN, require_labels, update_stages
+from shared.pipeline.catalog_stages import SPLIT, TRAIN, require_labels
 from shared.pipeline.cli import Arguments, Command, Parser
 from shared.pipeline.pools import load_catalog, load_split
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
+from shared.pipeline.update import update_stages
 from shared.schema import Catalog
 from shared.training.config import TrainingConfig
 from shared.training.cross_batch_memory import LabeledEmbeddings
@@ -139,6 +140,7 @@ def train_again(training: Training) -> float:
     train_again(training)
     """
     training.step, training.best = 0, {}
+    training.checkpoint.unlink(missing_ok=True)
     return float(training.run()["listings_per_s"])
 
 
@@ -233,6 +235,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         lambda run, settings, arguments: benchmark(run, settings, registry.get(name), arguments),
         carry=True,
         options=options,
+        force=False,
     ).run(rest)
 
 
@@ -246,7 +249,7 @@ def benchmark(run: RunFolder, settings: Settings, branch: Branch, arguments: Arg
         raise MatcherError("--listings and --repeats must be at least 1")
     graph = branch_graph(run, settings, [branch.name])
     require_labels(run, graph)
-    update_stages(run, settings, graph, [SPLIT])
+    update_stages(run, settings, graph, [SPLIT], measures=True)
     compute, split = settings[ComputeConfig], load_split(run.open(SPLIT))
     components, labeled = split.component, np.flatnonzero(split.fold != UNLABELED)
     config = settings[branch.Config]

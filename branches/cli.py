@@ -24,13 +24,14 @@ from shared.config import ConfigSection
 from shared.demo.config import DemoConfig
 from shared.errors import MatcherError
 from shared.folders import updated_folder
-from shared.pipeline.catalog_stages import are_labeled, catalog_stages, require_labels, sources_of, update_stages
+from shared.pipeline.catalog_stages import are_labeled, catalog_stages, require_labels, sources_of
 from shared.pipeline.cli import Arguments, Command, Parser
 from shared.pipeline.engine import do_work
 from shared.pipeline.pools import ALL
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph
+from shared.pipeline.update import update_stages
 
 
 def sections() -> dict[str, type[ConfigSection]]:

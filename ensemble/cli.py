@@ -9,12 +9,13 @@ from ensemble.result_stages import MATCHES
 from ensemble.sections import sections
 from ensemble.stages import run_graph
 from ensemble.unlabeled_stages import LEARNED, START, start_settings
-from shared.pipeline.catalog_stages import require_labels, update_stages
+from shared.pipeline.catalog_stages import require_labels
 from shared.pipeline.cli import Arguments, Command
 from shared.pipeline.engine import bring_stage_up_to_date
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph
+from shared.pipeline.update import update_stages
 
 
 def update_run(

@@ -34,7 +34,7 @@ from shared.errors import ArtifactError, MatcherError
 from shared.memory import shortage
 from shared.metrics.matching import label_codes
 from shared.pipeline.cli import DEFAULT_RUN, Arguments, Command, Parser
-from shared.pipeline.run import ArtifactStore, RunFolder
+from shared.pipeline.run import ArtifactStore, RunFolder, remembered
 from shared.pipeline.settings import Settings
 
 

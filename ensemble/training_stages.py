@@ -186,7 +186,7 @@ def decision_stage(folds: Sequence[Pool], names: Sequence[str], settings: Settin
     return Stage(
         DECISION,
         tune_on_folds,
-        code=("ensemble.decision.tuning", "shared.catalog.copies", "shared.metrics.matching"),
+        code=("ensemble.decision.tuning", "ensemble.thinning", "shared.catalog.copies", "shared.metrics.matching"),
         reads=(SCORER, *(pool.stage for pool in folds), *thinned, *new_catalog_encoders(names)),
         settings=(TuneConfig, ComputeConfig),
         parameters={"folds": {pool.name: pool.source for pool in folds}, "thinned": thinned},

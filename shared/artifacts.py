@@ -24,6 +24,8 @@ MAX_JSON_BYTES, MAX_JSON_DEPTH = 2**28, 64
 MANY_FILES = 500  # that are written to the disk all at once, with what else waits for it
 _OPEN_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
+# errors of the system that tell of a file, and not of a disk, a share, rights or a limit of the process
+_OF_FILES = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENAMETOOLONG, errno.EINVAL)
 _NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
@@ -148,6 +150,7 @@ def read_json(path: Path, advice: str = "") -> dict[str, Any]:
     Raises:
         ArtifactError: The file is missing, a link or no regular file, too large, no JSON, or holds something else than
             an object; see `parse_json`.
+        OSError: The system cannot read it now; see `reading`.
 
     Examples:
         >>> from tempfile import TemporaryDirectory
@@ -229,7 +232,8 @@ def _bytes(path: Path) -> bytes:
 def reading(path: Path, advice: str = "") -> Iterator[None]:
     """Turn whatever is raised while a file is read into one `ArtifactError` that names the file.
 
-    An error that says that there is not enough memory stays what it is.
+    An error that says that there is not enough memory stays what it is, and so does one of the system that says that
+    the file cannot be read now: no rights, a share that is gone, too many open files.
 
     Args:
         path: The file, or a folder of files.
@@ -247,11 +251,15 @@ def reading(path: Path, advice: str = "") -> Iterator[None]:
     except MatcherError:
         raise
     except Exception as error:  # each library raises its own, and what is damaged may raise any
-        if is_out_of_memory(error):  # the file may be as it was written
+        if is_out_of_memory(error) or _is_of_system(error):  # the file may be as it was written
             raise
         what = f"it has no {error}" if isinstance(error, KeyError) else str(error).strip() or type(error).__name__
         ending = f"; {advice}" if advice else ""
         raise ArtifactError(f"{path} is damaged ({what[:500]}){ending}") from error
+
+
+def _is_of_system(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno is not None and error.errno not in _OF_FILES
 
 
 def checked_type(kind: type[T], value: Any) -> T:

@@ -30,6 +30,20 @@ class AffectsFrom:
     step: Step
 
 
+@dataclass(frozen=True)
+class Weights:
+    """Mark a field that names pretrained weights: a network that a library has, or a folder.
+
+    Examples:
+        >>> from typing import Annotated
+        >>> class Config(ConfigSection):
+        ...     epochs: int = 3
+        ...     backbone: Annotated[str, Weights()] = "tf_efficientnet_lite0"
+        >>> weights_fields(Config)
+        ['backbone']
+    """
+
+
 class ConfigSection(BaseModel):
     """A named group of settings: typed, documented field by field; unknown names are refused."""
 
@@ -52,3 +66,9 @@ class ConfigSection(BaseModel):
 def first_step(field: FieldInfo) -> Step:
     """Return the first step that reads a field: that of its `AffectsFrom`, else `train`."""
     return next((mark.step for mark in field.metadata if isinstance(mark, AffectsFrom)), "train")
+
+
+def weights_fields(section: type[ConfigSection]) -> list[str]:
+    """Return the names of the fields of a section that name pretrained weights."""
+    fields = section.model_fields.items()
+    return [name for name, field in fields if any(isinstance(mark, Weights) for mark in field.metadata)]

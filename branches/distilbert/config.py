@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from branches.base import BranchConfig, Variants
-from shared.config import AffectsFrom
+from shared.config import AffectsFrom, Weights
 from shared.training.config import LOSSES, LossName, TrainingConfig
 
 # Bytes per token of a batch, measured with the default encoder and titles of `max_tokens`.
@@ -27,7 +27,7 @@ class Config(TrainingConfig, BranchConfig):
         "no n-grams": {"ngrams": 0.0},
     }
 
-    model: str = Field(
+    model: Annotated[str, Weights()] = Field(
         "minilm", description="minilm (packaged, no network needed), a Hugging Face name, or a folder with its files"
     )
     max_tokens: int = Field(48, ge=8, description="longer titles are cut")

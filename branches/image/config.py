@@ -1,10 +1,11 @@
 """Settings of the image branch."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from branches.base import BranchConfig, Variants
+from shared.config import Weights
 from shared.training.config import TrainingConfig
 
 # Bytes per pixel of a batch, measured with the default network.
@@ -31,7 +32,7 @@ class Config(TrainingConfig, BranchConfig):
         "trained at 160 px, embedded at 192": {"size": 160, "embed_size": 192},
     }
 
-    backbone: str = Field(
+    backbone: Annotated[str, Weights()] = Field(
         "tf_efficientnet_lite0", description="timm's name of the network, or a folder with config.json and its weights"
     )
     pooling: Literal["gem", "avg"] = Field(

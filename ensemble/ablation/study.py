@@ -37,13 +37,14 @@ from shared.catalog.split import HOLDOUT, SplitConfig, part_split
 from shared.compute import ComputeConfig
 from shared.errors import ArtifactError, MatcherError
 from shared.metrics.matching import label_codes
-from shared.pipeline.catalog_stages import SPLIT, TRAIN, fold_stages, require_labels, update_stages
+from shared.pipeline.catalog_stages import SPLIT, TRAIN, fold_stages, require_labels
 from shared.pipeline.cli import Arguments, Command, Parser
 from shared.pipeline.engine import bring_up_to_date
 from shared.pipeline.pools import CATALOG_POOL, HOLDOUT_POOL, fold_pools, load_catalog
 from shared.pipeline.run import ABLATION, OverlayRun, RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
+from shared.pipeline.update import update_stages
 
 NAMED = "ensemble/" + ABLATION  # folder of the run that holds it all
 FOLDS = {"split": {"folds": 2}}
@@ -218,7 +219,7 @@ def main() -> int:
         require_labels(run, graph)
         variants = _chosen(systems(settings), arguments)
         extras = [stage.name for stage in extra_stages(settings[EnsembleConfig].branches, settings)]
-        update_stages(run, settings, graph, extras)
+        update_stages(run, settings, graph, extras, measures=True)
         counts, state = (arguments.splits, arguments.parts), state_of_graph(run, settings, graph)
         comparison = ablate(run, settings, variants, *counts, force=arguments.force, state=state)
         count = f"{arguments.splits} split{'s' * (arguments.splits > 1)} into {arguments.parts} parts"

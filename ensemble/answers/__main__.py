@@ -139,6 +139,7 @@ def commands() -> dict[str, Command]:
             work,
             options=options,
             holds=lambda arguments: False,
+            force=False,
             makes_file=True,
         )
         for name, (work, about, options) in parts.items()

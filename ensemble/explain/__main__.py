@@ -105,6 +105,7 @@ def main() -> int:
         new_data=True,
         opened=open_store,
         holds=lambda arguments: False,
+        force=False,
     ).run()
 
 

@@ -173,6 +173,7 @@ def commands() -> dict[str, Command]:
             new_data=True,
             opened=open_store,
             holds=lambda arguments: False,
+            force=False,
         )
         for name, (work, about, options) in parts.items()
     }

@@ -47,6 +47,7 @@ def main() -> int:
         body,
         options=options,
         holds=lambda arguments: False,
+        force=False,
     ).run()
 
 

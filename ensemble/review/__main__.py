@@ -174,6 +174,7 @@ def main() -> int:
         new_data=True,
         opened=open_reviewed,
         holds=lambda arguments: False,
+        force=False,
     ).run()
 
 

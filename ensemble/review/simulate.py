@@ -224,7 +224,7 @@ def main() -> int:
 
     about = "Simulate reviews of a run's catalog, answered from its labels, which nothing else uses."
     usage = "python -m ensemble.review.simulate"
-    return Command(usage, about, sections(), ["compute"], study, options=options).run()
+    return Command(usage, about, sections(), ["compute"], study, options=options, force=False).run()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,9 +22,6 @@ from shared.compute import ComputeConfig
 from shared.demo import make_demo
 from shared.demo.config import DemoConfig
 from shared.errors import MatcherError
-from shared.memory import Need, shortage
-from shared.pipeline.engine import bring_up_to_date
-from shared.pipeline.jobs import follow, let_go
 from shared.pipeline.pools import (
     ONE_SOURCE,
     Pool,
@@ -37,14 +34,12 @@ from shared.pipeline.pools import (
     save_catalog,
     save_set_aside,
 )
-from shared.pipeline.progress import progress_of
-from shared.pipeline.run import ArtifactStore, RunFolder, remembered
+from shared.pipeline.run import ArtifactStore, RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
 from shared.schema import Catalog
 
 DEMO, TRAIN, TEST, SPLIT = "demo", "catalog/train", "catalog/test", "split"
-NeedOf = Callable[[str, int, Settings], Need | None]  # name of a stage, listings, settings → memory that it needs
 _POOL_CODE = ("shared.schema", "shared.catalog.placeholders")
 IMAGE_MEMO = "images.json"  # of the run folder: size, time and checksum of each image that was hashed
 
@@ -339,59 +334,3 @@ def take_all(inputs: Inputs, config: StageConfig, out: Path, catalog: str) -> Ma
     save_catalog(pool, out)
     save_set_aside(report, out)
     return {"listings": len(pool)} | report.metrics
-
-
-def update_stages(
-    run: RunFolder,
-    settings: Settings,
-    graph: Graph,
-    targets: Collection[str],
-    *,
-    redo: Collection[str] = (),
-    need_of: NeedOf = lambda stage, listings, settings: None,
-) -> None:
-    """Bring stages up to date; once the catalog is read, the run remembers the settings until a stage refuses them.
-
-    Then it is said which stage will not fit into memory, if there is one, before any other is done.
-
-        update_stages(run, settings, graph, ["split"])
-
-    Args:
-        run: The run folder; held by this process.
-        settings: Of the run.
-        graph: The stages, those of the catalog among them.
-        targets: Names of the stages to bring up to date.
-        redo: Names of stages that are done even if nothing changed.
-        need_of: Returns the memory that a stage needs, from its name, the number of listings and the settings.
-
-    Raises:
-        MatcherError: A stage refuses its input; what was finished before is intact.
-    """
-    follow(run, settings, graph, [TRAIN, *targets])
-    before = remembered(run.folder)
-
-    def catalog_read(stage: str) -> None:
-        if stage == TRAIN:
-            run.remember(settings.values)
-            if line := _shortage(run, settings, graph.up_to(targets), redo, need_of):
-                run.say(line)
-
-    try:
-        bring_up_to_date(run, settings, graph, [TRAIN, *targets], redo=redo, done=catalog_read)
-    except MatcherError:
-        if run.manifest(TRAIN) is None:  # refused data leaves no run folder, thus no memo in it
-            (run.folder / IMAGE_MEMO).unlink(missing_ok=True)
-        elif before:
-            run.remember(before)
-        raise
-    let_go(run)
-
-
-def _shortage(
-    run: RunFolder, settings: Settings, stages: Sequence[Stage], redo: Collection[str], need_of: NeedOf
-) -> str | None:
-    """Return in words that the stage that needs most memory of those that will run does not fit; None if it does."""
-    listings = int((run.manifest(TRAIN) or {})["metrics"]["listings"])
-    names = progress_of(run, stages, redo).to_run()
-    needs = [(need, stage) for stage in names if (need := need_of(stage, listings, settings)) is not None]
-    return shortage(*max(needs, key=lambda each: each[0].bytes)) if needs else None

@@ -17,10 +17,11 @@ from shared import processes
 from shared.catalog.config import DataConfig
 from shared.catalog.tables import FOLDER_ENDINGS
 from shared.compute import ComputeConfig
+from shared.config import weights_fields
 from shared.errors import MatcherError
 from shared.exits import ended
 from shared.folders import is_same, kind_of, require_place, require_replaceable
-from shared.pipeline.engine_options import add_engine_options, held
+from shared.pipeline.engine_options import ENGINE_OPTIONS, add_engine_options, held
 from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Sections, Settings, from_arguments, from_file, help_text, merge, parse_list
 
@@ -37,6 +38,17 @@ def open_run(arguments: Arguments) -> RunFolder:
         'mine'
     """
     return RunFolder(arguments.run)
+
+
+def _run_folder(text: str) -> Path:
+    """Return the run folder that `--run` names.
+
+    Raises:
+        ArgumentTypeError: It is empty, as a variable of a script that was not set: not the folder that is called from.
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it names no folder")
+    return Path(text)
 
 
 def _no_options(parser: Parser) -> None:
@@ -60,6 +72,7 @@ class Command:
         holds: Returns whether the command with these options locks the run folder; one that only reads does not.
         makes: What `--out` may be already: `a bundle`, or nothing that is known.
         makes_file: Whether `--out` is a file, not a folder.
+        force: Whether it has the option `--force`.
         follow: The work of the other processes of `torchrun` meanwhile; without it there can be none.
         stages: `shared` if it brings stages of the run up to date by `update_stages`, so that options say what does
             their shards, and jobs may share them; `alone` if it does other things as well, which one job alone may do.
@@ -81,6 +94,7 @@ class Command:
     holds: Callable[[Arguments], bool] = lambda arguments: True
     makes: str = ""
     makes_file: bool = False
+    force: bool = True
     follow: Callable[[RunFolder, Settings], object] | None = None
     stages: Literal["", "shared", "alone"] = ""
 
@@ -98,7 +112,10 @@ class Command:
         return ended(work)
 
     def _do(self, argv: Sequence[str] | None) -> None:
-        arguments, rest = self._parser().parse_known_args(argv)
+        parser = self._parser()
+        arguments, rest = parser.parse_known_args(argv)
+        if not self.holds(arguments):
+            _require_unset(parser, arguments)
         for name, value in vars(arguments).items():
             if isinstance(value, Path):  # a shell leaves the `~` of `--out=~/matches` as it is
                 setattr(arguments, name, Path(os.path.expanduser(value)))
@@ -153,7 +170,8 @@ class Command:
         parser = Parser(self.usage, description=self.description, allow_abbrev=False)
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         parser.epilog = "settings, as --section.key=value (defaults shown):\n" + help_text(self.sections, self.shown)
-        parser.add_argument("--run", type=Path, default=DEFAULT_RUN, help=f"run folder (default: {DEFAULT_RUN})")
+        run_help = f"run folder (default: {DEFAULT_RUN})"
+        parser.add_argument("--run", type=_run_folder, default=DEFAULT_RUN, help=run_help)
         data_help = (
             "catalog to work on, beside the run's own"
             if self.new_data
@@ -161,7 +179,9 @@ class Command:
         )
         parser.add_argument("--data", help=f"{data_help}; short for --data.path")
         parser.add_argument("--config", type=Path, help="YAML or JSON file of settings")
-        parser.add_argument("--force", action="store_true", help="run finished stages again even if nothing changed")
+        if self.force:
+            force = "run finished stages again even if nothing changed"
+            parser.add_argument("--force", action="store_true", help=force)
         self.options(parser)
         if self.stages:
             add_engine_options(parser, jobs=self.stages == "shared")
@@ -180,9 +200,12 @@ class Command:
         for section, key in (("start", "bundle"), ("review", "answers")):
             if path := values.get(section, {}).get(key):
                 values[section][key] = _absolute(str(path))
-        for keys in values.values():
+        for section, keys in values.items():
             if isinstance(keys.get("extra"), list):
                 keys["extra"] = [_absolute(str(path)) for path in keys["extra"]]
+            for key in weights_fields(self.sections[section]) if section in self.sections else ():
+                if isinstance(keys.get(key), str) and keys[key]:
+                    keys[key] = _weights(keys[key])
         if "path" in data:  # these belong to the data that they were given with
             for key in ("images", "follow_links", "duplicates", "encoding"):
                 base.get("data", {}).pop(key, None)
@@ -215,6 +238,21 @@ def run_subcommand(usage: str, commands: Mapping[str, Command], argv: Sequence[s
     lines = [f"  {usage} {name:<8} {command.description}" for name, command in commands.items()]
     print("\n".join(["usage:", *lines, f"\n{usage} NAME --help shows the options"]), file=sys.stderr)
     return 0 if name in ("-h", "--help") else 2
+
+
+def _require_unset(parser: Parser, arguments: Arguments) -> None:
+    """Raise an error if an option is set that has a meaning for the stages of a run alone.
+
+    Raises:
+        MatcherError: One is set.
+    """
+    options = vars(arguments)
+    names = [name for name in ("force", *ENGINE_OPTIONS) if options.get(name) not in (None, parser.get_default(name))]
+    if names:
+        raise MatcherError(
+            f"--{names[0]} does nothing here: it is for the stages of a run, and with these options the command does "
+            f"none of them; leave out {' and '.join(f'--{name}' for name in names)}"
+        )
 
 
 def _catalogs(settings: Settings) -> list[tuple[str, Path]]:
@@ -254,6 +292,11 @@ def _image_folder(images: str, data: object) -> str:
     return folder if Path(folder).is_dir() else images
 
 
+def _weights(name: str) -> str:
+    """Return the name of a network as it is, or the absolute path of the folder that it names."""
+    return _absolute(name) if name.startswith("~") or Path(name).is_dir() else name
+
+
 def _data_paths(value: Any) -> Any:
     """Return the path of a catalog, or the paths of several, absolute but for `demo`.
 
@@ -266,10 +309,18 @@ def _data_paths(value: Any) -> Any:
         parts = [value] if os.path.exists(os.path.expanduser(value)) else parse_list("data.path", value) or [value]
     if not parts or not all(isinstance(part, str) for part in parts):
         return value
+    if any(not part.strip() for part in parts):  # such as a variable of a script that was not set
+        raise MatcherError("--data (data.path) is empty; name a folder, a table, or `demo`")
     paths = [part if part == "demo" else _absolute(part) for part in parts]
     return paths[0] if len(paths) == 1 else paths
 
 
 def _absolute(path: str) -> str:
-    """Return an absolute path, which means the same wherever the next command starts."""
-    return str(Path(os.path.expanduser(path)).absolute())
+    """Return an absolute path, which means the same wherever the next command starts, in one spelling.
+
+    `a/../b` becomes `b` unless `a` is a link to another place, where `..` means what is above that place. Links stay
+    links: they may lead elsewhere tomorrow.
+    """
+    whole = str(Path(os.path.expanduser(path)).absolute())
+    plain = os.path.normpath(whole)
+    return plain if is_same(Path(plain), Path(whole)) else whole

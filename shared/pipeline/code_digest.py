@@ -28,7 +28,8 @@ def code_digest(modules: Iterable[str], work: Callable[..., Any] | None = None, 
 
     Args:
         modules: Names of modules, such as `ensemble.scorer.training`.
-        work: A function whose own source counts as well, but not the imports of its module.
+        work: A function whose own source counts as well, with that of the functions of its module that it calls
+            (`helpers`), but not the imports of its module.
         more: More such functions.
 
     Examples:
@@ -66,9 +67,38 @@ def _module(name: str) -> tuple[str, tuple[str, ...]]:
     return digest(_canonical(tree)), tuple(_imports(tree))
 
 
+def helpers(work: Callable[..., Any]) -> list[Callable[..., Any]]:
+    """Return the functions of its own module that a function names, directly or by way of another one, by name.
+
+    Those that have no name of their own in the module, such as a lambda, are left out.
+
+    Examples:
+        >>> [helper.__name__ for helper in helpers(_canonical)]
+        ['_is_text', '_name']
+    """
+    found: dict[str, Callable[..., Any]] = {work.__name__: work}
+    queue = [inspect.unwrap(work)]
+    while queue:
+        function = queue.pop()
+        names = {node.id for node in ast.walk(_function_tree(function)) if isinstance(node, ast.Name)}
+        for name in sorted(names - found.keys()):
+            value = function.__globals__.get(name)
+            value = inspect.unwrap(value) if callable(value) else None
+            if inspect.isfunction(value) and value.__module__ == work.__module__ and value.__qualname__.isidentifier():
+                found[name] = value
+                queue.append(value)
+    del found[work.__name__]
+    return [found[name] for name in sorted(found)]
+
+
 @cache
 def _function(work: Callable[..., Any]) -> str:
-    return digest(_canonical(ast.parse(textwrap.dedent(inspect.getsource(work)))))
+    texts = [_canonical(_function_tree(each)) for each in (work, *helpers(work))]
+    return digest(texts if len(texts) > 1 else texts[0])
+
+
+def _function_tree(function: Callable[..., Any]) -> ast.Module:
+    return ast.parse(textwrap.dedent(inspect.getsource(function)))
 
 
 @cache

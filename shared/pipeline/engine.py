@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from shared.pipeline.shards import SHARDS, join_shards, plan_of, refusing
 from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
 from shared.pipeline.versions import library_versions
 
-CHECKPOINT, LOG = "checkpoint", "log"  # folders of a killed stage that its next run finds; the second is no output
-KEPT = (CHECKPOINT, SHARDS)  # what a stage that is refused goes on from later
+CHECKPOINT, LOG = "checkpoint", "log"  # folders of a killed stage that its next run finds; neither is an output
+KEPT = (CHECKPOINT, SHARDS)  # what a stage that is refused goes on from later, and one that is done does without
+KEY = "key"  # file with the digest of the key that a stage works for
 
 
 def bring_up_to_date(
@@ -52,7 +54,11 @@ def bring_up_to_date(
     Raises:
         MatcherError: A stage refuses its input; finished stages are intact.
     """
-    with live_line(run, graph.up_to(targets), redo) as stages:
+    needed = graph.up_to(targets)
+    for stage in needed:
+        _require_folders(run.folder / stage.name, run.folder)
+        _code(stage)  # a file that is edited while an earlier stage works is not the code that will run
+    with live_line(run, needed, redo) as stages:
         for stage in stages:
             bring_stage_up_to_date(run, settings, stage, redo=stage.name in redo)
             done(stage.name)
@@ -81,7 +87,6 @@ def bring_stage_up_to_date(run: RunFolder, settings: Settings, stage: Stage, *, 
         if not any((work / name).exists() for name in KEPT):  # what is refused now, without a GPU, say, may go on later
             _drop(work, run.folder)
         raise
-    (work / "key").unlink(missing_ok=True)
     write_json(work / MANIFEST, _manifest(work, key, metrics, cost))
     _promote(work, final)
     run.mark_checked(stage.name)
@@ -132,7 +137,8 @@ def _cache_keys(settings: Settings, stage: Stage) -> dict[str, Any]:
 
 
 def _manifest(folder: Path, key: Mapping[str, Any], metrics: Mapping[str, Any], cost: Mapping[str, Any]) -> Any:
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and folder / LOG not in path.parents)
+    no_outputs = {folder / name for name in (LOG, KEY, *KEPT)}
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not no_outputs & {path, *path.parents})
     outputs = {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
     about = {"stage": key["stage"], "outputs": outputs, "metrics": metrics, **cost}
     return about | {"key": key, "versions": library_versions()}
@@ -140,21 +146,33 @@ def _manifest(folder: Path, key: Mapping[str, Any], metrics: Mapping[str, Any], 
 
 # --- folders of a stage ----------------------------------------------------------------------------------------------
 
+_SIGNS = (MANIFEST, KEY, LOG, *KEPT)  # of which a folder that a stage works in has one
+
+
+def stage_folders(final: Path) -> tuple[Path, Path, Path]:
+    """Return the folder of a stage, the one that it works in, and the one that it replaces.
+
+    Examples:
+        >>> [folder.name for folder in stage_folders(Path("runs/mine/split"))]
+        ['split', 'split.work', 'split.old']
+    """
+    return final, _beside(final, WORK), _beside(final, OLD)
+
 
 def _beside(final: Path, ending: str) -> Path:
     return final.with_name(final.name + ending)
 
 
 def _require_folders(final: Path, run: Path) -> None:
-    """Raise an error if a link or a file is in the place of a stage's folder, or a link in the one that it works in.
+    """Raise an error if something that no run made is in the place of a stage's folder, or of one that it works in.
 
     So only the run itself is changed.
 
     Raises:
-        MatcherError: There is one.
+        MatcherError: There is a link, a file, or a folder with other files.
     """
     above = [folder for folder in final.parents if run in folder.parents]
-    for path in (*above, final, _beside(final, WORK), _beside(final, OLD)):
+    for path in (*above, *stage_folders(final)):
         if path.is_symlink() or path.is_file():
             what = "link" if path.is_symlink() else "file"
             raise MatcherError(f"{path} is a {what}; a stage's folder must be a folder of the run: remove the {what}")
@@ -164,6 +182,13 @@ def _require_folders(final: Path, run: Path) -> None:
                 raise MatcherError(f"{place} is a link, which a stage would write through; remove it")
             if not place.is_file() and not place.is_dir():
                 raise MatcherError(f"{place} is no regular file, and a stage might wait for it; remove it")
+    for path in stage_folders(final):
+        signs = _SIGNS if path.name.endswith(WORK) else [MANIFEST]
+        if path.is_dir() and any(path.iterdir()) and not any((path / sign).exists() for sign in signs):
+            raise MatcherError(
+                f"{path} holds files that no run made, and a run would replace the folder; name another run folder "
+                "with --run, or move the files to another place"
+            )
 
 
 def _finish_killed(final: Path) -> None:
@@ -172,19 +197,19 @@ def _finish_killed(final: Path) -> None:
     if (work / MANIFEST).exists():  # killed between its manifest and its renaming
         _promote(work, final)
     elif final.exists() and old.exists():  # killed after its renaming
-        shutil.rmtree(old)
+        _remove(old)
 
 
 def _work_folder(final: Path, key: Mapping[str, Any]) -> Path:
     """Return the folder to work in; it keeps checkpoint, log and shards of a killed run with the same key."""
     work = _beside(final, WORK)
-    marker = work / "key"
+    marker = work / KEY
     if marker.exists() and marker.read_text(encoding="utf-8") == digest(key):
         for path in work.iterdir():
             if path not in (marker, work / LOG, *(work / name for name in KEPT)):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
     else:
-        shutil.rmtree(work, ignore_errors=True)
+        _remove(work)
         work.mkdir(parents=True)
         marker.write_text(digest(key), encoding="utf-8")
     return work
@@ -192,22 +217,40 @@ def _work_folder(final: Path, key: Mapping[str, Any]) -> Path:
 
 def _drop(work: Path, run: Path) -> None:
     """Remove a work folder, and the folders above it that this leaves empty."""
-    shutil.rmtree(work, ignore_errors=True)
+    _remove(work)
     for folder in work.parents:
         if folder == run or any(folder.iterdir()):
             break
         folder.rmdir()
 
 
+def _remove(folder: Path) -> None:
+    """Remove a folder of a run as far as the system lets; last of all that by which a later run knows it."""
+    rest = [path for path in folder.iterdir() if path.name not in (MANIFEST, KEY)] if folder.is_dir() else []
+    for path in rest:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
+    if not any(os.path.lexists(path) for path in rest):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _promote(work: Path, final: Path) -> None:
+    """Give the folder of a finished stage its name; what a killed stage goes on from is removed once all is safe."""
     old = _beside(final, OLD)
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
     folder_to_disk(work)
+    for path in (work / name for name in (*KEPT, KEY)):
+        if path.exists():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    to_disk(work)
     if final.exists():
         final.rename(old)
     work.rename(final)
     to_disk(final.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
 
 
 # --- the progress line -----------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from shared.pipeline.locks import LOCK, locked
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 
+ENGINE_OPTIONS = ("engine", "workers", "cluster", "shard", "patience")
 ENGINES = ("serial", "processes", "dask")
 PATIENCE_MINUTES = 60.0
 _SHARD = re.compile(r"([1-9]\d*)/([1-9]\d*)")

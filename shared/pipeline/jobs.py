@@ -190,7 +190,7 @@ class Follower:
                 return last
             run = RunFolder(self._run.folder)
             own = digest(stage_key(run, settings, stage)) if plan["key"] == key else None
-        except (ArtifactError, KeyError):  # of another moment, as a network share may show it
+        except (ArtifactError, OSError, KeyError):  # of another moment, as a network share may show it
             return None
         if own == key:
             self._doubt_since = 0.0
@@ -276,5 +276,5 @@ def _is_current(run: RunFolder, settings: Settings, stages: Iterable[Stage]) -> 
     manifests = ((stage, run.manifest(stage.name)) for stage in stages)
     try:
         return all(made and digest(made["key"]) == digest(stage_key(run, settings, of)) for of, made in manifests)
-    except ArtifactError:
+    except (ArtifactError, OSError):
         return False

@@ -11,12 +11,14 @@ import difflib
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
 
+from shared.artifacts import parse_json
 from shared.config import ConfigSection
 from shared.errors import MatcherError, raise_faults
 
@@ -225,12 +227,20 @@ def from_file(path: Path) -> dict[str, dict[str, Any]]:
             data = file.read(MAX_YAML_BYTES + 1)
         if len(data) > MAX_YAML_BYTES:
             raise ValueError(f"it is larger than {MAX_YAML_BYTES:,} bytes")
-        loaded = parse_yaml(data.decode("utf-8"))
+        loaded = _parsed(data)
     except OSError as error:
         raise MatcherError(f"cannot read the settings file {path}: {error.strerror}") from error
     except ValueError as error:
         raise MatcherError(f"{path} is not valid YAML: {error}") from error
     return _checked(path, {} if loaded is None else loaded)
+
+
+def _parsed(data: bytes) -> Any:
+    """Return the value of a settings file; JSON apart, of which YAML takes no tabs and no pairs of surrogates."""
+    if data.lstrip().startswith(b"{"):
+        with suppress(ValueError):
+            return parse_json(data)
+    return parse_yaml(data.decode("utf-8"))
 
 
 def parse_yaml(text: str) -> Any:
@@ -253,8 +263,8 @@ def parse_yaml(text: str) -> Any:
             if isinstance(event, yaml.AliasEvent):
                 raise ValueError(f"it refers to a part of itself (*{event.anchor})")
         return _Loader(text).get_single_data()
-    except (yaml.YAMLError, RecursionError, OverflowError, TypeError) as error:
-        raise ValueError(str(error)) from error
+    except (yaml.YAMLError, RecursionError, OverflowError, TypeError, LookupError, AttributeError) as error:
+        raise ValueError(str(error)) from error  # PyYAML raises all of these, such as for `!!int ''` and `!!bool x`
 
 
 class _Loader(yaml.SafeLoader):

@@ -150,7 +150,10 @@ class ShardTask:
 
     def is_there(self, number: int) -> bool:
         """Return whether a shard has its manifest; its files are not read."""
-        return self._outputs(number) is not None
+        try:
+            return self._outputs(number) is not None
+        except OSError:  # of a network share that is away for a moment
+            return False
 
     def is_sound(self, number: int) -> bool:
         """Return whether a shard is there with its files as they were written; one that is not is removed."""
@@ -257,7 +260,7 @@ def shards_done(run: RunFolder, stage: str) -> tuple[int, int] | None:
     try:
         count = len(read_json(folder / PLAN)["shards"])
         return sum((folder / str(number)).is_dir() for number in range(1, count + 1)), count
-    except (ArtifactError, KeyError, TypeError):
+    except (ArtifactError, OSError, KeyError, TypeError):
         return None
 
 

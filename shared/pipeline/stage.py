@@ -69,10 +69,10 @@ class Stage:
         name: Its folder below the run, such as `image/encoder/fold0`.
         work: `work(inputs, config, out, **parameters) -> metrics` writes the outputs into the folder `out` and returns
             a few metrics for the progress line and the manifest. It finds in `out` the folders `checkpoint` and `log`
-            that a killed run with the same key left, so that it may go on from them. The folder `log` is kept and is
-            no output: no checksum and no key depends on it.
+            that a killed run with the same key left, so that it may go on from them. Both are no outputs: no checksum
+            and no key depends on them. The log is kept, the checkpoint is removed once the stage is finished.
         code: Modules that do the work; they and all they import of this project are part of the key, and so is the
-            source of `work`.
+            source of `work` and of the functions of its module that it calls.
         reads: Names of the stages whose outputs it opens.
         settings: Sections of the settings that it depends on. `ComputeConfig` stands for the seed alone: a change of
             device or threads makes no stage run again.

@@ -11,7 +11,6 @@ Several processes (`torchrun`) share the work of each step and hold the same sta
 from __future__ import annotations
 
 import hashlib
-import shutil
 import sys
 import time
 import warnings
@@ -111,7 +110,7 @@ class Training:
         data: The listings to learn from. Without a positive pair nothing is trained.
         config: Settings.
         compute: Device, threads, seed.
-        folder: Folder for the log, and for the checkpoint while the training runs.
+        folder: Folder for the log and the checkpoint.
         checkpoint_s: Seconds between two checkpoints.
 
     Examples:
@@ -170,7 +169,7 @@ class Training:
         self.best_weights = folder / "checkpoint" / "best.safetensors"
 
     def run(self) -> dict[str, Any]:
-        """Train to the end, from the checkpoint if there is one, and remove the checkpoint.
+        """Train to the end, from the checkpoint if there is one; whoever saves the encoder removes the checkpoint then.
 
         Returns:
             Metrics: `loss`, `positive_pairs` and `negative_pairs` (means over the steps of the last epoch),
@@ -207,7 +206,6 @@ class Training:
             self._take_best()
         if self.step:
             self.whiten()
-        shutil.rmtree(self.checkpoint.parent, ignore_errors=True)
         return {**metrics, **self.best, "steps": self.step}
 
     def whiten(self) -> None:

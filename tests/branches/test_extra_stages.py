@@ -16,10 +16,11 @@ from shared.catalog.extra_data import Extra
 from shared.compute import ComputeConfig
 from shared.config import ConfigSection
 from shared.errors import MatcherError
-from shared.pipeline.catalog_stages import SPLIT, TRAIN, update_stages
+from shared.pipeline.catalog_stages import SPLIT, TRAIN
 from shared.pipeline.pools import ALL, load_catalog, load_split, training_rows
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
+from shared.pipeline.update import update_stages
 from shared.schema import Catalog
 from tests.support.tables import write_image
 

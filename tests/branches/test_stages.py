@@ -18,10 +18,10 @@ from branches.stage_names import new_catalog_encoders
 from shared.compute import ComputeConfig
 from shared.config import ConfigSection
 from shared.errors import ArtifactError
-from shared.pipeline.catalog_stages import update_stages
 from shared.pipeline.pools import ALL, CATALOG_POOL, HOLDOUT_POOL, all_pools, fold_pools, load_catalog, load_split
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
+from shared.pipeline.update import update_stages
 from shared.schema import Catalog, Embeddings
 from tests.support.run_files import content
 from tests.support.tables import TEST_ROWS, read_rows, write_rows

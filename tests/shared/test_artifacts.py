@@ -125,6 +125,21 @@ def test_out_of_memory_is_no_damage(error: Exception) -> None:
         raise error
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.EACCES])
+def test_error_of_the_system_is_no_damage(number: int) -> None:
+    with pytest.raises(OSError, match="told by the system"), reading(Path("a.json"), "remove it"):
+        raise OSError(number, "told by the system", "a.json")
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, None])
+def test_error_of_a_file_is_damage(number: int | None) -> None:
+    with (
+        pytest.raises(ArtifactError, match=r"a\.json is damaged \(.*bad.*\); remove it"),
+        reading(Path("a.json"), "remove it"),
+    ):
+        raise OSError("bad") if number is None else OSError(number, "bad", "a.json")
+
+
 @pytest.mark.fault(18)
 def test_write_json_whole_or_not_at_all(tmp_path: Path) -> None:
     class Broken:

@@ -4,11 +4,12 @@ from pathlib import Path
 
 from shared.compute import ComputeConfig
 from shared.exits import guard_command
-from shared.pipeline.catalog_stages import TRAIN, update_stages
+from shared.pipeline.catalog_stages import TRAIN
 from shared.pipeline.cli import Arguments, Command, Parser
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph, Stage
+from shared.pipeline.update import update_stages
 from tests.support.sharded import NAME, letters
 
 SECTIONS = {"compute": ComputeConfig}

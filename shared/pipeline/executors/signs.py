@@ -81,7 +81,7 @@ class Watch:
         """Return what the job wrote last; empty before it writes."""
         try:
             now = read_json(self._path)
-        except ArtifactError:  # not there yet, or just replaced
+        except (ArtifactError, OSError):  # not there yet, just replaced, or on a share that is away for a moment
             return self._seen
         if now != self._seen:
             self._seen, self._changed = now, time.monotonic()

@@ -225,6 +225,13 @@ def test_model_from_folder(shop, one_thread, tmp_path):
     assert not any(str(get_model_path()) in text for text in texts)  # encoders travel to other machines
 
 
+def test_folder_of_a_model_in_the_home_of_the_user(tmp_path, monkeypatch):
+    (tmp_path / "mine").symlink_to(get_model_path())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    encoder, _ = create_model(SMALL.model_copy(update={"model": "~/mine"}))
+    assert encoder.dim == 384
+
+
 def test_weights_saved_in_half_are_trained_in_full(shop, one_thread, tmp_path):
     folder, out = tmp_path / "half", tmp_path / "out"
     shutil.copytree(get_model_path(), folder)

@@ -12,14 +12,9 @@ import pytest
 
 from shared.catalog import image_folder, image_memo, images
 from shared.catalog.config import DataConfig
-from shared.catalog.split import SplitConfig
-from shared.compute import ComputeConfig
-from shared.config import ConfigSection
-from shared.demo.config import DemoConfig
 from shared.demo.shops.plan import FIRST_LABEL
 from shared.errors import MatcherError
-from shared.memory import Need
-from shared.pipeline.catalog_stages import IMAGE_MEMO, TEST, TRAIN, catalog_stages, sources_of, update_stages
+from shared.pipeline.catalog_stages import IMAGE_MEMO, TEST, TRAIN, catalog_stages, sources_of
 from shared.pipeline.pools import (
     CATALOG_POOL,
     HOLDOUT_POOL,
@@ -34,35 +29,12 @@ from shared.pipeline.pools import (
 from shared.pipeline.run import RunFolder, remembered
 from shared.pipeline.settings import Settings
 from shared.pipeline.stage import Graph
+from shared.pipeline.update import update_stages
 from shared.schema import Catalog
+from tests.support.catalog_runs import settings_of, update
 from tests.support.tables import TEST_ROWS, read_rows, write_rows
 
-SECTIONS: dict[str, type[ConfigSection]] = {
-    "data": DataConfig,
-    "demo": DemoConfig,
-    "split": SplitConfig,
-    "compute": ComputeConfig,
-}
 FOLDS = fold_pools(3)
-
-
-def settings_of(folder: Path | None, **sections: dict[str, Any]) -> Settings:
-    data = {} if folder is None else {"path": str(folder)}
-    values: dict[str, dict[str, Any]] = {
-        "data": data,
-        "split": {"folds": 3},
-        "compute": {"threads": 1, "device": "cpu"},
-    }
-    return Settings({name: values.get(name, {}) | sections.get(name, {}) for name in values | sections}, SECTIONS)
-
-
-def update(folder: Path, settings: Settings, targets: Sequence[str] | None = None, **options: Any) -> list[str]:
-    """Bring the stages of a run up to date as a new process would; returns those that were not skipped."""
-    lines: list[str] = []
-    run = RunFolder(folder, say=lines.append)
-    graph = Graph(catalog_stages(run, settings, sources_of(run, settings)))
-    update_stages(run, settings, graph, list(graph) if targets is None else targets, **options)
-    return [line.split()[0] for line in lines if not line.endswith("unchanged")]
 
 
 def pool(run: Path, name: str) -> Catalog:
@@ -187,34 +159,6 @@ def test_redo(demo_folder: Path, tmp_path: Path) -> None:
     assert update(tmp_path / "run", settings, ["split"], redo=["split"]) == ["split"]
 
 
-# --- settings that are remembered ------------------------------------------------------------------------------------
-
-
-def test_settings_that_a_stage_refuses_are_not_remembered(demo_folder: Path, tmp_path: Path) -> None:
-    update(tmp_path / "run", settings_of(demo_folder), ["split"])
-    before = remembered(tmp_path / "run")
-    with pytest.raises(MatcherError, match="20 folds and a holdout need 21 products"):
-        update(tmp_path / "run", settings_of(demo_folder, split={"folds": 20}), ["split"])
-    assert remembered(tmp_path / "run") == before
-
-
-def test_settings_are_remembered_once_the_catalog_is_sound(demo_folder: Path, tmp_path: Path) -> None:
-    run, settings = tmp_path / "run", settings_of(demo_folder)
-    update(run, settings, [])
-    assert remembered(run) == settings.values
-    table = tmp_path / "faulty.csv"
-    table.write_text("posting_id,title\na,red mug\na,fan\n")
-    with pytest.raises(MatcherError, match=r"faulty.csv"):
-        update(run, settings_of(table), [])
-    assert remembered(run) == settings.values
-
-
-def test_missing_data_leaves_no_run_folder(tmp_path: Path) -> None:
-    with pytest.raises(MatcherError, match="nowhere: no such file or folder"):
-        update(tmp_path / "run", settings_of(tmp_path / "nowhere"))
-    assert not (tmp_path / "run").exists()
-
-
 # --- the demo --------------------------------------------------------------------------------------------------------
 
 DEMO = settings_of(None, demo={"listings": 40})
@@ -235,7 +179,7 @@ def test_demo_that_was_killed_is_made_anew(tmp_path: Path) -> None:
     update(run, DEMO, ["demo"])
     made = RunFolder(run).digest_of("demo")
     (run / "demo").rename(run / "demo.work")
-    (run / "demo.work" / "manifest.json").unlink()
+    (run / "demo.work" / "manifest.json").rename(run / "demo.work" / "key")
     (run / "demo.work" / "data" / "train.csv").unlink()
     update(run, DEMO, ["demo"])
     assert RunFolder(run).digest_of("demo") == made
@@ -365,23 +309,3 @@ def test_the_progress_line_says_why_images_are_not_used(demo_folder: Path, tmp_p
     linked = settings_of(data, data={"follow_links": True})
     assert update(tmp_path / "run", linked, [TRAIN]) == [TRAIN]
     assert load_catalog(run.open(TRAIN)).has_image.sum() == 37  # one is a page, one was missing before
-
-
-def test_stage_that_will_not_fit_into_memory_is_told_once_and_beforehand(demo_folder: Path, tmp_path: Path) -> None:
-    settings, lines, asked = settings_of(demo_folder), list[str](), list[int]()
-
-    def need_of(stage: str, listings: int, _: Settings) -> Need | None:
-        asked.append(listings)
-        return {"split": Need(1e15, "less of it"), "pools/fold0": Need(2e15, "a smaller fold")}.get(stage)
-
-    run = RunFolder(tmp_path / "run", say=lines.append)
-    graph = Graph(catalog_stages(run, settings, sources_of(run, settings)))
-    update_stages(run, settings, graph, list(graph), need_of=need_of)
-    told = [line for line in lines if "of memory" in line]
-    assert [line.split()[0] for line in told] == ["pools/fold0"]
-    assert "a smaller fold" in told[0]
-    assert lines.index(told[0]) < lines.index(next(line for line in lines if line.startswith("split")))
-    assert set(asked) == {40}
-    lines.clear()
-    update_stages(run, settings, graph, list(graph), need_of=need_of)
-    assert not [line for line in lines if "of memory" in line]  # nothing is left to do

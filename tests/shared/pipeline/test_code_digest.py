@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from shared.pipeline import code_digest as digests
-from shared.pipeline.code_digest import PROJECT, closure, code_digest
+from shared.pipeline.code_digest import PROJECT, closure, code_digest, helpers
+from shared.pipeline.engine import bring_up_to_date
+from shared.pipeline.run import RunFolder
+from shared.pipeline.settings import Settings
+from shared.pipeline.stage import Graph, Stage
 
 TOP = """
 import os
@@ -141,6 +145,26 @@ def test_order_of_modules(now: Callable[..., str]) -> None:
     assert now("shared.top", "shared.stranger") == now("shared.stranger", "shared.top") != now("shared.top")
 
 
+@pytest.mark.parametrize("edited", ["shared/stranger.py", "shared/plain.py"])
+def test_code_that_is_edited_while_a_run_works_is_not_what_ran(
+    project: Path, now: Callable[..., str], run: RunFolder, edited: str
+) -> None:
+    def edit(inputs: Any, config: Any, out: Path) -> dict[str, int]:
+        (project / edited).write_text("value = 2\n")
+        return {}
+
+    def later(inputs: Any, config: Any, out: Path) -> dict[str, int]:
+        return {}
+
+    now()
+    graph = Graph([Stage("first", edit, code=()), Stage("later", later, code=("shared.top",), reads=("first",))])
+    before = code_digest(("shared.top",), later)
+    for cached in (digests._module, digests._path, digests._function):
+        cached.cache_clear()
+    bring_up_to_date(run, Settings({}, {}), graph, ["later"])
+    assert (run.manifest("later") or {})["key"]["code"] == before
+
+
 # --- the work of a stage ---------------------------------------------------------------------------------------------
 
 
@@ -173,3 +197,28 @@ def test_modules_of_this_project_are_found() -> None:
     for module in ("shared.catalog.split", "shared.demo", "branches.image.train", "ensemble.scorer.training"):
         assert module in closure([module])
         assert module.split(".")[0] in PROJECT
+
+
+def counted(out: Path) -> dict[str, int]:
+    return {"n": _number(out)}
+
+
+def _number(out: Path) -> int:
+    return _one() + len(out.parts)
+
+
+def _one() -> int:
+    return 1
+
+
+def _another_one() -> int:
+    return 2
+
+
+def test_source_of_the_functions_that_the_work_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert helpers(counted) == [_number, _one]
+    before = code_digest((), counted)
+    monkeypatch.setitem(globals(), "_one", _another_one)
+    digests._function.cache_clear()
+    assert code_digest((), counted) != before
+    digests._function.cache_clear()

@@ -24,7 +24,7 @@ from ensemble.stages import run_graph
 from ensemble.training_stages import scorer_stage
 from shared.compute import ComputeConfig
 from shared.config import ConfigSection
-from shared.pipeline.code_digest import PROJECT, closure
+from shared.pipeline.code_digest import PROJECT, closure, helpers
 from shared.pipeline.pools import catalog_pool, fold_pool
 from shared.pipeline.run import RunFolder
 from shared.pipeline.settings import Settings
@@ -43,8 +43,12 @@ LOADERS = {
     ("branches.pool_stages", "load_embeddings"),
     ("ensemble.training_stages", "load_decision"),
     ("ensemble.pair_stages", "load_features"),
-    ("ensemble.training_stages", "labeled_pools"),
-    ("ensemble.training_stages", "answered_pools"),
+    ("ensemble.answers.training", "answered_name"),
+    ("ensemble.answers.training", "load_answered"),
+    ("ensemble.pair_stages", "features_name"),
+    ("ensemble.thinned_pools", "load_thinned_pairs"),
+    ("ensemble.thinned_pools", "load_thinned_rows"),
+    ("ensemble.thinned_pools", "thinned_name"),
     ("ensemble.training_stages", "load_scored_thinned"),
     ("ensemble.training_stages", "load_scored_folds"),
     ("ensemble.result_stages", "load_scores"),
@@ -133,8 +137,9 @@ def test_stage_declares_what_its_work_uses(stages: list[Stage]) -> None:
 def undeclared(stage: Stage) -> set[tuple[str, str]]:
     """What the work of a stage refers to, as module and name, that is neither declared, a loader nor a section."""
     functions = () if stage.shards is None else stage.shards.functions  # whose source is part of the key, too
-    of_shards = {(function.__module__, function.__name__) for function in functions}
-    every = {use for work in (stage.work, *functions) for use in uses(work)} - of_shards
+    own = {helper for work in (stage.work, *functions) for helper in helpers(work)}
+    in_key = {(function.__module__, function.__name__) for function in (*functions, *own)}
+    every = {use for work in (stage.work, *functions, *own) for use in uses(work)} - in_key
     used = {(module, name) for module, name in every if not is_declared_section(stage, module, name)}
     used -= LOADERS if stage.parameters.get("extras") else {*LOADERS, ONLY_WITH_EXTRAS}
     return {(module, name) for module, name in used if module not in closure(stage.code)}

@@ -40,6 +40,17 @@ TOOLS = {
 }
 
 
+OF_NO_STAGE = {  # commands that have nothing to do again
+    "branches.benchmark",
+    "ensemble.answers.__main__",
+    "ensemble.explain.__main__",
+    "ensemble.index.__main__",
+    "ensemble.report.__main__",
+    "ensemble.review.__main__",
+    "ensemble.review.simulate",
+}
+
+
 def shown_help(module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
     monkeypatch.setattr(sys, "argv", ["x", *([TOOLS[module]] if module in TOOLS else []), "--help"])
     if module in BRANCHES:
@@ -58,8 +69,9 @@ def test_help(module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     text = shown_help(module, monkeypatch, capsys)
     typed = "./run_all.sh" if module == "ensemble.__main__" else f"python -m {module.removesuffix('.__main__')}"
     assert text.startswith(f"usage: {typed} ")
-    for option in ("--run RUN", "--data DATA", "--config CONFIG", "--force"):
+    for option in ("--run RUN", "--data DATA", "--config CONFIG"):
         assert option in text
+    assert ("--force" in text) == (module not in OF_NO_STAGE)
     if module in BRANCHES:
         name = module.split(".")[1]
         assert all(f"  --{name}.{key}=" in text for key in SECTIONS[name].model_fields)

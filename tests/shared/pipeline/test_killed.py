@@ -14,6 +14,7 @@ import shared.pipeline.engine
 from shared.errors import MatcherError
 from shared.pipeline.engine import CHECKPOINT, LOG
 from shared.pipeline.run import MANIFEST, RunFolder
+from shared.pipeline.shards import SHARDS
 from tests.support.paths import ROOT
 
 # Runs a small pipeline that is killed at its 1st, 2nd, … change of a file, and then runs it undisturbed.
@@ -184,6 +185,32 @@ def leaves_half(end: BaseException) -> Callable[[Path], Mapping[str, Any]]:
         raise end
 
     return behavior
+
+
+def leaves_all(out: Path) -> Mapping[str, Any]:
+    """Work that is done, and removes nothing of what a killed stage goes on from."""
+    for name in (CHECKPOINT, LOG, SHARDS):
+        (out / name / "1").mkdir(parents=True, exist_ok=True)
+        (out / name / "1" / "file").write_text("before")
+    (out / "out.txt").write_text("content")
+    return {}
+
+
+def test_what_a_killed_stage_goes_on_from_is_no_output(run: RunFolder, do: Any) -> None:
+    folder = do(leaves_all)
+    assert list(run.files("a/b")) == ["out.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == [LOG, MANIFEST, "out.txt"]
+
+
+def test_checkpoint_outlasts_a_disk_too_full_for_the_manifest(
+    run: RunFolder, do: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(shared.pipeline.engine, "write_json", killed)
+        with pytest.raises(KilledError):
+            do(leaves_all)
+    do(looks)
+    assert (run.manifest("a/b") or {})["metrics"] == {"found": [CHECKPOINT, LOG, SHARDS]}
 
 
 def looks(out: Path) -> Mapping[str, Any]:

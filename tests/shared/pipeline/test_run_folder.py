@@ -1,5 +1,6 @@
 """What a run folder knows of its stages, and a run that takes stages from another."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -116,6 +117,43 @@ def test_truncated_manifest_does_the_stage_again(run: RunFolder, do: Any, writes
         do(writes("new"))
         assert run.manifest("a/b") is not None
         assert (manifest.parent / "out.txt").read_text() == "new"
+
+
+@pytest.fixture
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
+    """Let the system refuse to open files of a name, with an error."""
+
+    def refuse(name: str, number: int) -> None:
+        plain = os.open
+
+        def refusing(path: Any, *rest: Any, **options: Any) -> int:
+            if Path(path).name == name:
+                raise OSError(number, os.strerror(number), str(path))
+            return plain(path, *rest, **options)
+
+        monkeypatch.setattr(os, "open", refusing)
+
+    return refuse
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.EACCES])
+def test_manifest_that_the_system_cannot_read_now_is_not_lost(
+    run: RunFolder, do: Any, writes: Any, unwanted: Any, unreadable: Any, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    folder = do(writes())
+    unreadable(MANIFEST, number)
+    for call in (lambda: run.manifest("a/b"), lambda: do(unwanted)):
+        with pytest.raises(OSError, match=os.strerror(number)):
+            call()
+    monkeypatch.undo()
+    assert do(unwanted) == folder
+
+
+def test_settings_that_the_system_cannot_read_now_are_not_damaged(run: RunFolder, unreadable: Any) -> None:
+    run.remember({"split": {"folds": 3}})
+    unreadable("settings.json", errno.EACCES)
+    with pytest.raises(PermissionError, match="Permission denied"):
+        remembered(run.folder)
 
 
 # --- remembered settings ---------------------------------------------------------------------------------------------

@@ -250,6 +250,20 @@ def test_from_file_yaml_or_json(tmp_path: Path) -> None:
     settings(values)
 
 
+def test_from_file_json_that_is_no_yaml(tmp_path: Path) -> None:
+    values = {"data": {"path": "/tmp/📷"}, "split": {"folds": 3}}
+    for text in (json.dumps(values), json.dumps(values, indent="\t"), "\n" + json.dumps(values)):
+        (tmp_path / "settings.json").write_text(text)
+        assert from_file(tmp_path / "settings.json") == values
+
+
+@pytest.mark.parametrize("value", ["!!int ''", "!!bool x", "!!float x", "!!timestamp x", "!!binary é"])
+def test_from_file_value_that_its_tag_forbids(tmp_path: Path, value: str) -> None:
+    (tmp_path / "x.yaml").write_text(f"compute: {{threads: {value}}}", encoding="utf-8")
+    with pytest.raises(MatcherError, match=r"x\.yaml is not valid YAML"):
+        from_file(tmp_path / "x.yaml")
+
+
 @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "{}"])
 def test_from_file_empty(tmp_path: Path, text: str) -> None:
     assert from_file(config_file(tmp_path, text)) == {}

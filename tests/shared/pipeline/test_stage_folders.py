@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from shared.errors import ArtifactError, MatcherError
-from shared.pipeline.engine import LOG
+from shared.pipeline.engine import LOG, bring_up_to_date
 from shared.pipeline.run import RunFolder
+from shared.pipeline.settings import Settings
+from shared.pipeline.stage import Graph, Stage
 from tests.support.disk import Disk
 
 
@@ -65,6 +67,34 @@ def test_stage_that_was_replaced_by_a_link_is_not_read(run: RunFolder, do: Any, 
     (run.folder / "a").symlink_to(outside / "a")
     with pytest.raises(ArtifactError, match="a is a link"):
         RunFolder(run.folder).open("a/b")
+
+
+@pytest.mark.parametrize("place", ["a/b", "a/b.work", "a/b.old"])
+def test_folder_that_no_run_made_is_refused(run: RunFolder, do: Any, unwanted: Any, place: str) -> None:
+    mine = run.folder / place / "deep" / "notes.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(MatcherError, match=rf"{place} holds files that no run made"):
+        do(unwanted)
+    assert mine.read_text() == "mine"
+    assert [path.name for path in run.folder.rglob("*") if path.is_file()] == ["notes.txt"]
+
+
+def test_folder_that_no_run_made_is_refused_before_any_stage(run: RunFolder, unwanted: Any) -> None:
+    def work(inputs: Any, config: Any, out: Path) -> Any:
+        return unwanted(out)
+
+    (run.folder / "second").mkdir(parents=True)
+    (run.folder / "second" / "notes.txt").write_text("mine")
+    graph = Graph([Stage("first", work, code=()), Stage("second", work, code=(), reads=("first",))])
+    with pytest.raises(MatcherError, match="second holds files that no run made"):
+        bring_up_to_date(run, Settings({}, {}), graph, ["second"])
+
+
+@pytest.mark.parametrize("place", ["a/b", "a/b.work", "a/b.old"])
+def test_empty_folder_in_the_place_of_a_stage(run: RunFolder, do: Any, writes: Any, place: str) -> None:
+    (run.folder / place).mkdir(parents=True)
+    assert (do(writes()) / "out.txt").exists()
 
 
 def test_run_folder_may_be_a_link(run: RunFolder, do: Any, writes: Any, tmp_path: Path) -> None:
