@@ -137,8 +137,9 @@ def _cache_keys(settings: Settings, stage: Stage) -> dict[str, Any]:
 
 
 def _manifest(folder: Path, key: Mapping[str, Any], metrics: Mapping[str, Any], cost: Mapping[str, Any]) -> Any:
-    no_outputs = {folder / name for name in (LOG, KEY, *KEPT)}
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not no_outputs & {path, *path.parents})
+    apart = {folder / name for name in (LOG, *KEPT)}
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not apart & set(path.parents))
+    files = [path for path in files if path != folder / KEY]
     outputs = {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
     about = {"stage": key["stage"], "outputs": outputs, "metrics": metrics, **cost}
     return about | {"key": key, "versions": library_versions()}

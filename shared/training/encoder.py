@@ -82,6 +82,12 @@ class Encoder(nn.Module):
         with torch.autocast(values.device.type, enabled=False):
             return functional.normalize((values - self.center) @ self.axes.T)
 
+    def layer(self, whitening: bool, *, seen: bool = False) -> tuple[Callable[..., Tensor], int]:
+        """Return what to call with inputs, and the length of what it returns: `whitened`, the encoder, or `seen`."""
+        if seen:
+            return self.seen, len(self.center)
+        return (self.whitened, len(self.axes)) if whitening else (self, self.dim)
+
     @torch.no_grad()
     def fit_whitening(self, values: Tensor, shrinkage: float) -> None:
         """Fit the whitening to what was seen; without any variance it stays as it is.
@@ -285,12 +291,7 @@ def encode(
     """
     device = prepare(compute)
     encoder = encoder.to(device).eval()
-    if seen:
-        embed, length = encoder.seen, len(encoder.center)
-    elif config.whitening:
-        embed, length = encoder.whitened, len(encoder.axes)
-    else:
-        embed, length = encoder, encoder.dim
+    embed, length = encoder.layer(config.whitening, seen=seen)
     vectors = np.zeros((count, length), dtype=np.float32)
     bar = tqdm(total=count, desc=f"{name}: embed", unit="listing", disable=None)
     running: deque[tuple[NDArray[np.int64], Flags, Tensor]] = deque()
