@@ -157,7 +157,7 @@ def bare_steps(training: Training, calls: Calls) -> Callable[[], None]:
         calls: Its calls of `_train_step`, as recorded.
     """
     config = training.config.model_copy(update={"memory_size": 0, "miner_epsilon": None})
-    loss = make_loss(config, training.encoder.dim, int(training.labels.max()) + 1, epoch=0).to(training.device)
+    loss = make_loss(config, training.encoder.trained_dim, int(training.labels.max()) + 1, epoch=0).to(training.device)
     optimizer = make_optimizer(training.encoder, loss, config)
     set_learning_rates(optimizer, config, scale=0.0)
     batches = []

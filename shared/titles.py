@@ -21,8 +21,8 @@ LONGEST = 10_000  # characters of a title that are read
 
 _BYTES_LITERAL = re.compile(r"""\s*b(["'])(.*)\1\s*""", re.DOTALL)
 _BYTE_ESCAPES = re.compile(r"(?:\\x[0-9a-fA-F]{2})+")
-# Without ";" it would be part of a word as often: "pen&notebook", "grill&microwave".
-_REFERENCE = re.compile(r"&(?:#(?P<number>[0-9]+)|#[xX][0-9a-fA-F]+|(?P<name>[a-zA-Z][a-zA-Z0-9]*));")
+# Without ";" a name would be part of a word as often: "pen&notebook", "grill&microwave".
+_REFERENCE = re.compile(r"&(?:#(?P<number>[0-9]+);?|(?:#[xX][0-9a-fA-F]+|(?P<name>[a-zA-Z][a-zA-Z0-9]*));)")
 _CODE_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _THOUSANDS = re.compile(r"(?<!\d)(?<!\d[.,])[1-9]\d{0,2}(?:[.,]\d{3})*[.,]000(?!\d)")
 _SEVERAL = re.compile(r"(?<!\d)\d+(?:[.,]\d+){2,}")  # numbers with several separators: a list, or thousands

@@ -84,12 +84,12 @@ resolution | megapixel | +mp +mpix megapixel megapixels
 density | * dpi | +dpi
 bandwidth | * megabit / second | +mbps
 time | month | 个月 個月 개월
-count | * count | pcs pc pce pieces piece pzas piezas buah bh biji lembar helai butir keping batang sheet sheets
+count | * count | pk pcs pc pce pieces piece pzas piezas buah bh biji lembar helai butir keping batang sheet sheets
 count | * count | sachet sachets tablet tablets kapsul capsule capsules caps unit units ct count stück stk adet
 count | * count | szt unid unds unidades uds cái chiếc viên miếng
 count | * count | шт штук штуки штука таблеток капсул عدد عددی حبة حبه قطعة قطعه قطع
 count | * count | 个 個 片 支 件 条 條 张 張 只 隻 枚 粒 块 本 入 개 매 ชิ้น อัน เม็ด แผ่น पीस পিস
-container | * count | pasang pair pairs pack packs pak pax pk box boxes roll rolls set sets strip bungkus bks
+container | * count | pasang pair pairs pack packs pak pax box boxes roll rolls set sets strip bungkus bks
 container | * count | botol btl bottle bottles kaleng cans tins jars gói hộp lon đôi упак уп пар пара пары банок банки
 container | * count | 包 盒 瓶 袋 双 雙 对 對 罐 缶 组 組 套 卷 箱 パック セット 팩 병 봉 세트 박스
 container | * count | แพ็ค แพค กล่อง ขวด ซอง คู่ ชุด

@@ -39,7 +39,9 @@ class Config(TrainingConfig, BranchConfig):
         "gem", description="gem: generalized mean with a learned exponent; avg: the network's own pooling"
     )
     dim: int = Field(
-        640, ge=2, description="length of an embedding; a network with fewer features has embeddings of their number"
+        640,
+        ge=2,
+        description="length of a whitened embedding; a network with fewer features has embeddings of their number",
     )
     head_dim: int = Field(
         256, ge=2, description="length of the embeddings that are trained, and with whitening=false of all embeddings"

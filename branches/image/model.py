@@ -98,8 +98,8 @@ class ImageEncoder(Encoder):
         self.mirror, self.mirror_part = False, mirror_part
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.pool: nn.Module = GeM() if pooling == "gem" else nn.Identity()
-        self.project = nn.Linear(width, self.dim)
-        self.norm = GlobalBatchNorm1d(self.dim)
+        self.project = nn.Linear(width, self.trained_dim)
+        self.norm = GlobalBatchNorm1d(self.trained_dim)
         for module in self.backbone.modules():
             if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
                 _train_in_float32(module)
@@ -114,7 +114,7 @@ class ImageEncoder(Encoder):
         """Return unit embeddings as they are trained: float [b, 3, s, s] → float32 [b, dim]."""
         return self._of_views(images, self._head)
 
-    def seen(self, **inputs: Tensor) -> Tensor:
+    def unwhitened(self, **inputs: Tensor) -> Tensor:
         """Return pooled features of unit length: `images`, float [b, 3, s, s] → float32 [b, c]."""
         return self._of_views(inputs["images"], self.features)
 
@@ -143,7 +143,7 @@ class ImageEncoder(Encoder):
 
     @torch.no_grad()
     def start_head(self, features: Tensor) -> None:
-        """Initialize the linear layer as the PCA whitening of some features, cut to the first `dim` axes.
+        """Initialize the linear layer as the PCA whitening of some features, cut to the first `trained_dim` axes.
 
         Without two different images, the axes are random orthogonal directions.
 
@@ -156,7 +156,7 @@ class ImageEncoder(Encoder):
             self.project.bias.zero_()
             return
         mean, axes = whitening
-        axes = first_axes(axes, features, self.dim)
+        axes = first_axes(axes, features, self.trained_dim)
         self.project.weight.copy_(axes)
         self.project.bias.copy_(-axes @ mean)
 
@@ -201,7 +201,7 @@ def describe(encoder: ImageEncoder, preprocessing: Preprocessing, config: Config
         "architecture": encoder.backbone.pretrained_cfg["architecture"],  # type: ignore[index]
         "pooling": config.pooling,
         "dim": len(encoder.axes),
-        "head_dim": encoder.dim,
+        "head_dim": encoder.trained_dim,
         "mirror_part": encoder.mirror_part,
         "size": config.size,
         "mean": preprocessing.mean,

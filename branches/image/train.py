@@ -22,11 +22,11 @@ from shared.training.trainer import Training, TrainingSet, label_numbers
 def train(
     catalog: Catalog, components: NDArray[np.int32], config: Config, compute: ComputeConfig, out: Path
 ) -> dict[str, Any]:
-    """Train on the listings that have a image and a label group, and write the encoder.
+    """Train on the listings that have an image and a label group, and write the encoder.
 
     The linear layer starts as the PCA whitening of what the pretrained network sees in the images. Without two
-    images of one group the whitening of the embeddings is all there is to learn; without any image, the encoder is the
-    pretrained network.
+    images of one group, that and the whitening of these features is all there is to learn; without any image, the
+    encoder is the pretrained network.
 
     Args:
         catalog: Training listings.

@@ -14,7 +14,7 @@ from typing import Any
 from shared.artifacts import digest, file_digest, read_json, write_json
 from shared.errors import ArtifactError
 
-FORMAT = 1
+FORMAT = 2
 CONTENTS = "bundle.json"
 
 

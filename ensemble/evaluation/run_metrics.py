@@ -51,7 +51,7 @@ def metrics_of(run: RunFolder) -> dict[str, Any]:
 
 def _take_threshold(holdout: dict[str, Any]) -> dict[str, Any]:
     """Take from the metrics of a holdout the threshold that was used there, and whether the guard raised it."""
-    return {f"holdout_{name}": holdout.pop(name) for name in ("threshold", "threshold_raised")}
+    return {f"holdout_{name}": holdout.pop(name, None) for name in ("threshold", "threshold_raised")}
 
 
 def ancestors(run: RunFolder, stage: str) -> set[str]:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 from rapidfuzz import fuzz
 
-from ensemble.explain.title_differences import conflicts
+from ensemble.explain.title_differences import quantity_conflicts
 from ensemble.features.attributes import statement
 from ensemble.features.conflicts import IN_WORDS
+from ensemble.features.quantities import alternative_quantities
 from ensemble.pool_views import PoolViews
 from shared.units import BASES
 
@@ -35,6 +36,7 @@ def reasons(pool: PoolViews, one: int, other: int) -> str:
 
 def _titles(pool: PoolViews, one: int, other: int) -> Iterator[str]:
     a, b = pool.titles[one], pool.titles[other]
+    other_values = [alternative_quantities(pool.written_titles[row]) for row in (one, other)]
     if not a or not b:
         return
     yield "equal titles" if a == b else f"titles {fuzz.ratio(a, b):.0f} % alike"
@@ -42,7 +44,7 @@ def _titles(pool: PoolViews, one: int, other: int) -> Iterator[str]:
         of_a, of_b = statement(pool, one, kind), statement(pool, other, kind)
         if of_a & of_b:
             yield f"both say {', '.join(sorted(map(_plain, of_a & of_b)))}"
-        if kind == "quantity" and conflicts(of_a, of_b, BASES):
+        if kind == "quantity" and quantity_conflicts(of_a, of_b, *other_values):
             yield f"{'another ' if of_a & of_b else ''}quantity differs"
         elif kind != "quantity" and of_a and of_b and not of_a & of_b:
             yield f"{name} differs"

@@ -94,8 +94,7 @@ def _joined(parts: list[tuple[str, Kind]]) -> Iterator[Span]:
 def _quantity_kinds(title: TitleWords, other: TitleWords) -> Iterator[tuple[tuple[int, int], Kind]]:
     """Yield where a title states quantities, and whether they agree with those of the other title."""
     own, others = title.all_quantities, other.all_quantities
-    rounded = (own & other.rounded_quantities) | (others & title.rounded_quantities)
-    in_conflict = conflicts(own, others, tuple(BASES)) - {value.partition(":")[0] for value in rounded}
+    in_conflict = quantity_conflicts(own, others, title.alternative_quantities, other.alternative_quantities)
     for quantity in title.quantities:
         kind: Kind = "only"
         if any(value.partition(":")[0] in in_conflict for value in quantity.values):
@@ -118,6 +117,28 @@ def _word_kinds(title: TitleWords, other: TitleWords) -> Iterator[tuple[tuple[in
         else:
             differs = any(value.partition(":")[0] in in_conflict for value in attributes)
             yield (word.start, word.end), "conflict" if differs else "only"
+
+
+def quantity_conflicts(
+    own: AbstractSet[str],
+    others: AbstractSet[str],
+    own_alternatives: AbstractSet[str],
+    other_alternatives: AbstractSet[str],
+) -> set[str]:
+    """Return the dimensions in which the quantities of two titles differ, as `attributes.quantity_conflict` says.
+
+    Args:
+        own: Quantities that a title states.
+        others: Those that another title states.
+        own_alternatives: See `ensemble.features.quantities.alternative_quantities`.
+        other_alternatives: Of the other title.
+
+    Examples:
+        >>> quantity_conflicts({"memory:1024"}, {"memory:1000"}, {"memory:1000"}, set())
+        set()
+    """
+    alike = (own & other_alternatives) | (others & own_alternatives)
+    return conflicts(own, others, tuple(BASES)) - {value.partition(":")[0] for value in alike}
 
 
 def conflicts(own: AbstractSet[str], others: AbstractSet[str], kinds: Collection[str]) -> set[str]:

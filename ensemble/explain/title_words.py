@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from ensemble.features.attributes import COLORS, PARSERS, SIZES
 from ensemble.features.marks import spelled_marks
-from ensemble.features.quantities import Values, quantity_passages, replace_passages, rounded_quantities
+from ensemble.features.quantities import Values, alternative_quantities, quantity_passages, replace_passages
 from shared.titles import fold, normalize
 
 KINDS = ("model", "size", "color", "number")  # of attributes that are single words
@@ -101,9 +101,9 @@ class TitleWords:
         return {value for word in self.words for value in attributes_of(word.key)}
 
     @property
-    def rounded_quantities(self) -> Values:
-        """Return how the quantities may be written in metric units."""
-        return rounded_quantities(self.title)
+    def alternative_quantities(self) -> Values:
+        """Return what the quantities may be in other units."""
+        return alternative_quantities(self.title)
 
     @property
     def all_quantities(self) -> set[str]:

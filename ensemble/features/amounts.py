@@ -100,35 +100,35 @@ def count(value: float, unit: Unit | None = None) -> set[str]:
 def written(unit: Unit, value: float) -> set[str]:
     """Return a quantity in the base unit of its dimension, such as `volume:500`; nothing for zero.
 
-    A terabyte is 1024 or 1000 gigabytes, and states both.
-
     Examples:
         >>> from shared.units import WORDS
-        >>> written(WORDS["oz"], 16), sorted(written(WORDS["tb"], 1))
-        ({'mass:454'}, ['memory:1000', 'memory:1024'])
+        >>> written(WORDS["oz"], 16), written(WORDS["tb"], 1)
+        ({'mass:454'}, {'memory:1024'})
     """
-    digits, amount = 3 if unit.dimension in SYSTEMS else 4, unit.to_base(value)
-    amounts = {amount, amount * _DECIMAL.get(unit.expression, 1)}
-    return {_statement(unit, each, digits) for each in amounts if each}
+    amount = unit.to_base(value)
+    return {_statement(unit, amount)} if amount else set()
 
 
-def _statement(unit: Unit, amount: float, digits: int) -> str:
+def _statement(unit: Unit, amount: float) -> str:
+    digits = 3 if unit.dimension in SYSTEMS else 4
     return f"{unit.dimension}:{float(f'{amount:.{digits}g}'):.10g}"
 
 
-def metric_roundings(unit: Unit, value: float) -> set[str]:
-    """Return how people may write a quantity of ounces, inches and the like in metric units: rounded or cut.
+def alternatives(unit: Unit, value: float) -> set[str]:
+    """Return what else a quantity may be in the base unit, as people count or round it.
 
-    They keep three or two digits; of an inch no fewer than whole centimeters, and three where it has decimals, as
-    screens have.
+    A terabyte may be 1000 gigabytes. Ounces, inches and the like are rounded or cut in metric units to three or two
+    digits; an inch to whole centimeters at most, and to three digits where it has decimals, as screens have.
 
     Examples:
         >>> from shared.units import WORDS
-        >>> sorted(metric_roundings(WORDS["oz"], 16)), sorted(metric_roundings(WORDS["inch"], 27))
+        >>> sorted(alternatives(WORDS["oz"], 16)), sorted(alternatives(WORDS["inch"], 27))
         (['mass:450', 'mass:453', 'mass:454'], ['length:68', 'length:68.5', 'length:68.6', 'length:69'])
-        >>> metric_roundings(WORDS["g"], 453)
-        set()
+        >>> alternatives(WORDS["tb"], 1), alternatives(WORDS["g"], 453)
+        ({'memory:1000'}, set())
     """
+    if unit.expression in _DECIMAL and value:
+        return {_statement(unit, unit.to_base(value) * _DECIMAL[unit.expression])}
     amount = unit.to_base(value) if unit.expression in _IMPERIAL else 0.0
     if amount <= 0:
         return set()
@@ -138,5 +138,5 @@ def metric_roundings(unit: Unit, value: float) -> set[str]:
         exponent = math.floor(math.log10(amount)) + 1 - digits
         step = 10.0 ** (min(exponent, 0) if is_inch else exponent)
         near = {math.floor(amount / step) * step, round(amount / step) * step}
-        roundings |= {_statement(unit, each, 3) for each in near if abs(each - amount) <= _NEAR * amount}
+        roundings |= {_statement(unit, each) for each in near if abs(each - amount) <= _NEAR * amount}
     return roundings

@@ -14,7 +14,7 @@ import numpy as np
 
 from ensemble.features.conflicts import QUANTITY_CONFLICT
 from ensemble.features.incidence import distinct_items, incidence, shared_weight
-from ensemble.features.quantities import UNSPACED, Values, quantities, read_quantities, rounded_quantities
+from ensemble.features.quantities import UNSPACED, Values, alternative_quantities, quantities, read_quantities
 from ensemble.pool_views import Chosen, Describe, PoolViews
 from shared.schema import CandidatePairs, Floats
 from shared.units import BASES
@@ -178,9 +178,9 @@ def _statements(pool: PoolViews, kind: str) -> list[Values]:
 
 
 def _quantities(pool: PoolViews) -> tuple[list[Values], list[Values]]:
-    """Return the quantities of each listing's title, and their roundings; equal titles are read once."""
+    """Return the quantities of each listing's title, and their alternatives; equal titles are read once."""
     titles = pool.written_titles.tolist()
-    read = {title: (quantities(title), rounded_quantities(title)) for title in dict.fromkeys(titles)}
+    read = {title: (quantities(title), alternative_quantities(title)) for title in dict.fromkeys(titles)}
     return [read[title][0] for title in titles], [read[title][1] for title in titles]
 
 
@@ -190,7 +190,7 @@ def quantity_conflict(pool: PoolViews, pairs: CandidatePairs) -> Describe:
     1 where both state quantities of some dimension and none of them agrees, 0 where they agree in every dimension that
     both state, NaN where they state no dimension in common. A title without a count is not compared in counts: it may
     leave out a pack as well as a single piece. Ounces, inches and the like agree with how people round them in metric
-    units, see `rounded_quantities`.
+    units, and a terabyte with 1000 gigabytes, see `alternative_quantities`.
 
     Examples:
         >>> from shared.schema import Catalog
@@ -202,9 +202,9 @@ def quantity_conflict(pool: PoolViews, pairs: CandidatePairs) -> Describe:
     return _conflict(*_quantities(pool), pairs)
 
 
-def _conflict(stated: Sequence[Values], roundings: Sequence[Values], pairs: CandidatePairs) -> Describe:
-    """Return what `quantity_conflict` does, for the quantities that each title states and their roundings."""
-    both_kinds = [*stated, *roundings]
+def _conflict(stated: Sequence[Values], others: Sequence[Values], pairs: CandidatePairs) -> Describe:
+    """Return what `quantity_conflict` does, for the quantities that each title states and their alternatives."""
+    both_kinds = [*stated, *others]
     names, has_all, of_dimension = distinct_items(both_kinds), incidence(both_kinds), list[tuple[Any, Any]]()
     for dimension in BASES:
         columns = slice(*(bisect_left(names, dimension + sign) for sign in ":;"))  # ";" comes next after ":"
@@ -214,12 +214,12 @@ def _conflict(stated: Sequence[Values], roundings: Sequence[Values], pairs: Cand
     def describe(rows: Chosen) -> dict[str, Floats]:
         left, right = pairs.left[rows], pairs.right[rows]
         comparable, conflict = np.zeros(len(left), dtype=bool), np.zeros(len(left), dtype=bool)
-        for (has, rounded), of_listing in zip(of_dimension, states, strict=True):
+        for (has, other), of_listing in zip(of_dimension, states, strict=True):
             both = of_listing[left] & of_listing[right]
             comparable |= both
             block = CandidatePairs(pairs.n, left[both], right[both])
             alike = shared_weight(has, has, block)
-            alike += shared_weight(has, rounded, block) + shared_weight(rounded, has, block)
+            alike += shared_weight(has, other, block) + shared_weight(other, has, block)
             conflict[both] |= alike == 0
         return {QUANTITY_CONFLICT: np.where(comparable, conflict, np.nan).astype(np.float32)}
 

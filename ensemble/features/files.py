@@ -85,12 +85,13 @@ def read_pairs(folder: Path) -> PairFeatures:
         ...     len(read_pairs(Path(folder)))
         1
     """
-    every = CandidatePairs.concat([_rows(path) for path in described_files(folder)])
-    return joined(read_blocks(folder), every)
+    return joined(read_blocks(folder), read_rows(folder))
 
 
-def _rows(path: Path) -> CandidatePairs:
-    return CandidatePairs.of_table(pq.read_table(path, columns=["left", "right"]))
+def read_rows(folder: Path) -> CandidatePairs:
+    """Return the described pairs of a folder without their features."""
+    tables = [pq.read_table(path, columns=["left", "right"]) for path in described_files(folder)]
+    return CandidatePairs.concat([CandidatePairs.of_table(table) for table in tables])
 
 
 def described_files(folder: Path, name: str = ANY) -> list[Path]:

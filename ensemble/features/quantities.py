@@ -19,7 +19,7 @@ from functools import cache, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from ensemble.features.amounts import SYSTEMS, amount_of, count, is_fraction, metric_roundings, written
+from ensemble.features.amounts import SYSTEMS, alternatives, amount_of, count, is_fraction, written
 from ensemble.features.marks import spelled_marks
 from shared.titles import LONGEST, fold
 from shared.units import WORDS, Unit
@@ -85,7 +85,7 @@ _MOBILE = re.compile(
 )
 
 _SIDES = ("length", "resolution")  # dimensions of which "120x80" states two, not 120 pieces
-_ABOUT = "~"  # before what is no quantity of the title, but as its quantity may be rounded
+_ABOUT = "~"  # before what the title does not state, but may mean
 
 
 class _Term(NamedTuple):
@@ -116,11 +116,11 @@ def quantities(title: str) -> Values:
     return _quantities(title[:LONGEST])[0]
 
 
-def rounded_quantities(title: str) -> Values:
-    """Return how the ounces, inches and the like of a title may be written in metric units, see `metric_roundings`.
+def alternative_quantities(title: str) -> Values:
+    """Return what the ounces, inches, terabytes and the like of a title may be in other units, see `alternatives`.
 
     Examples:
-        >>> sorted(rounded_quantities('TV 55"')), rounded_quantities("TV 139 cm")
+        >>> sorted(alternative_quantities('TV 55"')), alternative_quantities("TV 139 cm")
         (['length:139', 'length:140'], frozenset())
     """
     return _quantities(title[:LONGEST])[1]
@@ -128,7 +128,7 @@ def rounded_quantities(title: str) -> Values:
 
 @lru_cache(maxsize=1 << 17)
 def _quantities(title: str) -> tuple[Values, Values]:
-    """Return the quantities of a title and their roundings."""
+    """Return the quantities of a title, and their alternatives."""
     values = _read(title)[0]
     return _stated(values), frozenset(value[1:] for value in values if value[0] == _ABOUT)
 
@@ -345,7 +345,7 @@ def _read_chain(text: str, chain: list[_Term]) -> set[str]:
                 values |= count(value)
             elif unit.dimension != "count":
                 values |= written(unit, value)
-                values |= {_ABOUT + each for each in metric_roundings(unit, value)}
+                values |= {_ABOUT + each for each in alternatives(unit, value)}
             elif not is_sum:  # "6+1 pcs" may be six, one or seven
                 values |= count(unit.to_base(value), unit)
     return values

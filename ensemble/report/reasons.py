@@ -7,15 +7,14 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from ensemble.explain.contributions import Contributions, contributions, near_pairs
 from ensemble.explain.families import feature_in_words, value_in_words
 from ensemble.features.assemble import joined
-from ensemble.features.files import described_files, read_blocks
+from ensemble.features.files import read_blocks, read_rows
 from ensemble.report.cards import Explain, Reasons, Step
 from ensemble.scorer.model import StackedScorer
-from shared.schema import CandidatePairs, Flags, PairFeatures, locate, pair_key
+from shared.schema import Flags, PairFeatures, locate, pair_key
 
 FEATURES = 6  # single features that are listed of a pair
 
@@ -36,7 +35,7 @@ def explainer(scorer: StackedScorer, described: Path, xp: ModuleType, threads: i
     """
 
     def explain(pairs: Sequence[tuple[int, int]]) -> list[Reasons | None]:
-        every = _without_features(described)
+        every = read_rows(described)
         ends = np.sort(np.array(pairs, dtype=np.int64).reshape(-1, 2), axis=1)
         position, is_candidate = locate(pair_key(ends[:, 0], ends[:, 1], every.n), every.key)
         if not is_candidate.any():
@@ -49,11 +48,6 @@ def explainer(scorer: StackedScorer, described: Path, xp: ModuleType, threads: i
         return [reasons_of(added, number[place]) if is_candidate[place] else None for place in range(len(pairs))]
 
     return explain
-
-
-def _without_features(folder: Path) -> CandidatePairs:
-    tables = [pq.read_table(path, columns=["left", "right"]) for path in described_files(folder)]
-    return CandidatePairs.concat([CandidatePairs.of_table(table) for table in tables])
 
 
 def _kept(blocks: Iterable[PairFeatures], keep: Flags) -> Iterator[PairFeatures]:

@@ -204,7 +204,7 @@ class Command:
             if isinstance(keys.get("extra"), list):
                 keys["extra"] = [_absolute(str(path)) for path in keys["extra"]]
             for key in weights_fields(self.sections[section]) if section in self.sections else ():
-                if isinstance(keys.get(key), str) and keys[key]:
+                if isinstance(keys.get(key), str) and keys[key] not in ("", self.sections[section]().model_dump()[key]):
                     keys[key] = _weights(keys[key])
         if "path" in data:  # these belong to the data that they were given with
             for key in ("images", "follow_links", "duplicates", "encoding"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -57,11 +58,24 @@ def closure(modules: Iterable[str]) -> set[str]:
     return seen
 
 
-@cache
+_loaded: dict[str, tuple[str, tuple[str, ...]]] = {}  # of modules that are imported: their files may change later
+
+
 def _module(name: str) -> tuple[str, tuple[str, ...]]:
     """Return a module's digest and the names that it imports from this project."""
+    if name in _loaded:
+        return _loaded[name]
     path = _path(name)
     assert path is not None
+    found = _parsed(path, path.stat().st_mtime_ns)
+    if name in sys.modules:
+        _loaded[name] = found
+    return found
+
+
+@cache
+def _parsed(path: Path, modified: int) -> tuple[str, tuple[str, ...]]:
+    """Return the digest of a file, as it is since some time, and the names that it imports from this project."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     tree.body = [node for node in tree.body if not _is_command(node)]
     return digest(_canonical(tree)), tuple(_imports(tree))

@@ -1,6 +1,6 @@
 """Brings stages up to date: runs those that are new or stale, skips the rest, and continues a killed run.
 
-A stage works in `<name>.work`, its manifest is written there last, and the folder takes the name `<name>`. Its key is
+A stage works in `<name>.work`; once its manifest is written there, the folder takes the name `<name>`. Its key is
 made of all that it declares (`stage.py`); while the key and the files are unchanged, it is skipped.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 from shared import processes
 from shared.artifacts import digest, file_digest, folder_to_disk, to_disk, write_json
 from shared.errors import MatcherError
+from shared.folders import kind_of
 from shared.pipeline.code_digest import code_digest
 from shared.pipeline.profiling import measured
 from shared.pipeline.progress import live_line
@@ -26,7 +27,7 @@ from shared.pipeline.stage import Graph, Inputs, Stage, StageConfig
 from shared.pipeline.versions import library_versions
 
 CHECKPOINT, LOG = "checkpoint", "log"  # folders of a killed stage that its next run finds; neither is an output
-KEPT = (CHECKPOINT, SHARDS)  # what a stage that is refused goes on from later, and one that is done does without
+KEPT = (CHECKPOINT, SHARDS)  # kept for a stage that was refused, removed from a finished one
 KEY = "key"  # file with the digest of the key that a stage works for
 
 
@@ -87,6 +88,7 @@ def bring_stage_up_to_date(run: RunFolder, settings: Settings, stage: Stage, *, 
         if not any((work / name).exists() for name in KEPT):  # what is refused now, without a GPU, say, may go on later
             _drop(work, run.folder)
         raise
+    folder_to_disk(work)  # what the manifest says of it has to outlast a power cut
     write_json(work / MANIFEST, _manifest(work, key, metrics, cost))
     _promote(work, final)
     run.mark_checked(stage.name)
@@ -167,7 +169,8 @@ def _beside(final: Path, ending: str) -> Path:
 def _require_folders(final: Path, run: Path) -> None:
     """Raise an error if something that no run made is in the place of a stage's folder, or of one that it works in.
 
-    So only the run itself is changed.
+    So only the run itself is changed. In what is a run already, a folder without its manifest is one that was damaged,
+    and its stage is done again.
 
     Raises:
         MatcherError: There is a link, a file, or a folder with other files.
@@ -181,9 +184,9 @@ def _require_folders(final: Path, run: Path) -> None:
         for place in (Path(parent) / name for name in (*folders, *files)):
             if place.is_symlink():
                 raise MatcherError(f"{place} is a link, which a stage would write through; remove it")
-            if not place.is_file() and not place.is_dir():
+            if os.path.lexists(place) and not place.is_file() and not place.is_dir():  # other jobs write here, too
                 raise MatcherError(f"{place} is no regular file, and a stage might wait for it; remove it")
-    for path in stage_folders(final):
+    for path in stage_folders(final) if kind_of(run) != "a run" else ():
         signs = _SIGNS if path.name.endswith(WORK) else [MANIFEST]
         if path.is_dir() and any(path.iterdir()) and not any((path / sign).exists() for sign in signs):
             raise MatcherError(

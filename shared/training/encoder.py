@@ -32,16 +32,16 @@ LEAST_VARIATION = 1e-4  # share of the largest singular value; what varies less 
 
 
 class Encoder(nn.Module):
-    """A pretrained `backbone` and new layers that turn its output into unit embeddings of length `dim`.
+    """A pretrained `backbone` and new layers that turn its output into unit embeddings.
 
     The BatchNorm statistics of the backbone stay as pretrained, in training too: those of small batches from one
     catalog are too noisy to fine-tune with.
 
-    What is whitened may be another layer than the one that is trained (`seen`), and then has another length.
+    What is whitened may be another layer than the one that is trained (`unwhitened`), and then has another length.
 
     Args:
-        dim: Length of the embeddings that are trained.
-        width: Length of what is whitened; None: as `dim`.
+        trained_dim: Length of the embeddings that are trained.
+        width: Length of what is whitened; None: as `trained_dim`.
         whitened_dim: Length of a whitened embedding, at most `width`; None: as `width`.
 
     Attributes:
@@ -51,7 +51,7 @@ class Encoder(nn.Module):
     Examples:
         >>> class Linear(Encoder):
         ...     def __init__(self):
-        ...         super().__init__(dim=2)
+        ...         super().__init__(trained_dim=2)
         ...         self.backbone = nn.Linear(3, 2)
         ...
         ...     def forward(self, values):
@@ -66,31 +66,31 @@ class Encoder(nn.Module):
     center: Tensor
     axes: Tensor
 
-    def __init__(self, dim: int, width: int | None = None, whitened_dim: int | None = None) -> None:
+    def __init__(self, trained_dim: int, width: int | None = None, whitened_dim: int | None = None) -> None:
         super().__init__()
-        self.dim, width = dim, width or dim
+        self.trained_dim, width = trained_dim, width or trained_dim
         self.register_buffer("center", torch.zeros(width))
         self.register_buffer("axes", torch.eye(whitened_dim or width, width))
 
-    def seen(self, **inputs: Tensor) -> Tensor:
+    def unwhitened(self, **inputs: Tensor) -> Tensor:
         """Return what whitening is fitted to, unit rows, float32 [b, width]: here the trained embeddings."""
         return functional.normalize(self(**inputs).float())
 
     def whitened(self, **inputs: Tensor) -> Tensor:
         """Return whitened embeddings of unit length, float32 [b, whitened_dim]."""
-        values = self.seen(**inputs)
+        values = self.unwhitened(**inputs)
         with torch.autocast(values.device.type, enabled=False):
             return functional.normalize((values - self.center) @ self.axes.T)
 
-    def layer(self, whitening: bool, *, seen: bool = False) -> tuple[Callable[..., Tensor], int]:
-        """Return what to call with inputs, and the length of what it returns: `whitened`, the encoder, or `seen`."""
-        if seen:
-            return self.seen, len(self.center)
-        return (self.whitened, len(self.axes)) if whitening else (self, self.dim)
+    def output(self, whitening: bool, *, unwhitened: bool = False) -> tuple[Callable[..., Tensor], int]:
+        """Return what to call with inputs for embeddings, or for what is whitened, and the length of its rows."""
+        if unwhitened:
+            return self.unwhitened, len(self.center)
+        return (self.whitened, len(self.axes)) if whitening else (self, self.trained_dim)
 
     @torch.no_grad()
     def fit_whitening(self, values: Tensor, shrinkage: float) -> None:
-        """Fit the whitening to what was seen; without any variance it stays as it is.
+        """Fit the whitening to output of `unwhitened`; without any variance it stays as it is.
 
         Where no axis is left out, they are rotated back to the original ones (ZCA), so that signs do not depend on
         the eigenvalue solver; this changes no cosine.
@@ -200,18 +200,15 @@ def first_axes(axes: Tensor, values: Tensor, count: int) -> Tensor:
     """Return the first whitening axes, float64 [count, c].
 
     Few different rows leave the last axes open. An eigenvalue solver would choose them by rounding errors, so by the
-    number of threads; they are drawn once and for all.
+    number of threads; they are drawn with a fixed seed.
 
     Args:
         axes: Of `pca_whitening`, float64 [c, c].
         values: What they were fitted to, float32 [n, c].
         count: At most c.
     """
-    axes = axes[:count]
-    if len(values) > count:
-        return axes
-    centered = values.double() - values.double().mean(dim=0)
-    rank = int(torch.linalg.matrix_rank(centered, rtol=LEAST_VARIATION))
+    axes, centered = axes[:count], values.double() - values.double().mean(dim=0)
+    rank = int(torch.linalg.matrix_rank(centered.T @ centered, rtol=LEAST_VARIATION**2, hermitian=True))
     if rank >= count:
         return axes
     generator = torch.Generator().manual_seed(0)
@@ -268,7 +265,7 @@ def encode(
     compute: ComputeConfig,
     name: str,
     *,
-    seen: bool = False,
+    unwhitened: bool = False,
 ) -> Floats:
     """Embed `count` contents, such as distinct images or titles, batch by batch.
 
@@ -281,7 +278,7 @@ def encode(
         config: Settings (precision, whitening).
         compute: Device and threads.
         name: For the progress bar and messages.
-        seen: Whether to return what whitening is fitted to in place of embeddings.
+        unwhitened: Whether to return what whitening is fitted to in place of embeddings.
 
     Returns:
         float32 [count, d]: unit rows; zeros where a content is not usable or its embedding is not finite.
@@ -291,7 +288,7 @@ def encode(
     """
     device = prepare(compute)
     encoder = encoder.to(device).eval()
-    embed, length = encoder.layer(config.whitening, seen=seen)
+    embed, length = encoder.output(config.whitening, unwhitened=unwhitened)
     vectors = np.zeros((count, length), dtype=np.float32)
     bar = tqdm(total=count, desc=f"{name}: embed", unit="listing", disable=None)
     running: deque[tuple[NDArray[np.int64], Flags, Tensor]] = deque()

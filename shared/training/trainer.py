@@ -117,7 +117,7 @@ class Training:
         >>> from tempfile import TemporaryDirectory
         >>> class Linear(Encoder):
         ...     def __init__(self):
-        ...         super().__init__(dim=2)
+        ...         super().__init__(trained_dim=2)
         ...         self.backbone = nn.Linear(3, 2)
         ...
         ...     def forward(self, values):
@@ -158,7 +158,7 @@ class Training:
         first = self._epoch(0)
         torch.manual_seed(compute.seed)  # where the loss has weights, they start at random
         groups, listings = int(data.labels.max(initial=-1)) + 1, sum(len(batch) for batch in first)
-        self.loss = make_loss(config, encoder.dim, groups, listings).to(self.device)
+        self.loss = make_loss(config, encoder.trained_dim, groups, listings).to(self.device)
         self.optimizer = make_optimizer(encoder, self.loss, config)
         self.labels, self.components = (torch.from_numpy(v).to(self.device) for v in (data.labels, data.components))
         self.steps_per_epoch, self.steps = len(first), len(first) * config.epochs
@@ -169,7 +169,7 @@ class Training:
         self.best_weights = folder / "checkpoint" / "best.safetensors"
 
     def run(self) -> dict[str, Any]:
-        """Train to the end, from the checkpoint if there is one; whoever saves the encoder removes the checkpoint then.
+        """Train to the end, from the checkpoint if there is one, which stays until the stage is finished.
 
         Returns:
             Metrics: `loss`, `positive_pairs` and `negative_pairs` (means over the steps of the last epoch),
@@ -212,8 +212,10 @@ class Training:
         """Fit the encoder's whitening to the training listings, or to some of many."""
         rows = np.random.default_rng(self.compute.seed).permutation(len(self.training))[:WHITENING_LISTINGS]
         positions, name = self.training[np.sort(rows)], f"{self.name}: whiten"
-        seen = embed_positions(self.encoder, self.data.view, positions, self.config, self.compute, name, seen=True)
-        self.encoder.fit_whitening(torch.from_numpy(seen.vectors[seen.present]).to(self.device), WHITENING_SHRINKAGE)
+        found = embed_positions(
+            self.encoder, self.data.view, positions, self.config, self.compute, name, unwhitened=True
+        )
+        self.encoder.fit_whitening(torch.from_numpy(found.vectors[found.present]).to(self.device), WHITENING_SHRINKAGE)
 
     def _load(self, batch: _Batch) -> Inputs:
         """Return the inputs that this process encodes of a batch."""

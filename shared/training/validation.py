@@ -74,7 +74,7 @@ def embed_positions(
     compute: ComputeConfig,
     name: str,
     *,
-    seen: bool = False,
+    unwhitened: bool = False,
 ) -> Embeddings:
     """Embed the listings at some positions of a training set; arguments as for `evaluate` and `encode`."""
 
@@ -82,7 +82,7 @@ def embed_positions(
         return view(positions[batch]), np.ones(len(batch), dtype=bool)
 
     batches = full_batches(np.arange(len(positions)), config.embed_batch)
-    vectors = encode(encoder, load, batches, len(positions), config, compute, name, seen=seen)
+    vectors = encode(encoder, load, batches, len(positions), config, compute, name, unwhitened=unwhitened)
     return Embeddings(vectors, np.any(vectors, axis=1))
 
 

@@ -56,6 +56,7 @@ EXAMPLES = [
     ("tea &#" + "9" * 4301 + ";", "tea"),
     ("tea &#" + "0" * 5000 + "65;", "tea a"),
     ("tea &amp;#" + "1" * 5000 + ";", "tea"),
+    ("Men&#39s shirt", "mens shirt"),
     ("pen&notebook", "pen notebook"),
     ("pen&notebook;", "pen notebook"),
     ("grill&microwave", "grill microwave"),

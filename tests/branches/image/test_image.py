@@ -135,7 +135,7 @@ def test_embed_at_another_size_gives_similar_vectors(trained, shop, one_thread):
 def test_whitening_is_fitted_to_images_as_they_are_embedded(mirror, shop, one_thread, tmp_path):
     config = SMALL.model_copy(update={"embed_size": 96, "mirror": mirror})
     train(shop, label_codes(shop), config, one_thread, tmp_path)
-    with recorded(ImageEncoder, "seen") as calls:
+    with recorded(ImageEncoder, "unwhitened") as calls:
         embed(shop.take(np.arange(23)), tmp_path, config, one_thread)
     with torch.inference_mode():
         plain = torch.cat([call() for call in calls])[:23]

@@ -76,7 +76,7 @@ def test_bundle_writes_the_matches_of_its_run(
         ("--tune.max_matches=1", "tune.max_matches=50, not 1, and matches as it was made"),
         ("--tune.guard=false", "tune.guard=true, not false"),
         ("--tune.max_group=null", "tune.max_group=1000, not null"),
-        ("--tune.singles_shift=1", "give --tune.singles_shift=null, or"),
+        ("--tune.singles_shift=1", "give --tune.singles_shift=null"),
         ("--image.epochs=3", "image.epochs=0, not 3"),
         ("--image.backbone=eca_nfnet_l0", "image.backbone=tf_efficientnet_lite0, not eca_nfnet_l0"),
         ("--distilbert.max_tokens=8", "distilbert.max_tokens=48, not 8"),

@@ -31,6 +31,7 @@ def told(listings: Catalog, **cosines: float) -> str:
         ("kaos 2 pcs", "kaos 3 pcs", "titles 90 % alike · quantity differs"),
         ("Tea 100 g isi 2 pcs", "Tea 100 g isi 3 pcs", "titles 94 % alike · both say 100 g · another quantity differs"),
         ("Tea 100 g", "Tea 250 ml", "titles 59 % alike"),
+        ("TV 55 inch", "TV 139 cm", "titles 47 % alike"),
         ("Tea 100 g 2 pcs", "Tea 100 g", "titles 73 % alike · both say 100 g"),
         ("tas", None, ""),
         ("tas", "...", ""),

@@ -40,8 +40,8 @@ READ = {
     "10/20 pcs": "count:10 count:20",
     "1/2 pcs": "count:1 count:2",
     "3/32 GB": "memory:3 memory:32",
-    "1 TB": "memory:1000 memory:1024",
-    "512MB": "memory:0.5 memory:0.512",
+    "1 TB": "memory:1024",
+    "512MB": "memory:0.5",
     "1024 GB": "memory:1024",
     "6/128GB": "memory:6 memory:128",
     # thousands and decimals

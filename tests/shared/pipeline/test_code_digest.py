@@ -2,8 +2,10 @@
 
 import importlib.util
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -58,12 +60,17 @@ def now(project: Path) -> Iterator[Callable[..., str]]:
     """The digest of `shared.top`, or of others, as a new process sees it."""
 
     def digest(*modules: str) -> str:
-        for cached in (digests._module, digests._path, digests._function):
-            cached.cache_clear()
+        forget()
         return code_digest(modules or ("shared.top",))
 
     yield digest
-    for cached in (digests._module, digests._path, digests._function):
+    forget()
+
+
+def forget() -> None:
+    """Forget what this process has read, as a new one has read nothing."""
+    digests._loaded.clear()
+    for cached in (digests._parsed, digests._path, digests._function):
         cached.cache_clear()
 
 
@@ -145,10 +152,15 @@ def test_order_of_modules(now: Callable[..., str]) -> None:
     assert now("shared.top", "shared.stranger") == now("shared.stranger", "shared.top") != now("shared.top")
 
 
-@pytest.mark.parametrize("edited", ["shared/stranger.py", "shared/plain.py"])
-def test_code_that_is_edited_while_a_run_works_is_not_what_ran(
-    project: Path, now: Callable[..., str], run: RunFolder, edited: str
+@pytest.mark.parametrize("is_loaded", [True, False])
+def test_code_that_is_edited_while_a_run_works_counts_as_it_was_loaded(
+    project: Path, now: Callable[..., str], run: RunFolder, is_loaded: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    edited = "shared/plain.py"
+    if is_loaded:
+        for name in ("shared.top", "shared.plain", "shared.middle", "shared.deep.leaf"):
+            monkeypatch.setitem(sys.modules, name, ModuleType(name))
+
     def edit(inputs: Any, config: Any, out: Path) -> dict[str, int]:
         (project / edited).write_text("value = 2\n")
         return {}
@@ -159,10 +171,9 @@ def test_code_that_is_edited_while_a_run_works_is_not_what_ran(
     now()
     graph = Graph([Stage("first", edit, code=()), Stage("later", later, code=("shared.top",), reads=("first",))])
     before = code_digest(("shared.top",), later)
-    for cached in (digests._module, digests._path, digests._function):
-        cached.cache_clear()
+    forget()
     bring_up_to_date(run, Settings({}, {}), graph, ["later"])
-    assert (run.manifest("later") or {})["key"]["code"] == before
+    assert ((run.manifest("later") or {})["key"]["code"] == before) == is_loaded
 
 
 # --- the work of a stage ---------------------------------------------------------------------------------------------

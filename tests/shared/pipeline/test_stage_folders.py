@@ -91,6 +91,14 @@ def test_folder_that_no_run_made_is_refused_before_any_stage(run: RunFolder, unw
         bring_up_to_date(run, Settings({}, {}), graph, ["second"])
 
 
+def test_stage_without_its_manifest_is_done_again_in_what_is_a_run(run: RunFolder, do: Any, writes: Any) -> None:
+    run.remember({})
+    do(writes("old"), "split")
+    folder = do(writes("old"))
+    (folder / "manifest.json").unlink()  # of a copy that broke off, or to have the stage done again
+    assert (do(writes("new")) / "out.txt").read_text() == "new"
+
+
 @pytest.mark.parametrize("place", ["a/b", "a/b.work", "a/b.old"])
 def test_empty_folder_in_the_place_of_a_stage(run: RunFolder, do: Any, writes: Any, place: str) -> None:
     (run.folder / place).mkdir(parents=True)
