@@ -229,7 +229,7 @@ def test_folder_of_a_model_in_the_home_of_the_user(tmp_path, monkeypatch):
     (tmp_path / "mine").symlink_to(get_model_path())
     monkeypatch.setenv("HOME", str(tmp_path))
     encoder, _ = create_model(SMALL.model_copy(update={"model": "~/mine"}))
-    assert encoder.dim == 384
+    assert encoder.trained_dim == 384
 
 
 def test_weights_saved_in_half_are_trained_in_full(shop, one_thread, tmp_path):
