@@ -24,7 +24,7 @@ class BranchShare:
         name: The branch.
         recall: Share of the true pairs that it proposes, in [0, 1].
         only: Share of the true pairs that no other branch proposes, in [0, 1].
-        alone: Metrics of the branch alone, at its best threshold.
+        alone: Metrics of the branch alone, at its best threshold in the pools of the training.
     """
 
     name: str
