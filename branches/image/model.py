@@ -111,7 +111,7 @@ class ImageEncoder(Encoder):
         return pooled
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return unit embeddings as they are trained: float [b, 3, s, s] → float32 [b, dim]."""
+        """Return unit embeddings as they are trained: float [b, 3, s, s] → float32 [b, trained_dim]."""
         return self._of_views(images, self._head)
 
     def unwhitened(self, **inputs: Tensor) -> Tensor:
